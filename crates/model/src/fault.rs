@@ -1,0 +1,277 @@
+//! The fault table: every kind of fault with what it counts as and whether an action may rest on it.
+//!
+//! When a kind is raised stands in [`Profile`](crate::Profile); what it means for a viewer in `docs/faults.md`.
+
+use core::fmt;
+
+/// How bad a fault is. Only `Warning` and `Critical` make a stream faulty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Worth knowing; nobody is called.
+    Info,
+    /// A viewer may notice.
+    Warning,
+    /// A viewer does notice.
+    Critical,
+}
+
+impl Severity {
+    /// All of them, least first.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
+
+    /// Returns `info`, `warning` or `critical`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// Reads what [`name`](Self::name) wrote.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.name() == name)
+    }
+}
+
+/// What a bad second counts as in `iptv_channel_fault_seconds_total{class}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FaultClass {
+    /// Nothing usable arrives.
+    Unavailable,
+    /// Parts of the stream are lost on the way.
+    Loss,
+    /// The decoder finds damage.
+    Decode,
+    /// The picture is black.
+    Black,
+    /// The picture stands still.
+    Freeze,
+    /// The sound is silent.
+    Silence,
+    /// A player's buffer runs dry.
+    Stall,
+    /// The playlist misleads the player.
+    Manifest,
+}
+
+impl FaultClass {
+    /// All of them, in the order of the table in `docs/faults.md`.
+    pub const ALL: [Self; 8] = [
+        Self::Unavailable,
+        Self::Loss,
+        Self::Decode,
+        Self::Black,
+        Self::Freeze,
+        Self::Silence,
+        Self::Stall,
+        Self::Manifest,
+    ];
+
+    /// Returns the label value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Loss => "loss",
+            Self::Decode => "decode",
+            Self::Black => "black",
+            Self::Freeze => "freeze",
+            Self::Silence => "silence",
+            Self::Stall => "stall",
+            Self::Manifest => "manifest",
+        }
+    }
+}
+
+/// At which layer a fault is seen; each layer is observed or not on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Layer {
+    /// Packets and tables.
+    Transport,
+    /// Decoded picture.
+    Picture,
+    /// Decoded sound.
+    Sound,
+    /// Requests, playlists, segments, a player's buffer.
+    Delivery,
+}
+
+impl Layer {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Transport, Self::Picture, Self::Sound, Self::Delivery];
+
+    /// Returns the label value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Transport => "transport",
+            Self::Picture => "picture",
+            Self::Sound => "sound",
+            Self::Delivery => "delivery",
+        }
+    }
+}
+
+/// Whether an action may rest on a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acts {
+    /// It may, with a quorum, from this severity on.
+    Alone(Severity),
+    /// Only from this severity on and where a backup over the same programme time lacks it: several probes that decode
+    /// the same bits agree on an intentional black.
+    Differential(Severity),
+    /// Never: it is evidence for people and for choosing.
+    Never,
+}
+
+/// One row of the fault table.
+#[derive(Clone, Copy, Debug)]
+pub struct FaultRule {
+    /// The kind.
+    pub kind: FaultKind,
+    /// Its name in records, labels, configuration and JSON.
+    pub name: &'static str,
+    /// What its seconds count as; `None` for what is not the stream's.
+    pub class: Option<FaultClass>,
+    /// Where it is seen.
+    pub layer: Layer,
+    /// Whether an action may rest on it.
+    pub acts: Acts,
+    /// What it says, in one sentence.
+    pub means: &'static str,
+}
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $kind:ident $name:literal $class:expr, $layer:ident, $acts:expr, $means:literal;)*) => {
+        /// A kind of fault. [`FaultKind::rule`] gives its row of the table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum FaultKind {
+            $(#[doc = $means] $kind,)*
+        }
+
+        impl FaultKind {
+            /// All kinds, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)*];
+
+            /// Returns the kind's row.
+            #[must_use]
+            pub const fn rule(self) -> FaultRule {
+                match self {
+                    $(Self::$kind => FaultRule {
+                        kind: Self::$kind,
+                        name: $name,
+                        class: $class,
+                        layer: Layer::$layer,
+                        acts: $acts,
+                        means: $means,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+const CRITICAL: Acts = Acts::Alone(Severity::Critical);
+const AGAINST_BACKUP: Acts = Acts::Differential(Severity::Warning);
+
+faults! {
+    Unreachable "unreachable" Some(FaultClass::Unavailable), Delivery, CRITICAL,
+        "The address does not resolve, refuses the connection or does not answer.";
+    HttpError "http_error" Some(FaultClass::Unavailable), Delivery, CRITICAL,
+        "The server answers with an error status or with something that is not the stream.";
+    NoData "no_data" Some(FaultClass::Unavailable), Transport, CRITICAL,
+        "The stream is open but no packets arrive.";
+    SyncLoss "sync_loss" Some(FaultClass::Unavailable), Transport, CRITICAL,
+        "What arrives is not a transport stream (TR 101 290, 1.1).";
+    PidMissing "pid_missing" Some(FaultClass::Unavailable), Transport, CRITICAL,
+        "A PID that the PMT lists carries nothing (TR 101 290, 1.6).";
+    NoVideo "no_video" Some(FaultClass::Unavailable), Transport, CRITICAL,
+        "The service has no pictures although the rest of the multiplex goes on.";
+    NoAudio "no_audio" Some(FaultClass::Unavailable), Transport, CRITICAL,
+        "The service has no main sound although the rest of the multiplex goes on.";
+    Continuity "continuity" Some(FaultClass::Loss), Transport, CRITICAL,
+        "Packets of the service are lost, repeated or out of order (TR 101 290, 1.4).";
+    TransportError "transport_error" Some(FaultClass::Loss), Transport, Acts::Never,
+        "An upstream demodulator or receiver marked packets as damaged (TR 101 290, 2.1).";
+    BoundaryContinuity "boundary_continuity" None, Transport, Acts::Never,
+        "Counters jump from one HLS segment to the next without a discontinuity tag.";
+    Scrambled "scrambled" None, Transport, Acts::Never,
+        "The service is scrambled although the lineup expects it in the clear.";
+    DecodeErrors "decode_errors" Some(FaultClass::Decode), Picture, CRITICAL,
+        "The decoder finds damaged pictures or sound.";
+    Black "black" Some(FaultClass::Black), Picture, AGAINST_BACKUP, "The picture is black.";
+    Freeze "freeze" Some(FaultClass::Freeze), Picture, AGAINST_BACKUP, "The picture stands still.";
+    Silence "silence" Some(FaultClass::Silence), Sound, AGAINST_BACKUP, "The main sound is silent.";
+    PlaylistStale "playlist_stale" Some(FaultClass::Manifest), Delivery, CRITICAL,
+        "The live playlist stopped growing.";
+    SegmentMissing "segment_missing" Some(FaultClass::Manifest), Delivery, CRITICAL,
+        "The playlist lists segments that cannot be fetched.";
+    PlaylistInvalid "playlist_invalid" Some(FaultClass::Manifest), Delivery, CRITICAL,
+        "The playlist cannot be read as RFC 8216 says.";
+    Stall "stall" Some(FaultClass::Stall), Delivery, CRITICAL,
+        "A player's buffer would have run dry.";
+    PathDegraded "path_degraded" None, Delivery, Acts::Never,
+        "The agent's own host or path dropped packets: what it saw is unobserved.";
+    HostSaturated "host_saturated" None, Delivery, Acts::Never,
+        "The agent's host is close to its limits.";
+}
+
+impl FaultKind {
+    /// Returns the name in records, labels, configuration and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.rule().name
+    }
+
+    /// Reads what [`name`](Self::name) wrote.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+
+    /// Whether a fault of this kind and severity may be what an action rests on, a clean backup provided where needed.
+    #[must_use]
+    pub fn may_act(self, severity: Severity) -> bool {
+        match self.rule().acts {
+            Acts::Alone(from) | Acts::Differential(from) => severity >= from,
+            Acts::Never => false,
+        }
+    }
+
+    /// Whether the fault counts only against a backup that lacks it.
+    #[must_use]
+    pub const fn is_differential(self) -> bool {
+        matches!(self.rule().acts, Acts::Differential(_))
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_read_back() {
+        for &kind in FaultKind::ALL {
+            assert_eq!(FaultKind::from_name(kind.name()), Some(kind));
+        }
+        assert_eq!(FaultKind::from_name("nonsense"), None);
+    }
+
+    #[test]
+    fn an_action_rests_only_on_what_the_table_allows() {
+        assert!(FaultKind::NoData.may_act(Severity::Critical));
+        assert!(!FaultKind::Continuity.may_act(Severity::Warning));
+        assert!(FaultKind::Black.may_act(Severity::Warning));
+        assert!(FaultKind::Black.is_differential());
+        assert!(!FaultKind::Scrambled.may_act(Severity::Critical));
+    }
+}

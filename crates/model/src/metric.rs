@@ -1,0 +1,213 @@
+//! The metric registry: every name that Tallylight exposes, and nothing else may be exposed, drawn or alerted on.
+//!
+//! Prometheus names start `iptv_` for what is measured and `tallylight_` for Tallylight itself. The OpenTelemetry name is the
+//! same words dotted, without the unit and `_total` that Prometheus wants at the end.
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows, except at a restart.
+    Counter,
+    /// Any value.
+    Gauge,
+    /// Quantiles over a window, with `_sum` and `_count`.
+    Summary,
+    /// Classic buckets.
+    Histogram,
+}
+
+/// Which program's `/metrics` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposed {
+    /// The agent's.
+    Agent,
+    /// The collector's.
+    Collector,
+    /// Both.
+    Both,
+}
+
+macro_rules! metrics {
+    ($($metric:ident $name:literal $otel:literal $kind:ident $unit:literal [$($label:literal)*] $exposed:ident $help:literal;)*) => {
+        /// A metric. Its methods give its row of the registry.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Metric {
+            $(#[doc = $help] $metric,)*
+        }
+
+        impl Metric {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$metric,)*];
+
+            /// The Prometheus name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$metric => $name,)* }
+            }
+
+            /// The OpenTelemetry name.
+            #[must_use]
+            pub const fn otel_name(self) -> &'static str {
+                match self { $(Self::$metric => $otel,)* }
+            }
+
+            /// How it behaves.
+            #[must_use]
+            pub const fn kind(self) -> MetricKind {
+                match self { $(Self::$metric => MetricKind::$kind,)* }
+            }
+
+            /// The unit as UCUM has it; `1` where there is none.
+            #[must_use]
+            pub const fn unit(self) -> &'static str {
+                match self { $(Self::$metric => $unit,)* }
+            }
+
+            /// The labels that a series may have, besides `quantile` and `le`.
+            #[must_use]
+            pub const fn labels(self) -> &'static [&'static str] {
+                match self { $(Self::$metric => &[$($label,)*],)* }
+            }
+
+            /// Which program has it.
+            #[must_use]
+            pub const fn exposed(self) -> Exposed {
+                match self { $(Self::$metric => Exposed::$exposed,)* }
+            }
+
+            /// One sentence for people.
+            #[must_use]
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$metric => $help,)* }
+            }
+        }
+    };
+}
+
+metrics! {
+    // Streams, as the agent sees them.
+    StreamPackets "iptv_stream_packets_total" "iptv.stream.packets" Counter "{packet}" ["channel" "stream"] Agent
+        "Transport packets received, null packets included.";
+    StreamBytes "iptv_stream_bytes_total" "iptv.stream.bytes" Counter "By" ["channel" "stream"] Agent
+        "Bytes of transport stream received.";
+    StreamBitrate "iptv_stream_bitrate_bytes" "iptv.stream.bitrate" Gauge "By/s" ["channel" "stream"] Agent
+        "Bytes of transport stream per second, over the last second.";
+    StreamContinuityErrors "iptv_stream_continuity_errors_total" "iptv.stream.continuity_errors" Counter "{error}" ["channel" "stream"] Agent
+        "Continuity counter errors (TR 101 290, 1.4).";
+    StreamMissingPackets "iptv_stream_missing_packets_total" "iptv.stream.missing_packets" Counter "{packet}" ["channel" "stream"] Agent
+        "Packets missing by the continuity counter.";
+    StreamTransportErrors "iptv_stream_transport_errors_total" "iptv.stream.transport_errors" Counter "{packet}" ["channel" "stream"] Agent
+        "Packets with the transport error indicator (TR 101 290, 2.1).";
+    StreamScrambledPackets "iptv_stream_scrambled_packets_total" "iptv.stream.scrambled_packets" Counter "{packet}" ["channel" "stream"] Agent
+        "Scrambled packets.";
+    StreamDecodedPictures "iptv_stream_decoded_pictures_total" "iptv.stream.decoded_pictures" Counter "{picture}" ["channel" "stream"] Agent
+        "Pictures decoded.";
+    StreamDecodeErrors "iptv_stream_decode_errors_total" "iptv.stream.decode_errors" Counter "{error}" ["channel" "stream"] Agent
+        "Pictures and audio frames that the decoder found damaged.";
+    StreamHttpRequests "iptv_stream_http_requests_total" "iptv.stream.http_requests" Counter "{request}" ["channel" "stream"] Agent
+        "HTTP requests made for the stream.";
+    StreamHttpErrors "iptv_stream_http_errors_total" "iptv.stream.http_errors" Counter "{request}" ["channel" "stream"] Agent
+        "HTTP requests that failed or were answered with an error.";
+    StreamReceiveDropped "iptv_stream_receive_dropped_total" "iptv.stream.receive_dropped" Counter "{packet}" ["channel" "stream"] Agent
+        "Datagrams that the agent's own socket dropped.";
+    StreamObservedSeconds "iptv_stream_observed_seconds_total" "iptv.stream.observed" Counter "s" ["channel" "stream" "layer"] Agent
+        "Seconds observed, by layer.";
+    StreamFaultSeconds "iptv_stream_fault_seconds_total" "iptv.stream.fault" Counter "s" ["channel" "stream" "kind"] Agent
+        "Seconds in which a fault's condition held, declared or not.";
+    StreamFault "iptv_stream_fault" "iptv.stream.standing_fault" Gauge "1" ["channel" "stream" "kind"] Agent
+        "1 while a fault of this kind stands declared at warning or above.";
+    StreamStartup "iptv_stream_startup_seconds" "iptv.stream.startup" Summary "s" ["channel" "stream"] Agent
+        "From a fresh join to the first picture.";
+    NodeSaturation "iptv_node_saturation_ratio" "iptv.node.saturation" Gauge "1" ["node" "resource"] Both
+        "Used share of a node's resource.";
+
+    // Channels, as the collector judges them.
+    ChannelObserved "iptv_channel_observed_seconds_total" "iptv.channel.observed" Counter "s" ["channel" "region" "layer"] Collector
+        "Seconds in which the channel was observed in the region, by layer; layer=\"any\" is their union.";
+    ChannelBad "iptv_channel_bad_seconds_total" "iptv.channel.bad" Counter "s" ["channel" "region"] Collector
+        "Observed seconds that were bad: the union of all classes.";
+    ChannelFaultSeconds "iptv_channel_fault_seconds_total" "iptv.channel.fault" Counter "s" ["channel" "region" "class"] Collector
+        "Observed seconds with a fault, by class; classes may overlap.";
+    ChannelStartup "iptv_channel_startup_seconds" "iptv.channel.startup" Summary "s" ["channel" "region"] Collector
+        "From a fresh join to the first picture, over the last minutes; no quantile under 20 samples.";
+    ChannelFirstByte "iptv_channel_first_byte_seconds" "iptv.channel.first_byte" Summary "s" ["channel" "region"] Collector
+        "From the request to the first byte of the stream.";
+    ChannelSegmentFetch "iptv_channel_segment_fetch_ratio" "iptv.channel.segment_fetch" Summary "1" ["channel" "region"] Collector
+        "Segment fetch time over segment duration.";
+    ChannelLiveDelay "iptv_channel_live_delay_seconds" "iptv.channel.live_delay" Summary "s" ["channel" "region"] Collector
+        "How far the newest media is behind its production.";
+    ChannelSessions "iptv_channel_sessions" "iptv.channel.sessions" Gauge "{session}" ["channel" "region"] Collector
+        "Viewer sessions as the panel reports them.";
+    ChannelEgress "iptv_channel_egress_bytes_total" "iptv.channel.egress" Counter "By" ["channel" "region"] Collector
+        "Bytes sent to viewers as the panel reports them.";
+    ChannelSaturation "iptv_channel_saturation_ratio" "iptv.channel.saturation" Gauge "1" ["channel" "region"] Collector
+        "The worst saturation over the servers of the channel in the region.";
+    ChannelUp "iptv_channel_up" "iptv.channel.up" Gauge "1" ["channel" "region"] Collector
+        "1 while the channel is good in the region, 0 while it is bad; absent while nobody watches.";
+    SourceReady "iptv_source_ready" "iptv.source.ready" Gauge "1" ["channel" "source" "role"] Collector
+        "1 while a source could be switched to.";
+    SourceNotReady "iptv_source_not_ready" "iptv.source.not_ready" Gauge "1" ["channel" "source" "reason"] Collector
+        "1 for each reason why a source could not be switched to.";
+    SourceActive "iptv_source_active" "iptv.source.active" Gauge "1" ["channel" "source" "role"] Collector
+        "1 for the source that the panel says the channel is on.";
+
+    // Tallylight itself.
+    BuildInfo "tallylight_build_info" "tallylight.build" Gauge "1" ["version"] Both
+        "Always 1; the version is in the label.";
+    AgentStreams "tallylight_agent_streams" "tallylight.agent.streams" Gauge "{stream}" [] Agent
+        "Streams that the agent watches.";
+    AgentProbeSuccess "tallylight_agent_probe_success" "tallylight.agent.probe_success" Gauge "1" ["channel" "stream"] Agent
+        "1 while the stream's probe could do its work.";
+    AgentQueueSlices "tallylight_agent_queue_slices" "tallylight.agent.queue_slices" Gauge "{slice}" [] Agent
+        "Slices and fault records that wait for the collector.";
+    AgentLostSlices "tallylight_agent_lost_slices_total" "tallylight.agent.lost_slices" Counter "{slice}" [] Agent
+        "Slices given up because the queue was full.";
+    AgentExports "tallylight_agent_exports_total" "tallylight.agent.exports" Counter "{request}" ["result"] Agent
+        "Batches offered to the collector, by result.";
+    CollectorRequests "tallylight_collector_requests_total" "tallylight.collector.requests" Counter "{request}" ["transport" "result"] Collector
+        "OTLP requests, by transport and result.";
+    CollectorSlices "tallylight_collector_slices_total" "tallylight.collector.slices" Counter "{slice}" ["result"] Collector
+        "Slices received: accepted, duplicate or refused.";
+    CollectorAgentSeen "tallylight_collector_agent_last_seen_seconds" "tallylight.collector.agent_last_seen" Gauge "s" ["node"] Collector
+        "Time since the agent was last heard of.";
+    Incidents "tallylight_incidents_total" "tallylight.incidents" Counter "{incident}" ["cause"] Collector
+        "Incidents whose cause was named.";
+    IncidentOpen "tallylight_incident_open" "tallylight.incident.open" Gauge "1" ["incident" "cause" "channel" "region" "remedy"] Collector
+        "1 for each channel and region of an open incident; remedy is running, waiting, done or none.";
+    Actions "tallylight_actions_total" "tallylight.actions" Counter "{action}" ["action" "outcome"] Collector
+        "Actions, by kind and outcome.";
+    Refusals "tallylight_refusals_total" "tallylight.refusals" Counter "{refusal}" ["action" "reason"] Collector
+        "Actions that a guard refused, by reason.";
+    DecisionSeconds "tallylight_decision_seconds" "tallylight.decision" Histogram "s" [] Collector
+        "From the arrival of the evidence that decides the cause to the panel's receipt of the command.";
+    ModeInfo "tallylight_mode" "tallylight.mode" Gauge "1" ["scope" "mode"] Collector
+        "1 for the mode in force in each scope.";
+    PanelUp "tallylight_panel_up" "tallylight.panel.up" Gauge "1" [] Collector
+        "1 while the panel answers.";
+    JournalErrors "tallylight_journal_errors_total" "tallylight.journal.errors" Counter "{error}" [] Collector
+        "Journal writes that failed; nothing is acted on meanwhile.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::{collections::BTreeSet, string::String};
+
+    #[test]
+    fn names_follow_the_rules_of_both_worlds() {
+        let mut seen = BTreeSet::new();
+        for &metric in Metric::ALL {
+            let name = metric.name();
+            assert!(seen.insert(name), "{name} stands twice");
+            assert!(name.starts_with("iptv_") || name.starts_with("tallylight_"), "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind() == MetricKind::Counter, "{name}");
+            let flat: String =
+                metric.otel_name().chars().map(|c| if c == '.' { '_' } else { c }).collect();
+            assert!(name.starts_with(flat.split('_').next().unwrap_or("?")), "{name}");
+            assert!(metric.help().ends_with('.'), "{name}");
+            for label in metric.labels() {
+                assert!(!matches!(*label, "url" | "ip" | "session" | "viewer"), "{name}: {label}");
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Thresholds: when a condition becomes a fault, and when it ends. One table, by profile name; the same for `probe` and for
+//! channels in the lineup. Values come from measurements and from what operators set on other probes.
+
+use core::time::Duration;
+
+use crate::FaultKind;
+
+/// How long a condition must last to be a fault of each severity, and how long it must be gone for the fault to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Declared as a warning after this long; `None` where it is critical at once.
+    pub warning: Option<Duration>,
+    /// Critical after this long; `None` where it never is.
+    pub critical: Option<Duration>,
+    /// Ends after this long without the condition.
+    pub clear: Duration,
+}
+
+impl Hold {
+    /// When the fault is first declared, whatever its severity then; `None` where the kind is only ever informational.
+    #[must_use]
+    pub fn declared(&self) -> Option<Duration> {
+        match (self.warning, self.critical) {
+            (Some(warning), Some(critical)) => Some(warning.min(critical)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+/// Names a profile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProfileName {
+    /// What operators of IPTV platforms set.
+    #[default]
+    Default,
+    /// Shorter holds for picture and sound: black 2 s, freeze 4 s, silence 2 s.
+    Sensitive,
+}
+
+impl ProfileName {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Default, Self::Sensitive];
+
+    /// Returns the name in configuration and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Sensitive => "sensitive",
+        }
+    }
+
+    /// Reads what [`name`](Self::name) wrote.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|profile| profile.name() == name)
+    }
+}
+
+/// The thresholds of one profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    name: ProfileName,
+}
+
+const fn hold(warning_ms: u64, critical_ms: u64, clear_ms: u64) -> Hold {
+    Hold {
+        warning: Some(Duration::from_millis(warning_ms)),
+        critical: Some(Duration::from_millis(critical_ms)),
+        clear: Duration::from_millis(clear_ms),
+    }
+}
+
+const fn critical(after_ms: u64, clear_ms: u64) -> Hold {
+    Hold {
+        warning: None,
+        critical: Some(Duration::from_millis(after_ms)),
+        clear: Duration::from_millis(clear_ms),
+    }
+}
+
+const fn warning(after_ms: u64, clear_ms: u64) -> Hold {
+    Hold {
+        warning: Some(Duration::from_millis(after_ms)),
+        critical: None,
+        clear: Duration::from_millis(clear_ms),
+    }
+}
+
+const fn info(clear_ms: u64) -> Hold {
+    Hold { warning: None, critical: None, clear: Duration::from_millis(clear_ms) }
+}
+
+impl Profile {
+    /// Returns the thresholds of that name.
+    #[must_use]
+    pub const fn new(name: ProfileName) -> Self {
+        Self { name }
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub const fn name(&self) -> ProfileName {
+        self.name
+    }
+
+    /// When a condition of this kind becomes a fault.
+    ///
+    /// For kinds that are counted per event (`continuity`, `transport_error`, `decode_errors`, `boundary_continuity`) the
+    /// condition is "an event within the last second", so that `critical` means errors second after second.
+    #[must_use]
+    pub const fn hold(&self, kind: FaultKind) -> Hold {
+        match (self.name, kind) {
+            (ProfileName::Default, FaultKind::Black) => hold(5_000, 10_000, 3_000),
+            (ProfileName::Default, FaultKind::Freeze | FaultKind::Silence) => {
+                hold(10_000, 30_000, 3_000)
+            }
+            (ProfileName::Sensitive, FaultKind::Black | FaultKind::Silence) => {
+                hold(2_000, 5_000, 3_000)
+            }
+            (ProfileName::Sensitive, FaultKind::Freeze) => hold(4_000, 10_000, 3_000),
+            (_, FaultKind::Unreachable | FaultKind::HttpError) => critical(2_000, 3_000),
+            (_, FaultKind::NoData) => critical(2_000, 1_000),
+            (_, FaultKind::SyncLoss) => critical(1_000, 1_000),
+            (_, FaultKind::NoVideo | FaultKind::NoAudio) => critical(3_000, 1_000),
+            // TR 101 290, 1.6: the user's period, 5 s unless stated.
+            (_, FaultKind::PidMissing) => critical(5_000, 1_000),
+            (_, FaultKind::Continuity) => hold(0, 3_000, 5_000),
+            (_, FaultKind::DecodeErrors) => hold(0, 6_000, 6_000),
+            (_, FaultKind::TransportError) => warning(0, 5_000),
+            (_, FaultKind::BoundaryContinuity) => info(10_000),
+            (_, FaultKind::Scrambled) => warning(2_000, 2_000),
+            (
+                _,
+                FaultKind::PlaylistStale | FaultKind::SegmentMissing | FaultKind::PlaylistInvalid,
+            ) => critical(0, 3_000),
+            (_, FaultKind::Stall) => critical(1_000, 3_000),
+            (_, FaultKind::PathDegraded) => warning(0, 10_000),
+            (_, FaultKind::HostSaturated) => warning(10_000, 30_000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sensitive_profile_differs_in_picture_and_sound_alone() {
+        let default = Profile::new(ProfileName::Default);
+        let sensitive = Profile::new(ProfileName::Sensitive);
+        let seconds = |profile: Profile, kind| profile.hold(kind).declared().map(|d| d.as_secs());
+        for &kind in FaultKind::ALL {
+            match kind {
+                FaultKind::Black => assert_eq!(seconds(sensitive, kind), Some(2)),
+                FaultKind::Freeze => assert_eq!(seconds(sensitive, kind), Some(4)),
+                FaultKind::Silence => assert_eq!(seconds(sensitive, kind), Some(2)),
+                _ => assert_eq!(default.hold(kind), sensitive.hold(kind), "{kind}"),
+            }
+        }
+        assert_eq!(seconds(default, FaultKind::Black), Some(5));
+    }
+
+    #[test]
+    fn severity_never_falls_as_a_condition_lasts() {
+        for name in ProfileName::ALL {
+            assert_eq!(ProfileName::from_name(name.name()), Some(name));
+            for &kind in FaultKind::ALL {
+                let hold = Profile::new(name).hold(kind);
+                if let (Some(warning), Some(critical)) = (hold.warning, hold.critical) {
+                    assert!(warning <= critical, "{kind}");
+                }
+            }
+        }
+    }
+}
