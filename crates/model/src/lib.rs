@@ -8,6 +8,7 @@
 extern crate alloc;
 
 mod clock;
+mod codec;
 mod fault;
 mod id;
 mod metric;
@@ -17,6 +18,7 @@ mod time;
 mod unit;
 
 pub use clock::{Pcr, Pts};
+pub use codec::{Codec, PictureType};
 pub use fault::{Acts, FaultClass, FaultKind, FaultRule, Layer, Severity};
 pub use id::{
     ActionId, ChannelId, IdError, IncidentId, NodeId, Pid, ProviderId, RegionId, ServerId, StreamId,
