@@ -149,6 +149,18 @@ impl StreamId {
         check(name)?;
         Ok(Self(Arc::from(text)))
     }
+
+    /// Returns the channel's id, the part before the slash.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        self.0.split_once('/').map_or("", |(channel, _)| channel)
+    }
+
+    /// Returns the source's or delivery's own id within its channel, the part after the slash.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.split_once('/').map_or("", |(_, name)| name)
+    }
 }
 
 /// Names an incident: counts up from 1 over the life of a collector's journal.
@@ -239,6 +251,8 @@ mod tests {
         assert_eq!(StreamId::parse("one").err(), Some(IdError::NotAStream));
         assert_eq!(StreamId::parse("one/").err(), Some(IdError::Empty));
         assert!(StreamId::parse("one/a/b").is_err());
+        let stream = stream.unwrap();
+        assert_eq!((stream.channel(), stream.name()), ("one", "primary"));
     }
 
     #[test]

@@ -1,0 +1,279 @@
+//! Actions: one attempt of one rung of a remedy's ladder, and why one was not made.
+
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+
+use tallylight_model::{
+    ActionId, ChannelId, Epoch, IncidentId, MonoTime, RegionId, ServerId, StreamId,
+};
+
+use crate::{incident::Cause, lineup::names, policy::Mode};
+
+/// What the panel is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ActionKind {
+    /// Put a channel on another source.
+    SwitchSource,
+    /// Restart what makes a channel's deliveries out of its source.
+    RestartStream,
+    /// Send a server's viewers elsewhere.
+    DrainServer,
+    /// Send viewers to a server again.
+    UndrainServer,
+    /// Send a region's viewers to another region.
+    RegionMove,
+}
+
+names! {
+    ActionKind {
+        SwitchSource "switch_source"
+        RestartStream "restart_stream"
+        DrainServer "drain_server"
+        UndrainServer "undrain_server"
+        RegionMove "region_move"
+    }
+}
+
+/// What an action is done to: always explicit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// One channel.
+    Channel(ChannelId),
+    /// These servers; never empty.
+    Servers(Vec<ServerId>),
+    /// One region.
+    Region(RegionId),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Channel(id) => write!(f, "channel {id}"),
+            Self::Servers(ids) => {
+                for (i, id) in ids.iter().enumerate() {
+                    write!(f, "{}{id}", if i == 0 { "server " } else { ", " })?;
+                }
+                Ok(())
+            }
+            Self::Region(id) => write!(f, "region {id}"),
+        }
+    }
+}
+
+/// A command to the panel. The collector sends it only after the journal has everything that was put out before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The idempotency key.
+    pub action: ActionId,
+    /// The fencing token.
+    pub epoch: Epoch,
+    /// What to do.
+    pub kind: ActionKind,
+    /// What to do it to.
+    pub target: Target,
+    /// The source that the channel must be on for it to be done.
+    pub from: Option<StreamId>,
+    /// The source to put it on.
+    pub to: Option<StreamId>,
+    /// When it was decided.
+    pub decided: MonoTime,
+    /// After this it is void.
+    pub expires: MonoTime,
+    /// When the evidence arrived that made it decidable: what `tallylight_decision_seconds` counts from.
+    pub evidence_arrived: MonoTime,
+    /// The incident it is for.
+    pub incident: IncidentId,
+    /// That incident's cause.
+    pub cause: Cause,
+    /// The incident's evidence in short sentences, without addresses; at most 8.
+    pub evidence: Vec<String>,
+}
+
+/// Where an action stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ActionState {
+    /// In mode `dry_run`: it would have been sent.
+    Proposed,
+    /// It waits for a person.
+    Waiting,
+    /// The command is out.
+    Sent,
+    /// No answer came; the panel's state will tell.
+    Unknown,
+    /// The panel says done; whether it helped is being watched.
+    Verifying,
+    /// It helped.
+    Verified,
+    /// It was carried out and did not help.
+    NotVerified,
+    /// It was not carried out.
+    Failed,
+    /// Nobody approved it in time, or it could not be sent in time.
+    Expired,
+    /// Its reason went away before it was sent.
+    Withdrawn,
+}
+
+names! {
+    ActionState {
+        Proposed "proposed"
+        Waiting "waiting"
+        Sent "sent"
+        Unknown "unknown"
+        Verifying "verifying"
+        Verified "verified"
+        NotVerified "not_verified"
+        Failed "failed"
+        Expired "expired"
+        Withdrawn "withdrawn"
+    }
+}
+
+impl ActionState {
+    /// Whether it holds its target's lock: it is out, or may be, or is being watched.
+    #[must_use]
+    pub const fn is_in_flight(self) -> bool {
+        matches!(self, Self::Sent | Self::Unknown | Self::Verifying)
+    }
+
+    /// Whether nothing more will happen to it.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        !self.is_in_flight() && !matches!(self, Self::Waiting)
+    }
+}
+
+/// One attempt of one rung.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Action {
+    /// Its id, and the command's idempotency key.
+    pub id: ActionId,
+    /// The incident it is for.
+    pub incident: IncidentId,
+    /// What.
+    pub kind: ActionKind,
+    /// To what.
+    pub target: Target,
+    /// The source switched away from.
+    pub from: Option<StreamId>,
+    /// The source switched to.
+    pub to: Option<StreamId>,
+    /// The mode it was decided in.
+    pub mode: Mode,
+    /// Where it stands.
+    pub state: ActionState,
+    /// When it was decided.
+    pub decided: MonoTime,
+    /// After this it is void, unless it is out.
+    pub expires: MonoTime,
+    /// When the command went out.
+    pub sent: Option<MonoTime>,
+    /// When the panel said done. Only media produced after this says whether it helped.
+    pub done: Option<MonoTime>,
+    /// When it reached a final state.
+    pub ended: Option<MonoTime>,
+    /// The action that this one undoes.
+    pub undoes: Option<ActionId>,
+    /// Who approved it.
+    pub approved_by: Option<String>,
+    /// Why it stands where it stands, in one sentence.
+    pub detail: String,
+}
+
+/// Why an action was not made. One name per guard; each is a label value, so the set is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The kill switch is pulled.
+    KillSwitch,
+    /// The mode is `off`.
+    ModeOff,
+    /// The mode is `dry_run`: the action is recorded as proposed.
+    ModeDryRun,
+    /// The mode is `approve`: the action waits.
+    AwaitingApproval,
+    /// Nobody approved it in time.
+    ApprovalExpired,
+    /// Too few independent vantage points agree.
+    NoQuorum,
+    /// The evidence is too old.
+    StaleEvidence,
+    /// Only media from before the last action has been seen since.
+    OldMedia,
+    /// Another action on the target is in flight.
+    TargetLocked,
+    /// The target had an action within the last minute.
+    TargetRate,
+    /// The target's circuit is open.
+    CircuitOpen,
+    /// Too many actions over everything.
+    GlobalRate,
+    /// A region was moved within the last ten minutes.
+    RegionMoveRate,
+    /// No source is ready to be switched to.
+    NoReadyBackup,
+    /// The backup has not yet shown the programme time of the fault.
+    DifferentialUnknown,
+    /// Nobody stated how the backup's programme is shifted: held, and then for a person to approve.
+    OffsetUnknown,
+    /// The primary and the backup show the same: the fault is the programme's.
+    Programme,
+    /// The witness is at fault, not what it watches.
+    Probe,
+    /// The fault's kind is one that nothing acts on.
+    NeverActs,
+    /// The panel does not answer.
+    PanelDown,
+    /// The panel has not said what the channel is on.
+    ActiveSourceUnknown,
+    /// The remedy's ladder has no rung left.
+    LadderExhausted,
+    /// No other server of the region can take the viewers.
+    NoSurvivor,
+    /// The command is void by its age.
+    Expired,
+    /// The action is not one that is out.
+    NotInFlight,
+}
+
+names! {
+    Reason {
+        KillSwitch "kill_switch"
+        ModeOff "mode_off"
+        ModeDryRun "mode_dry_run"
+        AwaitingApproval "awaiting_approval"
+        ApprovalExpired "approval_expired"
+        NoQuorum "no_quorum"
+        StaleEvidence "stale_evidence"
+        OldMedia "old_media"
+        TargetLocked "target_locked"
+        TargetRate "target_rate"
+        CircuitOpen "circuit_open"
+        GlobalRate "global_rate"
+        RegionMoveRate "region_move_rate"
+        NoReadyBackup "no_ready_backup"
+        DifferentialUnknown "differential_unknown"
+        OffsetUnknown "offset_unknown"
+        Programme "programme"
+        Probe "probe"
+        NeverActs "never_acts"
+        PanelDown "panel_down"
+        ActiveSourceUnknown "active_source_unknown"
+        LadderExhausted "ladder_exhausted"
+        NoSurvivor "no_survivor"
+        Expired "expired"
+        NotInFlight "not_in_flight"
+    }
+}
+
+/// An action that was not made, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The incident it would have been for.
+    pub incident: IncidentId,
+    /// What would have been done; `None` where the cause has no remedy at all.
+    pub kind: Option<ActionKind>,
+    /// Why not.
+    pub reason: Reason,
+    /// When this was first found.
+    pub at: MonoTime,
+}

@@ -1,0 +1,131 @@
+//! What may be done at all: modes by scope, and the numbers of every guard with their defaults.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use tallylight_model::{Ratio, RegionId};
+
+use crate::{action::ActionKind, lineup::names};
+
+/// How far Tallylight may go. Ordered from the strictest: where several scopes speak, the least holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// Nothing is even proposed.
+    Off,
+    /// What would be done is recorded, nothing is sent.
+    #[default]
+    DryRun,
+    /// Every action waits for a person.
+    Approve,
+    /// Actions are sent at once.
+    Auto,
+}
+
+names! { Mode { Off "off" DryRun "dry_run" Approve "approve" Auto "auto" } }
+
+/// What a mode is set for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Everything.
+    Global,
+    /// Actions that touch viewers of one region.
+    Region(RegionId),
+    /// One kind of action.
+    Action(ActionKind),
+}
+
+/// Modes and guards as configured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Policy {
+    /// Modes by scope. An absent global mode is `dry_run`; other absent scopes do not restrict, except that
+    /// [`ActionKind::RegionMove`] is at most `approve` unless written here.
+    pub modes: BTreeMap<Scope, Mode>,
+    /// The numbers.
+    pub guards: Guards,
+}
+
+impl Policy {
+    /// The mode in which an action of this kind would run that touches viewers of these regions: the strictest of all scopes.
+    pub fn mode<'a>(
+        &self,
+        kind: ActionKind,
+        regions: impl IntoIterator<Item = &'a RegionId>,
+    ) -> Mode {
+        let global = self.modes.get(&Scope::Global).copied().unwrap_or_default();
+        let unwritten = if kind == ActionKind::RegionMove { Mode::Approve } else { Mode::Auto };
+        let action = self.modes.get(&Scope::Action(kind)).copied().unwrap_or(unwritten);
+        regions
+            .into_iter()
+            .filter_map(|region| self.modes.get(&Scope::Region(region.clone())).copied())
+            .fold(global.min(action), Mode::min)
+    }
+}
+
+macro_rules! guards {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr;)*) => {
+        /// Every number of every guard. [`Guards::default`] is what DESIGN section 9 says.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Guards {
+            $($(#[$doc])* pub $name: $type,)*
+        }
+
+        impl Default for Guards {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+    };
+}
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+guards! {
+    /// A cause is named at the latest this long after it first could be.
+    settle: Duration = Duration::from_millis(1500);
+    /// Independent vantage points that must agree.
+    quorum: usize = 2;
+    /// Evidence older than this starts nothing.
+    evidence_max_age: Duration = secs(10);
+    /// An agent is silent when nothing came from it for this long; its streams become unobserved.
+    agent_silent_after: Duration = secs(5);
+    /// An incident closes when its evidence has been clean for this long.
+    close_after: Duration = secs(10);
+    /// A command is void this long after it was decided.
+    action_expiry: Duration = secs(10);
+    /// An action that waits for a person is void after this long.
+    approval_expiry: Duration = secs(600);
+    /// At most one action a target in this time.
+    target_interval: Duration = secs(60);
+    /// This many failed or repeated actions on a target within [`circuit_window`](Self::circuit_window) open its circuit.
+    circuit_failures: usize = 3;
+    /// Over which failures and repeats are counted.
+    circuit_window: Duration = secs(1800);
+    /// For how long a circuit stays open.
+    circuit_open: Duration = secs(1800);
+    /// Actions a minute over everything.
+    global_per_minute: u32 = 10;
+    /// How many of them may come at once.
+    global_burst: u32 = 5;
+    /// At most one region move in this time.
+    region_move_interval: Duration = secs(600);
+    /// A ready source has had no fault for this long.
+    ready_clean: Duration = secs(60);
+    /// A ready source was seen within this time.
+    ready_max_age: Duration = secs(5);
+    /// A differential fault whose backup cannot be compared is held this long, and then needs approval.
+    differential_hold: Duration = secs(30);
+    /// Good seconds in a row that prove a source switch.
+    verify_switch_good: u32 = 10;
+    /// Within this time, plus the delay of a delivery.
+    verify_switch_within: Duration = secs(20);
+    /// Good seconds of the last [`verify_restart_of`](Self::verify_restart_of) that prove a restart.
+    verify_restart_good: u32 = 15;
+    /// See [`verify_restart_good`](Self::verify_restart_good).
+    verify_restart_of: u32 = 20;
+    /// Within this time, plus the delay of a delivery. Also the time a drain has.
+    verify_restart_within: Duration = secs(45);
+    /// The most that a surviving server may be used after a drain.
+    survivor_saturation: Ratio = Ratio::new(0.75);
+}

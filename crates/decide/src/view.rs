@@ -1,0 +1,176 @@
+//! What can be read off the judgement, for exposition, API and wall. Nothing here changes anything.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use tallylight_model::{
+    ChannelId, FaultClass, FaultKind, Layer, MonoTime, NodeId, Ratio, RegionId, Resource, Severity,
+    StreamId,
+};
+
+use crate::{
+    incident::Vote,
+    input::{ChangedBy, OnAir},
+    lineup::{SourceRole, names},
+};
+
+/// The golden signals of one channel in one region. Seconds only grow while the channel and region are in the lineup.
+#[derive(Clone, Debug)]
+pub struct SignalView<'a> {
+    /// The channel.
+    pub channel: &'a ChannelId,
+    /// The region.
+    pub region: &'a RegionId,
+    /// Seconds observed at each layer, in the order of [`Layer::ALL`]; means over the deliveries.
+    pub observed: [(Layer, f64); 4],
+    /// Seconds observed at any layer.
+    pub observed_any: f64,
+    /// Observed seconds that were bad.
+    pub bad: f64,
+    /// Seconds of each class, in the order of [`FaultClass::ALL`].
+    pub faults: [(FaultClass, f64); 8],
+    /// Whether it is good; `None` while nobody watches.
+    pub up: Option<Up>,
+    /// Zap times in seconds.
+    pub startup: Summary,
+    /// First byte times in seconds.
+    pub first_byte: Summary,
+    /// Segment fetch time over segment duration.
+    pub segment_fetch: Summary,
+    /// Live delay in seconds.
+    pub live_delay: Summary,
+    /// Viewers; `None` where the panel does not say.
+    pub sessions: Option<u64>,
+    /// Bytes to viewers; `None` where the panel does not say.
+    pub egress_bytes: Option<u64>,
+    /// The worst saturation over its servers, where a node is named like the server; `None` where nobody says.
+    pub saturation: Option<Ratio>,
+}
+
+/// Whether a channel is good in a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Up {
+    /// Most of its deliveries are good.
+    Good,
+    /// Most of its deliveries are bad.
+    Bad,
+}
+
+/// A distribution over the last minutes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// How many samples, ever.
+    pub count: u64,
+    /// Their sum, ever.
+    pub sum: f64,
+    /// The 0.5, 0.95 and 0.99 quantiles over the window; `None` under 20 samples.
+    pub quantiles: Option<[(f64, f64); 3]>,
+}
+
+/// A source with what speaks against switching to it.
+#[derive(Clone, Debug)]
+pub struct SourceView<'a> {
+    /// The source.
+    pub stream: &'a StreamId,
+    /// Its channel.
+    pub channel: &'a ChannelId,
+    /// Its role.
+    pub role: SourceRole,
+    /// Whether the panel says that the channel is on it.
+    pub active: bool,
+    /// Why it could not be switched to; empty if it is ready.
+    pub reasons: Vec<NotReady>,
+}
+
+/// Why a source could not be switched to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NotReady {
+    /// A fault stands declared on it.
+    Faulty,
+    /// It had a fault within the last minute.
+    RecentFault,
+    /// Nobody has seen it lately.
+    Unobserved,
+    /// Its picture or sound is not being decoded.
+    NotDecoded,
+    /// It is not known to carry the same programme.
+    OffsetUnknown,
+}
+
+names! {
+    NotReady {
+        Faulty "faulty"
+        RecentFault "recent_fault"
+        Unobserved "unobserved"
+        NotDecoded "not_decoded"
+        OffsetUnknown "offset_unknown"
+    }
+}
+
+/// A channel at a glance.
+#[derive(Clone, Debug)]
+pub struct ChannelView<'a> {
+    /// The channel.
+    pub channel: &'a ChannelId,
+    /// Its name for people.
+    pub name: &'a str,
+    /// Whether it is meant to be there.
+    pub on_air: OnAir,
+    /// The source that the panel says it is on.
+    pub active: Option<&'a StreamId>,
+    /// Who put it there.
+    pub changed_by: Option<&'a ChangedBy>,
+    /// Whether it is good, by region with deliveries; `None` while nobody watches.
+    pub up: Vec<(&'a RegionId, Option<Up>)>,
+}
+
+/// A fault that stands declared.
+#[derive(Clone, Debug)]
+pub struct FaultView<'a> {
+    /// Who says so.
+    pub node: &'a NodeId,
+    /// On which stream.
+    pub stream: &'a StreamId,
+    /// Which.
+    pub kind: FaultKind,
+    /// How bad.
+    pub severity: Severity,
+    /// When the faulty media was produced.
+    pub onset: MonoTime,
+    /// When it was declared.
+    pub declared: MonoTime,
+    /// What was measured.
+    pub evidence: &'a str,
+}
+
+/// A node with its agent.
+#[derive(Clone, Debug)]
+pub struct NodeView<'a> {
+    /// The node.
+    pub node: &'a NodeId,
+    /// Its region.
+    pub region: &'a RegionId,
+    /// Its path.
+    pub path: &'a str,
+    /// Time since anything came from it; `None` if nothing ever did.
+    pub last_seen: Option<Duration>,
+    /// Whether its word counts.
+    pub vote: Vote,
+    /// How much of its resources is used.
+    pub saturation: Vec<(Resource, Ratio)>,
+}
+
+/// What the judgement had to let go because a table was full. Each counts up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Batches of nodes that the lineup does not list.
+    pub foreign_nodes: u64,
+    /// Slices and faults of streams that the lineup does not list, or that the node does not watch.
+    pub foreign_streams: u64,
+    /// Closed incidents that were forgotten.
+    pub forgotten_incidents: u64,
+    /// Final actions that were forgotten.
+    pub forgotten_actions: u64,
+    /// Outputs that nobody took in time.
+    pub dropped_outputs: u64,
+}
