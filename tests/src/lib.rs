@@ -1,1 +1,4 @@
-//! stub
+//! The synthetic world that Tallylight is tested on.
+#![forbid(unsafe_code)]
+
+pub mod world;

@@ -1,0 +1,44 @@
+//! `tallylight-world`: every process of the synthetic world, one subcommand each.
+#![forbid(unsafe_code)]
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tallylight_tests::world::{access, clip, edge, headend, link, viewers};
+
+/// The synthetic platform that Tallylight is tested on: real streams over loopback, with faults on demand.
+///
+/// A process prints one line `ready {json}` with its addresses once it serves. It ends on SIGTERM, SIGINT, or when its
+/// standard input closes, so nothing outlives the program that started it.
+#[derive(Parser)]
+#[command(name = "tallylight-world", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Encode the clips of the head-end once, into a cache folder.
+    Clips(clip::Arguments),
+    /// Play every channel's primary and backup source over UDP multicast, with faults on demand.
+    Headend(headend::Arguments),
+    /// Relay one region's feeds to its delivery servers, with loss and delay on demand.
+    Link(link::Arguments),
+    /// Serve channels to viewers: HTTP-TS, HLS or UDP multicast.
+    Edge(edge::Arguments),
+    /// Stand in front of delivery servers and break single clients' paths on demand.
+    Access(access::Arguments),
+    /// Watch channels as viewers do, where the panel sends them.
+    Viewers(viewers::Arguments),
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Clips(arguments) => clip::run(&arguments),
+        Command::Headend(arguments) => headend::run(arguments),
+        Command::Link(arguments) => link::run(arguments),
+        Command::Edge(arguments) => edge::run(arguments),
+        Command::Access(arguments) => access::run(arguments),
+        Command::Viewers(arguments) => viewers::run(arguments),
+    }
+}
