@@ -1,1 +1,4 @@
 //! stub
+pub mod decode;
+pub mod picture;
+pub mod sound;

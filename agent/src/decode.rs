@@ -1,0 +1,270 @@
+//! The decoding side of one stream, behind a message boundary: access units in, picture and sound statistics out.
+//!
+//! Messages are owned plain data and the [`Analyser`] is synchronous, so that decoding can move to a worker process (where a
+//! decoder that crashes takes nothing with it) without a change on either side. Whoever owns an `Analyser` decides on which
+//! thread it runs; one stream's messages must be handled in order.
+//!
+//! A healthy stream is decoded sparsely: [`KeyFramePolicy`](crate::picture::KeyFramePolicy) says which access units matter.
+//! Key pictures that are not decoded at once are kept for a while: when the next one decoded looks different (black, still, or
+//! no longer so), those between are decoded after all, so that an onset is exact to one group of pictures although only one
+//! key picture in 2 s is decoded.
+
+mod luma;
+mod pcm;
+mod video;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tallylight_av::{AudioDecoder, Limits, OpenError};
+use tallylight_model::{Codec, Pid};
+
+pub use tallylight_av::Damage;
+
+use pcm::Meter;
+use video::VideoTrack;
+
+/// Elementary streams that one analyser decodes: one picture and the sound tracks of a service.
+const MAX_TRACKS: usize = 16;
+
+/// What the analyser is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// An access unit to decode. Units of one PID come in decoding order.
+    Unit(Unit),
+    /// The stream starts afresh (discontinuity, splice, new PMT version, resynchronisation): decoders forget what they hold and
+    /// the next key picture is compared with none before.
+    Reset,
+}
+
+/// An access unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// Its elementary stream.
+    pub pid: Pid,
+    /// How that is coded. A change opens a new decoder.
+    pub codec: Codec,
+    /// Whether decoding can start here. True of sound.
+    pub key: bool,
+    /// When it is presented, on the caller's continuous media time line.
+    pub media_time: Duration,
+    /// How much of it is wanted.
+    pub effort: Effort,
+    /// Annex B byte stream, MPEG video, or whole audio frames with their headers.
+    pub data: Vec<u8>,
+}
+
+/// How much trouble an access unit is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// None: it need not be sent to the analyser at all.
+    Skip,
+    /// A key picture to keep, and to decode only if a later one shows that something changed between.
+    IfNeeded,
+    /// Decode now: a key picture by itself, or sound.
+    Alone,
+    /// A picture in the middle of a run that is decoded whole.
+    Run,
+    /// The last picture of a run, which then gives its statistics.
+    RunEnd,
+}
+
+/// What the analyser found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// A decoded picture.
+    Picture(PictureStats),
+    /// About 100 ms of decoded sound.
+    Sound(SoundStats),
+    /// An access unit that the decoder found damaged, or a picture that it had to repair.
+    Damaged {
+        /// Its elementary stream.
+        pid: Pid,
+        /// When it is presented.
+        media_time: Duration,
+    },
+    /// The elementary stream cannot be decoded here; said once until the next [`Request::Reset`].
+    Unsupported {
+        /// Its elementary stream.
+        pid: Pid,
+        /// How it is coded.
+        codec: Codec,
+    },
+}
+
+/// A decoded picture in numbers. Luma is on the 8-bit scale whatever the depth, averaged over blocks of 8 by 8 pixels; tiles
+/// are 8 by 8 blocks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PictureStats {
+    /// Its elementary stream.
+    pub pid: Pid,
+    /// When it is presented.
+    pub media_time: Duration,
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Over the whole picture.
+    pub levels: Levels,
+    /// Share of tiles, 0 to 1, with at least one block of 38 or more.
+    pub bright_tiles: f32,
+    /// Over the tiles that are not bright; `None` if all are.
+    pub rest: Option<Levels>,
+    /// Against the key picture decoded before it; `None` after a reset or a change of size.
+    pub change: Option<Change>,
+    /// What the decoder itself found.
+    pub damage: Damage,
+    /// Whether it is the end of a sampled run and not a key picture.
+    pub sampled: bool,
+}
+
+/// How light a set of blocks is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Levels {
+    /// Share of blocks under 38, 0 to 1.
+    pub dark: f32,
+    /// The 5th percentile.
+    pub p5: f32,
+    /// The 95th percentile.
+    pub p95: f32,
+}
+
+/// How two pictures differ: absolute differences of block means.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change {
+    /// When the picture that it is measured against is presented.
+    pub since: Duration,
+    /// The mean over the tile that changed most.
+    pub worst_tile: f32,
+    /// The same among tiles that are bright in neither picture; 0 if there are none.
+    pub worst_dark_tile: f32,
+    /// The mean over the picture.
+    pub mean: f32,
+}
+
+/// About 100 ms of sound in numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SoundStats {
+    /// Its elementary stream.
+    pub pid: Pid,
+    /// When its first sample is presented.
+    pub media_time: Duration,
+    /// How long it is.
+    pub length: Duration,
+    /// Root mean square of each channel in dBFS (a full-scale square wave is 0), not under -200.
+    pub rms: Vec<f32>,
+    /// The largest sample of all channels in dBFS, not under -200.
+    pub peak: f32,
+}
+
+/// Decodes one stream.
+#[derive(Default)]
+pub struct Analyser {
+    tracks: BTreeMap<Pid, Track>,
+}
+
+struct Track {
+    codec: Codec,
+    kind: TrackKind,
+}
+
+enum TrackKind {
+    Video(Box<VideoTrack>),
+    Audio(Box<AudioTrack>),
+    Unsupported,
+}
+
+struct AudioTrack {
+    decoder: AudioDecoder,
+    meter: Meter,
+    /// Whether anything was decoded since the last reset: until then errors are those of joining in the middle.
+    joined: bool,
+}
+
+impl Analyser {
+    /// Starts with no decoder; each is opened by its first access unit.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Handles one message. Never fails: what cannot be decoded is a reply.
+    pub fn handle(&mut self, request: Request) -> Vec<Reply> {
+        match request {
+            Request::Reset => {
+                self.reset();
+                Vec::new()
+            }
+            Request::Unit(unit) => self.unit(unit),
+        }
+    }
+
+    fn reset(&mut self) {
+        self.tracks.retain(|_, track| match &mut track.kind {
+            TrackKind::Video(video) => {
+                video.reset();
+                true
+            }
+            TrackKind::Audio(audio) => {
+                audio.decoder.reset();
+                audio.meter.reset();
+                audio.joined = false;
+                true
+            }
+            TrackKind::Unsupported => false,
+        });
+    }
+
+    fn unit(&mut self, unit: Unit) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        let (pid, codec) = (unit.pid, unit.codec);
+        if unit.effort == Effort::Skip {
+            return replies;
+        }
+        if self.tracks.get(&pid).is_none_or(|track| track.codec != codec) {
+            if self.tracks.len() >= MAX_TRACKS && !self.tracks.contains_key(&pid) {
+                replies.push(Reply::Unsupported { pid, codec });
+                return replies;
+            }
+            let kind = open(codec).unwrap_or_else(|_| {
+                replies.push(Reply::Unsupported { pid, codec });
+                TrackKind::Unsupported
+            });
+            self.tracks.insert(pid, Track { codec, kind });
+        }
+        match self.tracks.get_mut(&pid).map(|track| &mut track.kind) {
+            Some(TrackKind::Video(video)) => video.unit(unit, &mut replies),
+            Some(TrackKind::Audio(audio)) => audio.unit(&unit, &mut replies),
+            Some(TrackKind::Unsupported) | None => {}
+        }
+        replies
+    }
+}
+
+fn open(codec: Codec) -> Result<TrackKind, OpenError> {
+    let limits = Limits::default();
+    Ok(if codec.is_video() {
+        TrackKind::Video(Box::new(VideoTrack::new(codec, limits)?))
+    } else {
+        let decoder = AudioDecoder::new(codec, limits)?;
+        TrackKind::Audio(Box::new(AudioTrack { decoder, meter: Meter::default(), joined: false }))
+    })
+}
+
+impl AudioTrack {
+    fn unit(&mut self, unit: &Unit, replies: &mut Vec<Reply>) {
+        let (pid, media_time) = (unit.pid, unit.media_time);
+        let meter = &mut self.meter;
+        let mut decoded = false;
+        let mut sane = true;
+        let outcome = self.decoder.decode(&unit.data, 0, |samples| {
+            // Only the first run of an access unit has its time; the others follow on.
+            let at = samples.tag().filter(|_| !decoded).map(|_| media_time);
+            decoded |= samples.channels() > 0;
+            sane &= meter.feed(pid, at, &samples, |stats| replies.push(Reply::Sound(stats)));
+        });
+        if self.joined && (outcome.is_err() || !sane) {
+            replies.push(Reply::Damaged { pid, media_time });
+        }
+        self.joined |= decoded;
+    }
+}

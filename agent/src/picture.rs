@@ -1,0 +1,327 @@
+//! Judges the picture of one stream: black and freeze, from a few decoded key pictures and the sizes of all the others.
+//!
+//! A key picture seen every 2 s says *whether* the picture is black or still; the sizes of the pictures between say *when* that
+//! began and ended, since an encoder spends next to nothing on a picture that repeats. Neither would do alone: sizes know
+//! nothing of content, and decoding every picture costs eight times as much.
+//!
+//! How to read a condition when observation is sparse: what is seen at key picture `k` began no earlier than just after the key
+//! picture before it (one that did not show it). Within that gap the condition is dated to the first of the run of tiny
+//! pictures that leads up to `k`; where the stream's sizes do not show it (constant bit rate without filler, MPEG-2, intra only),
+//! to `k` itself. An end is dated the same way: to the first picture that is no longer tiny, else to the key picture that shows
+//! the picture back. A [`Condition`] therefore states the time up to which it is *known* to hold, and a hold must be counted up
+//! to that time and not to the present one.
+
+mod policy;
+mod sizes;
+
+use std::{collections::VecDeque, time::Duration};
+
+use tallylight_model::{FaultKind, PictureType};
+
+use crate::decode::{Effort, Levels, PictureStats};
+use sizes::Sizes;
+
+pub use policy::{KeyFramePolicy, Suspicion};
+
+/// Black: this share of the blocks under 38 ...
+const BLACK_DARK_SHARE: f32 = 0.98;
+/// ... the 95th percentile no lighter than this ...
+const BLACK_P95: f32 = 20.0;
+/// ... and no further from the 5th than this.
+const BLACK_SPREAD: f32 = 3.0;
+/// A logo covers at most this share of the tiles.
+const LOGO_TILES: f32 = 0.05;
+/// Still: no tile changed by this much from key picture to key picture ...
+const STILL_WORST_TILE: f32 = 2.0;
+/// ... and the picture by less than this.
+const STILL_MEAN: f32 = 0.5;
+/// Where sizes do not show a freeze, so many still pairs in a row do ...
+const CONFIRMING_PAIRS: u32 = 3;
+/// ... over at least this long.
+const CONFIRMING_SPAN: Duration = Duration::from_secs(4);
+/// Conditions not yet polled; more than a whole second of them never wait in a session that polls.
+const MAX_PENDING: usize = 64;
+
+/// What is known of every access unit of the picture without decoding it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PictureUnit {
+    /// When it is presented, on the same media time line as the decoder's replies.
+    pub media_time: Duration,
+    /// Bytes without filler (H.264 NAL type 12, HEVC type 38, MPEG-2 zero stuffing).
+    pub size: usize,
+    /// Whether decoding can start here.
+    pub key: bool,
+    /// How it was coded, where known.
+    pub picture: Option<PictureType>,
+}
+
+/// A condition, as far as it is known: sent when it begins, as it goes on, and when it ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    /// `Black`, `Freeze` or `Silence`.
+    pub kind: FaultKind,
+    /// Media time of its onset. Names the condition: it stays the same until the end.
+    pub since: Duration,
+    /// Media time up to which it is known to hold, or at which it ended.
+    pub until: Duration,
+    /// Whether it goes on, as far as is known.
+    pub lasts: bool,
+    /// What was measured, against which limit.
+    pub evidence: String,
+}
+
+/// What a channel's kind lets be judged of its picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PictureRules {
+    /// Black and freeze: television.
+    All,
+    /// Black alone: a still or looping picture is meant to stand.
+    NoFreeze,
+    /// Nothing: radio.
+    None,
+}
+
+/// Judges the picture of one stream. Feed it every access unit's size and every decoded picture, in the order they come; poll
+/// it after each.
+pub struct PictureDetector {
+    rules: PictureRules,
+    sizes: Sizes,
+    last: Option<Seen>,
+    black: Option<Open>,
+    freeze: Option<Open>,
+    still: StillRun,
+    pending: VecDeque<Condition>,
+}
+
+/// The last decoded picture.
+#[derive(Clone, Copy)]
+struct Seen {
+    at: Duration,
+    black: bool,
+    dark: bool,
+}
+
+/// Still pairs of key pictures in a row.
+#[derive(Clone, Copy, Default)]
+struct StillRun {
+    pairs: u32,
+    /// The first picture of the first pair.
+    first: Duration,
+    /// The key picture before it, which was different or unknown.
+    before: Option<Duration>,
+}
+
+/// A condition that lasts.
+struct Open {
+    since: Duration,
+    until: Duration,
+    told: Duration,
+    evidence: String,
+}
+
+impl PictureDetector {
+    /// Starts without a picture seen.
+    #[must_use]
+    pub fn new(rules: PictureRules) -> Self {
+        Self {
+            rules,
+            sizes: Sizes::default(),
+            last: None,
+            black: None,
+            freeze: None,
+            still: StillRun::default(),
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// Takes the size of one access unit, in decoding order.
+    pub fn unit(&mut self, unit: &PictureUnit) {
+        let Some(repeats) = self.sizes.push(unit) else { return };
+        // A picture that only repeats the one before carries what is known on to its own time.
+        if repeats {
+            for (kind, open) in
+                [(FaultKind::Black, &mut self.black), (FaultKind::Freeze, &mut self.freeze)]
+            {
+                if let Some(open) =
+                    open.as_mut().filter(|open| self.sizes.repeats_since(open.until))
+                {
+                    open.until = open.until.max(unit.media_time);
+                    if open.until >= open.told + TELL_EVERY {
+                        tell(&mut self.pending, kind, open, Phase::Lasts);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a decoded picture.
+    pub fn stats(&mut self, stats: &PictureStats) {
+        if self.rules == PictureRules::None {
+            return;
+        }
+        let at = stats.media_time;
+        let previous = self.last;
+        let looks = looks_black(stats);
+        let moves_in_the_dark = looks
+            && previous.is_some_and(|seen| seen.black)
+            && stats.change.is_some_and(|change| change.worst_dark_tile >= STILL_WORST_TILE);
+        self.judge_black(stats, looks && !moves_in_the_dark);
+        self.judge_freeze(stats, looks || previous.is_some_and(|seen| seen.black));
+        let dark = stats.levels.p95 < 38.0;
+        self.last = Some(Seen { at, black: looks, dark });
+        let moves = stats.change.is_some_and(|change| !is_still(change.worst_tile, change.mean));
+        if moves && !looks {
+            // Pictures that move are not tiny, whatever the scene before cost.
+            self.sizes.refute(at);
+        }
+    }
+
+    /// Forgets the past, as at a discontinuity: what lasted ends where it was last known to hold.
+    pub fn reset(&mut self) {
+        self.close(FaultKind::Black, None);
+        self.close(FaultKind::Freeze, None);
+        self.sizes = Sizes::default();
+        self.last = None;
+        self.still = StillRun::default();
+    }
+
+    /// Whether anything hints at black or freeze, so that every key picture is worth decoding.
+    #[must_use]
+    pub fn suspicion(&self) -> Suspicion {
+        let hint = self.sizes.is_suspicious()
+            || self.still.pairs > 0
+            || self.black.is_some()
+            || self.freeze.is_some()
+            || self.last.is_some_and(|seen| seen.dark);
+        if hint && self.rules != PictureRules::None { Suspicion::On } else { Suspicion::Off }
+    }
+
+    /// Takes the next condition that began, went on or ended.
+    pub fn poll(&mut self) -> Option<Condition> {
+        self.pending.pop_front()
+    }
+
+    fn judge_black(&mut self, stats: &PictureStats, black: bool) {
+        let at = stats.media_time;
+        let previous = self.last.map(|seen| seen.at);
+        match (&mut self.black, black) {
+            (Some(open), true) => {
+                open.until = open.until.max(at);
+                tell(&mut self.pending, FaultKind::Black, open, Phase::Lasts);
+            }
+            (None, true) => {
+                let since = self.sizes.run_start(previous, at).unwrap_or(at);
+                let mut open = Open { since, until: at, told: at, evidence: black_evidence(stats) };
+                tell(&mut self.pending, FaultKind::Black, &mut open, Phase::Lasts);
+                self.black = Some(open);
+                self.close(FaultKind::Freeze, Some(since));
+            }
+            (Some(_), false) => self.close(FaultKind::Black, previous.map(|_| at)),
+            (None, false) => {}
+        }
+    }
+
+    fn judge_freeze(&mut self, stats: &PictureStats, black: bool) {
+        let at = stats.media_time;
+        let previous = self.last.map(|seen| seen.at);
+        let Some(change) = stats.change else {
+            self.still = StillRun::default();
+            return self.close(FaultKind::Freeze, None);
+        };
+        if black || self.rules != PictureRules::All || !is_still(change.worst_tile, change.mean) {
+            self.still = StillRun { before: previous, ..StillRun::default() };
+            return self.close(FaultKind::Freeze, Some(at));
+        }
+        if self.still.pairs == 0 {
+            self.still.first = change.since;
+        }
+        self.still.pairs += 1;
+        if let Some(open) = &mut self.freeze {
+            open.until = open.until.max(at);
+            return tell(&mut self.pending, FaultKind::Freeze, open, Phase::Lasts);
+        }
+        let shown_by_sizes = self.sizes.run_before(at) >= sizes::SUSPICIOUS_RUN;
+        let since = if shown_by_sizes {
+            self.sizes.run_start(self.still.before, at).unwrap_or(self.still.first)
+        } else if self.still.pairs >= CONFIRMING_PAIRS
+            && at.saturating_sub(self.still.first) >= CONFIRMING_SPAN
+        {
+            self.still.first
+        } else {
+            return;
+        };
+        let evidence = format!(
+            "key pictures differ by {:.2} in the worst tile (limit {STILL_WORST_TILE}) and {:.2} on average (limit {STILL_MEAN})",
+            change.worst_tile, change.mean
+        );
+        let mut open = Open { since, until: at, told: at, evidence };
+        tell(&mut self.pending, FaultKind::Freeze, &mut open, Phase::Lasts);
+        self.freeze = Some(open);
+    }
+
+    /// Ends a condition. Where a picture `seen` shows that it is over, the sizes may tell when before that it ended.
+    fn close(&mut self, kind: FaultKind, seen: Option<Duration>) {
+        let place = if kind == FaultKind::Black { &mut self.black } else { &mut self.freeze };
+        let Some(mut open) = place.take() else { return };
+        if let Some(seen) = seen {
+            open.until = self.sizes.run_end(open.since, seen).unwrap_or(open.until);
+        }
+        tell(&mut self.pending, kind, &mut open, Phase::Ended);
+    }
+}
+
+/// A condition that goes on without a decoded picture is told again after this long.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Lasts,
+    Ended,
+}
+
+fn tell(pending: &mut VecDeque<Condition>, kind: FaultKind, open: &mut Open, phase: Phase) {
+    open.told = open.until;
+    if pending.len() >= MAX_PENDING {
+        pending.pop_front();
+    }
+    pending.push_back(Condition {
+        kind,
+        since: open.since,
+        until: open.until,
+        lasts: phase == Phase::Lasts,
+        evidence: open.evidence.clone(),
+    });
+}
+
+fn black_evidence(stats: &PictureStats) -> String {
+    let levels =
+        if is_black(&stats.levels) { stats.levels } else { stats.rest.unwrap_or(stats.levels) };
+    format!(
+        "{:.1} % of the picture under 38, 95th percentile {:.1} (limit {BLACK_P95}), spread {:.1} (limit {BLACK_SPREAD}), bright tiles {:.1} %",
+        levels.dark * 100.0,
+        levels.p95,
+        levels.p95 - levels.p5,
+        stats.bright_tiles * 100.0
+    )
+}
+
+/// Whether a picture is black, a logo aside.
+pub(crate) fn looks_black(stats: &PictureStats) -> bool {
+    is_black(&stats.levels)
+        || (stats.bright_tiles <= LOGO_TILES && stats.rest.as_ref().is_some_and(is_black))
+}
+
+/// Whether a picture is the same as the key picture before it.
+pub(crate) fn looks_still(stats: &PictureStats) -> bool {
+    stats.change.is_some_and(|change| is_still(change.worst_tile, change.mean))
+}
+
+fn is_black(levels: &Levels) -> bool {
+    levels.dark >= BLACK_DARK_SHARE
+        && levels.p95 <= BLACK_P95
+        && levels.p95 - levels.p5 <= BLACK_SPREAD
+}
+
+fn is_still(worst_tile: f32, mean: f32) -> bool {
+    worst_tile < STILL_WORST_TILE && mean < STILL_MEAN
+}

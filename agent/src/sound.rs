@@ -1,0 +1,78 @@
+//! Judges the sound of one elementary stream: silence, exact to a tenth of a second.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tallylight_model::FaultKind;
+
+use crate::{decode::SoundStats, picture::Condition};
+
+/// Silent: no channel's RMS reaches this. Operators set -40 to -90 dBFS, most of them this.
+const SILENCE_DBFS: f32 = -60.0;
+/// Runs further apart than this do not continue one another: sound is missing, which is another fault.
+const GAP: Duration = Duration::from_millis(500);
+/// Conditions not yet polled.
+const MAX_PENDING: usize = 64;
+
+/// Judges one elementary stream. Feed it every [`SoundStats`] in order; poll it after each.
+#[derive(Default)]
+pub struct SoundDetector {
+    /// Onset and end so far of the silence that lasts.
+    silence: Option<(Duration, Duration)>,
+    pending: VecDeque<Condition>,
+}
+
+impl SoundDetector {
+    /// Starts with nothing heard.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next run of sound.
+    pub fn stats(&mut self, stats: &SoundStats) {
+        let (start, end) = (stats.media_time, stats.media_time + stats.length);
+        if let Some((_, until)) = self.silence
+            && start.abs_diff(until) > GAP
+        {
+            self.reset();
+        }
+        let loudest = stats.rms.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let silent = !stats.rms.is_empty() && loudest < SILENCE_DBFS;
+        match (self.silence, silent) {
+            (open, true) => {
+                let since = open.map_or(start, |(since, _)| since);
+                self.silence = Some((since, end));
+                let evidence =
+                    format!("RMS {loudest:.1} dBFS in the loudest channel (limit {SILENCE_DBFS})");
+                self.tell(since, end, true, evidence);
+            }
+            (Some((since, _)), false) => {
+                self.silence = None;
+                let evidence =
+                    format!("RMS {loudest:.1} dBFS in the loudest channel (limit {SILENCE_DBFS})");
+                self.tell(since, start, false, evidence);
+            }
+            (None, false) => {}
+        }
+    }
+
+    /// Forgets the past, as at a discontinuity: silence that lasted ends where it was last heard.
+    pub fn reset(&mut self) {
+        if let Some((since, until)) = self.silence.take() {
+            self.tell(since, until, false, "no more sound to judge".into());
+        }
+    }
+
+    /// Takes the next condition that began, went on or ended.
+    pub fn poll(&mut self) -> Option<Condition> {
+        self.pending.pop_front()
+    }
+
+    fn tell(&mut self, since: Duration, until: Duration, lasts: bool, evidence: String) {
+        if self.pending.len() >= MAX_PENDING {
+            self.pending.pop_front();
+        }
+        let kind = FaultKind::Silence;
+        self.pending.push_back(Condition { kind, since, until, lasts, evidence });
+    }
+}

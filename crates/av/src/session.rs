@@ -1,0 +1,126 @@
+//! What both kinds of decoder share: opening, and the exchange of one access unit for frames.
+
+use std::sync::Once;
+
+use ffmpeg_next::{
+    self as ffmpeg, Dictionary, Packet,
+    codec::{self, Context, Flags, decoder::Opened, threading},
+    frame::{self, Frame},
+};
+use tallylight_model::Codec;
+
+use crate::{DecodeError, Limits, OpenError};
+
+/// Frames taken for one access unit at most. HEVC holds back 16 pictures; an audio unit of several frames gives a few more.
+const MAX_FRAMES: usize = 64;
+
+/// An opened decoder.
+pub(crate) struct Session {
+    opened: Opened,
+    unit_bytes: usize,
+}
+
+impl Session {
+    pub(crate) fn open(codec: Codec, limits: Limits) -> Result<Self, OpenError> {
+        silence_log();
+        let decoder = codec::decoder::find(id(codec)).ok_or(OpenError::Missing(codec))?;
+        let mut context = Context::new_with_codec(decoder);
+        context.set_threading(threading::Config::count(1));
+        // Without it a key picture that is not an instantaneous refresh (an open GOP) would be held back.
+        context.set_flags(Flags::OUTPUT_CORRUPT);
+        let mut options = Dictionary::new();
+        options.set("err_detect", "crccheck+bitstream+buffer");
+        options.set("max_pixels", &limits.pixels.to_string());
+        let opened = context
+            .decoder()
+            .open_as_with(decoder, options)
+            .map_err(|source| OpenError::Open { codec, source })?;
+        Ok(Self { opened, unit_bytes: limits.unit_bytes })
+    }
+
+    /// Hands in one access unit, copied once into FFmpeg's padded buffer.
+    pub(crate) fn send(&mut self, data: &[u8], tag: i64) -> Result<(), DecodeError> {
+        if data.is_empty() || data.len() > self.unit_bytes {
+            return Err(DecodeError::UnitSize(data.len()));
+        }
+        let mut packet = Packet::new(data.len());
+        match packet.data_mut() {
+            Some(place) if place.len() == data.len() => place.copy_from_slice(data),
+            _ => return Err(DecodeError::Unsupported),
+        }
+        packet.set_pts(Some(tag));
+        self.opened.send_packet(&packet).map_err(reason)
+    }
+
+    /// Says that no more comes, so that everything held back comes out.
+    pub(crate) fn send_end(&mut self) -> Result<(), DecodeError> {
+        self.opened.send_eof().map_err(reason)
+    }
+
+    /// Fills `frame` again and again, calling `each`, until the decoder wants more input. The first error counts.
+    pub(crate) fn receive<T: AsFrame, F: FnMut(&T)>(
+        &mut self,
+        frame: &mut T,
+        mut each: F,
+    ) -> Result<(), DecodeError> {
+        let mut outcome = Ok(());
+        for _ in 0..MAX_FRAMES {
+            match self.opened.receive_frame(frame.as_frame()) {
+                Ok(()) => each(frame),
+                Err(ffmpeg::Error::Eof) => break,
+                Err(ffmpeg::Error::Other { errno }) if errno == ffmpeg::error::EAGAIN => break,
+                Err(error) => outcome = outcome.and(Err(reason(error))),
+            }
+        }
+        outcome
+    }
+
+    /// Forgets everything but the stream's parameter sets.
+    pub(crate) fn flush(&mut self) {
+        self.opened.flush();
+    }
+}
+
+/// A frame of either kind.
+pub(crate) trait AsFrame {
+    fn as_frame(&mut self) -> &mut Frame;
+}
+
+impl AsFrame for frame::Video {
+    fn as_frame(&mut self) -> &mut Frame {
+        self
+    }
+}
+
+impl AsFrame for frame::Audio {
+    fn as_frame(&mut self) -> &mut Frame {
+        self
+    }
+}
+
+fn reason(error: ffmpeg::Error) -> DecodeError {
+    match error {
+        ffmpeg::Error::InvalidData => DecodeError::Damaged,
+        _ => DecodeError::Unsupported,
+    }
+}
+
+fn id(codec: Codec) -> codec::Id {
+    match codec {
+        Codec::Mpeg1Video => codec::Id::MPEG1VIDEO,
+        Codec::Mpeg2Video => codec::Id::MPEG2VIDEO,
+        Codec::H264 => codec::Id::H264,
+        Codec::Hevc => codec::Id::HEVC,
+        // This decoder takes all three layers, whatever it is called.
+        Codec::MpegAudio => codec::Id::MP2,
+        Codec::AacAdts => codec::Id::AAC,
+        Codec::AacLatm => codec::Id::AAC_LATM,
+        Codec::Ac3 => codec::Id::AC3,
+        Codec::Eac3 => codec::Id::EAC3,
+    }
+}
+
+fn silence_log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| ffmpeg::log::set_level(ffmpeg::log::Level::Quiet));
+}
