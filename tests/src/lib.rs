@@ -1,4 +1,5 @@
 //! The synthetic world that Tallylight is tested on.
 #![forbid(unsafe_code)]
 
+pub mod panel;
 pub mod world;

@@ -3,7 +3,10 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tallylight_tests::world::{access, clip, edge, headend, link, viewers};
+use tallylight_tests::{
+    panel::{self, forward},
+    world::{access, clip, edge, headend, link, viewers},
+};
 
 /// The synthetic platform that Tallylight is tested on: real streams over loopback, with faults on demand.
 ///
@@ -30,6 +33,11 @@ enum Command {
     Access(access::Arguments),
     /// Watch channels as viewers do, where the panel sends them.
     Viewers(viewers::Arguments),
+    /// Rule over the platform as the panel contract says: the reference panel.
+    Panel(panel::Arguments),
+    /// Forward one channel's chosen source to the regions. The panel starts it.
+    #[command(hide = true)]
+    Forward(forward::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -40,5 +48,7 @@ fn main() -> Result<()> {
         Command::Edge(arguments) => edge::run(arguments),
         Command::Access(arguments) => access::run(arguments),
         Command::Viewers(arguments) => viewers::run(arguments),
+        Command::Panel(arguments) => panel::run(arguments),
+        Command::Forward(arguments) => forward::run(arguments),
     }
 }
