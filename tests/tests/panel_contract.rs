@@ -1,4 +1,10 @@
 //! The conformance suite of the panel contract (DESIGN, section 10), run on the reference panel with real datagrams.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 use std::{
     collections::BTreeMap,
