@@ -1,0 +1,121 @@
+//! What an input is and what it says, apart from every socket: addresses in, events out.
+//!
+//! An input turns one URL into a bounded stream of [`InputEvent`]s: transport stream bytes with the moment they arrived,
+//! and what went wrong on the way. The modules here are pure (bytes and times in, units and findings out), so that each
+//! rule of RFC 3550 and RFC 8216 is tested without a network; `crate::io` owns the sockets and drives them. Nothing that
+//! an input says about itself holds an address, a query string or a credential: evidence travels to people and labels.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tallylight_model::{FaultKind, MonoTime, WallTime};
+
+mod backoff;
+mod fetch;
+pub mod rtp;
+mod spec;
+
+pub use backoff::Backoff;
+pub use fetch::{FetchError, looks_like_html};
+pub use spec::{DatagramSpec, Framing, InputSpec, SpecError, StreamUrl};
+
+/// How long each phase of opening a stream took; `None` where there was no such phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// Resolving the host name.
+    pub dns: Option<Duration>,
+    /// Connecting by TCP, of the address that answered.
+    pub connect: Option<Duration>,
+    /// The TLS handshake.
+    pub tls: Option<Duration>,
+    /// From the request (for a multicast group: the join) to the first byte of the answer.
+    pub first_byte: Option<Duration>,
+}
+
+/// What an input tells the session that watches it, in the order in which it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InputEvent {
+    /// The stream was opened: the first byte of an answer or the first datagram is here.
+    Opened {
+        /// How long each phase took.
+        phases: Phases,
+        /// When the first byte arrived.
+        at: MonoTime,
+    },
+    /// Transport stream bytes as they arrived: a run of datagrams, one HTTP read, one block of a file.
+    Bytes {
+        /// When the last of them arrived, by the kernel's stamp where there is one.
+        at: MonoTime,
+        /// The bytes; packets may be split anywhere.
+        data: Bytes,
+    },
+    /// One whole HLS segment. Media at offset o of it was produced at about `at - duration + o` or earlier.
+    Segment {
+        /// When its last byte arrived.
+        at: MonoTime,
+        /// Its media sequence number. A gap means that the input fell behind or gave up on the ones between.
+        sequence: u64,
+        /// What `EXTINF` says.
+        duration: Duration,
+        /// What `EXT-X-TARGETDURATION` says.
+        target: Duration,
+        /// A discontinuity stands between this segment and the one sent before, or the input began anew.
+        discontinuity: bool,
+        /// The wall time of its first sample, where stated.
+        programme_date_time: Option<WallTime>,
+        /// From the request to the last byte.
+        fetch: Duration,
+        /// The bytes.
+        data: Bytes,
+    },
+    /// Datagrams that this host dropped since the last such event: by its socket's full buffer, or because the session
+    /// did not keep up. They are unobserved, never the stream's loss.
+    Dropped {
+        /// When it was noticed.
+        at: MonoTime,
+        /// How many.
+        datagrams: u64,
+    },
+    /// Datagrams lost on the way by RTP's sequence numbers, beyond reordering and what this host dropped.
+    RtpLost {
+        /// When it was certain.
+        at: MonoTime,
+        /// How many.
+        datagrams: u64,
+    },
+    /// A condition of the delivery began or ended.
+    Condition {
+        /// When.
+        at: MonoTime,
+        /// Which: `unreachable`, `http_error`, `playlist_stale`, `playlist_invalid`, `segment_missing`, `stall`,
+        /// `scrambled` (encrypted segments).
+        kind: FaultKind,
+        /// Whether it holds from now on.
+        holds: bool,
+        /// What was seen, for people.
+        evidence: String,
+    },
+    /// A request was made and came to its end.
+    Request {
+        /// When it ended.
+        at: MonoTime,
+        /// Whether it failed.
+        failed: bool,
+    },
+    /// Nothing more will come: a file's end, a finished recording, or an input that can never be read.
+    End {
+        /// When.
+        at: MonoTime,
+        /// Why it cannot be read; `None` at a regular end.
+        error: Option<String>,
+    },
+}
+
+/// Why an input is read: it decides what the end of a response or an ended playlist means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A live stream that should never end: an end is reopened.
+    Watch,
+    /// A look at whatever is there: the end of a file, response or ended playlist is the end of the input.
+    Probe,
+}

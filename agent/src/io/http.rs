@@ -1,0 +1,467 @@
+//! An HTTP/1.1 client that knows how long each phase took.
+//!
+//! `reqwest` hides what a probe must report (when the name was resolved, when the connection stood, when TLS stood), so
+//! this is hyper's connection with tokio's sockets. One [`Client`] keeps one connection alive, as a player does for the
+//! segments of one host. Every wait and every body has a limit, and no error names an address.
+
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{
+    Request, Response, StatusCode,
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+    header,
+};
+use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
+use rustls::{CertificateError, ClientConfig, RootCertStore, pki_types::ServerName};
+use tallylight_model::MonoTime;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpSocket, TcpStream, lookup_host},
+    task::JoinHandle,
+    time::{Instant, timeout, timeout_at},
+};
+use url::{Host, Url};
+
+use super::clock;
+use crate::input::{FetchError, Phases, StreamUrl};
+
+/// What the client calls itself.
+const USER_AGENT: &str = concat!("tallylight/", env!("CARGO_PKG_VERSION"));
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// For all addresses of a host together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const TLS_TIMEOUT: Duration = Duration::from_secs(3);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a body may stand still.
+const BODY_IDLE: Duration = Duration::from_secs(10);
+/// A kept connection that is not ready for the next request after this long is given up.
+const REUSE_WAIT: Duration = Duration::from_millis(50);
+/// Addresses of one host that are tried.
+const MAX_ADDRESSES: usize = 4;
+const MAX_REDIRECTS: usize = 5;
+
+/// The TLS configuration, read from the system's roots when first needed.
+#[derive(Clone, Debug, Default)]
+pub struct Tls(Arc<OnceLock<Arc<ClientConfig>>>);
+
+impl Tls {
+    fn config(&self) -> Result<Arc<ClientConfig>, FetchError> {
+        if let Some(config) = self.0.get() {
+            return Ok(Arc::clone(config));
+        }
+        let mut roots = RootCertStore::empty();
+        let loaded = rustls_native_certs::load_native_certs();
+        let (taken, _) = roots.add_parsable_certificates(loaded.certs);
+        if taken == 0 {
+            tracing::warn!(
+                "no TLS root certificates on this system: no https stream can be verified"
+            );
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|_| FetchError::Tls("no protocol version to offer"))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Arc::clone(self.0.get_or_init(|| Arc::new(config))))
+    }
+}
+
+/// How connections are made.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    tls: Tls,
+    source: Option<IpAddr>,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+impl Connector {
+    /// Takes the shared TLS configuration and the local address to connect from.
+    #[must_use]
+    pub const fn new(tls: Tls, source: Option<IpAddr>) -> Self {
+        Self { tls, source }
+    }
+
+    async fn connect(&self, url: &Url, phases: &mut Phases) -> Result<Kept, FetchError> {
+        let host = url.host().ok_or(FetchError::Unrequestable)?;
+        let port = url.port_or_known_default().ok_or(FetchError::Unrequestable)?;
+        let addresses = resolve(&host, port, phases).await?;
+        let begun = clock::now();
+        let tcp = self.connect_tcp(addresses).await?;
+        add(&mut phases.connect, begun);
+        let stream: Box<dyn Stream> = if url.scheme() == "https" {
+            let begun = clock::now();
+            let stream = self.handshake(&host, tcp).await?;
+            add(&mut phases.tls, begun);
+            stream
+        } else {
+            Box::new(tcp)
+        };
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|_| FetchError::ClosedEarly)?;
+        // Errors of the connection reach whoever waits for an answer or a body.
+        let task = tokio::spawn(async move { drop(connection.await) });
+        Ok(Kept { origin: url.origin(), sender, task })
+    }
+
+    async fn connect_tcp(&self, addresses: Vec<SocketAddr>) -> Result<TcpStream, FetchError> {
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        let mut failure = FetchError::Connect("no address of the family of source_address");
+        let same_family =
+            |address: &SocketAddr| self.source.is_none_or(|ip| ip.is_ipv4() == address.is_ipv4());
+        for address in addresses.into_iter().filter(same_family).take(MAX_ADDRESSES) {
+            match timeout_at(deadline, self.connect_to(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => failure = describe(&error),
+                Err(_) => return Err(FetchError::ConnectTimeout(CONNECT_TIMEOUT.as_secs())),
+            }
+        }
+        Err(failure)
+    }
+
+    async fn connect_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        if let Some(source) = self.source {
+            socket.bind(SocketAddr::new(source, 0))?;
+        }
+        let stream = socket.connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    async fn handshake(
+        &self,
+        host: &Host<&str>,
+        tcp: TcpStream,
+    ) -> Result<Box<dyn Stream>, FetchError> {
+        let name = match host {
+            Host::Domain(name) => ServerName::try_from((*name).to_owned())
+                .map_err(|_| FetchError::Tls("host name is not valid"))?,
+            Host::Ipv4(ip) => IpAddr::from(*ip).into(),
+            Host::Ipv6(ip) => IpAddr::from(*ip).into(),
+        };
+        let connector = tokio_rustls::TlsConnector::from(self.tls.config()?);
+        match timeout(TLS_TIMEOUT, connector.connect(name, tcp)).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(error)) => Err(FetchError::Tls(describe_tls(&error))),
+            Err(_) => Err(FetchError::Tls("no handshake in time")),
+        }
+    }
+}
+
+async fn resolve(
+    host: &Host<&str>,
+    port: u16,
+    phases: &mut Phases,
+) -> Result<Vec<SocketAddr>, FetchError> {
+    match *host {
+        Host::Ipv4(ip) => Ok(vec![(ip, port).into()]),
+        Host::Ipv6(ip) => Ok(vec![(ip, port).into()]),
+        Host::Domain(name) => {
+            let begun = clock::now();
+            let found = timeout(RESOLVE_TIMEOUT, lookup_host((name, port)))
+                .await
+                .map_err(|_| FetchError::ResolveTimeout(RESOLVE_TIMEOUT.as_secs()))?
+                .map_err(|_| FetchError::Resolve)?
+                .collect::<Vec<_>>();
+            add(&mut phases.dns, begun);
+            if found.is_empty() { Err(FetchError::Resolve) } else { Ok(found) }
+        }
+    }
+}
+
+fn describe(error: &io::Error) -> FetchError {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => FetchError::Refused,
+        io::ErrorKind::AddrNotAvailable => {
+            FetchError::Connect("source_address is not an address of this host")
+        }
+        io::ErrorKind::HostUnreachable => FetchError::Connect("no route to the host"),
+        io::ErrorKind::NetworkUnreachable => FetchError::Connect("network unreachable"),
+        io::ErrorKind::ConnectionReset => FetchError::Connect("connection reset"),
+        io::ErrorKind::TimedOut => FetchError::ConnectTimeout(CONNECT_TIMEOUT.as_secs()),
+        _ => FetchError::Connect("the system refused"),
+    }
+}
+
+/// The reason in fixed words: rustls' own name the host.
+fn describe_tls(error: &io::Error) -> &'static str {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(reason)) => match reason {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "certificate expired"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "certificate not valid yet"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "certificate is for another name"
+            }
+            CertificateError::UnknownIssuer => "certificate of an unknown issuer",
+            CertificateError::Revoked => "certificate revoked",
+            _ => "certificate not acceptable",
+        },
+        Some(rustls::Error::AlertReceived(_)) => "the server refused the handshake",
+        Some(rustls::Error::InvalidMessage(_)) => "the server does not speak TLS",
+        _ => "handshake failed",
+    }
+}
+
+/// Adds the time since `begun`: redirects go through the phases again.
+fn add(phase: &mut Option<Duration>, begun: MonoTime) {
+    *phase = Some(phase.unwrap_or_default() + clock::now().since(begun));
+}
+
+/// A byte range of a resource (RFC 9110, 14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRange {
+    /// The first byte.
+    pub offset: u64,
+    /// How many.
+    pub length: u64,
+}
+
+/// A connection that may serve the next request.
+struct Kept {
+    origin: url::Origin,
+    sender: SendRequest<Empty<Bytes>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Makes requests one after the other, over one connection while host and server allow.
+pub struct Client {
+    connector: Connector,
+    kept: Option<Kept>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("connected", &self.kept.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// An answer with a good status, its body still to come.
+#[derive(Debug)]
+pub struct Answer {
+    /// Where it came from, after redirects: what references in it are relative to.
+    pub url: StreamUrl,
+    /// How long it took; a reused connection has no phases but the first byte.
+    pub phases: Phases,
+    /// The media type in lower case, without parameters.
+    pub content_type: String,
+    /// The announced length in bytes.
+    pub length: Option<u64>,
+    /// Whether only the asked-for range comes.
+    partial: bool,
+    body: Incoming,
+}
+
+impl Client {
+    /// Makes a client without a connection.
+    #[must_use]
+    pub const fn new(connector: Connector) -> Self {
+        Self { connector, kept: None }
+    }
+
+    /// Requests a URL and follows redirects.
+    ///
+    /// # Errors
+    /// [`FetchError`] for anything but an answer with a good status that is not a web page by its type.
+    pub async fn get(
+        &mut self,
+        url: &StreamUrl,
+        range: Option<ByteRange>,
+    ) -> Result<Answer, FetchError> {
+        let mut url = url.clone();
+        let mut phases = Phases::default();
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.request(url.reveal(), range, &mut phases).await?;
+            let status = response.status();
+            if !is_redirect(status) {
+                return answer(url, phases, response);
+            }
+            let location = response.headers().get(header::LOCATION);
+            url = location
+                .and_then(|location| std::str::from_utf8(location.as_bytes()).ok())
+                .and_then(|location| url.join(location))
+                .ok_or(FetchError::BadRedirect(status.as_u16()))?;
+        }
+        Err(FetchError::Redirects(MAX_REDIRECTS))
+    }
+
+    async fn request(
+        &mut self,
+        url: &Url,
+        range: Option<ByteRange>,
+        phases: &mut Phases,
+    ) -> Result<Response<Incoming>, FetchError> {
+        if let Some(mut kept) = self.kept.take().filter(|kept| kept.origin == url.origin()) {
+            let ready = timeout(REUSE_WAIT, kept.sender.ready()).await;
+            if matches!(ready, Ok(Ok(()))) {
+                match send(&mut kept.sender, url, range, phases).await {
+                    // A server may close an idle connection at any moment (RFC 9112, 9.3.1): then ask anew.
+                    Err(FetchError::ClosedEarly) => {}
+                    result => {
+                        self.kept = Some(kept);
+                        return result;
+                    }
+                }
+            }
+        }
+        let mut kept = self.connector.connect(url, phases).await?;
+        let result = send(&mut kept.sender, url, range, phases).await;
+        self.kept = Some(kept);
+        result
+    }
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+fn answer(
+    url: StreamUrl,
+    phases: Phases,
+    response: Response<Incoming>,
+) -> Result<Answer, FetchError> {
+    let (head, body) = response.into_parts();
+    if !head.status.is_success() {
+        return Err(FetchError::Status(head.status.as_u16()));
+    }
+    let content_type = head.headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let content_type = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    if content_type == "text/html" {
+        return Err(FetchError::Html);
+    }
+    let length = head.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    let partial = head.status == StatusCode::PARTIAL_CONTENT;
+    Ok(Answer { url, phases, content_type, length, partial, body })
+}
+
+async fn send(
+    sender: &mut SendRequest<Empty<Bytes>>,
+    url: &Url,
+    range: Option<ByteRange>,
+    phases: &mut Phases,
+) -> Result<Response<Incoming>, FetchError> {
+    let request = request(url, range)?;
+    let begun = clock::now();
+    let response = timeout(HEADER_TIMEOUT, sender.send_request(request))
+        .await
+        .map_err(|_| FetchError::HeaderTimeout(HEADER_TIMEOUT.as_secs()))?
+        .map_err(
+            |error| if error.is_parse() { FetchError::NotHttp } else { FetchError::ClosedEarly },
+        )?;
+    add(&mut phases.first_byte, begun);
+    Ok(response)
+}
+
+fn request(url: &Url, range: Option<ByteRange>) -> Result<Request<Empty<Bytes>>, FetchError> {
+    let host = url.host_str().ok_or(FetchError::Unrequestable)?;
+    let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let target = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    let mut request = Request::get(target)
+        .header(header::HOST, host)
+        .header(header::USER_AGENT, USER_AGENT)
+        .header(header::ACCEPT, "*/*");
+    if !url.username().is_empty() || url.password().is_some() {
+        request = request.header(header::AUTHORIZATION, basic(url));
+    }
+    if let Some(ByteRange { offset, length }) = range {
+        let last = offset.saturating_add(length).saturating_sub(1);
+        request = request.header(header::RANGE, format!("bytes={offset}-{last}"));
+    }
+    request.body(Empty::new()).map_err(|_| FetchError::Unrequestable)
+}
+
+/// Basic authentication (RFC 7617) from the URL's user information.
+fn basic(url: &Url) -> String {
+    let mut pair: Vec<u8> = percent_decode_str(url.username()).collect();
+    pair.push(b':');
+    pair.extend(percent_decode_str(url.password().unwrap_or("")));
+    format!("Basic {}", STANDARD.encode(pair))
+}
+
+impl Answer {
+    /// Waits for the next bytes; `None` at the regular end.
+    ///
+    /// # Errors
+    /// The body stands still or breaks off.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+        loop {
+            let frame = timeout(BODY_IDLE, self.body.frame())
+                .await
+                .map_err(|_| FetchError::BodyTimeout(BODY_IDLE.as_secs()))?;
+            match frame {
+                None => return Ok(None),
+                Some(Err(_)) => return Err(FetchError::Truncated),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if !data.is_empty() => return Ok(Some(data)),
+                    _ => {}
+                },
+            }
+        }
+    }
+
+    /// Reads the whole body, or of it the range that was asked for.
+    ///
+    /// # Errors
+    /// It breaks off, is larger than `limit` bytes or takes longer than `within`.
+    pub async fn collect(
+        mut self,
+        range: Option<ByteRange>,
+        limit: usize,
+        within: Duration,
+    ) -> Result<Bytes, FetchError> {
+        let too_large = FetchError::TooLarge(limit >> 20);
+        if self.length.is_some_and(|length| length > limit as u64) {
+            return Err(too_large);
+        }
+        let deadline = Instant::now() + within;
+        let mut whole = BytesMut::new();
+        loop {
+            let chunk = timeout_at(deadline, self.chunk())
+                .await
+                .map_err(|_| FetchError::TooSlow(within.as_secs()))??;
+            let Some(chunk) = chunk else { break };
+            if whole.len() + chunk.len() > limit {
+                return Err(too_large);
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        let whole = whole.freeze();
+        let Some(range) = range else { return Ok(whole) };
+        // A server may ignore the range and answer 200 with everything (RFC 9110, 14.2).
+        let offset =
+            if self.partial { 0 } else { usize::try_from(range.offset).unwrap_or(usize::MAX) };
+        let end = usize::try_from(range.length).ok().and_then(|length| offset.checked_add(length));
+        match end {
+            Some(end) if end <= whole.len() => Ok(whole.slice(offset..end)),
+            _ => Err(FetchError::Truncated),
+        }
+    }
+}

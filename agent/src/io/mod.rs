@@ -1,0 +1,8 @@
+//! Everything that touches the outside: sockets, files, clocks. No judgement here.
+
+pub mod clock;
+pub mod file;
+pub mod http;
+mod http_ts;
+pub mod input;
+pub mod udp;
