@@ -120,6 +120,27 @@ pub struct Counters {
     pub receive_dropped: u64,
 }
 
+impl Counters {
+    /// Adds what another slice counted. Stops at the largest number.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, more) in [
+            (&mut self.bytes, other.bytes),
+            (&mut self.packets, other.packets),
+            (&mut self.continuity_errors, other.continuity_errors),
+            (&mut self.missing_packets, other.missing_packets),
+            (&mut self.transport_errors, other.transport_errors),
+            (&mut self.scrambled_packets, other.scrambled_packets),
+            (&mut self.decoded_pictures, other.decoded_pictures),
+            (&mut self.decode_errors, other.decode_errors),
+            (&mut self.http_requests, other.http_requests),
+            (&mut self.http_errors, other.http_errors),
+            (&mut self.receive_dropped, other.receive_dropped),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
 /// One latency, measured once.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LatencySample {

@@ -1,0 +1,258 @@
+//! What the collector wants watched: the answer of `GET /api/v1/assignment`.
+//!
+//! The agent's own file has no streams, so that a lineup is written once. The last answer is kept on disk and used at a start
+//! without a collector. An entry that this version cannot understand is left out and told; the others are watched.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use tallylight_model::{ChannelId, NodeId, ProfileName, RegionId, StreamId};
+
+/// Streams in one assignment; one with more is refused.
+const MAX_STREAMS: usize = 2_000;
+/// The largest answer that is read, in bytes.
+pub const MAX_BYTES: usize = 4 << 20;
+/// Joins closer together than this would be load rather than measurement.
+const MIN_ZAP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// All streams of one agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The region that the agent watches from.
+    pub region: RegionId,
+    /// The streams, by id.
+    pub streams: Vec<Watch>,
+    /// Entries that were left out, and why.
+    pub left_out: Vec<String>,
+}
+
+/// One stream to watch, and what is expected of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Its id.
+    pub stream: StreamId,
+    /// Where it is. May hold credentials: never shown.
+    pub url: String,
+    /// The interface to join a multicast group on.
+    pub interface: Option<String>,
+    /// The service within the multiplex; `None` for the first.
+    pub service_id: Option<u16>,
+    /// What is expected.
+    pub expectation: Expectation,
+    /// How often a fresh session joins to measure the start; `None` for never.
+    pub zap_interval: Option<Duration>,
+}
+
+/// What is expected of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// The thresholds.
+    pub profile: ProfileName,
+    /// What kind of channel it is; `None` where nobody said: then its tables tell.
+    pub kind: Option<ChannelKind>,
+    /// Whether it may be scrambled; `None` where nobody said.
+    pub encryption: Option<Encryption>,
+    /// The language of the main sound, where stated.
+    pub main_language: Option<String>,
+    /// Whether it is on the air at the moment.
+    pub on_air: bool,
+}
+
+impl Default for Expectation {
+    fn default() -> Self {
+        Self {
+            profile: ProfileName::Default,
+            kind: None,
+            encryption: None,
+            main_language: None,
+            on_air: true,
+        }
+    }
+}
+
+/// What kind of channel it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelKind {
+    /// Picture and sound.
+    Tv,
+    /// Sound alone.
+    Radio,
+    /// A picture that stands still.
+    Still,
+    /// A picture that repeats.
+    Loop,
+}
+
+/// Whether a channel may be scrambled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encryption {
+    /// It must be in the clear.
+    None,
+    /// It may be scrambled.
+    Expected,
+}
+
+/// Why an answer is not an assignment.
+#[derive(Debug, thiserror::Error)]
+pub enum AssignmentError {
+    /// It is not the JSON that was expected.
+    #[error("not an assignment")]
+    Json(#[source] serde_json::Error),
+    /// It is of a later version.
+    #[error("assignment is of version {0}, only 1 is known")]
+    Version(u32),
+    /// It is for another node.
+    #[error("assignment is for node {0:?}")]
+    Node(String),
+    /// Its region is not an id.
+    #[error("assignment's region {0:?} is not an id")]
+    Region(String),
+    /// It has too many streams.
+    #[error("assignment has {0} streams, at most {MAX_STREAMS} are watched")]
+    TooMany(usize),
+}
+
+#[derive(Deserialize)]
+struct RawAssignment {
+    version: u32,
+    node: String,
+    region: String,
+    streams: Vec<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct RawWatch {
+    stream: String,
+    #[serde(default)]
+    channel: Option<String>,
+    url: String,
+    #[serde(default)]
+    interface: Option<String>,
+    #[serde(default)]
+    service_id: Option<u16>,
+    profile: String,
+    channel_kind: ChannelKind,
+    encryption: Encryption,
+    #[serde(default)]
+    audio: Vec<RawAudio>,
+    on_air: bool,
+    #[serde(default)]
+    zap_interval_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct RawAudio {
+    language: String,
+    role: String,
+}
+
+impl Assignment {
+    /// Reads the collector's answer, or what was kept of it.
+    ///
+    /// # Errors
+    /// It is not an assignment of this version for this node.
+    pub fn parse(json: &[u8], node: &NodeId) -> Result<Self, AssignmentError> {
+        let raw: RawAssignment = serde_json::from_slice(json).map_err(AssignmentError::Json)?;
+        if raw.version != 1 {
+            return Err(AssignmentError::Version(raw.version));
+        }
+        if raw.node != node.as_str() {
+            return Err(AssignmentError::Node(raw.node));
+        }
+        if raw.streams.len() > MAX_STREAMS {
+            return Err(AssignmentError::TooMany(raw.streams.len()));
+        }
+        let region = RegionId::new(&raw.region).map_err(|_| AssignmentError::Region(raw.region))?;
+        let (mut streams, mut left_out) = (Vec::<Watch>::new(), Vec::new());
+        for (at, entry) in raw.streams.into_iter().enumerate() {
+            match Watch::read(entry) {
+                Ok(watch) if streams.iter().any(|other| other.stream == watch.stream) => {
+                    left_out.push(format!("stream {at}: {} stands twice", watch.stream));
+                }
+                Ok(watch) => streams.push(watch),
+                Err(why) => left_out.push(format!("stream {at}: {why}")),
+            }
+        }
+        streams.sort_by(|a, b| a.stream.cmp(&b.stream));
+        Ok(Self { region, streams, left_out })
+    }
+}
+
+impl Watch {
+    fn read(entry: serde_json::Value) -> Result<Self, String> {
+        // The text of a JSON error repeats a value only for enums and types, never the URL's.
+        let raw: RawWatch = serde_json::from_value(entry).map_err(|error| error.to_string())?;
+        let stream = StreamId::parse(&raw.stream).map_err(|error| error.to_string())?;
+        if let Some(channel) = raw.channel {
+            ChannelId::new(&channel).map_err(|error| error.to_string())?;
+        }
+        let profile = ProfileName::from_name(&raw.profile)
+            .ok_or_else(|| format!("{stream}: profile {:?} is not known", raw.profile))?;
+        let main = raw.audio.into_iter().find(|audio| audio.role == "main");
+        let zap = raw.zap_interval_ms.filter(|&ms| ms > 0).map(Duration::from_millis);
+        Ok(Self {
+            stream,
+            url: raw.url,
+            interface: raw.interface,
+            service_id: raw.service_id,
+            expectation: Expectation {
+                profile,
+                kind: Some(raw.channel_kind),
+                encryption: Some(raw.encryption),
+                main_language: main.map(|audio| audio.language),
+                on_air: raw.on_air,
+            },
+            zap_interval: zap.map(|interval| interval.max(MIN_ZAP_INTERVAL)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = r#"{"stream":"one/primary","channel":"one","kind":"source","url":"udp://239.1.1.1:5000",
+        "interface":"lo","service_id":1,"profile":"sensitive","channel_kind":"tv","encryption":"none",
+        "audio":[{"language":"deu","role":"description"},{"language":"eng","role":"main"}],"on_air":true,"zap_interval_ms":1000}"#;
+
+    fn parse(streams: &str) -> Result<Assignment, AssignmentError> {
+        let json = format!(r#"{{"version":1,"node":"n1","region":"north","streams":[{streams}]}}"#);
+        Assignment::parse(json.as_bytes(), &NodeId::new("n1").unwrap())
+    }
+
+    #[test]
+    fn an_assignment_is_read_as_the_collector_writes_it() {
+        let assignment = parse(ONE).unwrap();
+        assert!(assignment.left_out.is_empty());
+        let watch = &assignment.streams[0];
+        assert_eq!(watch.expectation.main_language.as_deref(), Some("eng"));
+        assert_eq!(watch.expectation.profile, ProfileName::Sensitive);
+        assert_eq!(watch.zap_interval, Some(MIN_ZAP_INTERVAL));
+    }
+
+    #[test]
+    fn an_entry_that_is_not_understood_costs_only_itself() {
+        let odd = ONE.replace("\"tv\"", "\"hologram\"").replace("one/primary", "one/backup");
+        let assignment = parse(&format!("{ONE},{odd},{ONE}")).unwrap();
+        assert_eq!(assignment.streams.len(), 1);
+        assert!(assignment.left_out[0].contains("hologram"), "{:?}", assignment.left_out);
+        assert!(assignment.left_out[1].contains("twice"));
+    }
+
+    #[test]
+    fn what_is_not_for_this_agent_is_refused_whole() {
+        let node = NodeId::new("n1").unwrap();
+        let parse = |json: &str| Assignment::parse(json.as_bytes(), &node).unwrap_err().to_string();
+        assert_eq!(parse("<html>"), "not an assignment");
+        assert_eq!(
+            parse(r#"{"version":2,"node":"n1","region":"r","streams":[]}"#),
+            "assignment is of version 2, only 1 is known"
+        );
+        assert_eq!(
+            parse(r#"{"version":1,"node":"n2","region":"r","streams":[]}"#),
+            "assignment is for node \"n2\""
+        );
+    }
+}

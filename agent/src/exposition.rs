@@ -1,0 +1,373 @@
+//! The agent's `/metrics`: totals of every watched stream, of the node and of the agent itself, as Prometheus text 0.0.4.
+//!
+//! The text is written here rather than by `metrics-exporter-prometheus`: a stream that leaves the lineup has to be gone at the
+//! next scrape, and that exporter can only forget series that were idle for a while; it also renders in hash order, so that two
+//! scrapes cannot be compared. Names, types and help come from the registry in `model` and from nowhere else.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write as _,
+    time::Duration,
+};
+
+use tallylight_model::{
+    Counters, FaultKind, LatencySample, Layer, Metric, MetricKind, NodeId, NodeReport, Severity,
+    Slice, StreamId,
+};
+
+/// Start latencies kept for the quantiles.
+const STARTUP_SAMPLES: usize = 128;
+/// No quantile is shown under this many.
+const STARTUP_QUANTILE_FROM: usize = 20;
+
+/// Results of an offer to the collector, as the label `result` names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ExportResult {
+    /// The collector took it.
+    Accepted,
+    /// It will be offered again.
+    Retried,
+    /// The collector refused it for good.
+    Refused,
+}
+
+impl ExportResult {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Retried => "retried",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Everything that `/metrics` shows.
+#[derive(Debug)]
+pub struct Board {
+    node: NodeId,
+    streams: BTreeMap<StreamId, Totals>,
+    saturation: NodeReport,
+    exports: BTreeMap<ExportResult, u64>,
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    counters: Counters,
+    bitrate: f64,
+    observed: BTreeMap<Layer, Duration>,
+    held: BTreeMap<FaultKind, Duration>,
+    standing: BTreeMap<FaultKind, Severity>,
+    startups: VecDeque<Duration>,
+    startup_sum: Duration,
+    startup_count: u64,
+    success: bool,
+}
+
+impl Board {
+    /// An empty board of one node.
+    #[must_use]
+    pub fn new(node: NodeId) -> Self {
+        Self {
+            node,
+            streams: BTreeMap::new(),
+            saturation: NodeReport::default(),
+            exports: BTreeMap::new(),
+        }
+    }
+
+    /// Shows exactly these streams; all others are gone with the next scrape.
+    pub fn watch(&mut self, streams: impl IntoIterator<Item = StreamId>) {
+        let mut old = std::mem::take(&mut self.streams);
+        for stream in streams {
+            let totals = old.remove(&stream).unwrap_or_default();
+            self.streams.insert(stream, totals);
+        }
+    }
+
+    /// Adds a slice to its stream's totals. A slice of a stream that is not watched is ignored.
+    pub fn add(&mut self, slice: &Slice) {
+        let Some(totals) = self.streams.get_mut(&slice.stream) else { return };
+        totals.counters.add(&slice.counters);
+        let seconds = slice.length.as_secs_f64();
+        totals.bitrate = if seconds > 0.0 { slice.counters.bytes as f64 / seconds } else { 0.0 };
+        for layer in Layer::ALL {
+            *totals.observed.entry(layer).or_default() += slice.observed.layer(layer);
+        }
+        for (&kind, &held) in &slice.conditions {
+            *totals.held.entry(kind).or_default() += held;
+        }
+        totals.standing.clone_from(&slice.standing);
+        totals.success = !slice.observed.any().is_zero();
+        for latency in &slice.latencies {
+            if let LatencySample::Startup(startup) = latency {
+                totals.start(*startup);
+            }
+        }
+    }
+
+    /// Shows how the node is.
+    pub fn node(&mut self, report: &NodeReport) {
+        self.saturation = report.clone();
+    }
+
+    /// Counts an offer to the collector.
+    pub fn exported(&mut self, result: ExportResult) {
+        *self.exports.entry(result).or_default() += 1;
+    }
+
+    /// Writes the page. `waiting` and `lost` are the queue's.
+    #[must_use]
+    pub fn render(&self, waiting: usize, lost: u64) -> String {
+        let mut page = Page::default();
+        for &(metric, value) in COUNTERS {
+            page.family(metric);
+            for (stream, totals) in &self.streams {
+                page.sample(metric, "", &labels(stream), value(&totals.counters) as f64);
+            }
+        }
+        self.render_states(&mut page);
+        self.render_startup(&mut page);
+        page.family(Metric::NodeSaturation);
+        for (resource, ratio) in &self.saturation.saturation {
+            let labels = [("node", self.node.as_str()), ("resource", resource.name())];
+            page.sample(Metric::NodeSaturation, "", &labels, ratio.get());
+        }
+        page.one(Metric::BuildInfo, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        page.one(Metric::AgentStreams, &[], self.streams.len() as f64);
+        page.one(Metric::AgentQueueSlices, &[], waiting as f64);
+        page.one(Metric::AgentLostSlices, &[], lost as f64);
+        page.family(Metric::AgentExports);
+        for result in [ExportResult::Accepted, ExportResult::Retried, ExportResult::Refused] {
+            let count = self.exports.get(&result).copied().unwrap_or_default();
+            page.sample(Metric::AgentExports, "", &[("result", result.name())], count as f64);
+        }
+        page.text
+    }
+
+    fn render_states(&self, page: &mut Page) {
+        page.family(Metric::StreamBitrate);
+        for (stream, totals) in &self.streams {
+            page.sample(Metric::StreamBitrate, "", &labels(stream), totals.bitrate);
+        }
+        page.family(Metric::StreamObservedSeconds);
+        for (stream, totals) in &self.streams {
+            for (layer, observed) in &totals.observed {
+                let [channel, name] = labels(stream);
+                let labels = [channel, name, ("layer", layer.name())];
+                page.sample(Metric::StreamObservedSeconds, "", &labels, observed.as_secs_f64());
+            }
+        }
+        page.family(Metric::StreamFaultSeconds);
+        for (stream, totals) in &self.streams {
+            for (kind, held) in &totals.held {
+                let [channel, name] = labels(stream);
+                let labels = [channel, name, ("kind", kind.name())];
+                page.sample(Metric::StreamFaultSeconds, "", &labels, held.as_secs_f64());
+            }
+        }
+        page.family(Metric::StreamFault);
+        for (stream, totals) in &self.streams {
+            for (kind, _) in totals.standing.iter().filter(|(_, s)| **s >= Severity::Warning) {
+                let [channel, name] = labels(stream);
+                page.sample(Metric::StreamFault, "", &[channel, name, ("kind", kind.name())], 1.0);
+            }
+        }
+        page.family(Metric::AgentProbeSuccess);
+        for (stream, totals) in &self.streams {
+            let success = if totals.success { 1.0 } else { 0.0 };
+            page.sample(Metric::AgentProbeSuccess, "", &labels(stream), success);
+        }
+    }
+
+    fn render_startup(&self, page: &mut Page) {
+        let metric = Metric::StreamStartup;
+        page.family(metric);
+        for (stream, totals) in &self.streams {
+            let [channel, name] = labels(stream);
+            if totals.startups.len() >= STARTUP_QUANTILE_FROM {
+                let mut sorted: Vec<Duration> = totals.startups.iter().copied().collect();
+                sorted.sort_unstable();
+                for (quantile, share) in [("0.5", 50), ("0.95", 95), ("0.99", 99)] {
+                    let at = (sorted.len() * share).div_ceil(100).saturating_sub(1);
+                    let value = sorted.get(at).copied().unwrap_or_default().as_secs_f64();
+                    page.sample(metric, "", &[channel, name, ("quantile", quantile)], value);
+                }
+            }
+            page.sample(metric, "_sum", &[channel, name], totals.startup_sum.as_secs_f64());
+            page.sample(metric, "_count", &[channel, name], totals.startup_count as f64);
+        }
+    }
+}
+
+impl Totals {
+    fn start(&mut self, startup: Duration) {
+        if self.startups.len() == STARTUP_SAMPLES {
+            self.startups.pop_front();
+        }
+        self.startups.push_back(startup);
+        self.startup_sum += startup;
+        self.startup_count += 1;
+    }
+}
+
+type Count = fn(&Counters) -> u64;
+
+const COUNTERS: &[(Metric, Count)] = &[
+    (Metric::StreamPackets, |c| c.packets),
+    (Metric::StreamBytes, |c| c.bytes),
+    (Metric::StreamContinuityErrors, |c| c.continuity_errors),
+    (Metric::StreamMissingPackets, |c| c.missing_packets),
+    (Metric::StreamTransportErrors, |c| c.transport_errors),
+    (Metric::StreamScrambledPackets, |c| c.scrambled_packets),
+    (Metric::StreamDecodedPictures, |c| c.decoded_pictures),
+    (Metric::StreamDecodeErrors, |c| c.decode_errors),
+    (Metric::StreamHttpRequests, |c| c.http_requests),
+    (Metric::StreamHttpErrors, |c| c.http_errors),
+    (Metric::StreamReceiveDropped, |c| c.receive_dropped),
+];
+
+fn labels(stream: &StreamId) -> [(&'static str, &str); 2] {
+    let (channel, name) = stream.as_str().split_once('/').unwrap_or((stream.as_str(), ""));
+    [("channel", channel), ("stream", name)]
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn family(&mut self, metric: Metric) {
+        let kind = match metric.kind() {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Summary => "summary",
+            MetricKind::Histogram => "histogram",
+        };
+        let name = metric.name();
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "# HELP {name} {}\n# TYPE {name} {kind}", metric.help());
+    }
+
+    fn one(&mut self, metric: Metric, labels: &[(&str, &str)], value: f64) {
+        self.family(metric);
+        self.sample(metric, "", labels, value);
+    }
+
+    /// Label values are ids, which need no escape.
+    fn sample(&mut self, metric: Metric, suffix: &str, labels: &[(&str, &str)], value: f64) {
+        self.text.push_str(metric.name());
+        self.text.push_str(suffix);
+        for (at, (label, text)) in labels.iter().enumerate() {
+            let open = if at == 0 { '{' } else { ',' };
+            let _ = write!(self.text, "{open}{label}=\"{text}\"");
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.text, "{close} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use tallylight_model::{Exposed, MonoTime, Observed, Ratio, Resource, WallTime};
+
+    fn stream(name: &str) -> StreamId {
+        StreamId::parse(name).unwrap()
+    }
+
+    fn slice(name: &str) -> Slice {
+        let second = Duration::from_secs(1);
+        Slice {
+            stream: stream(name),
+            start: WallTime::default(),
+            end: MonoTime::ZERO,
+            length: second,
+            observed: Observed { transport: second, picture: second / 2, ..Observed::default() },
+            conditions: [(FaultKind::Black, second / 4)].into(),
+            standing: [
+                (FaultKind::Black, Severity::Warning),
+                (FaultKind::BoundaryContinuity, Severity::Info),
+            ]
+            .into(),
+            counters: Counters { packets: 10, bytes: 1_880, ..Counters::default() },
+            latencies: vec![LatencySample::Startup(second)],
+        }
+    }
+
+    fn board() -> Board {
+        let mut board = Board::new(NodeId::new("n1").unwrap());
+        board.watch([stream("one/a"), stream("two/b")]);
+        board.node(&NodeReport {
+            saturation: [(Resource::Cpu, Ratio::new(0.5))].into(),
+            ..NodeReport::default()
+        });
+        for _ in 0..20 {
+            board.add(&slice("one/a"));
+        }
+        board.exported(ExportResult::Accepted);
+        board
+    }
+
+    fn value(page: &str, series: &str) -> Option<f64> {
+        page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+    }
+
+    #[test]
+    fn slices_add_up_to_totals() {
+        let page = board().render(3, 4);
+        for (series, expected) in [
+            (r#"iptv_stream_packets_total{channel="one",stream="a"}"#, 200.0),
+            (r#"iptv_stream_bitrate_bytes{channel="one",stream="a"}"#, 1_880.0),
+            (
+                r#"iptv_stream_observed_seconds_total{channel="one",stream="a",layer="picture"}"#,
+                10.0,
+            ),
+            (r#"iptv_stream_fault_seconds_total{channel="one",stream="a",kind="black"}"#, 5.0),
+            (r#"iptv_stream_fault{channel="one",stream="a",kind="black"}"#, 1.0),
+            (r#"iptv_stream_startup_seconds{channel="one",stream="a",quantile="0.95"}"#, 1.0),
+            (r#"iptv_stream_startup_seconds_count{channel="one",stream="a"}"#, 20.0),
+            (r#"iptv_node_saturation_ratio{node="n1",resource="cpu"}"#, 0.5),
+            ("tallylight_agent_queue_slices", 3.0),
+            ("tallylight_agent_lost_slices_total", 4.0),
+            (r#"tallylight_agent_exports_total{result="accepted"}"#, 1.0),
+        ] {
+            assert_eq!(value(&page, series), Some(expected), "{series}\n{page}");
+        }
+        assert!(!page.contains("boundary_continuity"));
+    }
+
+    #[test]
+    fn every_name_and_label_is_in_the_registry_and_none_is_left_out() {
+        let page = board().render(0, 0);
+        let mut seen = BTreeSet::new();
+        for line in page.lines().filter(|line| !line.starts_with('#')) {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let base = name.trim_end_matches("_sum").trim_end_matches("_count");
+            let metric = Metric::ALL.iter().find(|m| m.name() == base).expect(name);
+            seen.insert(*metric);
+            let inner =
+                line.split_once('{').map_or("", |(_, rest)| rest.split('}').next().unwrap());
+            for label in inner.split(',').filter_map(|pair| Some(pair.split_once('=')?.0)) {
+                let allowed = label == "quantile" || metric.labels().contains(&label);
+                assert!(allowed, "{line}");
+            }
+        }
+        for &metric in Metric::ALL {
+            let ours = metric.exposed() != Exposed::Collector;
+            assert_eq!(seen.contains(&metric), ours, "{}", metric.name());
+        }
+    }
+
+    #[test]
+    fn a_gone_stream_is_gone_at_the_next_scrape() {
+        let mut board = board();
+        assert!(board.render(0, 0).contains(r#"channel="two""#));
+        board.watch([stream("one/a")]);
+        let page = board.render(0, 0);
+        assert!(!page.contains(r#"channel="two""#));
+        let packets = r#"iptv_stream_packets_total{channel="one",stream="a"}"#;
+        assert_eq!(value(&page, packets), Some(200.0));
+    }
+}

@@ -1,0 +1,260 @@
+//! Where media stands in time: when it was produced, for how long it was watched, and whether a player would still have some.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tallylight_model::MonoTime;
+
+/// Spans kept; the oldest goes first, and slices that old are closed.
+const MAX_SPANS: usize = 256;
+
+/// Converts media time to the moment of production.
+///
+/// Media that arrives as it is produced has `arrival = production`; all that delivery can do is to add to it (bursts at a
+/// start, segments, a network's jitter). So production is dated by the media that came earliest in the recent past. The past
+/// is limited, because a source that was switched or paused may be later for good.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeline {
+    window: Duration,
+    started: MonoTime,
+    /// The least `arrival - media` in nanoseconds, in this window and in the one before.
+    current: Option<i128>,
+    previous: Option<i128>,
+}
+
+impl Timeline {
+    /// Looks back over one to two windows.
+    #[must_use]
+    pub const fn new(window: Duration) -> Self {
+        Self { window, started: MonoTime::ZERO, current: None, previous: None }
+    }
+
+    /// The time line of a recording: media is dated by itself.
+    #[must_use]
+    pub const fn of_recording() -> Self {
+        Self { window: Duration::MAX, started: MonoTime::ZERO, current: Some(0), previous: None }
+    }
+
+    /// Media of this time is here at this moment.
+    pub fn observe(&mut self, at: MonoTime, media: Duration) {
+        if self.window == Duration::MAX {
+            return;
+        }
+        if at.since(self.started) >= self.window {
+            self.previous = self.current.take();
+            self.started = at;
+        }
+        let offset = i128::from(at.as_nanos()) - nanos(media);
+        self.current = Some(self.current.map_or(offset, |least| least.min(offset)));
+    }
+
+    /// When media of this time was produced; `None` before anything was observed.
+    #[must_use]
+    pub fn produced(&self, media: Duration) -> Option<MonoTime> {
+        let offset = [self.current, self.previous].into_iter().flatten().min()?;
+        let at = nanos(media) + offset;
+        Some(MonoTime::from_nanos(u64::try_from(at.max(0)).unwrap_or(u64::MAX)))
+    }
+}
+
+fn nanos(span: Duration) -> i128 {
+    i128::try_from(span.as_nanos()).unwrap_or(i128::MAX / 2)
+}
+
+/// A set of spans of time, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Spans(VecDeque<(MonoTime, MonoTime)>);
+
+impl Spans {
+    /// Adds a span; what it shares with the last one counts once.
+    pub fn add(&mut self, from: MonoTime, to: MonoTime) {
+        if to <= from {
+            return;
+        }
+        match self.0.back_mut() {
+            Some(last) if from <= last.1 && from >= last.0 => last.1 = last.1.max(to),
+            _ => {
+                if self.0.len() == MAX_SPANS {
+                    self.0.pop_front();
+                }
+                self.0.push_back((from, to));
+            }
+        }
+    }
+
+    /// How much of the time between two moments is in the set.
+    #[must_use]
+    pub fn within(&self, from: MonoTime, to: MonoTime) -> Duration {
+        let mut total = Duration::ZERO;
+        let mut covered = from;
+        for &(start, end) in &self.0 {
+            let (start, end) = (start.max(covered), end.min(to));
+            total += end.since(start);
+            covered = covered.max(end);
+        }
+        total
+    }
+
+    /// Whether a moment is in the set, its end included.
+    #[must_use]
+    pub fn contains(&self, at: MonoTime) -> bool {
+        self.0.iter().any(|&(start, end)| start <= at && at <= end)
+    }
+
+    /// Lets go of what ended before this moment.
+    pub fn prune(&mut self, before: MonoTime) {
+        self.0.retain(|&(_, end)| end > before);
+    }
+}
+
+/// The buffer of a player that joined with this session and plays in real time.
+#[derive(Clone, Copy, Debug)]
+pub struct PlayerBuffer {
+    target: Duration,
+    state: Playing,
+    last_media: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Playing {
+    /// It gathers media before it starts, or starts again; dry since then, if it had played before.
+    Filling { has: Duration, dry_since: Option<MonoTime> },
+    /// It plays and will have nothing left at this moment.
+    Until(MonoTime),
+}
+
+/// Media further ahead than this cannot be bought by a burst: no player keeps more.
+const MAX_AHEAD: Duration = Duration::from_secs(30);
+/// A step of media time beyond this is no media.
+const MAX_STEP: Duration = Duration::from_secs(10);
+
+impl PlayerBuffer {
+    /// Starts to play when it has `target`.
+    #[must_use]
+    pub const fn new(target: Duration) -> Self {
+        let state = Playing::Filling { has: Duration::ZERO, dry_since: None };
+        Self { target, state, last_media: None }
+    }
+
+    /// Media up to this time is here.
+    pub fn feed(&mut self, at: MonoTime, media: Duration) {
+        let last = self.last_media.replace(media).unwrap_or(media);
+        let step = media.checked_sub(last).filter(|step| *step <= MAX_STEP).unwrap_or_default();
+        self.check(at);
+        self.state = match self.state {
+            Playing::Filling { has, dry_since } if has + step < self.target => {
+                Playing::Filling { has: has + step, dry_since }
+            }
+            Playing::Filling { has, .. } => Playing::Until(at + has + step),
+            Playing::Until(dry) => Playing::Until((dry + step).min(at + MAX_AHEAD)),
+        };
+    }
+
+    /// Since when a viewer would look at a still picture; `None` while there is something to play, and before the first start.
+    pub fn check(&mut self, now: MonoTime) -> Option<MonoTime> {
+        if let Playing::Until(dry) = self.state {
+            if now < dry {
+                return None;
+            }
+            self.state = Playing::Filling { has: Duration::ZERO, dry_since: Some(dry) };
+        }
+        match self.state {
+            Playing::Filling { dry_since, .. } => dry_since,
+            Playing::Until(_) => None,
+        }
+    }
+
+    /// When it will run dry if nothing more comes.
+    #[must_use]
+    pub const fn dry_at(&self) -> Option<MonoTime> {
+        match self.state {
+            Playing::Until(dry) => Some(dry),
+            Playing::Filling { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> MonoTime {
+        MonoTime::from_nanos(ms * 1_000_000)
+    }
+
+    fn media(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn production_is_dated_by_what_came_earliest() {
+        let mut line = Timeline::new(media(5_000));
+        assert_eq!(line.produced(media(0)), None);
+        // A burst of 4 s at the start, then 100 ms late now and then.
+        line.observe(at(10_000), media(0));
+        line.observe(at(10_010), media(4_000));
+        line.observe(at(10_200), media(4_100));
+        assert_eq!(line.produced(media(0)), Some(at(6_010)));
+        assert_eq!(line.produced(media(4_100)), Some(at(10_110)));
+    }
+
+    #[test]
+    fn a_stream_that_is_later_for_good_is_dated_later_after_a_while() {
+        let mut line = Timeline::new(media(5_000));
+        for second in 0..10 {
+            line.observe(at(second * 1_000), media(second * 1_000));
+        }
+        for second in 10..25 {
+            line.observe(at(second * 1_000 + 3_000), media(second * 1_000));
+        }
+        assert_eq!(line.produced(media(24_000)), Some(at(27_000)));
+    }
+
+    #[test]
+    fn a_recording_is_dated_by_itself() {
+        let mut line = Timeline::of_recording();
+        line.observe(at(99_000), media(5));
+        assert_eq!(line.produced(media(1_234)), Some(at(1_234)));
+    }
+
+    #[test]
+    fn spans_count_once_whatever_their_order() {
+        let mut spans = Spans::default();
+        spans.add(at(0), at(1_000));
+        spans.add(at(500), at(1_500));
+        spans.add(at(3_000), at(2_000));
+        spans.add(at(2_000), at(4_000));
+        assert_eq!(spans.within(at(0), at(10_000)), media(3_500));
+        assert_eq!(spans.within(at(1_000), at(3_000)), media(1_500));
+        assert!(spans.contains(at(1_500)) && !spans.contains(at(1_700)));
+        spans.prune(at(1_500));
+        assert_eq!(spans.within(at(0), at(10_000)), media(2_000));
+    }
+
+    #[test]
+    fn a_player_stalls_when_its_buffer_is_dry_and_goes_on_when_it_is_full_again() {
+        let mut player = PlayerBuffer::new(media(1_000));
+        assert_eq!(player.check(at(60_000)), None, "it has not started");
+        for step in 0..=20 {
+            player.feed(at(60_000 + step * 100), media(step * 100));
+        }
+        assert_eq!(player.dry_at(), Some(at(63_000)));
+        assert_eq!(player.check(at(62_999)), None);
+        assert_eq!(player.check(at(63_500)), Some(at(63_000)));
+        player.feed(at(64_000), media(2_500));
+        assert_eq!(player.check(at(64_000)), Some(at(63_000)), "half full");
+        player.feed(at(64_100), media(3_100));
+        assert_eq!(player.check(at(64_100)), None);
+        assert_eq!(player.dry_at(), Some(at(65_200)));
+    }
+
+    #[test]
+    fn jitter_within_the_buffer_and_a_jump_of_the_clock_stall_nothing() {
+        let mut player = PlayerBuffer::new(media(1_000));
+        player.feed(at(0), media(0));
+        player.feed(at(1_000), media(1_000));
+        player.feed(at(1_900), media(1_900));
+        player.feed(at(2_000), media(900_000));
+        assert_eq!(player.check(at(2_100)), None);
+        assert_eq!(player.dry_at(), Some(at(2_900)));
+    }
+}
