@@ -1,8 +1,15 @@
 //! Watches streams and the host, and reports what it sees.
 #![forbid(unsafe_code)]
 
+pub mod assignment;
+pub mod config;
 pub mod decode;
+pub mod exposition;
+pub mod host;
 pub mod input;
 pub mod io;
 pub mod picture;
+pub mod probe;
+pub mod report;
 pub mod sound;
+pub mod tracker;

@@ -192,11 +192,11 @@ impl Tracker {
         let gone: Vec<Condition> = self.states.keys().copied().filter(|c| c.kind == kind).collect();
         for what in gone {
             self.release(what, at);
-            if let Some(state) = self.states.remove(&what) {
-                if let Some(fault) = state.fault {
-                    let end = state.ended.min(at);
-                    self.changes.push_back(change(what, FaultPhase::End(end), fault, &state));
-                }
+            if let Some(state) = self.states.remove(&what)
+                && let Some(fault) = state.fault
+            {
+                let end = state.run.map_or(state.ended, |run| run.since.max(at));
+                self.changes.push_back(change(what, FaultPhase::End(end), fault, &state));
             }
         }
     }

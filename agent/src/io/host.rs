@@ -12,8 +12,8 @@ use crate::host::{HostSample, InterfaceSample, MAX_INTERFACES};
 /// Reads one sample after the other.
 #[derive(Debug)]
 pub struct HostReader {
-    system: System,
-    disks: Disks,
+    system: Option<System>,
+    disks: Option<Disks>,
     state_dir: std::path::PathBuf,
     first: bool,
 }
@@ -23,31 +23,30 @@ impl HostReader {
     #[must_use]
     pub fn new(state_dir: &Path) -> Self {
         let state_dir = fs::canonicalize(state_dir).unwrap_or_else(|_| state_dir.to_owned());
-        let disks = Disks::new_with_refreshed_list();
-        Self { system: System::new(), disks, state_dir, first: true }
+        let disks = Disks::new_with_refreshed_list().ok();
+        Self { system: System::new().ok(), disks, state_dir, first: true }
     }
 
     /// Reads a sample. What cannot be read is left out.
     pub fn read(&mut self) -> HostSample {
-        self.system.refresh_cpu_usage();
-        self.system.refresh_memory();
-        self.disks.refresh(false);
-        let first = std::mem::replace(&mut self.first, false);
-        let cpu = (!first).then(|| Ratio::new(f64::from(self.system.global_cpu_usage()) / 100.0));
-        let holder = self
-            .disks
-            .iter()
-            .filter(|disk| self.state_dir.starts_with(disk.mount_point()))
-            .max_by_key(|disk| disk.mount_point().as_os_str().len());
-        let mut sample = HostSample {
-            at: clock::now(),
-            cpu,
-            memory_total: self.system.total_memory(),
-            memory_available: self.system.available_memory(),
-            disks: holder.map(|d| (d.total_space(), d.available_space())).into_iter().collect(),
-            receive_dropped: backlog_dropped(),
-            ..HostSample::default()
-        };
+        let mut sample = HostSample { at: clock::now(), ..HostSample::default() };
+        if let Some(system) = &mut self.system {
+            system.refresh_cpu_usage();
+            system.refresh_memory();
+            let cpu = Ratio::new(f64::from(system.global_cpu_usage()) / 100.0);
+            sample.cpu = (!std::mem::replace(&mut self.first, false)).then_some(cpu);
+            sample.memory_total = system.total_memory();
+            sample.memory_available = system.available_memory();
+        }
+        if let Some(disks) = &mut self.disks {
+            disks.refresh(false);
+            let holder = disks
+                .iter()
+                .filter(|disk| self.state_dir.starts_with(disk.mount_point()))
+                .max_by_key(|disk| disk.mount_point().as_os_str().len());
+            sample.disks.extend(holder.map(|d| (d.total_space(), d.available_space())));
+        }
+        sample.receive_dropped = backlog_dropped();
         read_interfaces(&mut sample);
         sample
     }

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod file;
+pub mod host;
 pub mod http;
 mod http_ts;
 pub mod input;
