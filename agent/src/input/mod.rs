@@ -12,6 +12,7 @@ use tallylight_model::{FaultKind, MonoTime, WallTime};
 
 mod backoff;
 mod fetch;
+pub mod playlist;
 pub mod rtp;
 mod spec;
 

@@ -33,7 +33,7 @@ use tokio::{
 use url::{Host, Url};
 
 use super::clock;
-use crate::input::{FetchError, Phases, StreamUrl};
+use crate::input::{FetchError, Phases, StreamUrl, playlist::ByteRange};
 
 /// What the client calls itself.
 const USER_AGENT: &str = concat!("tallylight/", env!("CARGO_PKG_VERSION"));
@@ -223,15 +223,6 @@ fn describe_tls(error: &io::Error) -> &'static str {
 /// Adds the time since `begun`: redirects go through the phases again.
 fn add(phase: &mut Option<Duration>, begun: MonoTime) {
     *phase = Some(phase.unwrap_or_default() + clock::now().since(begun));
-}
-
-/// A byte range of a resource (RFC 9110, 14).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ByteRange {
-    /// The first byte.
-    pub offset: u64,
-    /// How many.
-    pub length: u64,
 }
 
 /// A connection that may serve the next request.
