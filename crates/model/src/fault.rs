@@ -198,6 +198,12 @@ faults! {
         "An upstream demodulator or receiver marked packets as damaged (TR 101 290, 2.1).";
     BoundaryContinuity "boundary_continuity" None, Transport, Acts::Never,
         "Counters jump from one HLS segment to the next without a discontinuity tag.";
+    PsiMissing "psi_missing" Some(FaultClass::Unavailable), Transport, Acts::Never,
+        "The PAT or the PMT of the service stays out (TR 101 290, 1.3 and 1.5).";
+    PsiCrc "psi_crc" None, Transport, Acts::Never,
+        "Sections of the tables have a wrong CRC (TR 101 290, 2.2).";
+    Pcr "pcr" None, Transport, Acts::Never,
+        "The program clock jumps or comes too seldom (TR 101 290, 2.3).";
     Scrambled "scrambled" None, Transport, Acts::Never,
         "The service is scrambled although the lineup expects it in the clear.";
     DecodeErrors "decode_errors" Some(FaultClass::Decode), Picture, CRITICAL,

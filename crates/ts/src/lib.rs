@@ -1,4 +1,47 @@
+//! MPEG transport stream analysis without I/O (ISO/IEC 13818-1, ETSI TR 101 290).
+//!
+//! Bytes and their arrival time go into [`Analyser::push`], events come out of [`Analyser::poll`], counters and services can
+//! be read at any time. Nothing here reads a clock: the same bytes give the same findings however they are cut into pushes.
+//!
+//! A damaged stream is the normal case. There are no errors, only findings (something happened once) and conditions
+//! (something holds from here to there). Whether either is a fault, and of which severity, is for the caller's profile.
+//!
+//! Packets, clocks and counters are this crate's reason to be and are written for it. Tables are thin (PAT, PMT, names out of
+//! the SDT), so they are read here as well: a table crate would be larger than what it saves.
 #![no_std]
 #![forbid(unsafe_code)]
-//! stub
+
 extern crate alloc;
+
+mod analyser;
+mod audio;
+mod checks;
+mod coding;
+mod continuity;
+mod cutter;
+mod elementary;
+mod event;
+mod flow;
+mod outbox;
+mod packet;
+mod pes;
+mod pids;
+mod program;
+mod psi;
+mod section;
+mod service;
+mod sync;
+mod tables;
+mod text;
+mod timeline;
+mod unit;
+mod video;
+
+pub use analyser::{Analyser, AnalyserConfig, CheckClock, Limits, Payload, Wanted};
+pub use coding::{Coding, MediaKind};
+pub use elementary::ElementaryReport;
+pub use event::{Check, Condition, Event, Finding, FindingKind, Position};
+pub use pids::{PidCounters, PidReport, Totals};
+pub use service::{AudioRole, Component, Service};
+pub use tallylight_model::{Codec, PictureType};
+pub use unit::{AccessUnit, Parameters, UnitCounters};

@@ -1,0 +1,205 @@
+//! The analyser: bytes in, events out.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use tallylight_model::{MonoTime, Pid};
+
+use crate::{
+    ElementaryReport, Event, PidReport, Position, Service, Totals, elementary::Elementary,
+    flow::Flow, sync::Framer,
+};
+
+/// By which clock the time-outs run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CheckClock {
+    /// Media time: for files, segments and whatever does not arrive in real time.
+    #[default]
+    Media,
+    /// Arrival time while packets arrive: for datagrams.
+    Arrival,
+}
+
+/// Which programs' components are cut into access units and watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of them.
+    #[default]
+    All,
+    /// One, by its program number.
+    Program(u16),
+    /// None: packets, tables and clocks only.
+    None,
+}
+
+/// Whose data is handed out with access units. Sizes, types and stamps always are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Payload {
+    /// Nobody's.
+    None,
+    /// Audio frames' and key pictures'.
+    #[default]
+    Keys,
+    /// All.
+    All,
+}
+
+/// After how long something that stays out is a condition, or a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The PAT: 500 ms by TR 101 290, 1.3a.
+    pub pat: Duration,
+    /// A PMT: 500 ms by TR 101 290, 1.5a.
+    pub pmt: Duration,
+    /// Packets of a video or audio PID: the user's period of TR 101 290, 1.6; 5 s.
+    pub pid: Duration,
+    /// Access units of any video component: 1 s.
+    pub video: Duration,
+    /// Access units of the main audio component: 1 s.
+    pub audio: Duration,
+    /// Two PCR of a program: 100 ms by TR 101 290, 2.3a.
+    pub pcr: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            pat: Duration::from_millis(500),
+            pmt: Duration::from_millis(500),
+            pid: Duration::from_secs(5),
+            video: Duration::from_secs(1),
+            audio: Duration::from_secs(1),
+            pcr: Duration::from_millis(100),
+        }
+    }
+}
+
+/// What an analyser is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AnalyserConfig {
+    /// By which clock the time-outs run.
+    pub clock: CheckClock,
+    /// Whose access units are cut.
+    pub wanted: Wanted,
+    /// Whose data is handed out.
+    pub payload: Payload,
+    /// The time-outs.
+    pub limits: Limits,
+}
+
+/// Analyses one transport stream.
+///
+/// Take all events after each push: 65,536 events and 64 MiB of payload are kept, further ones are dropped and counted. A
+/// push of up to 1 MiB stays far below. Otherwise it does not matter how the bytes are cut.
+pub struct Analyser {
+    framer: Framer,
+    flow: Flow,
+}
+
+impl Analyser {
+    /// Starts at the begin of a stream, or anywhere in one.
+    #[must_use]
+    pub fn new(config: AnalyserConfig) -> Self {
+        Self { framer: Framer::new(), flow: Flow::new(config) }
+    }
+
+    /// Takes bytes that arrived at `at`.
+    pub fn push(&mut self, at: MonoTime, bytes: &[u8]) {
+        self.flow.arrive(at);
+        self.flow.totals.bytes += bytes.len() as u64;
+        self.framer.push(bytes, &mut |frame| self.flow.frame(frame));
+    }
+
+    /// Returns the next event; `None` until more bytes bring one.
+    pub fn poll(&mut self) -> Option<Event> {
+        self.flow.out.pop()
+    }
+
+    /// Tells that what follows is the next segment of the same stream, without a discontinuity tag: a counter that jumps at its
+    /// begin is [`FindingKind::BoundaryContinuity`].
+    pub fn boundary(&mut self) {
+        self.flow.boundaries = self.flow.boundaries.wrapping_add(1);
+        self.framer.cut();
+        for program in &mut self.flow.programs {
+            program.excused = true;
+        }
+    }
+
+    /// Tells that what follows is another piece of stream (`EXT-X-DISCONTINUITY`, a new connection): clocks and counters begin
+    /// anew, media time goes on.
+    pub fn discontinuity(&mut self) {
+        self.flow.discontinuity();
+        self.framer.cut();
+    }
+
+    /// Tells that packets before the next push were dropped on this side: what is missing is nobody's fault. Counters are not
+    /// compared across it, access units that it cuts are damaged.
+    pub fn unobserved(&mut self) {
+        self.flow.unobserved();
+        self.framer.cut();
+    }
+
+    /// Ends the stream: hands out the last access units, and judges what was too short to be judged before.
+    pub fn finish(&mut self) {
+        self.framer.finish(&mut |frame| self.flow.frame(frame));
+        self.flow.finish();
+    }
+
+    /// Changes whose data is handed out, from the next access unit on.
+    pub fn set_payload(&mut self, payload: Payload) {
+        self.flow.config.payload = payload;
+        for stream in &mut self.flow.streams {
+            stream.set_payload(payload);
+        }
+    }
+
+    /// Whether packets are being found.
+    #[must_use]
+    pub const fn in_sync(&self) -> bool {
+        self.framer.in_sync()
+    }
+
+    /// Returns the services by program number.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.flow.programs.iter().map(|program| &program.service)
+    }
+
+    /// Returns what was counted of the whole stream.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals { dropped_events: self.flow.out.dropped, ..self.flow.totals }
+    }
+
+    /// Returns the PIDs in ascending order, without null packets.
+    #[must_use]
+    pub fn pids(&self) -> Vec<PidReport> {
+        let mut pids: Vec<_> =
+            self.flow.pids.iter().filter(|s| s.counters.packets > 0).map(|s| s.report()).collect();
+        pids.sort_unstable_by_key(|report| report.pid);
+        pids
+    }
+
+    /// Returns one PID; `None` if nothing came on it.
+    #[must_use]
+    pub fn pid(&self, pid: Pid) -> Option<PidReport> {
+        self.flow.pids.get(pid).map(|state| state.report())
+    }
+
+    /// Returns the components that are cut into access units or watched.
+    pub fn elementary(&self) -> impl Iterator<Item = ElementaryReport> + '_ {
+        self.flow.streams.iter().map(Elementary::report)
+    }
+
+    /// Where the stream is: media time by the primary program, the first wanted one whose clock runs.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.flow.position(None)
+    }
+
+    /// Media time of one program; `None` if it is not there or its clock was not seen yet.
+    #[must_use]
+    pub fn media_time(&self, program: u16) -> Option<Duration> {
+        let program = self.flow.programs.iter().find(|p| p.service.program == program)?;
+        program.timeline.now(self.flow.place)
+    }
+}

@@ -1,0 +1,163 @@
+//! The continuity counter (TR 101 290, 1.4), by the rule that TSDuck's analysers and plain scanners agree on, so that counts can
+//! be compared with other tools:
+//!
+//! - Packets with the transport error indicator are compared like any other; null packets are never given to this.
+//! - A packet that carries the discontinuity indicator is not compared.
+//! - The counter must not move on a packet without payload.
+//! - A duplicate repeats counter and payload (its PCR may differ). It is legal once; further ones are excess, until the
+//!   counter moves. The same counter with another payload is an error.
+
+use crate::packet::{Header, PACKET};
+
+/// What one packet is to the packets of its PID before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing to compare with.
+    First,
+    /// The expected one.
+    Expected,
+    /// A duplicate, allowed once.
+    LegalDuplicate,
+    /// A duplicate too many.
+    ExcessDuplicate,
+    /// Neither; so many packets are missing by the counter.
+    Error { missing: u8 },
+}
+
+/// The state of one PID.
+#[derive(Clone)]
+pub(crate) struct Continuity {
+    last: Option<u8>,
+    /// How often the counter was repeated by packets with payload since it last moved.
+    repeats: u32,
+    length: u8,
+    payload: [u8; PACKET - 4],
+}
+
+impl Continuity {
+    pub(crate) const fn new() -> Self {
+        Self { last: None, repeats: 0, length: 0, payload: [0; PACKET - 4] }
+    }
+
+    /// Forgets what came before: the next packet is not compared.
+    pub(crate) fn reset(&mut self) {
+        self.last = None;
+    }
+
+    pub(crate) fn handle(&mut self, header: &Header, payload: &[u8]) -> Verdict {
+        let verdict = self.compare(header, payload);
+        self.last = Some(header.counter);
+        if header.has_payload {
+            self.length = payload.len() as u8;
+            self.payload[..payload.len()].copy_from_slice(payload);
+        }
+        verdict
+    }
+
+    fn compare(&mut self, header: &Header, payload: &[u8]) -> Verdict {
+        let Some(last) = self.last.filter(|_| !header.discontinuity()) else {
+            self.repeats = 0;
+            return Verdict::First;
+        };
+        let step = header.counter.wrapping_sub(last) & 0x0F;
+        if !header.has_payload {
+            if step != 0 {
+                self.repeats = 0;
+                return Verdict::Error { missing: step };
+            }
+            return Verdict::Expected;
+        }
+        if step != 0 {
+            self.repeats = 0;
+            return match step {
+                1 => Verdict::Expected,
+                _ => Verdict::Error { missing: step - 1 },
+            };
+        }
+        self.repeats = self.repeats.saturating_add(1);
+        if payload != &self.payload[..usize::from(self.length)] {
+            return Verdict::Error { missing: 15 };
+        }
+        match self.repeats {
+            1 => Verdict::LegalDuplicate,
+            _ => Verdict::ExcessDuplicate,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::build;
+    use alloc::vec::Vec;
+
+    fn check(packets: &[[u8; PACKET]], expected: &[Verdict]) {
+        let mut state = Continuity::new();
+        let found: Vec<_> = packets
+            .iter()
+            .map(|raw| {
+                let header = Header::parse(raw);
+                state.handle(&header, header.payload(raw))
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    fn data(counter: u8, byte: u8) -> [u8; PACKET] {
+        build::packet(0x100, counter, false, &[byte; 184])
+    }
+
+    fn bare(counter: u8) -> [u8; PACKET] {
+        build::packet(0x100, counter, false, &[])
+    }
+
+    use Verdict::{Error, ExcessDuplicate, Expected, First, LegalDuplicate};
+
+    #[test]
+    fn the_counter_moves_by_one_with_each_payload() {
+        check(&[data(14, 1), data(15, 2), data(0, 3)], &[First, Expected, Expected]);
+        check(&[data(3, 1), data(6, 2), data(7, 3)], &[First, Error { missing: 2 }, Expected]);
+        check(&[data(3, 1), data(2, 2)], &[First, Error { missing: 14 }]);
+    }
+
+    #[test]
+    fn a_packet_without_payload_leaves_the_counter() {
+        check(&[data(3, 1), bare(3), data(4, 2)], &[First, Expected, Expected]);
+        check(&[data(3, 1), bare(4), data(5, 2)], &[First, Error { missing: 1 }, Expected]);
+        check(&[bare(3), bare(3), data(4, 2)], &[First, Expected, Expected]);
+    }
+
+    #[test]
+    fn a_duplicate_is_legal_once() {
+        check(
+            &[data(3, 1), data(3, 1), data(3, 1), data(4, 2), data(4, 2)],
+            &[First, LegalDuplicate, ExcessDuplicate, Expected, LegalDuplicate],
+        );
+        check(
+            &[data(3, 1), data(3, 2), data(3, 2), data(4, 1)],
+            &[First, Error { missing: 15 }, ExcessDuplicate, Expected],
+        );
+    }
+
+    #[test]
+    fn a_duplicate_may_have_another_clock() {
+        let mut first = build::with_flags(0x100, 3, false, 0x10, &[9; 100]);
+        let mut second = first;
+        (first[11], second[11]) = (1, 2);
+        check(&[first, second], &[First, LegalDuplicate]);
+    }
+
+    #[test]
+    fn the_discontinuity_indicator_excuses_its_packet_alone() {
+        let marked = build::with_flags(0x100, 9, false, 0x80, &[1; 100]);
+        check(&[data(3, 1), marked, data(10, 2)], &[First, First, Expected]);
+        check(&[data(3, 1), marked, data(12, 2)], &[First, First, Error { missing: 2 }]);
+    }
+
+    #[test]
+    fn a_damaged_packet_is_compared_and_updates_the_state() {
+        let mut damaged = data(6, 2);
+        damaged[1] |= 0x80;
+        check(&[data(3, 1), damaged, data(7, 3)], &[First, Error { missing: 2 }, Expected]);
+    }
+}

@@ -1,0 +1,103 @@
+//! Cutting elementary streams into access units.
+
+use alloc::vec::Vec;
+
+use tallylight_model::{Codec, PictureType};
+
+use crate::{
+    Parameters, Payload, Position, audio::AudioCutter, elementary::Here, pes::Stamps,
+    video::VideoCutter,
+};
+
+/// An access unit as a cutter knows it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Draft {
+    pub(crate) stamps: Stamps,
+    pub(crate) key: bool,
+    pub(crate) picture: Option<PictureType>,
+    pub(crate) size: usize,
+    pub(crate) damaged: bool,
+    pub(crate) cut: bool,
+    pub(crate) oversized: bool,
+    pub(crate) begin: Position,
+    /// Its begin for clocks: see [`Here::place`].
+    pub(crate) place: u64,
+    pub(crate) data: Vec<u8>,
+}
+
+/// Cuts one elementary stream.
+pub(crate) enum Cutter {
+    /// The coding is not cut.
+    None,
+    Video(VideoCutter),
+    Audio(AudioCutter),
+}
+
+impl Cutter {
+    pub(crate) fn new(codec: Option<Codec>, payload: Payload) -> Self {
+        match codec {
+            None => Self::None,
+            Some(codec) if codec.is_video() => Self::Video(VideoCutter::new(codec, payload)),
+            Some(codec) => Self::Audio(AudioCutter::new(codec, payload)),
+        }
+    }
+
+    pub(crate) fn set_payload(&mut self, payload: Payload) {
+        match self {
+            Self::None => {}
+            Self::Video(video) => video.payload = payload,
+            Self::Audio(audio) => audio.payload = payload,
+        }
+    }
+
+    /// A PES packet begins: its stamps are those of the first access unit that begins in it.
+    pub(crate) fn stamps(&mut self, stamps: Stamps, random_access: bool) {
+        match self {
+            Self::None => {}
+            Self::Video(video) => video.stamps(stamps, random_access),
+            Self::Audio(audio) => audio.stamps(stamps),
+        }
+    }
+
+    /// Takes bytes; true if an access unit began with them.
+    pub(crate) fn push(&mut self, data: &[u8], here: &Here<'_>, ready: &mut Vec<Draft>) -> bool {
+        match self {
+            Self::None => false,
+            Self::Video(video) => video.push(data, here, ready),
+            Self::Audio(audio) => audio.push(data, here, ready),
+        }
+    }
+
+    /// Bytes are missing here.
+    pub(crate) fn lost(&mut self, ready: &mut Vec<Draft>) {
+        match self {
+            Self::None => {}
+            Self::Video(video) => video.lost(),
+            Self::Audio(audio) => audio.lost(ready),
+        }
+    }
+
+    /// The stream ends here, or another one follows.
+    pub(crate) fn flush(&mut self, ready: &mut Vec<Draft>) {
+        match self {
+            Self::None => {}
+            Self::Video(video) => video.flush(ready),
+            Self::Audio(audio) => audio.flush(ready),
+        }
+    }
+
+    pub(crate) fn parameters(&self) -> Parameters {
+        match self {
+            Self::None => Parameters::default(),
+            Self::Video(video) => video.parameters(),
+            Self::Audio(audio) => audio.parameters(),
+        }
+    }
+
+    pub(crate) fn resyncs(&self) -> u64 {
+        match self {
+            Self::Audio(audio) => audio.resyncs,
+            Self::None | Self::Video(_) => 0,
+        }
+    }
+}

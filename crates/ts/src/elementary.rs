@@ -1,0 +1,213 @@
+//! One component of a wanted program: its PES packets, its access units, and whether it is alive.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use tallylight_model::{MonoTime, Pid, Pts};
+
+use crate::{
+    AccessUnit, Coding, Component, Event, Parameters, Payload, Position, UnitCounters,
+    checks::Watch,
+    cutter::{Cutter, Draft},
+    outbox::Outbox,
+    packet::Header,
+    pes::{self, Stamps},
+    timeline::Timeline,
+};
+
+/// A component's stamps are counted from anew after this long without a PCR, so that they never are a wrap-around away.
+const REBASE: Duration = Duration::from_secs(10);
+
+/// One component, for reports.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ElementaryReport {
+    /// Where it is carried.
+    pub pid: Pid,
+    /// The program that it belongs to.
+    pub program: u16,
+    /// How it is coded.
+    pub coding: Coding,
+    /// Whether it is its program's main sound.
+    pub main_audio: bool,
+    /// What was counted.
+    pub units: UnitCounters,
+    /// What its own headers say.
+    pub parameters: Parameters,
+    /// Where its last access unit began; for codings that are not cut, its last PES packet.
+    pub last_unit: Option<Position>,
+}
+
+/// Where a packet stands.
+pub(crate) struct Here<'a> {
+    pub(crate) packet: u64,
+    pub(crate) place: u64,
+    pub(crate) at: MonoTime,
+    pub(crate) timeline: &'a Timeline,
+}
+
+impl Here<'_> {
+    pub(crate) fn position(&self) -> Position {
+        Position { packet: self.packet, at: self.at, media: self.timeline.now(self.place) }
+    }
+}
+
+/// The state of one component.
+pub(crate) struct Elementary {
+    pub(crate) pid: Pid,
+    pub(crate) program: u16,
+    pub(crate) coding: Coding,
+    /// The index of its program.
+    pub(crate) owner: usize,
+    pub(crate) main: bool,
+    pub(crate) packets: Watch,
+    /// Whether packets came since the checks ran last.
+    pub(crate) alive: bool,
+    /// Where an access unit began since the checks ran last.
+    pub(crate) began: Option<Position>,
+    pub(crate) scrambled_since: Option<Position>,
+    /// What the stamps say of the time that passed without a PCR: since when, and how much.
+    pub(crate) carry: Option<(Duration, Duration)>,
+    pes: pes::Reader,
+    cutter: Cutter,
+    ready: Vec<Draft>,
+    counters: UnitCounters,
+    last_unit: Option<Position>,
+    /// The random access indicator, until the PES packet's header is complete.
+    random_access: bool,
+    /// A stamp with its media time and the number of PCRs then.
+    reference: Option<(Pts, Duration, u32)>,
+}
+
+impl Elementary {
+    pub(crate) fn new(component: &Component, program: u16, payload: Payload) -> Self {
+        Self {
+            pid: component.pid,
+            program,
+            coding: component.coding,
+            owner: 0,
+            main: false,
+            packets: Watch::default(),
+            alive: false,
+            began: None,
+            scrambled_since: None,
+            carry: None,
+            pes: pes::Reader::default(),
+            cutter: Cutter::new(component.coding.codec(), payload),
+            ready: Vec::new(),
+            counters: UnitCounters::default(),
+            last_unit: None,
+            random_access: false,
+            reference: None,
+        }
+    }
+
+    pub(crate) fn set_payload(&mut self, payload: Payload) {
+        self.cutter.set_payload(payload);
+    }
+
+    pub(crate) fn report(&self) -> ElementaryReport {
+        ElementaryReport {
+            pid: self.pid,
+            program: self.program,
+            coding: self.coding,
+            main_audio: self.main,
+            units: UnitCounters { resyncs: self.cutter.resyncs(), ..self.counters },
+            parameters: self.cutter.parameters(),
+            last_unit: self.last_unit,
+        }
+    }
+
+    /// Takes a packet's payload; `lost` if packets are missing before it.
+    pub(crate) fn push(&mut self, here: &Here<'_>, lost: bool, header: &Header, payload: &[u8]) {
+        self.alive |= header.has_payload;
+        if lost || header.transport_error {
+            self.lost();
+        }
+        if header.scrambled {
+            self.pes.reset();
+            self.cutter.flush(&mut self.ready);
+            if header.has_payload {
+                self.began = Some(here.position());
+            }
+            return;
+        }
+        self.random_access |= header.unit_start && header.random_access();
+        let part = self.pes.push(header.unit_start, payload);
+        self.counters.pes_errors += u64::from(part.broken);
+        if let Some(stamps) = part.started {
+            self.counters.pes += 1;
+            let random_access = core::mem::take(&mut self.random_access);
+            self.refer(here, stamps);
+            self.cutter.stamps(stamps, random_access);
+        }
+        let began = match self.cutter {
+            Cutter::None => part.started.is_some(),
+            _ => !part.data.is_empty() && self.cutter.push(part.data, here, &mut self.ready),
+        };
+        if began {
+            let position = here.position();
+            (self.began, self.last_unit) = (Some(position), Some(position));
+        }
+    }
+
+    /// Packets are missing here.
+    pub(crate) fn lost(&mut self) {
+        self.pes.lost();
+        self.cutter.lost(&mut self.ready);
+    }
+
+    /// Ends the access unit in progress.
+    pub(crate) fn flush(&mut self) {
+        self.pes.reset();
+        self.cutter.flush(&mut self.ready);
+        self.reference = None;
+    }
+
+    /// Compares a PES packet's stamp with one at a known time, in case PCRs stay out.
+    fn refer(&mut self, here: &Here<'_>, stamps: Stamps) {
+        let Some(stamp) = stamps.dts.or(stamps.pts) else { return };
+        let ticks = here.timeline.ticks();
+        match self.reference {
+            Some((from, base, then)) if then == ticks => {
+                let Some(ahead) = stamp.since(from) else { return };
+                self.carry = Some((base, ahead));
+                if ahead > REBASE {
+                    self.reference = Some((stamp, base + ahead, ticks));
+                }
+            }
+            _ => {
+                let now = here.timeline.now(here.place).unwrap_or_default();
+                self.reference = Some((stamp, now, ticks));
+            }
+        }
+    }
+
+    /// Hands out the access units that are complete.
+    pub(crate) fn drain(&mut self, timeline: &mut Timeline, out: &mut Outbox) {
+        let Some(codec) = self.coding.codec() else { return };
+        for draft in self.ready.drain(..) {
+            self.counters.units += 1;
+            self.counters.keys += u64::from(draft.key);
+            self.counters.damaged += u64::from(draft.damaged);
+            self.counters.oversized += u64::from(draft.oversized);
+            self.counters.bytes += draft.size as u64;
+            let pts = draft.stamps.pts;
+            let shown = pts.and_then(|pts| timeline.presented(pts, draft.place));
+            out.push(Event::Unit(AccessUnit {
+                pid: self.pid,
+                program: self.program,
+                codec,
+                pts,
+                dts: draft.stamps.dts,
+                key: draft.key,
+                picture: draft.picture,
+                size: draft.size,
+                damaged: draft.damaged,
+                cut: draft.cut,
+                media_time: shown.or(draft.begin.media),
+                position: draft.begin,
+                data: draft.data,
+            }));
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What the analyser says, and where in the stream it happened.
+
+use core::time::Duration;
+
+use tallylight_model::{FaultKind, MonoTime, Pid};
+
+use crate::AccessUnit;
+
+/// A place in the stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Packets received before this place, null packets included.
+    pub packet: u64,
+    /// When the bytes there arrived: the time given to [`push`](crate::Analyser::push).
+    pub at: MonoTime,
+    /// Media time there: by the clock of the program that the event belongs to, else by the stream's primary program. Zero is
+    /// the stream's first PCR. `None` before that.
+    pub media: Option<Duration>,
+}
+
+/// Something that the analyser found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A picture or an audio frame is complete.
+    Unit(AccessUnit),
+    /// Something happened once.
+    Finding(Finding),
+    /// A condition began or ended.
+    Condition(Condition),
+    /// The list of services changed: see [`services`](crate::Analyser::services).
+    Services(Position),
+}
+
+/// Something that happened once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Finding {
+    /// What.
+    pub kind: FindingKind,
+    /// On which PID, where it is of one PID.
+    pub pid: Option<Pid>,
+    /// In which program (service), where the PID belongs to one.
+    pub program: Option<u16>,
+    /// Where.
+    pub position: Position,
+}
+
+/// Kinds of finding.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FindingKind {
+    /// A sync byte is not 0x47 (TR 101 290, 1.2).
+    SyncByte,
+    /// Nothing that looks like transport packets was found in this many bytes.
+    NotTransportStream {
+        /// Bytes searched.
+        bytes: u64,
+    },
+    /// The continuity counter is neither the expected one nor a duplicate's (TR 101 290, 1.4).
+    Continuity {
+        /// Packets missing by the counter, 0 to 15.
+        missing: u8,
+    },
+    /// A packet came more than twice (TR 101 290, 1.4).
+    ExcessDuplicate,
+    /// The counter jumps between two HLS segments without a discontinuity tag.
+    BoundaryContinuity {
+        /// Packets missing by the counter, 0 to 15.
+        missing: u8,
+    },
+    /// The transport error indicator is set (TR 101 290, 2.1).
+    TransportError,
+    /// A section's CRC-32 is wrong (TR 101 290, 2.2).
+    SectionCrc {
+        /// The section's table id.
+        table_id: u8,
+    },
+    /// More time than allowed lies between two PCR of a program (TR 101 290, 2.3a).
+    PcrGap {
+        /// The time between them by their own values.
+        gap: Duration,
+    },
+    /// The PCR steps back, or forward by more than a minute, without the discontinuity indicator (TR 101 290, 2.3b). Media
+    /// time goes on without the step.
+    PcrJump {
+        /// The step in ticks of 27 MHz, by the shorter way round.
+        ticks: i64,
+    },
+    /// A table of the analyser is full: programs, components or a section is larger than allowed and was left out.
+    OverLimit,
+}
+
+impl FindingKind {
+    /// The fault that a finding of this kind is evidence of.
+    #[must_use]
+    pub const fn fault(self) -> Option<FaultKind> {
+        match self {
+            Self::SyncByte | Self::NotTransportStream { .. } => Some(FaultKind::SyncLoss),
+            Self::Continuity { .. } | Self::ExcessDuplicate => Some(FaultKind::Continuity),
+            Self::BoundaryContinuity { .. } => Some(FaultKind::BoundaryContinuity),
+            Self::TransportError => Some(FaultKind::TransportError),
+            Self::SectionCrc { .. } => Some(FaultKind::PsiCrc),
+            Self::PcrGap { .. } | Self::PcrJump { .. } => Some(FaultKind::Pcr),
+            Self::OverLimit => None,
+        }
+    }
+}
+
+/// A condition that began or ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Condition {
+    /// Which.
+    pub check: Check,
+    /// Of which PID, where it is of one PID.
+    pub pid: Option<Pid>,
+    /// Of which program, where it is of one program.
+    pub program: Option<u16>,
+    /// True where it began, false where it ended.
+    pub holds: bool,
+    /// Since when it held: for something missing, where it was last seen. The same in the begin and the end.
+    pub since: Position,
+    /// Where it was noticed; for an end, where it ended.
+    pub position: Position,
+}
+
+/// Conditions that are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Check {
+    /// Packets are not found at their places (TR 101 290, 1.1): two corrupted sync bytes in a row begin it, five good end it.
+    SyncLoss,
+    /// The PAT stays out (TR 101 290, 1.3a).
+    PatMissing,
+    /// A program's PMT stays out (TR 101 290, 1.5a).
+    PmtMissing,
+    /// A video, audio or PCR PID of the PMT carries nothing (TR 101 290, 1.6).
+    PidMissing,
+    /// None of the program's video components has access units although packets keep coming.
+    NoVideo,
+    /// The program's main audio has no access units although packets keep coming.
+    NoAudio,
+    /// A component's payload is scrambled.
+    Scrambled,
+}
+
+impl Check {
+    /// The fault that this condition is.
+    #[must_use]
+    pub const fn fault(self) -> FaultKind {
+        match self {
+            Self::SyncLoss => FaultKind::SyncLoss,
+            Self::PatMissing | Self::PmtMissing => FaultKind::PsiMissing,
+            Self::PidMissing => FaultKind::PidMissing,
+            Self::NoVideo => FaultKind::NoVideo,
+            Self::NoAudio => FaultKind::NoAudio,
+            Self::Scrambled => FaultKind::Scrambled,
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! What happens to each packet: counters, clocks, and on to tables and components.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use tallylight_model::{MonoTime, Pcr, Pid};
+
+use crate::{
+    AnalyserConfig, Check, Condition, Event, Finding, FindingKind, Position, Totals,
+    checks::Watch,
+    continuity::Verdict,
+    elementary::{Elementary, Here},
+    outbox::Outbox,
+    packet::{Header, PACKET},
+    pids::{PidTable, Role},
+    program::{Program, Stray},
+    sync::Frame,
+    tables::Tables,
+    timeline::Step,
+};
+
+/// Bytes in which packets must be found, or the input is called no transport stream.
+const MAX_SEARCH: u64 = 64 << 10;
+/// The checks run every so many packets: 11 ms of a 4 Mb/s stream.
+const CHECK_EVERY: u64 = 32;
+/// A pause between arrivals counts towards time-outs for at most this long: see [`checks`](crate::checks).
+const MAX_PAUSE: Duration = Duration::from_millis(250);
+
+/// Everything behind the framer.
+pub(crate) struct Flow {
+    pub(crate) config: AnalyserConfig,
+    pub(crate) out: Outbox,
+    pub(crate) totals: Totals,
+    pub(crate) pids: PidTable,
+    pub(crate) tables: Tables,
+    pub(crate) programs: Vec<Program>,
+    pub(crate) streams: Vec<Elementary>,
+    pub(crate) stray: Stray,
+    pub(crate) pat: Watch,
+    /// Packets so far, with skipped bytes counted as packets: what clocks are interpolated by.
+    pub(crate) place: u64,
+    /// When the last bytes arrived, and for how long packets have been arriving.
+    pub(crate) at: Option<MonoTime>,
+    pub(crate) traffic: Duration,
+    pub(crate) next_check: u64,
+    pub(crate) window_start: Duration,
+    skipped: u64,
+    /// Where the first of two corrupted sync bytes stood.
+    corrupted: Option<Position>,
+    /// Since when synchronisation is lost.
+    lost: Option<Position>,
+    ever_in_sync: bool,
+    resets: u32,
+    pub(crate) boundaries: u32,
+}
+
+impl Flow {
+    pub(crate) fn new(config: AnalyserConfig) -> Self {
+        let mut flow = Self {
+            config,
+            out: Outbox::default(),
+            totals: Totals::default(),
+            pids: PidTable::new(),
+            tables: Tables::default(),
+            programs: Vec::new(),
+            streams: Vec::new(),
+            stray: Stray::default(),
+            pat: Watch::default(),
+            place: 0,
+            at: None,
+            traffic: Duration::ZERO,
+            next_check: CHECK_EVERY,
+            window_start: Duration::ZERO,
+            skipped: 0,
+            corrupted: None,
+            lost: None,
+            ever_in_sync: false,
+            resets: 0,
+            boundaries: 0,
+        };
+        flow.assign_roles();
+        flow
+    }
+
+    pub(crate) fn arrive(&mut self, at: MonoTime) {
+        let pause = self.at.map_or(Duration::ZERO, |before| at.since(before));
+        self.traffic += pause.min(MAX_PAUSE);
+        self.at = Some(at);
+    }
+
+    /// The place now, by the clock of a program (its index) or the primary one.
+    pub(crate) fn position(&self, program: Option<usize>) -> Position {
+        Position {
+            packet: self.totals.packets,
+            at: self.at.unwrap_or_default(),
+            media: self.media(program),
+        }
+    }
+
+    pub(crate) fn media(&self, program: Option<usize>) -> Option<Duration> {
+        let own = program.and_then(|i| self.programs.get(i)?.timeline.now(self.place));
+        own.or_else(|| self.primary()?.timeline.now(self.place))
+            .or_else(|| self.stray.timeline.now(self.place))
+    }
+
+    /// The program whose clock stands for the stream: the first wanted one whose clock runs.
+    pub(crate) fn primary(&self) -> Option<&Program> {
+        let running = || self.programs.iter().filter(|p| p.timeline.now(0).is_some());
+        running().find(|program| program.wanted).or_else(|| running().next())
+    }
+
+    pub(crate) fn find(&mut self, kind: FindingKind, pid: Option<Pid>, program: Option<usize>) {
+        let position = self.position(program);
+        let program = program.and_then(|i| Some(self.programs.get(i)?.service.program));
+        self.out.push(Event::Finding(Finding { kind, pid, program, position }));
+    }
+
+    pub(crate) fn frame(&mut self, frame: Frame<'_>) {
+        match frame {
+            Frame::Packet(raw) => {
+                self.corrupted = None;
+                self.packet(raw);
+            }
+            Frame::Corrupted => {
+                self.totals.sync_byte_errors += 1;
+                self.find(FindingKind::SyncByte, None, None);
+                self.corrupted.get_or_insert(self.position(None));
+                self.totals.packets += 1;
+                self.place += 1;
+            }
+            Frame::Lost => {
+                self.totals.sync_losses += 1;
+                let since = self.corrupted.take().unwrap_or_else(|| self.position(None));
+                self.lose_sync(since);
+                // The two packets are searched again and counted there.
+                self.place -= 2;
+            }
+            Frame::Searching { bytes } => {
+                self.totals.skipped_bytes += bytes;
+                self.skipped += bytes;
+                self.place += self.skipped / PACKET as u64;
+                self.skipped %= PACKET as u64;
+                if !self.ever_in_sync && self.totals.skipped_bytes >= MAX_SEARCH {
+                    self.no_stream();
+                }
+            }
+            Frame::Gained { .. } => {
+                self.ever_in_sync = true;
+                if let Some(since) = self.lost.take() {
+                    self.condition(Check::SyncLoss, None, None, false, since);
+                }
+            }
+        }
+    }
+
+    fn no_stream(&mut self) {
+        if self.lost.is_none() {
+            let bytes = self.totals.bytes;
+            self.find(FindingKind::NotTransportStream { bytes }, None, None);
+            self.lose_sync(Position { packet: 0, ..self.position(None) });
+        }
+    }
+
+    fn lose_sync(&mut self, since: Position) {
+        self.lost = Some(since);
+        self.condition(Check::SyncLoss, None, None, true, since);
+    }
+
+    pub(crate) fn condition(
+        &mut self,
+        check: Check,
+        pid: Option<Pid>,
+        program: Option<usize>,
+        holds: bool,
+        since: Position,
+    ) {
+        let position = self.position(program);
+        let program = program.and_then(|i| Some(self.programs.get(i)?.service.program));
+        let condition = Condition { check, pid, program, holds, since, position };
+        self.out.push(Event::Condition(condition));
+    }
+
+    fn packet(&mut self, raw: &[u8; PACKET]) {
+        let header = Header::parse(raw);
+        if header.pid == Pid::NULL {
+            self.totals.null_packets += 1;
+        } else {
+            self.carried(&header, raw);
+        }
+        self.totals.packets += 1;
+        self.place += 1;
+        if self.place >= self.next_check {
+            self.next_check = self.place + CHECK_EVERY;
+            self.run_checks();
+        }
+    }
+
+    fn carried(&mut self, header: &Header, raw: &[u8; PACKET]) {
+        let payload = header.payload(raw);
+        let state = self.pids.entry(header.pid);
+        state.counters.packets += 1;
+        state.counters.unit_starts += u64::from(header.unit_start);
+        if state.resets != self.resets {
+            state.resets = self.resets;
+            state.continuity.reset();
+        }
+        let crossing = state.boundaries != self.boundaries;
+        state.boundaries = self.boundaries;
+        let verdict = state.continuity.handle(header, payload);
+        let (role, clock) = (state.role, state.clock);
+        if header.transport_error {
+            state.counters.transport_errors += 1;
+            self.totals.transport_errors += 1;
+            self.find(FindingKind::TransportError, Some(header.pid), self.owner(header.pid));
+        }
+        self.judge(header.pid, verdict, crossing);
+        if !header.transport_error {
+            if (clock || !self.stray.settled())
+                && let Some(pcr) = header.pcr(raw)
+            {
+                self.clock(header, pcr, clock);
+            }
+            self.note_scrambling(header, role);
+        }
+        if matches!(verdict, Verdict::LegalDuplicate | Verdict::ExcessDuplicate) {
+            return;
+        }
+        let lost = matches!(verdict, Verdict::Error { .. });
+        match role {
+            Role::None => {}
+            Role::Tables(reader) => {
+                if header.scrambled || header.transport_error {
+                    self.tables.lost(reader);
+                } else {
+                    self.sections(reader, lost, header.unit_start, payload);
+                }
+            }
+            Role::Elementary(stream) => self.elementary(stream, lost, header, payload),
+        }
+    }
+
+    /// The program that lists a PID, by its index.
+    pub(crate) fn owner(&self, pid: Pid) -> Option<usize> {
+        let number = self.pids.get(pid)?.program?;
+        self.programs.iter().position(|program| program.service.program == number)
+    }
+
+    /// Counts what the continuity counter says.
+    fn judge(&mut self, pid: Pid, verdict: Verdict, crossing: bool) {
+        let counters = &mut self.pids.entry(pid).counters;
+        let kind = match verdict {
+            Verdict::First | Verdict::Expected => return,
+            Verdict::LegalDuplicate => {
+                counters.legal_duplicates += 1;
+                return;
+            }
+            Verdict::ExcessDuplicate => {
+                counters.excess_duplicates += 1;
+                self.totals.excess_duplicates += 1;
+                FindingKind::ExcessDuplicate
+            }
+            Verdict::Error { missing } if crossing => {
+                counters.boundary_continuity += 1;
+                self.totals.boundary_continuity += 1;
+                FindingKind::BoundaryContinuity { missing }
+            }
+            Verdict::Error { missing } => {
+                counters.continuity_errors += 1;
+                counters.missing_packets += u64::from(missing);
+                self.totals.continuity_errors += 1;
+                self.totals.missing_packets += u64::from(missing);
+                FindingKind::Continuity { missing }
+            }
+        };
+        self.find(kind, Some(pid), self.owner(pid));
+    }
+
+    /// Gives a PCR to the programs that have their clock on its PID, or to the stray clock while no program has one.
+    fn clock(&mut self, header: &Header, pcr: Pcr, listed: bool) {
+        self.run_checks();
+        self.pids.entry(header.pid).counters.pcrs += 1;
+        let start = self.media(None).unwrap_or_default();
+        if !listed {
+            self.stray.pcr(header, pcr, self.place);
+            return;
+        }
+        let mut told = false;
+        for i in 0..self.programs.len() {
+            let program = &mut self.programs[i];
+            if program.service.pcr_pid != Some(header.pid) {
+                continue;
+            }
+            if header.discontinuity() {
+                program.timeline.announce();
+            }
+            let step = program.timeline.pcr(pcr, self.place, start);
+            let excused = core::mem::take(&mut program.excused);
+            let kind = match step {
+                Step::Passed(gap) if gap > self.config.limits.pcr && !excused => {
+                    FindingKind::PcrGap { gap }
+                }
+                Step::Jump(ticks) => FindingKind::PcrJump { ticks },
+                Step::First | Step::Passed(_) => continue,
+            };
+            if !core::mem::replace(&mut told, true) {
+                self.find(kind, Some(header.pid), Some(i));
+            }
+        }
+        self.run_checks();
+    }
+
+    /// Opens and closes the condition that a component is scrambled.
+    fn note_scrambling(&mut self, header: &Header, role: Role) {
+        if header.scrambled {
+            self.pids.entry(header.pid).counters.scrambled_packets += 1;
+            self.totals.scrambled_packets += 1;
+        }
+        let state = self.pids.entry(header.pid);
+        if !header.has_payload || state.scrambled == header.scrambled {
+            return;
+        }
+        state.scrambled = header.scrambled;
+        let Role::Elementary(stream) = role else { return };
+        let Some(owner) = self.owner(header.pid) else { return };
+        let here = self.position(Some(owner));
+        let Some(stream) = self.streams.get_mut(usize::from(stream)) else { return };
+        let since = if header.scrambled {
+            stream.scrambled_since = Some(here);
+            Some(here)
+        } else {
+            stream.scrambled_since.take()
+        };
+        if let Some(since) = since {
+            let (pid, holds) = (Some(header.pid), header.scrambled);
+            self.condition(Check::Scrambled, pid, Some(owner), holds, since);
+        }
+    }
+
+    /// Gives a payload to its component and takes what access units it completes.
+    fn elementary(&mut self, stream: u16, lost: bool, header: &Header, payload: &[u8]) {
+        let Some(stream) = self.streams.get_mut(usize::from(stream)) else { return };
+        let owner = stream.owner;
+        let Some(program) = self.programs.get_mut(owner) else { return };
+        program.timeline.touch(self.place);
+        let here = Here {
+            packet: self.totals.packets,
+            place: self.place,
+            at: self.at.unwrap_or_default(),
+            timeline: &program.timeline,
+        };
+        stream.push(&here, lost, header, payload);
+        if let Some((base, ahead)) = stream.carry.take() {
+            program.timeline.carry(base, ahead, self.place);
+        }
+        stream.drain(&mut program.timeline, &mut self.out);
+    }
+
+    pub(crate) fn discontinuity(&mut self) {
+        self.cut_all();
+        self.stray.announce();
+        for program in &mut self.programs {
+            program.timeline.announce();
+        }
+    }
+
+    /// Packets were dropped on this side.
+    pub(crate) fn unobserved(&mut self) {
+        for program in &mut self.programs {
+            program.excused = true;
+        }
+        self.resets = self.resets.wrapping_add(1);
+        self.tables.lost_all();
+        for stream in &mut self.streams {
+            stream.lost();
+        }
+    }
+
+    /// Counters begin anew and access units end here.
+    fn cut_all(&mut self) {
+        self.resets = self.resets.wrapping_add(1);
+        self.tables.lost_all();
+        self.flush();
+    }
+
+    pub(crate) fn flush(&mut self) {
+        for stream in &mut self.streams {
+            let Some(program) = self.programs.get_mut(stream.owner) else { continue };
+            stream.flush();
+            stream.drain(&mut program.timeline, &mut self.out);
+        }
+    }
+
+    pub(crate) fn finish(&mut self) {
+        if !self.ever_in_sync && self.totals.bytes > 0 {
+            self.no_stream();
+        }
+        self.flush();
+        self.run_checks();
+    }
+}

@@ -1,0 +1,179 @@
+//! What is kept of each PID.
+
+use alloc::{boxed::Box, vec, vec::Vec};
+use core::time::Duration;
+
+use tallylight_model::{Bitrate, Pid};
+
+use crate::{continuity::Continuity, packet::PACKET};
+
+/// What was counted of the whole stream. Counters only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Bytes given to the analyser.
+    pub bytes: u64,
+    /// Packets, null packets and those with a corrupted sync byte included.
+    pub packets: u64,
+    /// Null packets.
+    pub null_packets: u64,
+    /// Corrupted sync bytes (TR 101 290, 1.2).
+    pub sync_byte_errors: u64,
+    /// Losses of synchronisation (TR 101 290, 1.1).
+    pub sync_losses: u64,
+    /// Bytes skipped in search of packets.
+    pub skipped_bytes: u64,
+    /// Continuity errors over all PIDs (TR 101 290, 1.4).
+    pub continuity_errors: u64,
+    /// Packets missing by the counters, over all PIDs.
+    pub missing_packets: u64,
+    /// Packets that came more than twice, over all PIDs.
+    pub excess_duplicates: u64,
+    /// Counter jumps between segments without a discontinuity tag, over all PIDs.
+    pub boundary_continuity: u64,
+    /// Packets with the transport error indicator (TR 101 290, 2.1).
+    pub transport_errors: u64,
+    /// Scrambled packets.
+    pub scrambled_packets: u64,
+    /// Sections whose CRC is wrong (TR 101 290, 2.2).
+    pub section_errors: u64,
+    /// Events given up because nobody took them out of the queue.
+    pub dropped_events: u64,
+    /// Tables, programs or components left out because a limit was reached.
+    pub over_limit: u64,
+}
+
+/// What was counted of one PID. Counters only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PidCounters {
+    /// Packets.
+    pub packets: u64,
+    /// Continuity errors (TR 101 290, 1.4): packets that are neither expected nor duplicates.
+    pub continuity_errors: u64,
+    /// Packets missing by the counter, modulo 16 at each error.
+    pub missing_packets: u64,
+    /// Packets that came twice, which is allowed.
+    pub legal_duplicates: u64,
+    /// Packets that came more than twice.
+    pub excess_duplicates: u64,
+    /// Counter jumps between segments without a discontinuity tag.
+    pub boundary_continuity: u64,
+    /// Packets with the transport error indicator.
+    pub transport_errors: u64,
+    /// Scrambled packets.
+    pub scrambled_packets: u64,
+    /// Packets that begin a payload unit.
+    pub unit_starts: u64,
+    /// Packets with a PCR.
+    pub pcrs: u64,
+}
+
+/// One PID, for reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PidReport {
+    /// Which.
+    pub pid: Pid,
+    /// The program that it belongs to, if one lists it.
+    pub program: Option<u16>,
+    /// What was counted.
+    pub counters: PidCounters,
+    /// Whether its last payload was scrambled.
+    pub scrambled: bool,
+    /// Rate of whole packets over the last complete second by the stream's clock; `None` before.
+    pub bitrate: Option<Bitrate>,
+}
+
+/// What carries on a PID and who reads it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Role {
+    #[default]
+    None,
+    /// Sections: the reader's index.
+    Tables(u16),
+    /// A component of a program: its index in the list of elementary streams.
+    Elementary(u16),
+}
+
+/// The state of one PID.
+pub(crate) struct PidState {
+    pub(crate) pid: Pid,
+    pub(crate) role: Role,
+    /// The program that lists it, by number.
+    pub(crate) program: Option<u16>,
+    /// Whether some program has its clock here.
+    pub(crate) clock: bool,
+    pub(crate) scrambled: bool,
+    /// The analyser's count of discontinuities when this PID was last seen.
+    pub(crate) resets: u32,
+    /// The analyser's count of segment boundaries when this PID was last seen.
+    pub(crate) boundaries: u32,
+    pub(crate) counters: PidCounters,
+    pub(crate) continuity: Continuity,
+    pub(crate) bitrate: Option<Bitrate>,
+    pub(crate) packets_at_window: u64,
+}
+
+/// All PIDs seen: a slot of two bytes for each possible one, a state for each that occurs.
+pub(crate) struct PidTable {
+    slots: Box<[u16]>,
+    states: Vec<PidState>,
+}
+
+impl PidTable {
+    pub(crate) fn new() -> Self {
+        Self { slots: vec![0; Pid::COUNT].into_boxed_slice(), states: Vec::new() }
+    }
+
+    /// Returns the PID's state and makes it if need be. There are at most 8,192.
+    pub(crate) fn entry(&mut self, pid: Pid) -> &mut PidState {
+        let slot = &mut self.slots[usize::from(pid.get())];
+        if *slot == 0 {
+            self.states.push(PidState {
+                pid,
+                role: Role::None,
+                program: None,
+                clock: false,
+                scrambled: false,
+                resets: 0,
+                boundaries: 0,
+                counters: PidCounters::default(),
+                continuity: Continuity::new(),
+                bitrate: None,
+                packets_at_window: 0,
+            });
+            *slot = self.states.len() as u16;
+        }
+        &mut self.states[usize::from(*slot) - 1]
+    }
+
+    pub(crate) fn get(&self, pid: Pid) -> Option<&PidState> {
+        let slot = self.slots[usize::from(pid.get())];
+        self.states.get(usize::from(slot).checked_sub(1)?)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &PidState> {
+        self.states.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut PidState> {
+        self.states.iter_mut()
+    }
+}
+
+impl PidState {
+    /// Takes the rate over a span that ends here.
+    pub(crate) fn end_window(&mut self, span: Duration) {
+        let packets = self.counters.packets - self.packets_at_window;
+        self.packets_at_window = self.counters.packets;
+        self.bitrate = Some(Bitrate::of(packets * PACKET as u64, span));
+    }
+
+    pub(crate) fn report(&self) -> PidReport {
+        PidReport {
+            pid: self.pid,
+            program: self.program,
+            counters: self.counters,
+            scrambled: self.scrambled,
+            bitrate: self.bitrate,
+        }
+    }
+}

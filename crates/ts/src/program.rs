@@ -1,0 +1,65 @@
+//! One program of the stream, and the clock of a stream whose programs are not known.
+
+use tallylight_model::{Pcr, Pid};
+
+use crate::{Service, checks::Watch, packet::Header, timeline::Timeline};
+use core::time::Duration;
+
+/// A program that the PAT lists.
+pub(crate) struct Program {
+    pub(crate) service: Service,
+    pub(crate) timeline: Timeline,
+    /// Whether its components are cut and watched.
+    pub(crate) wanted: bool,
+    /// The distance to the next PCR says nothing: a segment began, or packets were dropped on this side.
+    pub(crate) excused: bool,
+    pub(crate) pmt: Watch,
+    pub(crate) video: Watch,
+    pub(crate) audio: Watch,
+}
+
+impl Program {
+    pub(crate) fn new(program: u16, pmt_pid: Pid, wanted: bool) -> Self {
+        Self {
+            service: Service { program, pmt_pid: Some(pmt_pid), ..Service::default() },
+            timeline: Timeline::default(),
+            wanted,
+            excused: false,
+            pmt: Watch::default(),
+            video: Watch::default(),
+            audio: Watch::default(),
+        }
+    }
+}
+
+/// The clock of the first PID that carries a PCR, until a program has one: what a stream without tables is timed by.
+#[derive(Default)]
+pub(crate) struct Stray {
+    pid: Option<Pid>,
+    pub(crate) timeline: Timeline,
+    settled: bool,
+}
+
+impl Stray {
+    /// Whether a program's clock has taken over.
+    pub(crate) const fn settled(&self) -> bool {
+        self.settled
+    }
+
+    pub(crate) fn settle(&mut self) {
+        self.settled = true;
+    }
+
+    pub(crate) fn announce(&mut self) {
+        self.timeline.announce();
+    }
+
+    pub(crate) fn pcr(&mut self, header: &Header, pcr: Pcr, place: u64) {
+        if *self.pid.get_or_insert(header.pid) == header.pid {
+            if header.discontinuity() {
+                self.timeline.announce();
+            }
+            self.timeline.pcr(pcr, place, Duration::ZERO);
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The tables that say what the stream carries: PAT, PMT (ISO/IEC 13818-1, 2.4.4.3 and 2.4.4.8) and SDT (ETSI EN 300 468, 5.2.3).
+
+use alloc::{string::String, vec::Vec};
+
+use tallylight_model::{Codec, Pid};
+
+use crate::{AudioRole, Coding, Component, MediaKind, text};
+
+/// Table ids.
+pub(crate) const TABLE_PAT: u8 = 0x00;
+pub(crate) const TABLE_PMT: u8 = 0x02;
+pub(crate) const TABLE_SDT: u8 = 0x42;
+
+/// Components kept of one program; more are left out.
+const MAX_COMPONENTS: usize = 64;
+
+/// Reads a PAT section: program numbers and where their PMT is, without the network's entry.
+pub(crate) fn pat(body: &[u8]) -> impl Iterator<Item = (u16, Pid)> + '_ {
+    body.chunks_exact(4)
+        .map(|e| {
+            (u16::from_be_bytes([e[0], e[1]]), Pid::from_bits(u16::from_be_bytes([e[2], e[3]])))
+        })
+        .filter(|(program, _)| *program != 0)
+}
+
+/// What a PMT says of its program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pmt {
+    pub(crate) pcr_pid: Option<Pid>,
+    pub(crate) components: Vec<Component>,
+    /// Some components were left out.
+    pub(crate) truncated: bool,
+}
+
+/// Reads a PMT section as far as it goes.
+pub(crate) fn pmt(body: &[u8]) -> Pmt {
+    let mut pmt = Pmt::default();
+    let Some((head, rest)) = body.split_first_chunk::<4>() else { return pmt };
+    let clock = Pid::from_bits(u16::from_be_bytes([head[0], head[1]]));
+    pmt.pcr_pid = (clock != Pid::NULL).then_some(clock);
+    let (program_info, mut rest) = split_length(head[2], head[3], rest);
+    while let Some((head, tail)) = rest.split_first_chunk::<5>() {
+        let (info, tail) = split_length(head[3], head[4], tail);
+        rest = tail;
+        if pmt.components.len() == MAX_COMPONENTS {
+            pmt.truncated = true;
+            break;
+        }
+        let pid = Pid::from_bits(u16::from_be_bytes([head[1], head[2]]));
+        pmt.components.push(component(pid, head[0], info, program_info));
+    }
+    pmt
+}
+
+/// Splits off as many bytes as a length of 12 bits says, or all there are.
+fn split_length(high: u8, low: u8, rest: &[u8]) -> (&[u8], &[u8]) {
+    let length = usize::from(high & 0x0F) << 8 | usize::from(low);
+    rest.split_at(length.min(rest.len()))
+}
+
+/// Descriptors: tag and contents.
+fn descriptors(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    core::iter::from_fn(move || {
+        let (&[tag, length], rest) = bytes.split_first_chunk::<2>()?;
+        let (contents, rest) = rest.split_at_checked(usize::from(length))?;
+        bytes = rest;
+        Some((tag, contents))
+    })
+}
+
+fn component(pid: Pid, stream_type: u8, info: &[u8], program_info: &[u8]) -> Component {
+    let coding = coding(stream_type, info, program_info);
+    let mut language = None;
+    let mut role = AudioRole::Main;
+    for (tag, contents) in descriptors(info) {
+        match (tag, contents) {
+            // ISO_639_language_descriptor (ISO/IEC 13818-1, 2.6.18).
+            (0x0A, [code @ .., audio_type]) if code.len() >= 3 => {
+                language = language_of(code);
+                role = match audio_type {
+                    1 => AudioRole::Other,
+                    2 => AudioRole::HearingImpaired,
+                    3 => AudioRole::Description,
+                    _ => role,
+                };
+            }
+            // Subtitling and teletext descriptors begin with a language (EN 300 468, 6.2.41 and 6.2.43).
+            (0x56 | 0x59, code) if language.is_none() => language = language_of(code),
+            // supplementary_audio_descriptor (EN 300 468, 6.4.11) by its extension tag.
+            (0x7F, [0x06, flags, rest @ ..]) => {
+                role = match flags >> 2 & 0x1F {
+                    0 | 4 if flags & 0x80 != 0 => role,
+                    1 => AudioRole::Description,
+                    2 => AudioRole::HearingImpaired,
+                    0 | 4 => role,
+                    _ => AudioRole::Other,
+                };
+                if flags & 1 == 1 {
+                    language = language_of(rest).or(language);
+                }
+            }
+            // AC-3 and Enhanced AC-3 descriptors (EN 300 468, annex D): component type, service type in bits 3 to 5.
+            (0x6A | 0x7A, [flags, component_type, ..]) if flags & 0x80 != 0 => {
+                role = match component_type >> 3 & 7 {
+                    2 => AudioRole::Description,
+                    3 => AudioRole::HearingImpaired,
+                    4..=6 => AudioRole::Other,
+                    _ => role,
+                };
+            }
+            _ => {}
+        }
+    }
+    if coding.kind() != MediaKind::Audio {
+        role = AudioRole::Main;
+    }
+    Component { pid, stream_type, coding, language, role }
+}
+
+fn language_of(code: &[u8]) -> Option<String> {
+    let code = code.first_chunk::<3>()?;
+    code.iter()
+        .all(u8::is_ascii_alphanumeric)
+        .then(|| code.iter().map(|&byte| byte.to_ascii_lowercase() as char).collect())
+}
+
+fn coding(stream_type: u8, info: &[u8], program_info: &[u8]) -> Coding {
+    match stream_type {
+        0x01 => Coding::Cut(Codec::Mpeg1Video),
+        0x02 => Coding::Cut(Codec::Mpeg2Video),
+        0x03 | 0x04 => Coding::Cut(Codec::MpegAudio),
+        0x0F => Coding::Cut(Codec::AacAdts),
+        0x10 => Coding::Mpeg4Video,
+        0x11 => Coding::Cut(Codec::AacLatm),
+        0x1B => Coding::Cut(Codec::H264),
+        0x24 => Coding::Cut(Codec::Hevc),
+        0x33 => Coding::Vvc,
+        // User private, used by ATSC A/53 (0x81, 0x87) and by Blu-ray (0x82 to 0x86), where no registration says otherwise.
+        0x81 => Coding::Cut(Codec::Ac3),
+        0x84 | 0x87 => Coding::Cut(Codec::Eac3),
+        0x82 | 0x85 => Coding::Dts,
+        0x86 if registration(info).or_else(|| registration(program_info)) == Some(*b"CUEI") => {
+            Coding::Scte35
+        }
+        0x86 => Coding::Dts,
+        0xEA => Coding::Vc1,
+        0x06 | 0x15 | 0x80.. => private(info).unwrap_or(match stream_type {
+            0x06 | 0x15 => Coding::Data,
+            _ => Coding::Unknown(stream_type),
+        }),
+        0x05 | 0x08 | 0x0A..=0x0D => Coding::Data,
+        _ => Coding::Unknown(stream_type),
+    }
+}
+
+fn registration(info: &[u8]) -> Option<[u8; 4]> {
+    let (_, contents) = descriptors(info).find(|(tag, _)| *tag == 0x05)?;
+    contents.first_chunk().copied()
+}
+
+/// What private data is, by the first descriptor that says so.
+fn private(info: &[u8]) -> Option<Coding> {
+    let by_descriptor = descriptors(info).find_map(|(tag, contents)| {
+        Some(match (tag, contents) {
+            (0x6A, _) => Coding::Cut(Codec::Ac3),
+            (0x7A, _) => Coding::Cut(Codec::Eac3),
+            (0x7C, _) => Coding::Cut(Codec::AacLatm),
+            (0x7B, _) | (0x7F, [0x0E, ..]) => Coding::Dts,
+            (0x7F, [0x15, ..]) => Coding::Ac4,
+            (0x59, _) => Coding::DvbSubtitle,
+            (0x46 | 0x56, _) => Coding::Teletext,
+            _ => return None,
+        })
+    });
+    by_descriptor.or_else(|| {
+        Some(match &registration(info)? {
+            b"AC-3" => Coding::Cut(Codec::Ac3),
+            b"EAC3" => Coding::Cut(Codec::Eac3),
+            b"HEVC" => Coding::Cut(Codec::Hevc),
+            b"Opus" => Coding::Opus,
+            b"BSSD" => Coding::Smpte302m,
+            b"AV01" => Coding::Av1,
+            b"VC-1" => Coding::Vc1,
+            b"AC-4" => Coding::Ac4,
+            b"DTS1" | b"DTS2" | b"DTS3" => Coding::Dts,
+            b"ID3 " => Coding::Id3,
+            b"CUEI" => Coding::Scte35,
+            _ => return None,
+        })
+    })
+}
+
+/// A service's names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    pub(crate) program: u16,
+    pub(crate) name: String,
+    pub(crate) provider: String,
+}
+
+/// Reads the names out of an SDT section.
+pub(crate) fn sdt(body: &[u8]) -> Vec<Names> {
+    let mut names = Vec::new();
+    let mut rest = body.get(3..).unwrap_or_default();
+    while let Some((head, tail)) = rest.split_first_chunk::<5>() {
+        let (info, tail) = split_length(head[3], head[4], tail);
+        rest = tail;
+        let service = descriptors(info).find(|(tag, _)| *tag == 0x48);
+        names.extend(service.and_then(|(_, contents)| {
+            let (provider, rest) = counted(contents.get(1..)?)?;
+            let (name, _) = counted(rest)?;
+            let program = u16::from_be_bytes([head[0], head[1]]);
+            Some(Names { program, name: text::dvb(name), provider: text::dvb(provider) })
+        }));
+    }
+    names
+}
+
+fn counted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&length, rest) = bytes.split_first()?;
+    rest.split_at_checked(usize::from(length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(
+        stream_type: u8,
+        info: &[u8],
+        coding: Coding,
+        language: Option<&str>,
+        role: AudioRole,
+    ) {
+        let length = info.len() as u8;
+        let body =
+            [&[0xE1, 0x00, 0xF0, 0x00, stream_type, 0xE1, 0x01, 0xF0, length][..], info].concat();
+        let found = pmt(&body);
+        assert_eq!(found.pcr_pid, Some(Pid::from_bits(0x100)));
+        let [component] = &found.components[..] else { panic!("{found:?}") };
+        assert_eq!(component.pid, Pid::from_bits(0x101));
+        assert_eq!(component.coding, coding, "{stream_type:#x} {info:02x?}");
+        assert_eq!((component.language.as_deref(), component.role), (language, role));
+    }
+
+    #[test]
+    fn a_component_is_known_by_stream_type_and_descriptors() {
+        use AudioRole::{Description, HearingImpaired, Main};
+        check(0x1B, &[], Coding::Cut(Codec::H264), None, Main);
+        check(0x24, b"\x05\x04HEVC", Coding::Cut(Codec::Hevc), None, Main);
+        check(0x0F, b"\x0A\x04ENG\x00", Coding::Cut(Codec::AacAdts), Some("eng"), Main);
+        check(0x04, b"\x0A\x04eng\x03", Coding::Cut(Codec::MpegAudio), Some("eng"), Description);
+        check(0x06, b"\x05\x04AC-3", Coding::Cut(Codec::Ac3), None, Main);
+        check(0x06, b"\x6A\x02\x80\x1A", Coding::Cut(Codec::Ac3), None, HearingImpaired);
+        check(0x06, b"\x7A\x02\x80\x12", Coding::Cut(Codec::Eac3), None, Description);
+        check(0x11, b"\x7F\x05\x06\x05deu", Coding::Cut(Codec::AacLatm), Some("deu"), Description);
+        check(0x06, b"\x59\x08fra\x10\x00\x01\x00\x01", Coding::DvbSubtitle, Some("fra"), Main);
+        check(0x06, b"\x05\x04Opus", Coding::Opus, None, Main);
+        check(0x86, b"\x05\x04CUEI", Coding::Scte35, None, Main);
+        check(0x06, &[], Coding::Data, None, Main);
+        check(0xA0, &[], Coding::Unknown(0xA0), None, Main);
+        check(0x81, &[0x05, 200], Coding::Cut(Codec::Ac3), None, Main);
+    }
+
+    #[test]
+    fn tables_are_read_as_far_as_they_go() {
+        assert_eq!(pmt(&[]), Pmt::default());
+        assert_eq!(pmt(&[0xFF, 0xFF, 0xF0, 0xFF, 0x1B]).pcr_pid, None);
+        let body = [&[0xFF, 0xFF, 0xF0, 0][..], &[0x1B, 0xE1, 1, 0xF0, 0].repeat(80)].concat();
+        let many = pmt(&body);
+        assert_eq!((many.components.len(), many.truncated), (MAX_COMPONENTS, true));
+        let programs: Vec<_> = pat(&[0, 0, 0xE0, 0x10, 0, 5, 0xE1, 0x00, 9]).collect();
+        assert_eq!(programs, [(5, Pid::from_bits(0x100))]);
+        let body = b"\x00\x01\xFF\x00\x05\xFC\x80\x0F\x48\x0D\x01\x04Prov\x06Name 1";
+        let names = sdt(body);
+        assert_eq!((names[0].program, names[0].name.as_str()), (5, "Name 1"));
+        assert_eq!(names[0].provider, "Prov");
+        assert!(sdt(&body[..20]).is_empty());
+    }
+}

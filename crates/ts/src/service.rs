@@ -1,0 +1,77 @@
+//! What the stream carries, as its tables say.
+
+use alloc::{string::String, vec::Vec};
+
+use tallylight_model::Pid;
+
+use crate::{Coding, MediaKind};
+
+/// One program (service) of the stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// The program number: `service_id` in the lineup.
+    pub program: u16,
+    /// Where its PMT is; `None` never occurs after the PAT was read.
+    pub pmt_pid: Option<Pid>,
+    /// Where its clock is; `None` until its PMT was read, or if it has none.
+    pub pcr_pid: Option<Pid>,
+    /// Its name by the SDT.
+    pub name: Option<String>,
+    /// Its provider by the SDT.
+    pub provider: Option<String>,
+    /// Its components in the PMT's order; empty until the PMT was read.
+    pub components: Vec<Component>,
+}
+
+impl Service {
+    /// The main sound: the first audio component that is not a supplementary one, else the first audio component.
+    #[must_use]
+    pub fn main_audio(&self) -> Option<&Component> {
+        let mut audio = self.components.iter().filter(|c| c.coding.kind() == MediaKind::Audio);
+        let first = audio.clone().next();
+        audio.find(|c| c.role == AudioRole::Main).or(first)
+    }
+}
+
+/// One component of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Component {
+    /// Where it is.
+    pub pid: Pid,
+    /// The PMT's stream type (ISO/IEC 13818-1, table 2-34).
+    pub stream_type: u8,
+    /// How it is coded, by stream type and descriptors.
+    pub coding: Coding,
+    /// ISO 639-2 code of its language, lower case, where stated.
+    pub language: Option<String>,
+    /// What sound it is; `Main` for anything that is not audio or not stated.
+    pub role: AudioRole,
+}
+
+/// What an audio component is for (ISO 639 language descriptor's audio type, or the supplementary audio, AC-3 and Enhanced AC-3
+/// descriptors of ETSI EN 300 468).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AudioRole {
+    /// Main sound.
+    #[default]
+    Main,
+    /// Audio description for the visually impaired.
+    Description,
+    /// For the hearing impaired.
+    HearingImpaired,
+    /// Clean effects, spoken subtitles or another supplement.
+    Other,
+}
+
+impl AudioRole {
+    /// Returns the name for output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Description => "description",
+            Self::HearingImpaired => "hearing_impaired",
+            Self::Other => "other",
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! From sections to programs and components.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use tallylight_model::Pid;
+
+use crate::{
+    Check, Event, FindingKind, Wanted,
+    coding::MediaKind,
+    elementary::Elementary,
+    flow::Flow,
+    pids::Role,
+    program::Program,
+    psi::{self, TABLE_PAT, TABLE_PMT, TABLE_SDT},
+    section::{Assembler, Section, Unusable},
+};
+
+/// The service description table's PID (ETSI EN 300 468, 5.1.3).
+const SDT: Pid = Pid::from_bits(0x0011);
+/// Programs kept; a PAT that lists more is read up to here.
+const MAX_PROGRAMS: usize = 256;
+/// Components watched over all programs.
+const MAX_STREAMS: usize = 1024;
+/// Sections remembered of one PID, to pass over their repetitions.
+const MAX_KNOWN: usize = 64;
+
+/// The PIDs that carry tables.
+pub(crate) struct Tables {
+    readers: Vec<Reader>,
+    /// The sections of the PAT that is being read, by number, with its version.
+    pat: BTreeMap<u8, Vec<(u16, Pid)>>,
+    pat_version: u8,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        let readers = [Pid::PAT, SDT].map(Reader::new).into();
+        Self { readers, pat: BTreeMap::new(), pat_version: 0 }
+    }
+}
+
+struct Reader {
+    pid: Pid,
+    assembler: Assembler,
+    /// Sections that were read: table, extension, number and CRC.
+    known: Vec<(u8, u16, u8, u32)>,
+}
+
+impl Reader {
+    fn new(pid: Pid) -> Self {
+        Self { pid, assembler: Assembler::default(), known: Vec::new() }
+    }
+
+    /// Whether a section says what it said before; remembers it.
+    fn repeats(&mut self, section: &Section<'_>) -> bool {
+        let key = (section.table_id, section.extension, section.number);
+        match self.known.iter_mut().find(|known| (known.0, known.1, known.2) == key) {
+            Some(known) => core::mem::replace(&mut known.3, section.crc) == section.crc,
+            None => {
+                if self.known.len() < MAX_KNOWN {
+                    self.known.push((key.0, key.1, key.2, section.crc));
+                }
+                false
+            }
+        }
+    }
+}
+
+/// What a section turned out to be.
+enum Read {
+    Broken { table_id: u8 },
+    Repeated { table_id: u8, extension: u16 },
+    Pat { version: u8, number: u8, last: u8, entries: Vec<(u16, Pid)> },
+    Pmt { program: u16, pmt: psi::Pmt },
+    Sdt(Vec<psi::Names>),
+}
+
+impl Tables {
+    /// Packets of one reader were lost.
+    pub(crate) fn lost(&mut self, reader: u16) {
+        if let Some(reader) = self.readers.get_mut(usize::from(reader)) {
+            reader.assembler.reset();
+        }
+    }
+
+    pub(crate) fn lost_all(&mut self) {
+        for reader in &mut self.readers {
+            reader.assembler.reset();
+        }
+    }
+}
+
+impl Flow {
+    /// Gives a payload to a reader of tables and handles the sections that it completes.
+    pub(crate) fn sections(&mut self, reader: u16, lost: bool, start: bool, payload: &[u8]) {
+        let Some(reader) = self.tables.readers.get_mut(usize::from(reader)) else { return };
+        let pid = reader.pid;
+        if lost {
+            reader.assembler.reset();
+        }
+        let mut assembler = core::mem::take(&mut reader.assembler);
+        let mut found = Vec::new();
+        assembler.push(start, payload, &mut |bytes| found.extend(read(reader, bytes)));
+        reader.assembler = assembler;
+        for read in found {
+            self.table(pid, read);
+        }
+    }
+
+    fn table(&mut self, pid: Pid, read: Read) {
+        match read {
+            Read::Broken { table_id } => {
+                self.totals.section_errors += 1;
+                self.find(FindingKind::SectionCrc { table_id }, Some(pid), self.owner(pid));
+            }
+            Read::Repeated { table_id: TABLE_PAT, .. } => self.pat_seen(),
+            Read::Repeated { table_id: TABLE_PMT, extension } => self.pmt_seen(pid, extension),
+            Read::Repeated { .. } => {}
+            Read::Pat { version, number, last, entries } => {
+                self.pat_seen();
+                if version != self.tables.pat_version {
+                    self.tables.pat.clear();
+                }
+                self.tables.pat_version = version;
+                self.tables.pat.insert(number, entries);
+                if (0..=last).all(|number| self.tables.pat.contains_key(&number)) {
+                    self.apply_pat(last);
+                }
+            }
+            Read::Pmt { program, pmt } => self.apply_pmt(pid, program, pmt),
+            Read::Sdt(names) => self.apply_names(names),
+        }
+    }
+
+    fn apply_pat(&mut self, last: u8) {
+        let entries =
+            self.tables.pat.range(..=last).flat_map(|(_, entries)| entries.iter().copied());
+        let listed: BTreeMap<u16, Pid> = entries.collect();
+        if listed.len() > MAX_PROGRAMS {
+            self.over_limit(Pid::PAT);
+        }
+        let wanted = self.config.wanted;
+        let mut old = core::mem::take(&mut self.programs);
+        for (&number, &pmt_pid) in listed.iter().take(MAX_PROGRAMS) {
+            let same =
+                |p: &Program| p.service.program == number && p.service.pmt_pid == Some(pmt_pid);
+            let program = match old.iter().position(same) {
+                Some(i) => old.swap_remove(i),
+                None => Program::new(number, pmt_pid, wanted.includes(number)),
+            };
+            self.programs.push(program);
+        }
+        // What other tables said of programs that were not there, or are new, must be read again.
+        for reader in self.tables.readers.iter_mut().filter(|reader| reader.pid != Pid::PAT) {
+            reader.known.clear();
+        }
+        self.services_changed();
+    }
+
+    fn apply_pmt(&mut self, pid: Pid, number: u16, pmt: psi::Pmt) {
+        let same = |p: &Program| p.service.program == number && p.service.pmt_pid == Some(pid);
+        let Some(program) = self.programs.iter_mut().find(|p| same(p)) else { return };
+        if program.service.pcr_pid.is_some() && program.service.pcr_pid != pmt.pcr_pid {
+            program.timeline.announce();
+        }
+        program.service.pcr_pid = pmt.pcr_pid;
+        program.service.components = pmt.components;
+        if pmt.pcr_pid.is_some() {
+            self.stray.settle();
+        }
+        if pmt.truncated {
+            self.over_limit(pid);
+        }
+        self.services_changed();
+        self.pmt_seen(pid, number);
+    }
+
+    fn apply_names(&mut self, names: Vec<psi::Names>) {
+        let mut changed = false;
+        for names in names {
+            let Some(program) =
+                self.programs.iter_mut().find(|p| p.service.program == names.program)
+            else {
+                continue;
+            };
+            let (name, provider) = (Some(names.name), Some(names.provider));
+            changed |= program.service.name != name || program.service.provider != provider;
+            program.service.name = name;
+            program.service.provider = provider;
+        }
+        if changed {
+            self.out.push(Event::Services(self.position(None)));
+        }
+    }
+
+    fn services_changed(&mut self) {
+        self.assign_streams();
+        self.assign_roles();
+        self.out.push(Event::Services(self.position(None)));
+    }
+
+    /// Makes the list of components that are cut and watched; those that stay keep their state.
+    fn assign_streams(&mut self) {
+        let mut old = core::mem::take(&mut self.streams);
+        let mut over = None;
+        for (owner, program) in self.programs.iter().enumerate().filter(|(_, p)| p.wanted) {
+            let main = program.service.main_audio().map(|component| component.pid);
+            for component in &program.service.components {
+                if !matches!(component.coding.kind(), MediaKind::Video | MediaKind::Audio)
+                    || self.streams.iter().any(|stream| stream.pid == component.pid)
+                {
+                    continue;
+                }
+                if self.streams.len() == MAX_STREAMS {
+                    over = Some(component.pid);
+                    break;
+                }
+                let number = program.service.program;
+                let same = |s: &Elementary| (s.pid, s.program) == (component.pid, number);
+                let mut stream =
+                    match old.iter().position(|s| same(s) && s.coding == component.coding) {
+                        Some(i) => old.swap_remove(i),
+                        None => Elementary::new(component, number, self.config.payload),
+                    };
+                stream.owner = owner;
+                stream.main = main == Some(component.pid);
+                self.streams.push(stream);
+            }
+        }
+        self.close_watches(old);
+        if let Some(pid) = over {
+            self.over_limit(pid);
+        }
+    }
+
+    /// Ends the open conditions of components that are not listed any more.
+    fn close_watches(&mut self, gone: Vec<Elementary>) {
+        for mut stream in gone {
+            let owner = self.programs.iter().position(|p| p.service.program == stream.program);
+            stream.flush();
+            if let Some(program) = owner.and_then(|i| self.programs.get_mut(i)) {
+                stream.drain(&mut program.timeline, &mut self.out);
+            }
+            if let Some(since) = stream.scrambled_since {
+                self.condition(Check::Scrambled, Some(stream.pid), owner, false, since);
+            }
+            if let Some(change) = stream.packets.close() {
+                let pid = Some(stream.pid);
+                self.condition(Check::PidMissing, pid, owner, false, change.since);
+            }
+        }
+    }
+
+    /// Says for every PID who reads it and whose it is.
+    pub(crate) fn assign_roles(&mut self) {
+        for state in self.pids.iter_mut() {
+            (state.role, state.program, state.clock) = (Role::None, None, false);
+        }
+        let pmts: Vec<_> = self.programs.iter().filter_map(|p| p.service.pmt_pid).collect();
+        self.tables.readers.retain(|r| r.pid == Pid::PAT || r.pid == SDT || pmts.contains(&r.pid));
+        for &pid in &pmts {
+            if !self.tables.readers.iter().any(|reader| reader.pid == pid) {
+                self.tables.readers.push(Reader::new(pid));
+            }
+        }
+        for program in &self.programs {
+            let service = &program.service;
+            let components = service.components.iter().map(|component| component.pid);
+            for pid in components.chain(service.pmt_pid).chain(service.pcr_pid) {
+                if pid != Pid::NULL {
+                    let state = self.pids.entry(pid);
+                    state.program = state.program.or(Some(service.program));
+                    state.clock |= service.pcr_pid == Some(pid);
+                }
+            }
+        }
+        for (i, stream) in self.streams.iter().enumerate() {
+            let state = self.pids.entry(stream.pid);
+            state.role = Role::Elementary(i as u16);
+            state.program = Some(stream.program);
+        }
+        for (i, reader) in self.tables.readers.iter().enumerate() {
+            self.pids.entry(reader.pid).role = Role::Tables(i as u16);
+        }
+    }
+
+    fn over_limit(&mut self, pid: Pid) {
+        self.totals.over_limit += 1;
+        self.find(FindingKind::OverLimit, Some(pid), None);
+    }
+}
+
+impl Wanted {
+    const fn includes(self, program: u16) -> bool {
+        match self {
+            Self::All => true,
+            Self::Program(wanted) => wanted == program,
+            Self::None => false,
+        }
+    }
+}
+
+fn read(reader: &mut Reader, bytes: &[u8]) -> Option<Read> {
+    let table_id = *bytes.first()?;
+    let expected = match reader.pid {
+        Pid::PAT => TABLE_PAT,
+        SDT => TABLE_SDT,
+        _ => TABLE_PMT,
+    };
+    // Other tables may share the PID of the SDT, and private ones that of a PMT.
+    if table_id != expected {
+        return None;
+    }
+    let section = match Section::parse(bytes) {
+        Ok(section) => section,
+        Err(Unusable::Crc) => return Some(Read::Broken { table_id }),
+        Err(Unusable::Ignored) => return None,
+    };
+    let extension = section.extension;
+    if reader.repeats(&section) {
+        return Some(Read::Repeated { table_id, extension });
+    }
+    Some(match table_id {
+        TABLE_PAT => Read::Pat {
+            version: section.version,
+            number: section.number,
+            last: section.last_number,
+            entries: psi::pat(section.body).collect(),
+        },
+        TABLE_PMT => Read::Pmt { program: extension, pmt: psi::pmt(section.body) },
+        _ => Read::Sdt(psi::sdt(section.body)),
+    })
+}

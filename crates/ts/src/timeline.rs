@@ -1,0 +1,257 @@
+//! Media time: one clock per program that only goes forward.
+//!
+//! A program's PCR wraps, is cut, jumps and stops; what people and judgements need is "so far into the stream". So the timeline
+//! adds up the steps between PCRs:
+//!
+//! - A step forward of at most a minute is time that passed, be it that packets are missing.
+//! - A step back, or further forward, or one that is marked (discontinuity indicator, `EXT-X-DISCONTINUITY`) is another clock.
+//!   The timeline goes on from where it was, plus what the packets between took at the rate so far, a second at most.
+//! - Between two PCRs time goes on with the packets, by the last rate and for one PCR interval at most.
+//! - If PCRs stay out (a lost video PID often takes them along) the stamps of the program's other components carry the time. If
+//!   the whole program stays out while other packets come, those count by the mean rate. When the PCR comes back it decides.
+//!
+//! The rejected alternative, the difference to the first PCR, needs a rule for every jump and is wrong by hours after a splice.
+//!
+//! Presentation stamps are placed on the same line. A multiplexer sends a picture some time before it is shown; the difference
+//! at the program's first stamp is taken off, so that the first picture is shown where it stands in the stream.
+
+use core::time::Duration;
+
+use tallylight_model::{Pcr, Pts};
+
+/// The longest step that is taken for time that passed.
+const MAX_STEP: Duration = Duration::from_secs(60);
+/// PCRs stay out if a component's stamps get this much ahead of the last one.
+const PCR_AWAY: Duration = Duration::from_millis(500);
+/// What a jump can at most have taken.
+const MAX_JUMP_TIME: Duration = Duration::from_secs(1);
+/// How far packets alone carry time past the last PCR, unless nothing of the program comes.
+const MAX_INTERPOLATION: Duration = Duration::from_millis(100);
+/// Packets of others alone carry time from here on.
+const MIN_EXTRAPOLATION: Duration = Duration::from_millis(500);
+
+/// What a PCR was to the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The first one, or one that was announced as new.
+    First,
+    /// Time that passed.
+    Passed(Duration),
+    /// Another clock, unannounced; ticks of 27 MHz.
+    Jump(i64),
+}
+
+/// One program's clock. Places are counted in packets since the start of the stream.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Timeline {
+    /// The last PCR, its media time and place.
+    pcr: Option<(Pcr, Duration, u64)>,
+    /// Where time was last known, by PCR or by stamps.
+    anchor: Option<(Duration, u64)>,
+    /// Nanoseconds per packet between the last two PCRs, and their distance.
+    pace: u64,
+    interval: Duration,
+    /// The first anchor, for the mean.
+    first: Option<(Duration, u64)>,
+    /// Counts PCRs, for components to know whether they still come.
+    ticks: u32,
+    /// The next PCR is announced to be of another clock.
+    fresh: bool,
+    /// The program's last packet.
+    last_packet: u64,
+    /// What presentation stamps are ahead of their place: in ticks of 90 kHz.
+    lead: Option<i64>,
+}
+
+impl Timeline {
+    /// Another clock begins, announced.
+    pub(crate) fn announce(&mut self) {
+        self.fresh = true;
+        self.lead = None;
+    }
+
+    /// A packet of the program's components or clock stands at `place`.
+    pub(crate) fn touch(&mut self, place: u64) {
+        self.last_packet = place;
+    }
+
+    pub(crate) const fn ticks(&self) -> u32 {
+        self.ticks
+    }
+
+    /// Takes a PCR at a place. `start` is the time that a timeline begins with.
+    pub(crate) fn pcr(&mut self, pcr: Pcr, place: u64, start: Duration) -> Step {
+        self.ticks = self.ticks.wrapping_add(1);
+        let fresh = core::mem::take(&mut self.fresh);
+        let (step, time) = match self.pcr {
+            None => (Step::First, self.now(place).unwrap_or(start)),
+            Some((last, time, last_place)) => {
+                let passed = pcr.since(last).filter(|d| *d <= MAX_STEP || self.agrees(*d, time));
+                match passed {
+                    Some(passed) if !fresh => {
+                        let packets = place.saturating_sub(last_place);
+                        if let Some(pace) = nanos(passed).checked_div(packets) {
+                            (self.pace, self.interval) = (pace, passed);
+                        }
+                        (Step::Passed(passed), time + passed)
+                    }
+                    _ => {
+                        let known = self.anchor.map_or(time, |(anchor, _)| anchor.max(time));
+                        let time = known + self.paced(place.saturating_sub(last_place));
+                        self.lead = None;
+                        (if fresh { Step::First } else { Step::Jump(pcr.ticks_since(last)) }, time)
+                    }
+                }
+            }
+        };
+        self.pcr = Some((pcr, time, place));
+        self.set_anchor(time, place);
+        self.last_packet = place;
+        step
+    }
+
+    /// Whether a long step is borne out by the stamps that carried the time meanwhile.
+    fn agrees(&self, step: Duration, since: Duration) -> bool {
+        self.anchor.is_some_and(|(now, _)| step.abs_diff(now.saturating_sub(since)) < MAX_JUMP_TIME)
+    }
+
+    /// A component's stamp is `ahead` of the one that it had at media time `base`, and no PCR has come since then.
+    pub(crate) fn carry(&mut self, base: Duration, ahead: Duration, place: u64) {
+        if ahead < PCR_AWAY || ahead > MAX_STEP {
+            return;
+        }
+        let time = base + ahead;
+        if self.anchor.is_none_or(|(anchor, _)| anchor < time) {
+            self.set_anchor(time, place);
+        }
+    }
+
+    /// The media time at a place; `None` before the first PCR.
+    pub(crate) fn now(&self, place: u64) -> Option<Duration> {
+        let (time, anchor) = self.anchor?;
+        let near = Duration::from_nanos(self.pace.saturating_mul(place.saturating_sub(anchor)));
+        let near = near.min(self.interval).min(MAX_INTERPOLATION);
+        let others = place.saturating_sub(anchor.max(self.last_packet));
+        let far = Duration::from_nanos(self.mean().saturating_mul(others));
+        Some(time + if far > MIN_EXTRAPOLATION { far } else { near })
+    }
+
+    /// The media time of a presentation stamp that was found at a place.
+    pub(crate) fn presented(&mut self, pts: Pts, place: u64) -> Option<Duration> {
+        let (pcr, time, _) = self.pcr?;
+        let ahead = pts.ticks_since(Pts::from_ticks(pcr.ticks() / 300));
+        let here = ticks(self.now(place)?) - ticks(time);
+        let lead = *self.lead.get_or_insert(ahead - here);
+        let shown = ticks(time).saturating_add(ahead - lead).max(0);
+        Some(Duration::from_nanos(shown.unsigned_abs().saturating_mul(100_000) / 9))
+    }
+
+    fn set_anchor(&mut self, time: Duration, place: u64) {
+        self.anchor = Some((time, place));
+        self.first.get_or_insert((time, place));
+    }
+
+    /// Nanoseconds per packet since the first anchor.
+    fn mean(&self) -> u64 {
+        match (self.first, self.anchor) {
+            (Some((start, from)), Some((end, to))) if to > from => {
+                nanos(end.saturating_sub(start)) / (to - from)
+            }
+            _ => 0,
+        }
+    }
+
+    fn paced(&self, packets: u64) -> Duration {
+        Duration::from_nanos(self.mean().saturating_mul(packets)).min(MAX_JUMP_TIME)
+    }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// In ticks of 90 kHz.
+fn ticks(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos() * 9 / 100_000).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = Pcr::HZ;
+    const WRAP: u64 = (1 << 33) * 300;
+
+    fn line(pcrs: &[(u64, u64)]) -> (Timeline, alloc::vec::Vec<Step>) {
+        let mut line = Timeline::default();
+        let steps = pcrs
+            .iter()
+            .map(|&(place, ticks)| line.pcr(Pcr::from_ticks(ticks), place, Duration::ZERO))
+            .collect();
+        (line, steps)
+    }
+
+    fn millis(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn time_passes_over_the_wrap() {
+        let (line, steps) =
+            line(&[(0, WRAP - SECOND), (100, WRAP - SECOND / 2), (200, SECOND / 2)]);
+        assert_eq!(steps, [Step::First, Step::Passed(millis(500)), Step::Passed(millis(1000))]);
+        assert_eq!(line.now(200), Some(millis(1500)));
+    }
+
+    #[test]
+    fn a_gap_is_time_that_passed_and_a_jump_is_not() {
+        let (line_, steps) = line(&[(0, 0), (100, SECOND), (110, 31 * SECOND)]);
+        assert_eq!(steps[2], Step::Passed(millis(30_000)));
+        assert_eq!(line_.now(110), Some(millis(31_000)));
+
+        for to in [500 * SECOND, WRAP - 5 * SECOND] {
+            let (line, steps) = line(&[(0, 0), (100, SECOND), (110, to)]);
+            assert!(matches!(steps[2], Step::Jump(_)));
+            assert_eq!(line.now(110), Some(millis(1100)));
+        }
+    }
+
+    #[test]
+    fn an_announced_clock_is_no_jump() {
+        let (mut line, _) = line(&[(0, 0), (100, SECOND)]);
+        line.announce();
+        assert_eq!(line.pcr(Pcr::from_ticks(7), 101, Duration::ZERO), Step::First);
+        assert_eq!(line.now(101), Some(millis(1010)));
+    }
+
+    #[test]
+    fn time_goes_on_between_clocks_but_not_far() {
+        let (mut line, _) = line(&[(0, 0), (100, SECOND / 25)]);
+        assert_eq!(line.now(150), Some(millis(60)));
+        line.touch(5000);
+        assert_eq!(line.now(5000), Some(millis(80)));
+        // Nothing of the program for 20,000 packets at 2,500 a second.
+        assert_eq!(line.now(25_000), Some(millis(40 + 8_000)));
+    }
+
+    #[test]
+    fn stamps_carry_the_time_while_the_clock_is_away() {
+        let (mut line, _) = line(&[(0, 0), (100, SECOND)]);
+        line.carry(millis(900), millis(300), 120);
+        assert_eq!(line.now(100), Some(millis(1000)));
+        line.carry(millis(900), millis(5000), 300);
+        assert_eq!(line.now(300), Some(millis(5900)));
+        let step = line.pcr(Pcr::from_ticks(6 * SECOND), 310, Duration::ZERO);
+        assert_eq!(step, Step::Passed(millis(5000)));
+        assert_eq!(line.now(310), Some(millis(6000)));
+    }
+
+    #[test]
+    fn the_first_picture_is_shown_where_it_stands() {
+        let (mut line, _) = line(&[(0, 0), (100, SECOND)]);
+        let stamp = |ms: u64| Pts::from_ticks(ms * 90);
+        assert_eq!(line.presented(stamp(1700), 100), Some(millis(1000)));
+        assert_eq!(line.presented(stamp(2700), 100), Some(millis(2000)));
+        assert_eq!(line.presented(stamp(100), 100), Some(Duration::ZERO));
+    }
+}
