@@ -193,13 +193,20 @@ pub fn free_groups(count: usize) -> Result<Vec<(UdpSocket, SocketAddrV4)>> {
         let probe = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         let first = probe.local_addr()?.port();
         drop(probe);
-        let run: Option<Vec<_>> =
-            (0..count).map(|n| group_socket(first.checked_add(n as u16)?).ok()).collect();
-        if let Some(run) = run {
+        if let Ok(run) = groups_from(first, count) {
             return Ok(run);
         }
     }
     bail!("found no {count} free UDP ports in a row")
+}
+
+/// The same from a port on.
+///
+/// # Errors
+/// A port is taken.
+pub fn groups_from(first: u16, count: usize) -> Result<Vec<(UdpSocket, SocketAddrV4)>> {
+    let port = |n: usize| first.checked_add(u16::try_from(n).ok()?);
+    (0..count).map(|n| group_socket(port(n).context("there is no such port")?)).collect()
 }
 
 fn group_socket(port: u16) -> Result<(UdpSocket, SocketAddrV4)> {
