@@ -58,13 +58,15 @@ pub struct Unit {
 pub enum Effort {
     /// None: it need not be sent to the analyser at all.
     Skip,
-    /// A key picture to keep, and to decode only if a later one shows that something changed between.
+    /// Keep it, and decode it only if a later one shows that something changed or asks to [catch up](Self::CatchUp).
     IfNeeded,
     /// Decode now: a key picture by itself, or sound.
     Alone,
-    /// A picture in the middle of a run that is decoded whole.
+    /// Decode now, after everything kept since the last key picture.
+    CatchUp,
+    /// Decode now, in the middle of a run that begins anywhere.
     Run,
-    /// The last picture of a run, which then gives its statistics.
+    /// The last picture of such a run, which then gives its statistics, if decoding got hold of the whole picture by then.
     RunEnd,
 }
 
@@ -113,8 +115,8 @@ pub struct PictureStats {
     pub change: Option<Change>,
     /// What the decoder itself found.
     pub damage: Damage,
-    /// Whether it is the end of a sampled run and not a key picture.
-    pub sampled: bool,
+    /// Whether it is a picture from between key pictures.
+    pub between: bool,
 }
 
 /// How light a set of blocks is.
@@ -135,8 +137,8 @@ pub struct Change {
     pub since: Duration,
     /// The mean over the tile that changed most.
     pub worst_tile: f32,
-    /// The same among tiles that are bright in neither picture; 0 if there are none.
-    pub worst_dark_tile: f32,
+    /// The block that changed most.
+    pub worst_block: f32,
     /// The mean over the picture.
     pub mean: f32,
 }

@@ -18,7 +18,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use tallylight_model::{FaultKind, PictureType};
 
-use crate::decode::{Effort, Levels, PictureStats};
+use crate::decode::{Change, Effort, Levels, PictureStats};
 use sizes::Sizes;
 
 pub use policy::{KeyFramePolicy, Suspicion};
@@ -33,6 +33,8 @@ const BLACK_SPREAD: f32 = 3.0;
 const LOGO_TILES: f32 = 0.05;
 /// Still: no tile changed by this much from key picture to key picture ...
 const STILL_WORST_TILE: f32 = 2.0;
+/// ... nor any block by this much (measured: frozen pictures at most 4, the smallest digits of a clock 30 and more) ...
+const STILL_WORST_BLOCK: f32 = 12.0;
 /// ... and the picture by less than this.
 const STILL_MEAN: f32 = 0.5;
 /// Where sizes do not show a freeze, so many still pairs in a row do ...
@@ -162,17 +164,16 @@ impl PictureDetector {
         let at = stats.media_time;
         let previous = self.last;
         let looks = looks_black(stats);
+        // A logo stands still; credits, stars and night scenes do not.
         let moves_in_the_dark = looks
             && previous.is_some_and(|seen| seen.black)
-            && stats.change.is_some_and(|change| change.worst_dark_tile >= STILL_WORST_TILE);
+            && stats.change.is_some_and(|change| change.worst_tile >= STILL_WORST_TILE);
         self.judge_black(stats, looks && !moves_in_the_dark);
         self.judge_freeze(stats, looks || previous.is_some_and(|seen| seen.black));
         let dark = stats.levels.p95 < 38.0;
         self.last = Some(Seen { at, black: looks, dark });
-        let moves = stats.change.is_some_and(|change| !is_still(change.worst_tile, change.mean));
-        if moves && !looks {
-            // Pictures that move are not tiny, whatever the scene before cost.
-            self.sizes.refute(at);
+        if let Some(change) = stats.change.filter(|change| !looks && !is_still(change)) {
+            self.sizes.refute(change.since, at);
         }
     }
 
@@ -185,15 +186,19 @@ impl PictureDetector {
         self.still = StillRun::default();
     }
 
-    /// Whether anything hints at black or freeze, so that every key picture is worth decoding.
+    /// Whether anything hints at black or freeze, so that more is worth decoding.
     #[must_use]
     pub fn suspicion(&self) -> Suspicion {
-        let hint = self.sizes.is_suspicious()
-            || self.still.pairs > 0
+        let hint = self.still.pairs > 0
             || self.black.is_some()
             || self.freeze.is_some()
             || self.last.is_some_and(|seen| seen.dark);
-        if hint && self.rules != PictureRules::None { Suspicion::On } else { Suspicion::Off }
+        match self.rules {
+            PictureRules::None => Suspicion::Off,
+            _ if self.sizes.is_suspicious() => Suspicion::Repeats,
+            _ if hint => Suspicion::On,
+            _ => Suspicion::Off,
+        }
     }
 
     /// Takes the next condition that began, went on or ended.
@@ -228,7 +233,7 @@ impl PictureDetector {
             self.still = StillRun::default();
             return self.close(FaultKind::Freeze, None);
         };
-        if black || self.rules != PictureRules::All || !is_still(change.worst_tile, change.mean) {
+        if black || self.rules != PictureRules::All || !is_still(&change) {
             self.still = StillRun { before: previous, ..StillRun::default() };
             return self.close(FaultKind::Freeze, Some(at));
         }
@@ -313,7 +318,7 @@ pub(crate) fn looks_black(stats: &PictureStats) -> bool {
 
 /// Whether a picture is the same as the key picture before it.
 pub(crate) fn looks_still(stats: &PictureStats) -> bool {
-    stats.change.is_some_and(|change| is_still(change.worst_tile, change.mean))
+    stats.change.is_some_and(|change| is_still(&change))
 }
 
 fn is_black(levels: &Levels) -> bool {
@@ -322,6 +327,8 @@ fn is_black(levels: &Levels) -> bool {
         && levels.p95 - levels.p5 <= BLACK_SPREAD
 }
 
-fn is_still(worst_tile: f32, mean: f32) -> bool {
-    worst_tile < STILL_WORST_TILE && mean < STILL_MEAN
+fn is_still(change: &Change) -> bool {
+    change.worst_tile < STILL_WORST_TILE
+        && change.worst_block < STILL_WORST_BLOCK
+        && change.mean < STILL_MEAN
 }

@@ -118,29 +118,29 @@ impl Blocks {
             return None;
         }
         let tiles = self.tiles();
-        let bright = self.bright_tiles().into_iter().zip(earlier.bright_tiles());
         let mut totals = vec![(0u32, 0u32); tiles * self.sums.len().div_ceil(self.columns * TILE)];
+        let mut worst_block = 0;
         let lines =
             self.sums.chunks_exact(self.columns).zip(earlier.sums.chunks_exact(self.columns));
         for (row, (line, earlier_line)) in lines.enumerate() {
             let first_tile = row / TILE * tiles;
             let pairs = line.chunks(TILE).zip(earlier_line.chunks(TILE));
             for ((a, b), (total, count)) in pairs.zip(&mut totals[first_tile..]) {
-                *total += a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b))).sum::<u32>();
+                for (a, b) in a.iter().zip(b) {
+                    let difference = a.abs_diff(*b);
+                    worst_block = worst_block.max(difference);
+                    *total += u32::from(difference);
+                }
                 *count += a.len() as u32;
             }
         }
         let unit = f32::from(UNIT);
         let mean_of = |&(total, count): &(u32, u32)| total as f32 / (count.max(1) as f32 * unit);
-        let worst_dark_tile = (totals.iter().zip(bright))
-            .filter(|(_, (now, then))| !now && !then)
-            .map(|(tile, _)| mean_of(tile))
-            .fold(0.0, f32::max);
         let sum: u64 = totals.iter().map(|(total, _)| u64::from(*total)).sum();
         Some(Change {
             since: earlier.media_time,
             worst_tile: totals.iter().map(mean_of).fold(0.0, f32::max),
-            worst_dark_tile,
+            worst_block: f32::from(worst_block) / unit,
             mean: sum as f32 / (self.sums.len() as f32 * unit),
         })
     }
@@ -207,5 +207,89 @@ impl Histogram {
             }
         }
         255.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture whose pixels are a function of their place, with `stride` beyond its width, at 8 or more bits.
+    fn picture(
+        width: usize,
+        height: usize,
+        depth: u8,
+        pixel: impl Fn(usize, usize) -> u16,
+    ) -> Vec<u8> {
+        let mut data = Vec::new();
+        for y in 0..height {
+            for x in 0..width + 5 {
+                let value = if x < width { pixel(x, y) << (depth - 8) } else { u16::MAX };
+                let bytes = value.to_le_bytes();
+                data.extend_from_slice(if depth > 8 { &bytes } else { &bytes[..1] });
+            }
+        }
+        let padding = if depth > 8 { 10 } else { 5 };
+        data.truncate(data.len() - padding);
+        data
+    }
+
+    fn reduce(
+        width: usize,
+        height: usize,
+        depth: u8,
+        pixel: impl Fn(usize, usize) -> u16,
+    ) -> Blocks {
+        let data = picture(width, height, depth, pixel);
+        let stride = (width + 5) * if depth > 8 { 2 } else { 1 };
+        let mut blocks = Blocks::default();
+        let luma = Luma { width, height, stride, depth, data: &data };
+        assert_eq!(blocks.reduce(Duration::ZERO, luma), width >= 8 && height >= 8);
+        blocks
+    }
+
+    #[test]
+    fn a_block_is_the_mean_of_its_pixels_at_any_depth() {
+        let pixel = |x: usize, y: usize| ((x * 7 + y * 13) % 251) as u16;
+        for depth in [8, 10, 12] {
+            let blocks = reduce(83, 45, depth, pixel);
+            assert_eq!((blocks.columns, blocks.sums.len()), (10, 50));
+            for (index, &sum) in blocks.sums.iter().enumerate() {
+                let (left, top) = (index % 10 * 8, index / 10 * 8);
+                let expected: u16 = (0..64).map(|n| pixel(left + n % 8, top + n / 8)).sum();
+                assert_eq!(sum, expected, "block {index} at {depth} bits");
+            }
+        }
+    }
+
+    #[test]
+    fn a_picture_smaller_than_a_block_is_none() {
+        for (width, height) in [(7, 100), (100, 7), (1, 1)] {
+            reduce(width, height, 8, |_, _| 16);
+        }
+    }
+
+    #[test]
+    fn a_logo_is_left_out_of_the_rest() {
+        let logo = |x: usize, y: usize| if (70..100).contains(&x) && y < 30 { 235 } else { 16 };
+        let summary = reduce(640, 360, 8, logo).summary();
+        assert_eq!(summary.bright_tiles, 1.0 / 60.0);
+        let rest = summary.rest.unwrap();
+        assert_eq!((rest.dark, rest.p5, rest.p95), (1.0, 16.0, 16.0));
+        assert!(summary.levels.dark < 1.0);
+        assert!(reduce(64, 64, 8, |_, _| 200).summary().rest.is_none());
+    }
+
+    #[test]
+    fn a_small_change_shows_in_its_tile_and_block() {
+        let still = reduce(640, 360, 8, |_, _| 100);
+        let moved =
+            reduce(640, 360, 8, |x, y| if (64..72).contains(&x) && y < 8 { 228 } else { 100 });
+        let change = moved.change(&still).unwrap();
+        assert_eq!((change.worst_block, change.worst_tile), (128.0, 2.0));
+        assert_eq!(change.mean, 128.0 / 3600.0);
+        let none = still.change(&still).unwrap();
+        assert_eq!((none.worst_block, none.worst_tile, none.mean), (0.0, 0.0, 0.0));
+        assert!(reduce(640, 352, 8, |_, _| 100).change(&still).is_none());
     }
 }

@@ -9,22 +9,39 @@ use super::{Effort, PictureStats, Reply, Unit, luma::Blocks};
 use crate::picture::{looks_black, looks_still};
 
 /// Key pictures kept for a second look: those of 2 s at a quarter of a second each.
-const MAX_KEPT: usize = 8;
+const MAX_SPARE: usize = 8;
 /// Bytes of key pictures kept.
-const MAX_KEPT_BYTES: usize = 4 << 20;
+const MAX_SPARE_BYTES: usize = 4 << 20;
+
+/// Bytes of the group of pictures kept for catching up: 10 s at 3 Mb/s.
+const MAX_GROUP_BYTES: usize = 4 << 20;
+/// Pictures of the same.
+const MAX_GROUP: usize = 1024;
 
 /// Decodes one video stream.
 pub(super) struct VideoTrack {
     decoder: VideoDecoder,
-    /// The last decoded key picture; without blocks after a reset.
+    /// The last decoded key picture; none after a reset.
     previous: Option<Blocks>,
     current: Blocks,
     /// What the previous picture looked like.
     looks: Looks,
-    kept: VecDeque<Unit>,
-    kept_bytes: usize,
-    /// Whether the decoder is in the middle of a run.
-    running: bool,
+    /// Key pictures passed over since.
+    spare: Kept,
+    /// The group of pictures not yet decoded.
+    group: Kept,
+    decoder_at: DecoderAt,
+}
+
+/// What the decoder has seen last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DecoderAt {
+    /// Nothing: it begins afresh with the next unit.
+    Start,
+    /// All of the group of pictures but what is still kept.
+    Group,
+    /// A run that began anywhere.
+    Run,
 }
 
 /// The verdicts whose change makes the pictures between worth decoding.
@@ -34,11 +51,32 @@ struct Looks {
     still: bool,
 }
 
-/// What came of decoding one access unit.
+/// What came of decoding.
+#[derive(Clone, Copy)]
 struct Outcome {
     shown: bool,
     damage: Damage,
     error: Option<DecodeError>,
+}
+
+/// Access units put aside.
+#[derive(Default)]
+struct Kept {
+    units: VecDeque<Unit>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn push(&mut self, unit: Unit) {
+        self.bytes += unit.data.len();
+        self.units.push_back(unit);
+    }
+
+    fn pop(&mut self) -> Option<Unit> {
+        let unit = self.units.pop_front()?;
+        self.bytes -= unit.data.len();
+        Some(unit)
+    }
 }
 
 impl VideoTrack {
@@ -48,154 +86,166 @@ impl VideoTrack {
             previous: None,
             current: Blocks::default(),
             looks: Looks::default(),
-            kept: VecDeque::new(),
-            kept_bytes: 0,
-            running: false,
+            spare: Kept::default(),
+            group: Kept::default(),
+            decoder_at: DecoderAt::Start,
         })
     }
 
     pub(super) fn reset(&mut self) {
-        self.decoder.reset();
+        self.restart_decoder();
         self.previous = None;
         self.looks = Looks::default();
-        self.running = false;
-        self.forget_kept();
+        self.spare = Kept::default();
+        self.group = Kept::default();
     }
 
     pub(super) fn unit(&mut self, unit: Unit, replies: &mut Vec<Reply>) {
         match unit.effort {
             Effort::Skip => {}
-            Effort::IfNeeded => self.keep(unit),
-            Effort::Alone => self.alone(&unit, replies),
+            Effort::IfNeeded if unit.key => self.keep_spare(unit),
+            Effort::IfNeeded => self.keep_in_group(unit),
+            Effort::Alone => self.alone(unit, replies),
+            Effort::CatchUp => self.catch_up(unit, replies),
             Effort::Run | Effort::RunEnd => self.run(&unit, replies),
         }
     }
 
-    fn keep(&mut self, unit: Unit) {
-        if unit.data.len() > MAX_KEPT_BYTES {
+    fn restart_decoder(&mut self) {
+        self.decoder.reset();
+        self.decoder_at = DecoderAt::Start;
+    }
+
+    fn keep_spare(&mut self, unit: Unit) {
+        self.group = Kept::default();
+        self.restart_decoder();
+        self.spare.push(unit);
+        while self.spare.units.len() > MAX_SPARE || self.spare.bytes > MAX_SPARE_BYTES {
+            self.spare.pop();
+        }
+    }
+
+    /// Keeps a picture if all before it in its group are kept or decoded.
+    fn keep_in_group(&mut self, unit: Unit) {
+        let continues = !self.group.units.is_empty() || self.decoder_at == DecoderAt::Group;
+        if !continues {
             return;
         }
-        self.kept_bytes += unit.data.len();
-        self.kept.push_back(unit);
-        while self.kept.len() > MAX_KEPT || self.kept_bytes > MAX_KEPT_BYTES {
-            let oldest = self.kept.pop_front();
-            self.kept_bytes -= oldest.map_or(0, |unit| unit.data.len());
+        self.group.push(unit);
+        if self.group.units.len() > MAX_GROUP || self.group.bytes > MAX_GROUP_BYTES {
+            self.group = Kept::default();
+            self.restart_decoder();
         }
     }
 
-    fn forget_kept(&mut self) {
-        self.kept.clear();
-        self.kept_bytes = 0;
+    fn alone(&mut self, unit: Unit, replies: &mut Vec<Reply>) {
+        if self.decoder_at != DecoderAt::Start {
+            self.restart_decoder();
+        }
+        let outcome = self.decode_alone(&unit);
+        let pid = unit.pid;
+        if outcome.shown {
+            let looks = looks_of(&self.stats(pid, &outcome, IsKey::Yes));
+            if looks != self.looks && self.previous.is_some() && !self.spare.units.is_empty() {
+                let last = mem::take(&mut self.current);
+                self.second_look(replies);
+                self.current = last;
+            }
+            self.publish(pid, &outcome, IsKey::Yes, replies);
+        }
+        report_damage(pid, unit.media_time, &outcome, replies);
+        self.spare = Kept::default();
+        self.group = Kept::default();
+        self.group.push(unit);
     }
 
-    fn alone(&mut self, unit: &Unit, replies: &mut Vec<Reply>) {
-        if mem::take(&mut self.running) {
-            self.decoder.reset();
-        }
-        let outcome = self.decode_alone(unit);
-        if !outcome.shown {
-            self.report_damage(unit.pid, unit.media_time, &outcome, replies);
-            return;
-        }
-        let change = self.previous.as_ref().and_then(|earlier| self.current.change(earlier));
-        let stats = self.stats(unit.pid, change, outcome.damage, false);
-        let looks = Looks { black: looks_black(&stats), still: looks_still(&stats) };
-        if looks != self.looks && self.previous.is_some() && !self.kept.is_empty() {
-            let last = mem::take(&mut self.current);
-            self.second_look(replies);
-            self.current = last;
-        }
-        self.forget_kept();
-        self.publish(unit.pid, &outcome, replies);
-    }
-
-    /// Decodes what was kept since the last decoded key picture.
+    /// Decodes the key pictures passed over since the last decoded one.
     fn second_look(&mut self, replies: &mut Vec<Reply>) {
-        for unit in mem::take(&mut self.kept) {
+        while let Some(unit) = self.spare.pop() {
             let outcome = self.decode_alone(&unit);
             if outcome.shown {
-                self.publish(unit.pid, &outcome, replies);
+                self.publish(unit.pid, &outcome, IsKey::Yes, replies);
+            }
+            report_damage(unit.pid, unit.media_time, &outcome, replies);
+        }
+    }
+
+    /// Decodes what is kept of the group of pictures and this one, and reports the last picture that comes out.
+    fn catch_up(&mut self, unit: Unit, replies: &mut Vec<Reply>) {
+        self.keep_in_group(unit);
+        self.current.clear();
+        let mut last = None;
+        while let Some(unit) = self.group.pop() {
+            self.decoder_at = DecoderAt::Group;
+            let outcome = self.decode_next(&unit);
+            report_damage(unit.pid, unit.media_time, &outcome, replies);
+            last = Some((unit.pid, outcome));
+        }
+        if let Some((pid, outcome)) = last.filter(|_| !self.current.is_empty()) {
+            self.publish(pid, &outcome, IsKey::No, replies);
+        }
+    }
+
+    /// Decodes one picture of a run that began anywhere. Only the last one is reported, and only if whole: a stream without key
+    /// pictures builds its picture up bit by bit. Errors are those of beginning in the middle.
+    fn run(&mut self, unit: &Unit, replies: &mut Vec<Reply>) {
+        if self.decoder_at != DecoderAt::Run {
+            self.restart_decoder();
+            self.decoder_at = DecoderAt::Run;
+            self.group = Kept::default();
+            self.current.clear();
+        }
+        let outcome = self.decode_next(unit);
+        if unit.effort == Effort::RunEnd {
+            self.restart_decoder();
+            if !self.current.is_empty() {
+                self.publish(unit.pid, &outcome, IsKey::No, replies);
             }
         }
     }
 
-    /// Replies with the current picture's statistics and makes it the one that the next is measured against.
-    fn publish(&mut self, pid: Pid, outcome: &Outcome, replies: &mut Vec<Reply>) {
-        let change = self.previous.as_ref().and_then(|earlier| self.current.change(earlier));
-        let stats = self.stats(pid, change, outcome.damage, false);
-        self.report_damage(pid, stats.media_time, outcome, replies);
-        self.advance(stats, replies);
+    /// Decodes one access unit after those before it; the current picture is then the latest that is whole.
+    fn decode_next(&mut self, unit: &Unit) -> Outcome {
+        let mut outcome = Outcome { shown: false, damage: Damage::NotAvailable, error: None };
+        let current = &mut self.current;
+        let decoded = self.decoder.decode(&unit.data, tag_of(unit.media_time), |picture| {
+            outcome.damage = picture.damage();
+            if picture.is_whole()
+                && let Some(luma) = picture.luma()
+            {
+                outcome.shown |= current.reduce(time_of(picture.tag(), unit.media_time), luma);
+            }
+        });
+        outcome.error = decoded.err();
+        outcome
     }
 
-    fn advance(&mut self, stats: PictureStats, replies: &mut Vec<Reply>) {
-        self.looks = Looks { black: looks_black(&stats), still: looks_still(&stats) };
+    /// Decodes a key picture by itself and has it out at once.
+    fn decode_alone(&mut self, unit: &Unit) -> Outcome {
+        let mut outcome = self.decode_next(unit);
+        let current = &mut self.current;
+        let drained = self.decoder.drain(|picture| {
+            outcome.damage = picture.damage();
+            if picture.is_whole()
+                && let Some(luma) = picture.luma()
+            {
+                outcome.shown |= current.reduce(unit.media_time, luma);
+            }
+        });
+        outcome.error = outcome.error.or(drained.err());
+        outcome
+    }
+
+    /// Replies with the current picture's statistics and makes it the one that the next is measured against.
+    fn publish(&mut self, pid: Pid, outcome: &Outcome, key: IsKey, replies: &mut Vec<Reply>) {
+        let stats = self.stats(pid, outcome, key);
+        self.looks = looks_of(&stats);
         replies.push(Reply::Picture(stats));
         let spare = self.previous.take().unwrap_or_default();
         self.previous = Some(mem::replace(&mut self.current, spare));
     }
 
-    /// Decodes one picture of a run. Only the last one shown in the run is reported: before it a picture may still be built up
-    /// from nothing, as streams without key pictures do.
-    fn run(&mut self, unit: &Unit, replies: &mut Vec<Reply>) {
-        if !self.running {
-            self.decoder.reset();
-            self.running = true;
-            self.current.clear();
-        }
-        let tag = tag_of(unit.media_time);
-        let current = &mut self.current;
-        let _ = self.decoder.decode(&unit.data, tag, |picture| {
-            if let Some(luma) = picture.luma() {
-                current.reduce(time_of(picture.tag(), unit.media_time), luma);
-            }
-        });
-        if unit.effort == Effort::RunEnd {
-            self.running = false;
-            self.decoder.reset();
-            self.forget_kept();
-            if self.current.is_empty() {
-                return;
-            }
-            let change = self.previous.as_ref().and_then(|earlier| self.current.change(earlier));
-            let stats = self.stats(unit.pid, change, Damage::NotAvailable, true);
-            self.advance(stats, replies);
-        }
-    }
-
-    fn decode_alone(&mut self, unit: &Unit) -> Outcome {
-        let mut outcome = Outcome { shown: false, damage: Damage::NotAvailable, error: None };
-        let current = &mut self.current;
-        let mut show = |picture: tallylight_av::Picture<'_>| {
-            outcome.damage = picture.damage();
-            if let Some(luma) = picture.luma() {
-                outcome.shown |= current.reduce(unit.media_time, luma);
-            }
-        };
-        let decoded = self.decoder.decode(&unit.data, tag_of(unit.media_time), &mut show);
-        let drained = self.decoder.drain(&mut show);
-        outcome.error = decoded.and(drained).err();
-        outcome
-    }
-
-    fn report_damage(
-        &self,
-        pid: Pid,
-        media_time: Duration,
-        outcome: &Outcome,
-        replies: &mut Vec<Reply>,
-    ) {
-        if outcome.damage == Damage::Found || outcome.error == Some(DecodeError::Damaged) {
-            replies.push(Reply::Damaged { pid, media_time });
-        }
-    }
-
-    fn stats(
-        &self,
-        pid: Pid,
-        change: Option<super::Change>,
-        damage: Damage,
-        sampled: bool,
-    ) -> PictureStats {
+    fn stats(&self, pid: Pid, outcome: &Outcome, key: IsKey) -> PictureStats {
         let summary = self.current.summary();
         PictureStats {
             pid,
@@ -205,10 +255,26 @@ impl VideoTrack {
             levels: summary.levels,
             bright_tiles: summary.bright_tiles,
             rest: summary.rest,
-            change,
-            damage,
-            sampled,
+            change: self.previous.as_ref().and_then(|earlier| self.current.change(earlier)),
+            damage: outcome.damage,
+            between: key == IsKey::No,
         }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IsKey {
+    Yes,
+    No,
+}
+
+fn looks_of(stats: &PictureStats) -> Looks {
+    Looks { black: looks_black(stats), still: looks_still(stats) }
+}
+
+fn report_damage(pid: Pid, media_time: Duration, outcome: &Outcome, replies: &mut Vec<Reply>) {
+    if outcome.damage == Damage::Found || outcome.error == Some(DecodeError::Damaged) {
+        replies.push(Reply::Damaged { pid, media_time });
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tallylight_model::PictureType;
+
 use super::{Effort, PictureUnit};
 
 /// A healthy stream has one key picture decoded in this time, less the tolerance.
@@ -10,21 +12,38 @@ const EVERY: Duration = Duration::from_secs(2);
 const EVERY_SUSPICIOUS: Duration = Duration::from_millis(500);
 /// Key pictures do not come to the millisecond.
 const TOLERANCE: Duration = Duration::from_millis(100);
-/// Without a key picture for this long the stream counts as one that is only sampled.
-const KEYLESS: Duration = Duration::from_secs(6);
-/// A stream without key pictures is decoded for this long ...
-const RUN: Duration = Duration::from_secs(1);
-/// ... in every so long.
-const RUN_EVERY: Duration = Duration::from_secs(10);
+/// Key pictures further apart than this are rare: the pictures between are kept, to be decoded on suspicion.
+const RARE: Duration = Duration::from_secs(4);
+/// Without a key picture for this long, there are none: the picture is refreshed bit by bit.
+const KEYLESS: Duration = Duration::from_secs(15);
+/// Such a stream is decoded for this long, which has to hold a whole refresh ...
+const RUN: Duration = Duration::from_secs(3);
+/// ... in every so long ...
+const RUN_EVERY: Duration = Duration::from_secs(30);
+/// ... or so long, while pictures seem to repeat.
+const RUN_EVERY_SUSPICIOUS: Duration = Duration::from_secs(10);
 
 /// Decides for each access unit of one video stream what decoding it is worth. Ask about every one, in decoding order.
 #[derive(Default)]
 pub struct KeyFramePolicy {
     first: Option<Duration>,
     last_key: Option<Duration>,
+    /// Whether the last two key pictures were far apart.
+    rare: bool,
     last_decoded: Option<Duration>,
     run: Option<Duration>,
     last_run: Option<Duration>,
+}
+
+/// Whether anything hints at black or freeze.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// Nothing does.
+    Off,
+    /// Something does: key pictures are decoded as they come.
+    On,
+    /// Pictures seem to repeat at this moment: where key pictures are rare, those between are decoded too.
+    Repeats,
 }
 
 impl KeyFramePolicy {
@@ -44,27 +63,24 @@ impl KeyFramePolicy {
     pub fn judge(&mut self, unit: &PictureUnit, suspicion: Suspicion) -> Effort {
         let at = unit.media_time;
         let first = *self.first.get_or_insert(at);
-        if unit.key {
-            self.last_key = Some(at);
-            self.run = None;
+        // A point where an intra refresh begins is one to start decoding at, but not a whole picture.
+        if unit.key && matches!(unit.picture, None | Some(PictureType::I)) {
             return self.judge_key(at, suspicion);
         }
-        let keyless = at.saturating_sub(self.last_key.unwrap_or(first)) >= KEYLESS;
-        match self.run {
-            Some(start) if at.saturating_sub(start) >= RUN => {
-                self.run = None;
-                Effort::RunEnd
-            }
-            Some(_) => Effort::Run,
-            None if keyless && self.last_run.is_none_or(|last| at >= last + RUN_EVERY) => {
-                (self.run, self.last_run) = (Some(at), Some(at));
-                Effort::Run
-            }
-            None => Effort::Skip,
+        let since_key = at.saturating_sub(self.last_key.unwrap_or(first));
+        if since_key >= KEYLESS {
+            self.judge_keyless(at, suspicion)
+        } else if self.last_key.is_none() || !(self.rare || since_key >= RARE) {
+            Effort::Skip
+        } else if suspicion == Suspicion::Repeats && self.is_due(at, EVERY) {
+            self.last_decoded = Some(at);
+            Effort::CatchUp
+        } else {
+            Effort::IfNeeded
         }
     }
 
-    /// Whether key pictures are too rare for the stream to be watched all the time.
+    /// Whether key pictures are too rare for the picture to be watched all the time.
     #[must_use]
     pub fn is_sampled(&self, now: Duration) -> bool {
         let last = self.last_key.or(self.first);
@@ -72,26 +88,39 @@ impl KeyFramePolicy {
     }
 
     fn judge_key(&mut self, at: Duration, suspicion: Suspicion) -> Effort {
-        let every = match suspicion {
-            Suspicion::Off => EVERY,
-            Suspicion::On => EVERY_SUSPICIOUS,
-        };
-        // A time line that steps back starts afresh.
-        let due = self.last_decoded.is_none_or(|last| at < last || at + TOLERANCE >= last + every);
-        if due {
+        self.run = None;
+        self.rare = self.last_key.is_some_and(|last| at.saturating_sub(last) >= RARE);
+        self.last_key = Some(at);
+        let every = if suspicion == Suspicion::Off { EVERY } else { EVERY_SUSPICIOUS };
+        if self.rare || self.is_due(at, every) {
             self.last_decoded = Some(at);
             Effort::Alone
         } else {
             Effort::IfNeeded
         }
     }
-}
 
-/// Whether anything hints at black or freeze.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Suspicion {
-    /// Nothing does.
-    Off,
-    /// Something does: key pictures are decoded as they come.
-    On,
+    fn judge_keyless(&mut self, at: Duration, suspicion: Suspicion) -> Effort {
+        let every = match suspicion {
+            Suspicion::Repeats => RUN_EVERY_SUSPICIOUS,
+            Suspicion::Off | Suspicion::On => RUN_EVERY,
+        };
+        match self.run {
+            Some(start) if at.saturating_sub(start) >= RUN => {
+                self.run = None;
+                Effort::RunEnd
+            }
+            Some(_) => Effort::Run,
+            None if self.last_run.is_none_or(|last| at >= last + every) => {
+                (self.run, self.last_run) = (Some(at), Some(at));
+                Effort::Run
+            }
+            None => Effort::Skip,
+        }
+    }
+
+    /// A time line that steps back starts afresh.
+    fn is_due(&self, at: Duration, every: Duration) -> bool {
+        self.last_decoded.is_none_or(|last| at + every < last || at + TOLERANCE >= last + every)
+    }
 }

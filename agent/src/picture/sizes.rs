@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::PictureUnit;
 
-/// So many tiny pictures in a row are suspicious.
+/// So many tiny pictures in a run are suspicious.
 pub(super) const SUSPICIOUS_RUN: usize = 8;
 /// Tiny: under this part of the running median.
 const TINY: usize = 8;
@@ -23,8 +23,9 @@ pub(super) struct Sizes {
     /// The same, in order.
     sorted: Vec<usize>,
     history: VecDeque<Entry>,
-    /// Tiny pictures in a row up to now.
+    /// Tiny pictures up to now with no two larger ones in a row between.
     run: usize,
+    larger: usize,
 }
 
 struct Entry {
@@ -42,9 +43,13 @@ impl Sizes {
         let tiny = median.is_some_and(|median| unit.size.saturating_mul(TINY) < median);
         if tiny {
             self.run += 1;
+            self.larger = 0;
         } else {
-            self.run = 0;
+            self.larger += 1;
             self.learn(unit.size);
+        }
+        if self.larger > 1 {
+            self.run = 0;
         }
         if self.history.len() == HISTORY {
             self.history.pop_front();
@@ -57,27 +62,35 @@ impl Sizes {
         self.run >= SUSPICIOUS_RUN
     }
 
-    /// A decoded picture at this time showed movement: if sizes say otherwise, they are learnt anew.
-    pub(super) fn refute(&mut self, at: Duration) {
-        if self.run_before(at) >= SUSPICIOUS_RUN {
+    /// Two decoded pictures at these times showed movement: if sizes say otherwise, they are learnt anew.
+    pub(super) fn refute(&mut self, before: Duration, at: Duration) {
+        if self.run_start(None, at).is_some_and(|start| start <= before) {
             self.window.clear();
             self.sorted.clear();
             self.run = 0;
         }
     }
 
-    /// How many tiny pictures lead up to this time without another between.
+    /// How many tiny pictures lead up to this time.
     pub(super) fn run_before(&self, at: Duration) -> usize {
-        self.before(at).take_while(|entry| entry.tiny).count()
+        self.run_of(at, Duration::ZERO).count()
     }
 
     /// When the run of tiny pictures that leads up to this time began, if it did after the key picture `after`.
     pub(super) fn run_start(&self, after: Option<Duration>, at: Duration) -> Option<Duration> {
-        let floor = after.unwrap_or(Duration::ZERO);
+        self.run_of(at, after.unwrap_or(Duration::ZERO)).map(|entry| entry.at).min()
+    }
+
+    /// The tiny pictures that lead up to a time, latest first. A single larger one between is one by which the encoder refines
+    /// a picture that stands already; two end the run.
+    fn run_of(&self, at: Duration, after: Duration) -> impl Iterator<Item = &Entry> {
+        let mut larger = 0;
         self.before(at)
-            .take_while(|entry| entry.tiny && entry.at > floor)
-            .map(|entry| entry.at)
-            .min()
+            .take_while(move |entry| {
+                larger = if entry.tiny { 0 } else { larger + 1 };
+                entry.at > after && larger < 2
+            })
+            .filter(|entry| entry.tiny)
     }
 
     /// When the last run of tiny pictures between `since` and the picture at `seen` ended: the first picture after it.

@@ -23,7 +23,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn open(codec: Codec, limits: Limits) -> Result<Self, OpenError> {
         silence_log();
-        let decoder = codec::decoder::find(id(codec)).ok_or(OpenError::Missing(codec))?;
+        let decoder = codec::decoder::find_by_name(name(codec)).ok_or(OpenError::Missing(codec))?;
         let mut context = Context::new_with_codec(decoder);
         context.set_threading(threading::Config::count(1));
         // Without it a key picture that is not an instantaneous refresh (an open GOP) would be held back.
@@ -105,18 +105,19 @@ fn reason(error: ffmpeg::Error) -> DecodeError {
     }
 }
 
-fn id(codec: Codec) -> codec::Id {
+/// FFmpeg's own software decoders, by name: what it finds by codec may be a hardware wrapper, or put out integers.
+fn name(codec: Codec) -> &'static str {
     match codec {
-        Codec::Mpeg1Video => codec::Id::MPEG1VIDEO,
-        Codec::Mpeg2Video => codec::Id::MPEG2VIDEO,
-        Codec::H264 => codec::Id::H264,
-        Codec::Hevc => codec::Id::HEVC,
-        // This decoder takes all three layers, whatever it is called.
-        Codec::MpegAudio => codec::Id::MP2,
-        Codec::AacAdts => codec::Id::AAC,
-        Codec::AacLatm => codec::Id::AAC_LATM,
-        Codec::Ac3 => codec::Id::AC3,
-        Codec::Eac3 => codec::Id::EAC3,
+        Codec::Mpeg1Video => "mpeg1video",
+        Codec::Mpeg2Video => "mpeg2video",
+        Codec::H264 => "h264",
+        Codec::Hevc => "hevc",
+        // It takes all three layers, whatever it is called.
+        Codec::MpegAudio => "mp2float",
+        Codec::AacAdts => "aac",
+        Codec::AacLatm => "aac_latm",
+        Codec::Ac3 => "ac3",
+        Codec::Eac3 => "eac3",
     }
 }
 

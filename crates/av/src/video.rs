@@ -1,6 +1,6 @@
 //! Pictures.
 
-use ffmpeg_next::{ffi, frame};
+use ffmpeg_next::{ffi, frame, picture};
 use tallylight_model::Codec;
 
 use crate::{DecodeError, Limits, OpenError, session::Session};
@@ -117,6 +117,13 @@ impl Picture<'_> {
         } else {
             Damage::None
         }
+    }
+
+    /// Whether all of it was decoded from what this decoder was given: it is an intra picture, or follows one or a completed
+    /// intra refresh. The rest of one that is not is made up.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.frame.is_corrupt() || self.frame.kind() == picture::Type::I
     }
 
     /// Its luma; `None` for a pixel format without a plane of its own for it.

@@ -1,0 +1,141 @@
+//! Whatever bytes come, a decoder neither panics nor exceeds its limits, and goes on decoding afterwards.
+#![expect(clippy::expect_used, reason = "a helper of a test fails the test")]
+
+use std::process::Command;
+
+use tallylight_av::{AudioDecoder, DecodeError, Limits, OpenError, VideoDecoder};
+use tallylight_model::Codec;
+
+/// Bytes that look random, from a seed.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .collect()
+}
+
+/// One intra picture of noise, encoded by ffmpeg.
+fn picture(encoder: &[&str], size: &str) -> Vec<u8> {
+    let source = format!("testsrc2=size={size}:rate=25");
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-f", "lavfi", "-i", &source, "-frames:v", "1"])
+        .args(encoder)
+        .arg("-")
+        .output()
+        .expect("ffmpeg is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+const ENCODERS: [(Codec, &[&str]); 4] = [
+    (Codec::H264, &["-c:v", "libx264", "-preset", "ultrafast", "-f", "h264"]),
+    (
+        Codec::Hevc,
+        &[
+            "-c:v",
+            "libx265",
+            "-preset",
+            "ultrafast",
+            "-x265-params",
+            "log-level=none",
+            "-f",
+            "hevc",
+        ],
+    ),
+    (Codec::Mpeg2Video, &["-c:v", "mpeg2video", "-f", "mpeg2video"]),
+    (Codec::Mpeg1Video, &["-c:v", "mpeg1video", "-f", "mpeg1video"]),
+];
+
+/// Sizes of the pictures that a lone access unit gives, by decoding and draining.
+fn show(decoder: &mut VideoDecoder, data: &[u8]) -> (Vec<(usize, usize)>, Result<(), DecodeError>) {
+    let mut sizes = Vec::new();
+    let mut each = |picture: tallylight_av::Picture<'_>| {
+        let luma = picture.luma().expect("all of these have a luma plane");
+        assert_eq!(luma.data.len(), (luma.height - 1) * luma.stride + luma.width);
+        sizes.push((luma.width, luma.height));
+        assert_eq!(picture.tag(), Some(7));
+    };
+    let decoded = decoder.decode(data, 7, &mut each);
+    let drained = decoder.drain(&mut each);
+    (sizes, decoded.and(drained))
+}
+
+#[test]
+fn a_lone_key_picture_comes_out_at_once_again_and_again() {
+    for (codec, encoder) in ENCODERS {
+        let data = picture(encoder, "320x180");
+        let mut decoder = VideoDecoder::new(codec, Limits::default()).unwrap();
+        for _ in 0..3 {
+            assert_eq!(show(&mut decoder, &data), (vec![(320, 180)], Ok(())), "{codec}");
+        }
+    }
+}
+
+#[test]
+fn a_picture_over_the_limit_is_refused() {
+    for (codec, encoder) in ENCODERS {
+        let data = picture(encoder, "640x360");
+        let limits = Limits { pixels: 320 * 180, ..Limits::default() };
+        let mut decoder = VideoDecoder::new(codec, limits).unwrap();
+        let (sizes, outcome) = show(&mut decoder, &data);
+        assert!(sizes.is_empty() && outcome.is_err(), "{codec}: {sizes:?} {outcome:?}");
+    }
+}
+
+#[test]
+fn garbage_and_flipped_bits_do_no_harm() {
+    for (codec, encoder) in ENCODERS {
+        let data = picture(encoder, "320x180");
+        let mut decoder = VideoDecoder::new(codec, Limits::default()).unwrap();
+        for seed in 1..60 {
+            let _ = decoder.decode(&noise(seed, 1 + seed as usize * 37), 7, |_| {});
+            let mut hurt = data.clone();
+            for flip in noise(seed, 2 + data.len() / 500) {
+                let place = usize::from(flip) * seed as usize % hurt.len();
+                hurt[place] ^= flip;
+            }
+            let _ = decoder.decode(&hurt, 7, |picture| {
+                assert!(picture.luma().is_none_or(|luma| luma.data.len() >= luma.width));
+            });
+            let _ = decoder.decode(&data[..data.len() * seed as usize / 60], 7, |_| {});
+            let _ = decoder.drain(|_| {});
+        }
+        assert_eq!(show(&mut decoder, &data).0.last(), Some(&(320, 180)), "{codec}");
+    }
+    for codec in Codec::ALL.into_iter().filter(|codec| !codec.is_video()) {
+        let mut decoder = AudioDecoder::new(codec, Limits::default()).unwrap();
+        for seed in 1..60 {
+            let _ = decoder.decode(&noise(seed, seed as usize * 53), 7, |samples| {
+                assert!(samples.channel(samples.channels()).is_empty());
+            });
+        }
+        decoder.reset();
+    }
+}
+
+#[test]
+fn units_of_no_or_too_many_bytes_are_refused() {
+    let limits = Limits { unit_bytes: 1000, ..Limits::default() };
+    let mut decoder = VideoDecoder::new(Codec::H264, limits).unwrap();
+    for size in [0, 1001] {
+        assert_eq!(decoder.decode(&vec![0; size], 7, |_| {}), Err(DecodeError::UnitSize(size)));
+    }
+}
+
+#[test]
+fn a_codec_of_the_other_kind_is_refused() {
+    for codec in Codec::ALL {
+        let (video, audio) = (
+            VideoDecoder::new(codec, Limits::default()),
+            AudioDecoder::new(codec, Limits::default()),
+        );
+        assert_eq!(matches!(video, Err(OpenError::WrongKind(_))), !codec.is_video());
+        assert_eq!(matches!(audio, Err(OpenError::WrongKind(_))), codec.is_video());
+        assert!(video.is_ok() || audio.is_ok());
+    }
+}
