@@ -182,6 +182,12 @@ metrics! {
         "From the arrival of the evidence that decides the cause to the panel's receipt of the command.";
     ModeInfo "tallylight_mode" "tallylight.mode" Gauge "1" ["scope" "mode"] Collector
         "1 for the mode in force in each scope.";
+    KillSwitch "tallylight_kill_switch" "tallylight.kill_switch" Gauge "1" [] Collector
+        "1 while the kill switch is pulled: nothing acts.";
+    PanelClockOffset "tallylight_panel_clock_offset_seconds" "tallylight.panel.clock_offset" Gauge "s" [] Collector
+        "How far the panel's clock is ahead, to within half a second; beyond 2 s nothing is automatic.";
+    CollectorLimitHits "tallylight_collector_limit_hits_total" "tallylight.collector.limit_hits" Counter "{item}" ["what"] Collector
+        "What had to be let go because a table was full or the lineup does not list it.";
     PanelUp "tallylight_panel_up" "tallylight.panel.up" Gauge "1" [] Collector
         "1 while the panel answers.";
     JournalErrors "tallylight_journal_errors_total" "tallylight.journal.errors" Counter "{error}" [] Collector

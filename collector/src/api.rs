@@ -1,0 +1,384 @@
+//! The JSON of the API. Ids are strings; moments are RFC 3339 strings and, beside them, milliseconds since the incident's
+//! onset, by the monotonic clock.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tallylight_decide::{
+    ChangedBy, KillSwitch, OnAir,
+    action::{Action, Refusal, Target},
+    incident::{Candidate, Incident, Step},
+    lineup::{Lineup, StreamRef},
+    view::{SignalView, Summary, Up},
+};
+use tallylight_model::{ActionId, IncidentId, MonoTime, NodeId, ServerId, StreamId};
+
+use crate::{
+    calendar::Calendar,
+    config::{LineupFile, StreamExtra},
+    exposition::scope_name,
+    view::View,
+};
+
+/// `GET /api/v1/channels`
+#[must_use]
+pub fn channels(view: &View<'_>) -> Value {
+    let channels = view.decider.channels(view.calendar.now).map(|channel| {
+        let regions = channel.up.iter().map(
+            |(region, up)| json!({ "region": region.as_str(), "up": up.map(|up| up == Up::Good) }),
+        );
+        json!({
+            "channel": channel.channel.as_str(),
+            "name": channel.name,
+            "on_air": channel.on_air == OnAir::On,
+            "active": channel.active.map(StreamId::name),
+            "changed_by": channel.changed_by.map(|by| match by {
+                ChangedBy::Action(id) => id.to_string(),
+                ChangedBy::Operator => "operator".to_owned(),
+                ChangedBy::Panel => "panel".to_owned(),
+            }),
+            "regions": regions.collect::<Vec<_>>(),
+        })
+    });
+    json!({ "channels": channels.collect::<Vec<_>>() })
+}
+
+/// `GET /api/v1/signals`
+#[must_use]
+pub fn signals(view: &View<'_>) -> Value {
+    let signals = view.decider.signals(view.calendar.now).map(|signal| signal_json(&signal));
+    json!({ "signals": signals.collect::<Vec<_>>() })
+}
+
+fn signal_json(signal: &SignalView<'_>) -> Value {
+    let mut observed: Map<_, _> =
+        signal.observed.iter().map(|(layer, s)| (layer.name().to_owned(), json!(s))).collect();
+    observed.insert("any".to_owned(), json!(signal.observed_any));
+    let faults: Map<_, _> =
+        signal.faults.iter().map(|(class, s)| (class.name().to_owned(), json!(s))).collect();
+    json!({
+        "channel": signal.channel.as_str(),
+        "region": signal.region.as_str(),
+        "up": signal.up.map(|up| up == Up::Good),
+        "observed_seconds": observed,
+        "bad_seconds": signal.bad,
+        "fault_seconds": faults,
+        "startup_seconds": summary(&signal.startup),
+        "first_byte_seconds": summary(&signal.first_byte),
+        "segment_fetch_ratio": summary(&signal.segment_fetch),
+        "live_delay_seconds": summary(&signal.live_delay),
+        "sessions": signal.sessions,
+        "egress_bytes": signal.egress_bytes,
+        "saturation": signal.saturation.map(|ratio| ratio.get()),
+    })
+}
+
+fn summary(summary: &Summary) -> Value {
+    let quantiles: Option<Map<_, _>> = summary.quantiles.map(|quantiles| {
+        quantiles.iter().map(|(q, value)| (q.to_string(), json!(value))).collect()
+    });
+    json!({ "count": summary.count, "sum": summary.sum, "quantiles": quantiles })
+}
+
+/// `GET /api/v1/faults`: those that stand declared.
+#[must_use]
+pub fn faults(view: &View<'_>) -> Value {
+    let faults = view.decider.faults().map(|fault| {
+        json!({
+            "node": fault.node.as_str(),
+            "channel": fault.stream.channel(),
+            "stream": fault.stream.as_str(),
+            "kind": fault.kind.name(),
+            "severity": fault.severity.name(),
+            "onset": view.calendar.rfc3339(fault.onset),
+            "declared": view.calendar.rfc3339(fault.declared),
+            "evidence": fault.evidence,
+        })
+    });
+    json!({ "faults": faults.collect::<Vec<_>>() })
+}
+
+/// `GET /api/v1/incidents`: open ones and the last closed ones.
+#[must_use]
+pub fn incidents(view: &View<'_>) -> Value {
+    let incidents: Vec<_> =
+        view.decider.incidents().map(|incident| incident_json(view, incident)).collect();
+    json!({ "incidents": incidents })
+}
+
+/// `GET /api/v1/incidents/{id}`
+#[must_use]
+pub fn incident(view: &View<'_>, id: IncidentId) -> Option<Value> {
+    view.decider.incident(id).map(|incident| incident_json(view, incident))
+}
+
+/// Writes moments of one incident: absolute and since its onset.
+#[derive(Clone, Copy)]
+struct Moments {
+    calendar: Calendar,
+    onset: MonoTime,
+}
+
+impl Moments {
+    fn put(self, object: &mut Map<String, Value>, key: &str, at: Option<MonoTime>) {
+        object.insert(key.to_owned(), json!(at.map(|at| self.calendar.rfc3339(at))));
+        object.insert(format!("{key}_ms"), json!(at.map(|at| self.since_onset_ms(at))));
+    }
+
+    /// Negative for what was before the onset.
+    fn since_onset_ms(self, at: MonoTime) -> i64 {
+        let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        ms(at.since(self.onset)) - ms(self.onset.since(at))
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}
+
+fn incident_json(view: &View<'_>, incident: &Incident) -> Value {
+    let moments = Moments { calendar: view.calendar, onset: incident.onset };
+    let mut out = object(json!({
+        "id": incident.id.to_string(),
+        "cause": incident.cause().name(),
+        "subject": incident.subject.to_string(),
+        "state": incident.state.name(),
+        "remedy": incident.remedy.name(),
+        "page": incident.page.map(|reason| reason.name()),
+        "severity": incident.severity.name(),
+        "fit": candidate(&incident.fit),
+        "beaten": incident.beaten.iter().map(candidate).collect::<Vec<_>>(),
+        "affected": incident.affected.iter().map(|(channel, region)| {
+            json!({ "channel": channel.as_str(), "region": region.as_str() })
+        }).collect::<Vec<_>>(),
+        "vantage": incident.vantage.iter().map(|vantage| json!({
+            "node": vantage.node.as_str(),
+            "path": vantage.path,
+            "sees": vantage.sees.name(),
+            "vote": vantage.vote.name(),
+        })).collect::<Vec<_>>(),
+        "refusals": incident.refusals.iter()
+            .map(|refusal| refusal_json(refusal, moments)).collect::<Vec<_>>(),
+        "actions": incident.actions.iter().filter_map(|id| view.decider.action(*id))
+            .map(|action| action_json(action, moments)).collect::<Vec<_>>(),
+    }));
+    moments.put(&mut out, "onset", Some(incident.onset));
+    moments.put(&mut out, "opened", Some(incident.opened));
+    moments.put(&mut out, "closed", incident.closed);
+    let evidence = incident.evidence.iter().map(|evidence| {
+        let mut out = object(json!({
+            "side": evidence.side.name(),
+            "node": evidence.node.as_str(),
+            "stream": evidence.stream.as_str(),
+            "kind": evidence.kind.map(|kind| kind.name()),
+            "severity": evidence.severity.name(),
+            "text": evidence.text,
+        }));
+        moments.put(&mut out, "onset", Some(evidence.onset));
+        moments.put(&mut out, "declared", Some(evidence.declared));
+        Value::Object(out)
+    });
+    out.insert("evidence".to_owned(), evidence.collect());
+    let timeline = incident.timeline.iter().map(|moment| {
+        let mut out = object(json!({
+            "step": moment.step.name(),
+            "action": moment.step.action().map(|id| id.to_string()),
+            "reason": match moment.step { Step::Refused(reason) => Some(reason.name()), _ => None },
+        }));
+        moments.put(&mut out, "at", Some(moment.at));
+        Value::Object(out)
+    });
+    out.insert("timeline".to_owned(), timeline.collect());
+    Value::Object(out)
+}
+
+fn candidate(candidate: &Candidate) -> Value {
+    json!({
+        "cause": candidate.subject.cause().name(),
+        "subject": candidate.subject.to_string(),
+        "coverage": candidate.coverage.get(),
+        "explains": candidate.explains.get(),
+    })
+}
+
+fn refusal_json(refusal: &Refusal, moments: Moments) -> Value {
+    let mut out = object(json!({
+        "incident": refusal.incident.to_string(),
+        "action": refusal.kind.map(|kind| kind.name()),
+        "reason": refusal.reason.name(),
+    }));
+    moments.put(&mut out, "at", Some(refusal.at));
+    Value::Object(out)
+}
+
+fn action_json(action: &Action, moments: Moments) -> Value {
+    let mut out = object(json!({
+        "id": action.id.to_string(),
+        "incident": action.incident.to_string(),
+        "action": action.kind.name(),
+        "target": target(&action.target),
+        "from": action.from.as_ref().map(StreamId::name),
+        "to": action.to.as_ref().map(StreamId::name),
+        "mode": action.mode.name(),
+        "state": action.state.name(),
+        "undoes": action.undoes.map(|id| id.to_string()),
+        "approved_by": action.approved_by,
+        "detail": action.detail,
+    }));
+    for (key, at) in [
+        ("decided", Some(action.decided)),
+        ("expires", Some(action.expires)),
+        ("sent", action.sent),
+        ("done", action.done),
+        ("ended", action.ended),
+    ] {
+        moments.put(&mut out, key, at);
+    }
+    Value::Object(out)
+}
+
+fn target(target: &Target) -> Value {
+    match target {
+        Target::Channel(channel) => json!({ "channel": channel.as_str() }),
+        Target::Servers(servers) => {
+            json!({ "servers": servers.iter().map(ServerId::as_str).collect::<Vec<_>>() })
+        }
+        Target::Region(region) => json!({ "region": region.as_str() }),
+    }
+}
+
+/// `GET /api/v1/actions`: actions and refusals, each since its own incident's onset.
+#[must_use]
+pub fn actions(view: &View<'_>) -> Value {
+    let moments = |id: IncidentId, or: MonoTime| Moments {
+        calendar: view.calendar,
+        onset: view.decider.incident(id).map_or(or, |incident| incident.onset),
+    };
+    let actions = view
+        .decider
+        .actions()
+        .map(|action| action_json(action, moments(action.incident, action.decided)));
+    let refusals = view
+        .decider
+        .refusals()
+        .map(|refusal| refusal_json(refusal, moments(refusal.incident, refusal.at)));
+    json!({ "actions": actions.collect::<Vec<_>>(), "refusals": refusals.collect::<Vec<_>>() })
+}
+
+/// Whether an action is there, to be approved.
+#[must_use]
+pub fn action_exists(view: &View<'_>, id: ActionId) -> bool {
+    view.decider.action(id).is_some()
+}
+
+/// `GET /api/v1/sources`
+#[must_use]
+pub fn sources(view: &View<'_>) -> Value {
+    let sources = view.decider.sources(view.calendar.now).map(|source| {
+        json!({
+            "channel": source.channel.as_str(),
+            "source": source.stream.name(),
+            "stream": source.stream.as_str(),
+            "role": source.role.name(),
+            "active": source.active,
+            "ready": source.reasons.is_empty(),
+            "reasons": source.reasons.iter().map(|reason| reason.name()).collect::<Vec<_>>(),
+        })
+    });
+    json!({ "sources": sources.collect::<Vec<_>>() })
+}
+
+/// `GET /api/v1/nodes`
+#[must_use]
+pub fn nodes(view: &View<'_>) -> Value {
+    let nodes = view.decider.nodes(view.calendar.now).map(|node| {
+        let saturation: Map<_, _> = node
+            .saturation
+            .iter()
+            .map(|(resource, ratio)| (resource.name().to_owned(), json!(ratio.get())))
+            .collect();
+        json!({
+            "node": node.node.as_str(),
+            "region": node.region.as_str(),
+            "path": node.path,
+            "last_seen_seconds": node.last_seen.map(|span| span.as_secs_f64()),
+            "vote": node.vote.name(),
+            "saturation": saturation,
+        })
+    });
+    json!({ "nodes": nodes.collect::<Vec<_>>() })
+}
+
+/// `GET /api/v1/mode`
+#[must_use]
+pub fn modes(view: &View<'_>) -> Value {
+    let modes = view
+        .decider
+        .modes()
+        .map(|(scope, mode)| json!({ "scope": scope_name(&scope), "mode": mode.name() }));
+    json!({
+        "kill_switch": match view.kill_switch {
+            KillSwitch::Released => "released",
+            KillSwitch::Pulled => "pulled",
+        },
+        "modes": modes.collect::<Vec<_>>(),
+        "panel": {
+            "up": view.panel.is_up(),
+            "clock_offset_seconds": view.panel.clock_offset_s(),
+        },
+    })
+}
+
+/// `GET /api/v1/assignment`: what the agent of that node watches; `None` if the lineup has no such agent.
+#[must_use]
+pub fn assignment(file: &LineupFile, node: &NodeId, at: jiff::Timestamp) -> Option<Value> {
+    let agent = file.lineup.agent(node)?;
+    let streams =
+        file.lineup.streams().filter(|(_, stream)| *stream.region() == agent.region).filter_map(
+            |(id, stream)| Some(stream_json(file, id, stream, file.streams.get(id)?, at)),
+        );
+    Some(json!({
+        "version": 1,
+        "node": node.as_str(),
+        "region": agent.region.as_str(),
+        "streams": streams.collect::<Vec<_>>(),
+    }))
+}
+
+fn stream_json(
+    file: &LineupFile,
+    id: &StreamId,
+    stream: StreamRef<'_>,
+    extra: &StreamExtra,
+    at: jiff::Timestamp,
+) -> Value {
+    let channel = stream.channel();
+    let zap = file.zap_interval.get(&channel.id).copied().unwrap_or_default();
+    json!({
+        "stream": id.as_str(),
+        "channel": channel.id.as_str(),
+        "kind": match stream { StreamRef::Source(..) => "source", StreamRef::Delivery(..) => "delivery" },
+        "url": extra.url,
+        "interface": extra.interface,
+        "service_id": extra.service_id,
+        "profile": channel.profile.name(),
+        "channel_kind": channel.kind.name(),
+        "encryption": channel.encryption.name(),
+        "audio": channel.audio.iter().map(|track| json!({
+            "language": track.language, "role": track.role.name(),
+        })).collect::<Vec<_>>(),
+        "on_air": file.on_air(&channel.id, at) == OnAir::On,
+        "zap_interval_ms": u64::try_from(zap.as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+/// What is affected by nobody: used where a lineup is shown without a judgement.
+#[must_use]
+pub fn lineup_summary(lineup: &Lineup) -> String {
+    let (channels, streams) = (lineup.channels().count(), lineup.streams().count());
+    let (agents, regions) = (lineup.agents().count(), lineup.regions().count());
+    format!("{channels} channels, {streams} streams, {agents} agents, {regions} regions")
+}

@@ -1,0 +1,225 @@
+//! The API: what is shown, what agents are to do, and what operators may order.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Path, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+    routing::{get, post},
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tallylight_decide::{Input, Mode, Scope, action::ActionKind};
+use tallylight_model::{ActionId, IncidentId, RegionId};
+use tokio::sync::watch;
+
+use super::{Loaded, ingest::Ingest, judge::JudgeHandle};
+use crate::{api, auth, exposition, meters::Meters, view::View};
+
+/// Orders are short.
+const MAX_BODY: usize = 64 << 10;
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// What the API is served from.
+#[derive(Clone, Debug)]
+pub(super) struct Api {
+    pub(super) config: watch::Receiver<Arc<Loaded>>,
+    pub(super) judge: JudgeHandle,
+    pub(super) meters: Arc<Meters>,
+    pub(super) ingest: Ingest,
+}
+
+pub(super) fn router(api: Api) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/healthz", get(health))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/assignment", get(assignment))
+        .route("/api/v1/channels", get(|api| show(api, api::channels)))
+        .route("/api/v1/signals", get(|api| show(api, api::signals)))
+        .route("/api/v1/faults", get(|api| show(api, api::faults)))
+        .route("/api/v1/incidents", get(|api| show(api, api::incidents)))
+        .route("/api/v1/incidents/{id}", get(incident))
+        .route("/api/v1/actions", get(|api| show(api, api::actions)))
+        .route("/api/v1/sources", get(|api| show(api, api::sources)))
+        .route("/api/v1/nodes", get(|api| show(api, api::nodes)))
+        .route("/api/v1/mode", get(|api| show(api, api::modes)).post(set_mode))
+        .route("/api/v1/actions/{id}/approve", post(approve))
+        .route("/api/v1/incidents/{id}/close", post(close))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(api)
+}
+
+/// An error as JSON: `{"error": "..."}`.
+struct Failed(StatusCode, &'static str);
+
+const BUSY: Failed = Failed(StatusCode::SERVICE_UNAVAILABLE, "the collector is busy");
+const NO_SUCH: Failed = Failed(StatusCode::NOT_FOUND, "there is no such entry");
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({ "error": self.1 }))).into_response()
+    }
+}
+
+async fn index() -> Html<String> {
+    let paths = [
+        "/api/v1/channels",
+        "/api/v1/signals",
+        "/api/v1/faults",
+        "/api/v1/incidents",
+        "/api/v1/actions",
+        "/api/v1/sources",
+        "/api/v1/nodes",
+        "/api/v1/mode",
+        "/metrics",
+        "/healthz",
+    ];
+    let items: String =
+        paths.iter().map(|path| format!("<li><a href=\"{path}\">{path}</a></li>")).collect();
+    Html(format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Tallylight</title>\
+         <h1>Tallylight collector</h1><ul>{items}</ul></html>"
+    ))
+}
+
+/// Healthy is a judge that answers.
+async fn health(State(api): State<Api>) -> Result<Json<Value>, Failed> {
+    api.judge.ask(|_| ()).await.map_err(|_| BUSY)?;
+    Ok(Json(json!({ "status": "ok" })))
+}
+
+async fn metrics(State(api): State<Api>) -> Result<Response, Failed> {
+    let state = api.judge.ask(exposition::render).await.map_err(|_| BUSY)?;
+    let body = api.meters.render() + &state;
+    Ok(([(header::CONTENT_TYPE, TEXT)], body).into_response())
+}
+
+async fn show(
+    State(api): State<Api>,
+    write: fn(&View<'_>) -> Value,
+) -> Result<Json<Value>, Failed> {
+    api.judge.ask(write).await.map(Json).map_err(|_| BUSY)
+}
+
+async fn incident(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Value>, Failed> {
+    let id = IncidentId(number(&id)?);
+    let found = api.judge.ask(move |view| api::incident(view, id)).await.map_err(|_| BUSY)?;
+    found.map(Json).ok_or(NO_SUCH)
+}
+
+fn number(id: &str) -> Result<u64, Failed> {
+    id.parse().map_err(|_| NO_SUCH)
+}
+
+/// An agent's work. The tag changes with it, so that asking each ten seconds costs next to nothing.
+async fn assignment(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Failed> {
+    let refused = |_| Failed(StatusCode::UNAUTHORIZED, "a bearer token of an agent is needed");
+    let text = |name| headers.get(name).and_then(|it: &HeaderValue| it.to_str().ok());
+    let node = api.ingest.authenticate(text(header::AUTHORIZATION)).map_err(refused)?;
+    let config = Arc::clone(&api.config.borrow());
+    let body = api::assignment(&config.lineup, &node, Timestamp::now())
+        .ok_or(Failed(StatusCode::NOT_FOUND, "the lineup has no agent of this name"))?
+        .to_string();
+    let digest = Sha256::digest(body.as_bytes());
+    let tag: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let tag = format!("\"{tag}\"");
+    let known = text(header::IF_NONE_MATCH).is_some_and(|tags| {
+        tags.split(',').any(|known| known.trim() == tag || known.trim() == "*")
+    });
+    if known {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    let headers = [(header::ETAG, tag), (header::CONTENT_TYPE, "application/json".to_owned())];
+    Ok((headers, body).into_response())
+}
+
+/// Which operator speaks.
+fn operator(api: &Api, headers: &HeaderMap) -> Result<String, Failed> {
+    let header = headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
+    let config = api.config.borrow();
+    auth::bearer(header)
+        .and_then(|token| auth::whose(&config.settings.operators, token).cloned())
+        .ok_or(Failed(StatusCode::UNAUTHORIZED, "a bearer token of an operator is needed"))
+}
+
+async fn order(api: &Api, input: Input) -> Result<Json<Value>, Failed> {
+    api.judge.order(input).await.map_err(|_| BUSY)?;
+    Ok(Json(json!({ "status": "taken" })))
+}
+
+async fn approve(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Failed> {
+    let by = operator(&api, &headers)?;
+    let action = ActionId(number(&id)?);
+    let exists = api.judge.ask(move |view| api::action_exists(view, action)).await;
+    if !exists.map_err(|_| BUSY)? {
+        return Err(NO_SUCH);
+    }
+    tracing::info!(by, %action, "approved");
+    order(&api, Input::Approve { action, by }).await
+}
+
+async fn close(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Failed> {
+    let by = operator(&api, &headers)?;
+    let incident = IncidentId(number(&id)?);
+    let exists = api.judge.ask(move |view| view.decider.incident(incident).is_some()).await;
+    if !exists.map_err(|_| BUSY)? {
+        return Err(NO_SUCH);
+    }
+    tracing::info!(by, %incident, "closed by a person");
+    order(&api, Input::Close { incident, by }).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModeOrder {
+    scope: String,
+    mode: String,
+}
+
+async fn set_mode(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: axum::body::Bytes,
+) -> Result<Json<Value>, Failed> {
+    const BODY: Failed =
+        Failed(StatusCode::BAD_REQUEST, "write {\"scope\": \"global\", \"mode\": \"off\"}");
+    const SCOPE: Failed = Failed(
+        StatusCode::BAD_REQUEST,
+        "the scope must be global, region/ID of the lineup, or action/KIND",
+    );
+    const MODE: Failed =
+        Failed(StatusCode::BAD_REQUEST, "the mode must be off, dry_run, approve or auto");
+    let by = operator(&api, &headers)?;
+    let order_text: ModeOrder = serde_json::from_slice(&body).map_err(|_| BODY)?;
+    let scope = scope(&api, &order_text.scope).ok_or(SCOPE)?;
+    let mode = Mode::from_name(&order_text.mode).ok_or(MODE)?;
+    tracing::warn!(by, scope = order_text.scope, mode = mode.name(), "mode set by a person");
+    order(&api, Input::SetMode { scope, mode, by }).await
+}
+
+fn scope(api: &Api, text: &str) -> Option<Scope> {
+    match text.split_once('/') {
+        None => (text == "global").then_some(Scope::Global),
+        Some(("region", id)) => {
+            let id = RegionId::new(id).ok()?;
+            let config = api.config.borrow();
+            let known = config.lineup.lineup.regions().any(|region| region.id == id);
+            known.then_some(Scope::Region(id))
+        }
+        Some(("action", kind)) => ActionKind::from_name(kind).map(Scope::Action),
+        Some(_) => None,
+    }
+}

@@ -1,0 +1,481 @@
+//! The task that owns the judgement. It alone feeds it, and carries out what comes out of it, in order: what must be
+//! remembered is durable before anything is done.
+//!
+//! A lock around the judgement, shared by many tasks, would let two inputs interleave between "the journal has it" and "send
+//! it"; one task with a bounded queue cannot.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tallylight_decide::{
+    Decider, IncidentEvent, Input, KillSwitch, Mode, OnAir, Outcome, Output, Policy, Scope,
+    action::{ActionKind, Command},
+    journal::Record,
+};
+use tallylight_model::{ActionId, Batch, ChannelId, FaultPhase, Metric, MonoTime};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+
+use super::{
+    Clock, Loaded,
+    journal::{FaultRow, Journal},
+    panel::PanelDriver,
+    traces::Traces,
+};
+use crate::{
+    dedupe::{Dedupe, Sifted},
+    meters::Meters,
+    view::View,
+};
+
+/// Inputs that wait for the judge; beyond that agents are told to come again.
+const QUEUE: usize = 256;
+/// How often the kill switch is looked at while nothing acts. Before each command it is looked at afresh.
+const KILL_SWITCH_POLL: std::time::Duration = std::time::Duration::from_millis(200);
+/// How often hours on the air are evaluated.
+const ON_AIR_POLL: std::time::Duration = std::time::Duration::from_secs(1);
+
+type Question = Box<dyn FnOnce(&View<'_>) + Send>;
+
+enum Message {
+    Batch { batch: Batch, arrived: MonoTime, reply: oneshot::Sender<Result<Sifted, Busy>> },
+    Input(Input),
+    Order { input: Input, reply: oneshot::Sender<Result<(), Busy>> },
+    Allowed { action: ActionId, reply: oneshot::Sender<Result<(), String>> },
+    Ask(Question),
+}
+
+/// The judge has no room, is gone, or could not make the data safe: coming again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the collector is busy or cannot keep the data; send again")]
+pub(super) struct Busy;
+
+/// The way to the judge.
+#[derive(Clone, Debug)]
+pub(super) struct JudgeHandle {
+    messages: mpsc::Sender<Message>,
+}
+
+impl JudgeHandle {
+    pub(super) fn channel() -> (Self, Inbox) {
+        let (messages, inbox) = mpsc::channel(QUEUE);
+        (Self { messages }, Inbox(inbox))
+    }
+
+    /// Hands in what an agent said; returns when it is safe. `arrived` is when its request came.
+    ///
+    /// # Errors
+    /// It was not taken: the agent keeps it and comes again.
+    pub(super) async fn batch(&self, batch: Batch, arrived: MonoTime) -> Result<Sifted, Busy> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.try_send(Message::Batch { batch, arrived, reply }).map_err(|_| Busy)?;
+        answer.await.unwrap_or(Err(Busy))
+    }
+
+    /// Hands in anything else; false if the judge is gone.
+    pub(super) async fn input(&self, input: Input) -> bool {
+        self.messages.send(Message::Input(input)).await.is_ok()
+    }
+
+    /// Hands in what a person ordered; returns when it is safe.
+    ///
+    /// # Errors
+    /// It was not taken.
+    pub(super) async fn order(&self, input: Input) -> Result<(), Busy> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.try_send(Message::Order { input, reply }).map_err(|_| Busy)?;
+        answer.await.unwrap_or(Err(Busy))
+    }
+
+    /// Asks right before the side effect whether a command may go out.
+    ///
+    /// # Errors
+    /// Says what forbids it.
+    pub(super) async fn allowed(&self, action: ActionId) -> Result<(), String> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || "the judge is gone".to_owned();
+        self.messages.send(Message::Allowed { action, reply }).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Reads something off the judgement.
+    ///
+    /// # Errors
+    /// The judge is gone.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&View<'_>) -> T + Send + 'static,
+    ) -> Result<T, Busy> {
+        let (reply, answer) = oneshot::channel();
+        let question: Question = Box::new(move |view| drop(reply.send(question(view))));
+        self.messages.send(Message::Ask(question)).await.map_err(|_| Busy)?;
+        answer.await.map_err(|_| Busy)
+    }
+}
+
+/// The judge's end of the way.
+#[derive(Debug)]
+pub(super) struct Inbox(mpsc::Receiver<Message>);
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Message")
+    }
+}
+
+/// The judgement with what it needs to act.
+#[derive(Debug)]
+pub(super) struct Judge {
+    pub(super) decider: Decider,
+    pub(super) clock: Clock,
+    pub(super) journal: Journal,
+    pub(super) panel: Arc<PanelDriver>,
+    pub(super) dedupe: Dedupe,
+    pub(super) meters: Arc<Meters>,
+    pub(super) config: watch::Receiver<Arc<Loaded>>,
+    pub(super) traces: Option<Traces>,
+    state: State,
+}
+
+/// What the judge remembers of the world between looks.
+#[derive(Debug, Default)]
+struct State {
+    latest: MonoTime,
+    kill_switch: KillSwitch,
+    clock_is_off: bool,
+    off_air: std::collections::BTreeSet<ChannelId>,
+}
+
+/// What the judgement has been told of the hours before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Before,
+}
+
+impl Judge {
+    #[expect(clippy::too_many_arguments, reason = "each is one part of the judge, named once")]
+    pub(super) fn new(
+        decider: Decider,
+        clock: Clock,
+        journal: Journal,
+        panel: Arc<PanelDriver>,
+        dedupe: Dedupe,
+        meters: Arc<Meters>,
+        config: watch::Receiver<Arc<Loaded>>,
+        traces: Option<Traces>,
+    ) -> Self {
+        let state = State::default();
+        Self { decider, clock, journal, panel, dedupe, meters, config, traces, state }
+    }
+
+    /// Runs until told to stop; what has been taken in by then is safe.
+    pub(super) async fn run(mut self, mut inbox: Inbox, mut stop: watch::Receiver<bool>) {
+        let mut kill_switch = interval(KILL_SWITCH_POLL);
+        let mut on_air = interval(ON_AIR_POLL);
+        kill_switch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        on_air.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reloads = self.config.clone();
+        self.look_at_kill_switch();
+        self.look_at_hours(Told::Nothing);
+        self.settle(Vec::new()).await;
+        loop {
+            let deadline = self.decider.deadline().map(|at| self.clock.instant(at));
+            let tick = async {
+                match deadline {
+                    Some(at) => sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = stop.changed() => return,
+                _ = kill_switch.tick() => self.look_at_kill_switch(),
+                message = inbox.0.recv() => match message {
+                    Some(message) => { self.take(message).await; continue }
+                    None => return,
+                },
+                () = tick => self.feed(Input::Tick),
+                _ = on_air.tick() => { self.look_at_hours(Told::Before); self.look_at_clock() }
+                Ok(()) = reloads.changed() => self.reload(),
+            }
+            self.settle(Vec::new()).await;
+        }
+    }
+
+    async fn take(&mut self, message: Message) {
+        match message {
+            Message::Batch { batch, arrived, reply } => {
+                let result = self.batch(batch, arrived).await;
+                // An agent that hung up comes again and finds its data known.
+                let _ = reply.send(result);
+            }
+            Message::Input(input) => {
+                self.feed(input);
+                self.settle(Vec::new()).await;
+            }
+            Message::Order { input, reply } => {
+                self.feed(input);
+                let safe = self.settle(Vec::new()).await;
+                let _ = reply.send(if safe { Ok(()) } else { Err(Busy) });
+            }
+            Message::Allowed { action, reply } => {
+                self.look_at_kill_switch();
+                self.settle(Vec::new()).await;
+                let _ = reply.send(self.allowed(action));
+            }
+            Message::Ask(question) => question(&View {
+                decider: &self.decider,
+                calendar: self.clock.calendar(),
+                kill_switch: self.state.kill_switch,
+                panel: self.panel.standing(),
+            }),
+        }
+    }
+
+    async fn batch(&mut self, mut batch: Batch, arrived: MonoTime) -> Result<Sifted, Busy> {
+        let sifted = self.dedupe.sift(&mut batch);
+        for (result, number) in [
+            ("accepted", sifted.fresh),
+            ("duplicate", sifted.duplicate),
+            ("refused", sifted.refused),
+        ] {
+            if number > 0 {
+                self.meters.count(Metric::CollectorSlices, &[("result", result)], number);
+            }
+        }
+        if batch.slices.is_empty() && batch.faults.is_empty() && batch.reports.is_empty() {
+            return Ok(sifted);
+        }
+        let rows = self.fault_rows(&batch);
+        let kept = (!rows.is_empty()).then(|| batch.clone());
+        self.feed_at(arrived, Input::Batch(batch));
+        if self.settle(rows).await {
+            return Ok(sifted);
+        }
+        if let Some(batch) = kept {
+            self.dedupe.forget(&batch);
+            return Err(Busy);
+        }
+        Ok(sifted)
+    }
+
+    fn fault_rows(&self, batch: &Batch) -> Vec<FaultRow> {
+        let calendar = self.clock.calendar();
+        let row = |fault: &tallylight_model::FaultRecord| FaultRow {
+            node: batch.node.clone(),
+            epoch: batch.epoch,
+            onset_ms: calendar.unix_ms(fault.onset),
+            declared_ms: calendar.unix_ms(fault.declared),
+            ended_ms: match fault.phase {
+                FaultPhase::End(end) => Some(calendar.unix_ms(end)),
+                FaultPhase::Begin | FaultPhase::Raise => None,
+            },
+            fault: fault.clone(),
+        };
+        batch.faults.iter().map(row).collect()
+    }
+
+    fn feed(&mut self, input: Input) {
+        let now = self.clock.now();
+        self.feed_at(now, input);
+    }
+
+    /// Time in the judgement never runs backwards, although requests overtake each other.
+    fn feed_at(&mut self, at: MonoTime, input: Input) {
+        self.state.latest = self.state.latest.max(at);
+        self.decider.handle(self.state.latest, input);
+    }
+
+    /// Carries out what came out, until nothing more does; false if something could not be made safe.
+    async fn settle(&mut self, mut faults: Vec<FaultRow>) -> bool {
+        let mut safe = true;
+        loop {
+            let (records, commands) = self.drain();
+            if records.is_empty() && commands.is_empty() && faults.is_empty() {
+                return safe;
+            }
+            let written = self.journal.write(records, std::mem::take(&mut faults)).await;
+            if let Err(error) = &written {
+                safe = false;
+                self.meters.count(Metric::JournalErrors, &[], 1);
+                tracing::error!(error = %chain(error), "journal not written, nothing is acted on");
+            }
+            for command in commands {
+                if written.is_ok() {
+                    self.panel.act(command);
+                } else {
+                    let outcome = Outcome::NotSent("the journal cannot be written".to_owned());
+                    self.feed(Input::Outcome { action: command.action, outcome });
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self) -> (Vec<Record>, Vec<Command>) {
+        let (mut records, mut commands) = (Vec::new(), Vec::new());
+        while let Some(output) = self.decider.poll() {
+            match output {
+                Output::Journal(record) => records.push(record),
+                Output::Act(command) => commands.push(command),
+                Output::ReadPanel => self.panel.read_now(),
+                event => self.note(&event),
+            }
+        }
+        (records, commands)
+    }
+
+    fn note(&self, event: &Output) {
+        match event {
+            Output::Incident { incident, cause, event } => {
+                let cause = cause.name();
+                match event {
+                    IncidentEvent::Opened => {
+                        self.meters.count(Metric::Incidents, &[("cause", cause)], 1);
+                        tracing::info!(%incident, cause, "incident opened");
+                    }
+                    IncidentEvent::Renamed => tracing::info!(%incident, cause, "cause renamed"),
+                    IncidentEvent::Paged(reason) => {
+                        tracing::warn!(%incident, cause, reason = reason.name(), "people must look");
+                    }
+                    IncidentEvent::Closed => tracing::info!(%incident, cause, "incident closed"),
+                }
+                if let (IncidentEvent::Closed, Some(traces)) = (event, &self.traces)
+                    && let Some(incident) = self.decider.incident(*incident)
+                {
+                    traces.incident(incident, &self.clock.calendar());
+                }
+            }
+            Output::Action { action, kind, state, detail } => {
+                let labels = [("action", kind.name()), ("outcome", state.name())];
+                self.meters.count(Metric::Actions, &labels, 1);
+                tracing::info!(
+                    %action, kind = kind.name(), state = state.name(), detail, "action"
+                );
+            }
+            Output::Refused { incident, kind, reason } => {
+                let kind = kind.map_or("none", ActionKind::name);
+                let labels = [("action", kind), ("reason", reason.name())];
+                self.meters.count(Metric::Refusals, &labels, 1);
+                tracing::info!(%incident, kind, reason = reason.name(), "action refused");
+            }
+            Output::Journal(_) | Output::Act(_) | Output::ReadPanel => {}
+        }
+    }
+
+    fn allowed(&self, action: ActionId) -> Result<(), String> {
+        self.decider
+            .still_allowed(action, self.clock.now())
+            .map_err(|reason| reason.name().to_owned())?;
+        let automatic = self.decider.action(action).is_some_and(|it| it.mode == Mode::Auto);
+        if automatic && self.panel.standing().clock_is_off() {
+            return Err("the panel's clock is more than 2 s off".to_owned());
+        }
+        Ok(())
+    }
+
+    fn look_at_kill_switch(&mut self) {
+        let path = self.config.borrow().settings.kill_switch.clone();
+        let position = kill_switch(&path);
+        if position != self.state.kill_switch {
+            self.state.kill_switch = position;
+            tracing::warn!(?position, "kill switch moved");
+            self.feed(Input::KillSwitch(position));
+        }
+    }
+
+    fn look_at_hours(&mut self, told: Told) {
+        let config = Arc::clone(&self.config.borrow());
+        let wall = self.clock.calendar().wall;
+        for channel in config.lineup.lineup.channels() {
+            let on_air = config.lineup.on_air(&channel.id, wall);
+            let changed = if on_air == OnAir::Off {
+                self.state.off_air.insert(channel.id.clone())
+            } else {
+                self.state.off_air.remove(&channel.id)
+            };
+            if changed {
+                tracing::info!(channel = %channel.id, ?on_air, "hours on the air");
+            }
+            if changed || told == Told::Nothing {
+                self.feed(Input::OnAir { channel: channel.id.clone(), on_air });
+            }
+        }
+    }
+
+    /// While the panel's clock is off, every kind of action is at most `approve`.
+    fn look_at_clock(&mut self) {
+        let off = self.panel.standing().clock_is_off();
+        if off != self.state.clock_is_off {
+            self.state.clock_is_off = off;
+            if off {
+                tracing::warn!("the panel's clock is more than 2 s off: nothing is automatic");
+            }
+            let policy = self.policy();
+            self.feed(Input::Policy(Box::new(policy)));
+        }
+    }
+
+    fn policy(&self) -> Policy {
+        let mut policy = self.config.borrow().settings.policy.clone();
+        if self.state.clock_is_off {
+            for kind in ActionKind::ALL {
+                let mode = policy.modes.entry(Scope::Action(*kind)).or_insert(Mode::Approve);
+                *mode = Mode::Approve.min(*mode);
+            }
+        }
+        policy
+    }
+
+    fn reload(&mut self) {
+        let config = Arc::clone(&self.config.borrow());
+        self.feed(Input::Lineup(Box::new(config.lineup.lineup.clone())));
+        let policy = self.policy();
+        self.feed(Input::Policy(Box::new(policy)));
+        self.look_at_hours(Told::Nothing);
+        self.look_at_kill_switch();
+        tracing::info!("configuration reloaded");
+    }
+}
+
+/// A file that is there, or a folder that cannot be read, means off.
+fn kill_switch(path: &PathBuf) -> KillSwitch {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // A folder that is gone answers "not found" as well.
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            match folder.map(std::fs::read_dir) {
+                None | Some(Ok(_)) => KillSwitch::Released,
+                Some(Err(_)) => KillSwitch::Pulled,
+            }
+        }
+        _ => KillSwitch::Pulled,
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kill_switch_is_off_where_it_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kill");
+        assert_eq!(kill_switch(&path), KillSwitch::Released);
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(kill_switch(&path), KillSwitch::Pulled);
+        assert_eq!(kill_switch(&folder.path().join("gone/kill")), KillSwitch::Pulled);
+        assert_eq!(kill_switch(&path.join("below-a-file")), KillSwitch::Pulled);
+    }
+}

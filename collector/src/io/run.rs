@@ -1,0 +1,193 @@
+//! Puts the parts together, and takes them apart again.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum::{Router, serve::ListenerExt as _};
+use tallylight_decide::Decider;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
+
+use super::{
+    Clock, Loaded, grpc, http,
+    http::Api,
+    ingest::Ingest,
+    journal::Journal,
+    judge::{Judge, JudgeHandle},
+    otlp_http,
+    panel::PanelDriver,
+    traces::Traces,
+};
+use crate::{dedupe::Dedupe, meters::Meters};
+
+/// How long a stop waits for requests that are in work.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Where a running collector listens; ports that were 0 have become real ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// OTLP over gRPC.
+    pub grpc: SocketAddr,
+    /// OTLP over HTTP.
+    pub http: SocketAddr,
+    /// API and metrics.
+    pub api: SocketAddr,
+}
+
+/// A running collector.
+#[derive(Debug)]
+pub struct Collector {
+    addresses: Addresses,
+    config: watch::Sender<Arc<Loaded>>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Collector {
+    /// Opens the journal, restores what it remembers, and starts.
+    ///
+    /// # Errors
+    /// The journal cannot be opened, or an address cannot be listened on.
+    pub async fn start(loaded: Loaded) -> anyhow::Result<Self> {
+        install_crypto();
+        let clock = Clock::start();
+        let meters = Arc::new(Meters::default());
+        let (journal, opened) = Journal::open(&loaded.settings.journal)
+            .with_context(|| format!("journal {}", loaded.settings.journal.display()))?;
+        let (decider, unreadable) = Decider::restore(
+            loaded.lineup.lineup.clone(),
+            loaded.settings.policy.clone(),
+            opened.epoch,
+            clock.now(),
+            opened.records,
+        );
+        for key in unreadable {
+            tracing::error!(key, "journal record cannot be read and is left out");
+        }
+        let mut dedupe = Dedupe::default();
+        for (node, epoch, seq) in &opened.faults {
+            dedupe.remember(node, *epoch, *seq);
+        }
+        let listen = loaded.settings.listen;
+        let grpc_listener = bind(listen.grpc, "grpc").await?;
+        let http_listener = bind(listen.http, "http").await?;
+        let api_listener = bind(listen.api, "api").await?;
+        let addresses = Addresses {
+            grpc: grpc_listener.local_addr()?,
+            http: http_listener.local_addr()?,
+            api: api_listener.local_addr()?,
+        };
+        let traces = loaded.settings.traces.as_ref().map(Traces::new).transpose()?;
+        let (config, watcher) = watch::channel(Arc::new(loaded));
+        let (stop, stopped) = watch::channel(false);
+        let (judge, inbox) = JudgeHandle::channel();
+        let panel = PanelDriver::new(
+            watcher.clone(),
+            clock,
+            opened.epoch,
+            judge.clone(),
+            Arc::clone(&meters),
+        )?;
+        let ingest = Ingest {
+            config: watcher.clone(),
+            clock,
+            judge: judge.clone(),
+            meters: Arc::clone(&meters),
+        };
+        let api = Api {
+            config: watcher.clone(),
+            judge,
+            meters: Arc::clone(&meters),
+            ingest: ingest.clone(),
+        };
+        let judge = Judge::new(
+            decider,
+            clock,
+            journal,
+            Arc::clone(&panel),
+            dedupe,
+            meters,
+            watcher,
+            traces,
+        );
+        let mut tasks = JoinSet::new();
+        tasks.spawn(judge.run(inbox, stopped.clone()));
+        tasks.spawn(until(panel.poll(), stopped.clone()));
+        let serve_grpc = grpc::serve(grpc_listener, ingest.clone(), flag(stopped.clone()));
+        tasks.spawn(async move {
+            if let Err(error) = serve_grpc.await {
+                tracing::error!(%error, "OTLP/gRPC ended");
+            }
+        });
+        tasks.spawn(serve(http_listener, otlp_http::router(ingest), stopped.clone()));
+        tasks.spawn(serve(api_listener, http::router(api), stopped));
+        tracing::info!(
+            grpc = %addresses.grpc, http = %addresses.http, api = %addresses.api,
+            epoch = opened.epoch.0, "collector runs"
+        );
+        Ok(Self { addresses, config, stop, tasks })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Puts a new configuration in force. Addresses and the journal stay as they were at the start.
+    pub fn reload(&self, loaded: Loaded) {
+        let before = Arc::clone(&self.config.borrow());
+        if before.settings.listen != loaded.settings.listen
+            || before.settings.journal != loaded.settings.journal
+            || before.settings.traces != loaded.settings.traces
+        {
+            tracing::warn!("listen, journal and traces change only with a restart");
+        }
+        self.config.send_replace(Arc::new(loaded));
+    }
+
+    /// Stops: what has been taken in is safe, commands that are out stay in the journal as out.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let finished = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(STOP_PATIENCE, finished).await.is_err() {
+            tracing::warn!("requests in work were cut off");
+            self.tasks.shutdown().await;
+        }
+        tracing::info!("collector stopped");
+    }
+}
+
+/// Installing twice is refused, and harmless.
+fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+    if !address.ip().is_loopback() {
+        tracing::warn!(what, %address, "listens beyond loopback without TLS: tokens travel in the clear");
+    }
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ({what})"))
+}
+
+async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<bool>) {
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY not set");
+        }
+    });
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(flag(stopped)).await {
+        tracing::error!(%error, "HTTP ended");
+    }
+}
+
+async fn flag(mut stopped: watch::Receiver<bool>) {
+    // The sender is gone only when the collector is.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+async fn until(work: impl Future<Output = ()>, stopped: watch::Receiver<bool>) {
+    tokio::select! {
+        () = work => {}
+        () = flag(stopped) => {}
+    }
+}
