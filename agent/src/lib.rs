@@ -7,6 +7,7 @@ pub mod decode;
 pub mod exposition;
 pub mod host;
 pub mod input;
+pub mod inspect;
 pub mod io;
 pub mod picture;
 pub mod probe;

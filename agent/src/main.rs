@@ -1,3 +1,181 @@
+//! The command line of `tallylight-agent`.
 #![forbid(unsafe_code)]
-//! stub
-fn main() {}
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+use tallylight_agent::{
+    input::InputSpec,
+    io::inspect::{self, Options},
+    probe::Decoding,
+};
+use tallylight_model::ProfileName;
+use toml_span::value::ValueInner;
+
+/// The exit code for a command line that cannot be understood (sysexits.h, EX_USAGE).
+const USAGE: u8 = 64;
+
+/// Watches TV and radio streams and reports what it sees.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tallylight-agent probe recording.ts
+  tallylight-agent probe --duration 30s udp://239.1.1.1:5000 --interface eth0
+  tallylight-agent check --config agent.toml
+  tallylight-agent run --config agent.toml";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Watch the streams that the collector assigns, until stopped.
+    ///
+    /// SIGHUP reads the configuration again; a broken one is reported and the old one stays. SIGINT and SIGTERM stop.
+    Run {
+        /// The configuration file; see agent/examples/agent.toml.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Check a configuration file exactly as `run` does, and do nothing else.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Look at one stream for a while, or at a file to its end: what it is, and what is wrong with it.
+    ///
+    /// Exit code: 0 clean, 1 faulty (a warning or critical fault), 2 unreadable, 64 wrong usage.
+    #[command(after_help = PROBE_EXAMPLES)]
+    Probe(ProbeArgs),
+}
+
+const PROBE_EXAMPLES: &str = "\
+URLs:
+  udp://239.1.1.1:5000            multicast group (or udp://10.0.0.1@232.1.1.1:5000 from one source)
+  udp://127.0.0.1:5000            datagrams sent to this local address
+  rtp://239.1.1.1:5000            the same over RTP
+  http://host/path                transport stream over HTTP; HLS if it is a playlist
+  recording.ts, file:///a/b.ts    a file; '-' for standard input
+
+Examples:
+  tallylight-agent probe recording.ts
+  tallylight-agent probe --json --profile sensitive http://127.0.0.1:8601/live.m3u8
+  tallylight-agent probe --service 2 --no-decode multiplex.ts";
+
+#[derive(clap::Args)]
+struct ProbeArgs {
+    /// What to look at.
+    #[arg(value_name = "URL|FILE")]
+    input: String,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    json: bool,
+    /// Leave picture and sound out: packets and tables alone.
+    #[arg(long)]
+    no_decode: bool,
+    /// The thresholds; sensitive has shorter holds for picture and sound (black 2 s, freeze 4 s, silence 2 s).
+    #[arg(long, value_enum, default_value_t = ProfileArg::Default)]
+    profile: ProfileArg,
+    /// How long to watch what does not end by itself.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    duration: Duration,
+    /// The network interface to join a multicast group on.
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+    /// Look at this service of a multiplex alone.
+    #[arg(long, value_name = "NUMBER")]
+    service: Option<u16>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ProfileArg {
+    Default,
+    Sensitive,
+}
+
+impl From<ProfileArg> for ProfileName {
+    fn from(arg: ProfileArg) -> Self {
+        match arg {
+            ProfileArg::Default => Self::Default,
+            ProfileArg::Sensitive => Self::Sensitive,
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match tallylight_config::value::duration(&ValueInner::String(text.into()))? {
+        Duration::ZERO => Err("it must be longer than nothing".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for, everything else is wrong usage.
+            let code = if error.use_stderr() { USAGE } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match execute(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tallylight-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run { .. } | Command::Check { .. } => anyhow::bail!("not here yet"),
+        Command::Probe(args) => probe(args),
+    }
+}
+
+fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
+    let spec = match InputSpec::parse(&args.input, args.interface.as_deref()) {
+        Ok(spec) => spec,
+        Err(error) => {
+            eprintln!("tallylight-agent: {error}");
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
+    let options = Options {
+        spec,
+        profile: args.profile.into(),
+        duration: args.duration,
+        service: args.service,
+        decoding: if args.no_decode { Decoding::Off } else { Decoding::On },
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()
+        .context("cannot start")?;
+    let report = runtime.block_on(inspect::inspect(options));
+    runtime.shutdown_background();
+    let text = if args.json {
+        serde_json::to_string_pretty(&report).context("cannot write the report")? + "\n"
+    } else {
+        report.to_string()
+    };
+    write(&text)?;
+    Ok(ExitCode::from(report.verdict.exit_code()))
+}
+
+/// Prints; a reader that has seen enough is no error.
+fn write(text: &str) -> anyhow::Result<()> {
+    use std::io::{ErrorKind, Write as _};
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot print"),
+        _ => Ok(()),
+    }
+}

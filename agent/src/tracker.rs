@@ -140,9 +140,20 @@ impl Tracker {
 
     /// A condition holds since this moment, until released. Said again it only renews the evidence.
     pub fn hold(&mut self, what: impl Into<Condition>, since: MonoTime, evidence: String) {
+        self.hold_up_to(what, since, Severity::Critical, evidence);
+    }
+
+    /// The same for a condition that is at most of the severity `ceiling`.
+    pub fn hold_up_to(
+        &mut self,
+        what: impl Into<Condition>,
+        since: MonoTime,
+        ceiling: Severity,
+        evidence: String,
+    ) {
         let what = what.into();
         self.step(what, since);
-        let Some(state) = self.state(what, Severity::Critical) else { return };
+        let Some(state) = self.state(what, ceiling) else { return };
         state.evidence = shortened(evidence);
         state.run = Some(Run { since: state.start_of_run(since), until: None });
         self.step_to_known(what);
@@ -201,6 +212,19 @@ impl Tracker {
         }
     }
 
+    /// Ends what is over: nothing more will come that could bring it back.
+    pub fn finish(&mut self) {
+        let over: Vec<Condition> =
+            self.states.iter().filter(|(_, s)| s.run.is_none()).map(|(what, _)| *what).collect();
+        for what in over {
+            if let Some(state) = self.states.remove(&what)
+                && let Some(fault) = state.fault
+            {
+                self.changes.push_back(change(what, FaultPhase::End(state.ended), fault, &state));
+            }
+        }
+    }
+
     /// Ends everything at once, as when the stream is not watched any more.
     pub fn forget_all(&mut self, at: MonoTime) {
         for &kind in FaultKind::ALL {
@@ -249,15 +273,15 @@ impl Tracker {
         self.states.iter().filter_map(|(what, state)| Some((*what, state.fault?.onset)))
     }
 
-    /// For how long the conditions of each kind held between two moments, as far as is known.
+    /// For how long the conditions of each kind held between two moments. A condition that was not released is taken to go on:
+    /// what says so comes a little later than what it is about.
     #[must_use]
     pub fn held(&self, from: MonoTime, to: MonoTime) -> BTreeMap<FaultKind, Duration> {
         let mut spans: BTreeMap<FaultKind, Vec<(MonoTime, MonoTime)>> = BTreeMap::new();
         let finished = self.past.iter().copied();
         let running = self.states.iter().filter_map(|(what, state)| Some((what.kind, state.run?)));
         for (kind, run) in finished.chain(running) {
-            let known = self.known(kind).max(run.since);
-            let (start, end) = (run.since.max(from), run.until.unwrap_or(known).min(to));
+            let (start, end) = (run.since.max(from), run.until.unwrap_or(to).min(to));
             if start < end {
                 spans.entry(kind).or_default().push((start, end));
             }
@@ -474,7 +498,7 @@ mod tests {
         t.advance(Evidence::Arrival, at(60_000));
         assert!(told(&mut t).is_empty());
         assert_eq!(t.deadline(), None);
-        assert_eq!(t.held(at(3_000), at(9_000))[&FaultKind::Black], Duration::from_secs(1));
+        assert_eq!(t.held(at(3_000), at(9_000))[&FaultKind::Black], Duration::from_secs(6));
     }
 
     #[test]

@@ -1,3 +1,67 @@
-//! One stream's session: what arrives goes in, slices and faults come out.
+//! The probe of one URL: what arrives goes in, slices and faults come out.
+//!
+//! A [`Session`] belongs to a URL and has one transport stream analyser; each stream of the lineup that is on that URL is a view
+//! of it (one service of a multiplex). Sessions are pure: events and times go in by `handle`, `decoded` and `tick`, outputs are
+//! drained by `poll`, and `deadline` says when to tick if nothing arrives. The same session serves a recording, as fast as it
+//! can be read, and a short join that measures how long a viewer's zap takes.
+//!
+//! Two things must never be mixed up: what the stream lacks, and what this host failed to see. Datagrams that the own socket
+//! dropped, and moments at which the process itself was not run, make the seconds around them *unobserved* and raise
+//! `path_degraded` for people; continuity errors within them are not the stream's.
 
+use std::time::Duration;
+
+use tallylight_model::{FaultRecord, MonoTime, Slice};
+
+use crate::{decode::Request, input::Phases};
+
+mod expected;
+mod session;
 pub mod timeline;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use session::{Decoding, Session, SessionConfig, Source, Watched};
+pub use view::ViewConfig;
+
+/// What a session wants done or has to say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// To decode; the answer goes to [`Session::decoded`] of the same view.
+    Decode {
+        /// The view's index.
+        view: usize,
+        /// The message.
+        request: Request,
+    },
+    /// Something happened to a fault. Its number is given by the report queue.
+    Fault(FaultRecord),
+    /// A slice is complete.
+    Slice(Slice),
+    /// The first picture is there, or the first sound of a stream without pictures. Said once for each view.
+    Started {
+        /// The view's index.
+        view: usize,
+        /// How long it took.
+        start: Start,
+    },
+    /// The input is over, for the reason given if it could not be read.
+    Ended(Option<String>),
+}
+
+/// How long a start took, from the request or join.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// When it began.
+    pub began: MonoTime,
+    /// What opening took.
+    pub phases: Phases,
+    /// To the first byte of the stream.
+    pub first_byte: Option<Duration>,
+    /// To the first access unit that decoding can start at.
+    pub first_key: Option<Duration>,
+    /// To the first picture.
+    pub first_picture: Option<Duration>,
+}

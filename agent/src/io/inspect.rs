@@ -1,0 +1,164 @@
+//! Runs `tallylight-agent probe`: one session from the input's begin to its end, or for a while.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tallylight_model::{FaultKind, MonoTime, ProfileName};
+use tokio::sync::mpsc;
+
+use super::{clock, input::Inputs};
+use crate::{
+    assignment::Expectation,
+    decode::{Analyser, Reply},
+    input::{InputEvent, InputSpec, Purpose},
+    inspect::{Faults, Findings, Report},
+    probe::{Decoding, Output, Session, SessionConfig, Source, Watched},
+};
+
+/// Blocks that wait for the session.
+const MAX_WAITING: usize = 64;
+
+/// What to probe, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What to open.
+    pub spec: InputSpec,
+    /// The thresholds.
+    pub profile: ProfileName,
+    /// How long to watch what does not end.
+    pub duration: Duration,
+    /// The one service to look at.
+    pub service: Option<u16>,
+    /// Whether picture and sound are looked at.
+    pub decoding: Decoding,
+}
+
+/// Probes. Never fails: what cannot be read is a report too.
+pub async fn inspect(options: Options) -> Report {
+    let source = match options.spec {
+        InputSpec::Datagrams(_) => Source::Datagrams,
+        InputSpec::Http(_) => Source::Http,
+        InputSpec::File(_) | InputSpec::Stdin => Source::Recording,
+    };
+    let (tx, rx) = mpsc::channel(MAX_WAITING);
+    let began = clock::now();
+    let zero = if source == Source::Recording { MonoTime::ZERO } else { began };
+    let expectation = Expectation { profile: options.profile, ..Expectation::default() };
+    let session = Session::new(SessionConfig {
+        source,
+        watched: Watched::Everything { only: options.service, expectation },
+        decoding: options.decoding,
+        began: zero,
+        wall: clock::wall(),
+    });
+    let mut probe = Probe {
+        session,
+        analysers: BTreeMap::new(),
+        faults: Faults::new(zero),
+        pictures: 0,
+        error: None,
+        ended: false,
+        away: None,
+    };
+    let spec = options.spec.clone();
+    let input = tokio::spawn(async move {
+        Inputs::default().run(spec, Purpose::Probe, tx).await;
+    });
+    let until = (source != Source::Recording).then(|| began + options.duration);
+    probe.run(rx, until).await;
+    input.abort();
+    probe.report(&options, began, source)
+}
+
+struct Probe {
+    session: Session,
+    analysers: BTreeMap<usize, Analyser>,
+    faults: Faults,
+    pictures: u64,
+    error: Option<String>,
+    ended: bool,
+    /// Why the stream cannot be reached, while that lasts.
+    away: Option<String>,
+}
+
+impl Probe {
+    async fn run(&mut self, mut rx: mpsc::Receiver<InputEvent>, until: Option<MonoTime>) {
+        while !self.ended {
+            let next = [self.session.deadline(), until].into_iter().flatten().min();
+            let wait = next.map(|at| at.since(clock::now()));
+            let event = match wait {
+                Some(wait) => tokio::time::timeout(wait, rx.recv()).await.ok(),
+                None => Some(rx.recv().await),
+            };
+            let now = clock::now();
+            if until.is_some_and(|until| now >= until) {
+                return;
+            }
+            match event {
+                Some(Some(event)) => {
+                    self.note(&event);
+                    self.session.handle(now, event);
+                }
+                Some(None) => return,
+                None => self.session.tick(now),
+            }
+            self.drain();
+        }
+    }
+
+    fn note(&mut self, event: &InputEvent) {
+        match event {
+            InputEvent::Condition { kind, holds, evidence, .. } => {
+                let away = matches!(
+                    kind,
+                    FaultKind::Unreachable | FaultKind::HttpError | FaultKind::PlaylistInvalid
+                );
+                if away {
+                    self.away = holds.then(|| evidence.clone());
+                }
+            }
+            InputEvent::Bytes { .. } | InputEvent::Segment { .. } => self.away = None,
+            _ => {}
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.session.poll() {
+            match output {
+                Output::Decode { view, request } => {
+                    let replies = self.analysers.entry(view).or_default().handle(request);
+                    let shown = replies.iter().filter(|r| matches!(r, Reply::Picture(_))).count();
+                    self.pictures += shown as u64;
+                    self.session.decoded(clock::now(), view, 1, replies);
+                }
+                Output::Fault(record) => self.faults.add(record),
+                Output::Slice(_) | Output::Started { .. } => {}
+                Output::Ended(error) => {
+                    self.ended = true;
+                    self.error = error;
+                }
+            }
+        }
+    }
+
+    fn report(mut self, options: &Options, began: MonoTime, source: Source) -> Report {
+        self.session.finish();
+        self.drain();
+        let nothing = self.session.analyser().totals().bytes == 0;
+        if nothing && source != Source::Recording && self.error.is_none() {
+            let waited = format!("nothing arrived in {} s", options.duration.as_secs_f64());
+            self.error = Some(self.away.take().unwrap_or(waited));
+        }
+        let duration = match source {
+            Source::Recording => self.session.now().since(MonoTime::ZERO),
+            _ => clock::now().since(began),
+        };
+        let findings = Findings {
+            faults: self.faults,
+            profile: options.profile,
+            duration,
+            decoded_pictures: (options.decoding == Decoding::On).then_some(self.pictures),
+            error: self.error,
+        };
+        Report::new(self.session.analyser(), findings)
+    }
+}

@@ -1,0 +1,759 @@
+//! The session of one URL: one analyser, several views.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tallylight_model::{
+    ChannelId, FaultKind, LatencySample, MonoTime, Pid, Ratio, Severity, StreamId, WallTime,
+};
+use tallylight_ts::{
+    AccessUnit, Analyser, AnalyserConfig, Check, CheckClock, Event, Finding, FindingKind, Payload,
+    Position, Wanted,
+};
+
+use super::{
+    Output,
+    expected::must_be_clear,
+    timeline::{Spans, Timeline},
+    view::{Claim, LIVE_WINDOW, Part, Progress, View, ViewConfig},
+};
+use crate::{
+    assignment::Expectation,
+    decode::Reply,
+    input::InputEvent,
+    tracker::{Condition, Evidence},
+};
+
+/// Services that are watched of one multiplex when all are.
+const MAX_SERVICES: usize = 64;
+/// Without packets for this long there is a condition; its onset is the last packet.
+const NO_DATA_AFTER: Duration = Duration::from_secs(1);
+/// A process that was not run for this long has missed what happened meanwhile.
+const PAUSE: Duration = Duration::from_millis(1_500);
+/// For so long after own drops nothing is concluded: counters and decoder find back.
+const BLIND_AFTER: Duration = Duration::from_secs(1);
+/// Bytes pushed before events are taken out.
+const CHUNK: usize = 64 << 10;
+
+/// What the bytes come from; it decides by which clock silence is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Datagrams: the stream is open as soon as the socket is.
+    Datagrams,
+    /// A live stream by HTTP, as a transport stream or in segments.
+    Http,
+    /// A recording, read as fast as it can be. Its time is media time.
+    Recording,
+}
+
+/// Which services are watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// These streams of the lineup.
+    Streams(Vec<ViewConfig>),
+    /// Whatever the tables list, or one service of it, by the same expectation.
+    Everything {
+        /// Only this one.
+        only: Option<u16>,
+        /// What is expected of each.
+        expectation: Expectation,
+    },
+}
+
+/// How a session is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// What the bytes come from.
+    pub source: Source,
+    /// Which services are watched.
+    pub watched: Watched,
+    /// Whether access units are cut out for a decoder.
+    pub decoding: Decoding,
+    /// When the input was asked to open.
+    pub began: MonoTime,
+    /// The wall clock then.
+    pub wall: WallTime,
+}
+
+/// Whether access units are cut out for a decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decoding {
+    /// They are.
+    On,
+    /// Picture and sound are left out.
+    Off,
+}
+
+/// The session of one URL.
+pub struct Session {
+    config: SessionConfig,
+    analyser: Analyser,
+    segments: Option<Segments>,
+    views: Vec<View>,
+    now: MonoTime,
+    open_since: Option<MonoTime>,
+    opened: bool,
+    last_arrival: MonoTime,
+    packets: u64,
+    scrambled: u64,
+    open: Spans,
+    blind: Spans,
+    blind_until: MonoTime,
+    payload: Payload,
+    outputs: VecDeque<Output>,
+}
+
+/// That the stream comes in segments.
+#[derive(Clone, Copy, Debug)]
+struct Segments {
+    target: Duration,
+}
+
+impl Session {
+    /// Starts a session; nothing is known yet.
+    #[must_use]
+    pub fn new(config: SessionConfig) -> Self {
+        let clock = match config.source {
+            Source::Datagrams => CheckClock::Arrival,
+            Source::Http | Source::Recording => CheckClock::Media,
+        };
+        let (wanted, payload) = match config.decoding {
+            Decoding::On => (wanted(&config.watched), Payload::Keys),
+            Decoding::Off => (wanted(&config.watched), Payload::None),
+        };
+        let analyser = AnalyserConfig { clock, wanted, payload, ..AnalyserConfig::default() };
+        let live = config.source == Source::Datagrams;
+        let mut session = Self {
+            analyser: Analyser::new(analyser),
+            segments: None,
+            views: Vec::new(),
+            now: config.began,
+            open_since: live.then_some(config.began),
+            opened: false,
+            last_arrival: config.began,
+            packets: 0,
+            scrambled: 0,
+            open: Spans::default(),
+            blind: Spans::default(),
+            blind_until: MonoTime::ZERO,
+            payload,
+            outputs: VecDeque::new(),
+            config,
+        };
+        match session.config.watched.clone() {
+            Watched::Streams(streams) => {
+                for stream in streams {
+                    session.add_view(Part::Stream, stream);
+                }
+            }
+            Watched::Everything { expectation, .. } => {
+                if let Some(stream) = stream_id("multiplex") {
+                    let view = ViewConfig { stream, service: None, expectation };
+                    session.add_view(Part::Multiplex, view);
+                }
+            }
+        }
+        session
+    }
+
+    /// Takes what the input said. `now` is the clock as it is, not as the event has it.
+    pub fn handle(&mut self, now: MonoTime, event: InputEvent) {
+        self.wake(now);
+        match event {
+            InputEvent::Opened { phases, at } => self.handle_opened(phases, at),
+            InputEvent::Bytes { at, data } => {
+                self.ingest(at, &data);
+                self.arrived(at);
+            }
+            InputEvent::Segment { .. } => self.handle_segment(event),
+            InputEvent::Dropped { at, datagrams } => {
+                self.analyser.unobserved();
+                self.views.iter_mut().for_each(|v| v.counters.receive_dropped += datagrams);
+                let from = self.last_arrival.min(at);
+                let evidence = format!("this host dropped {datagrams} datagrams on receipt");
+                self.blind(from, at, &evidence);
+            }
+            // The counters of the packets inside tell whether a viewer misses anything.
+            InputEvent::RtpLost { .. } => {}
+            InputEvent::Condition { at, kind, holds, evidence } => {
+                self.handle_condition(at, kind, holds, &evidence);
+            }
+            InputEvent::Request { failed, .. } => {
+                for view in &mut self.views {
+                    view.counters.http_requests += 1;
+                    view.counters.http_errors += u64::from(failed);
+                }
+            }
+            InputEvent::End { error, .. } => {
+                self.analyser.finish();
+                self.route_events();
+                self.outputs.push_back(Output::Ended(error));
+            }
+        }
+        self.settle();
+    }
+
+    /// Takes the decoder's answers to `handled` requests of a view.
+    pub fn decoded(&mut self, now: MonoTime, view: usize, handled: u64, replies: Vec<Reply>) {
+        self.wake(now);
+        let (blind, until) = (&self.blind, self.blind_until);
+        if let Some(view) = self.views.get_mut(view) {
+            view.decoded(now, handled, replies, |at| at <= until && blind.contains(at));
+        }
+        self.settle();
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now: MonoTime) {
+        self.wake(now);
+        self.settle();
+    }
+
+    /// The host is saturated, for the reason given, or is so no longer.
+    pub fn host(&mut self, at: MonoTime, saturated: Option<&str>) {
+        for view in &mut self.views {
+            match saturated {
+                Some(what) => view.tracker.hold(FaultKind::HostSaturated, at, what.to_owned()),
+                None => view.tracker.release(FaultKind::HostSaturated, at),
+            }
+        }
+    }
+
+    /// Adds a latency that a join measured to a view's next slice.
+    pub fn latency(&mut self, view: usize, sample: LatencySample) {
+        if let Some(view) = self.views.get_mut(view) {
+            view.latency(sample);
+        }
+    }
+
+    /// Ends all faults: the streams are not watched any more.
+    pub fn stop(&mut self, at: MonoTime) {
+        for view in &mut self.views {
+            view.tracker.forget_all(at);
+            view.tell(Some(at));
+            self.outputs.append(&mut view.outputs);
+        }
+    }
+
+    /// Ends those faults of a recording that were over at its end.
+    pub fn finish(&mut self) {
+        for view in &mut self.views {
+            view.tracker.finish();
+            view.tell(None);
+            self.outputs.append(&mut view.outputs);
+        }
+    }
+
+    /// What to do or say next. Drain it after every call.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to [`tick`](Self::tick) if nothing happens before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<MonoTime> {
+        if self.config.source == Source::Recording {
+            return None;
+        }
+        let silence = self.open_since.map(|_| self.last_arrival + NO_DATA_AFTER);
+        let silence = silence.filter(|at| *at > self.now && self.segments.is_none());
+        let views = self.views.iter().flat_map(|view| {
+            let dry = view.buffer.dry_at().filter(|_| self.segments.is_none());
+            [view.deadline(self.progress(view)), dry]
+        });
+        views.flatten().chain(silence).min()
+    }
+
+    /// The stream's analyser, for reports.
+    #[must_use]
+    pub const fn analyser(&self) -> &Analyser {
+        &self.analyser
+    }
+
+    /// How far the session is: the clock, or a recording's media time.
+    #[must_use]
+    pub const fn now(&self) -> MonoTime {
+        self.now
+    }
+
+    fn add_view(&mut self, part: Part, config: ViewConfig) {
+        let timeline = match self.config.source {
+            Source::Recording => Timeline::of_recording(),
+            _ => Timeline::new(LIVE_WINDOW),
+        };
+        let (began, wall) = (self.config.began, self.config.wall);
+        self.views.push(View::new(self.views.len(), part, config, began, wall, timeline));
+    }
+
+    /// Notes that the process was not run for a while: what a server threw away meanwhile is not the stream's loss. Datagrams
+    /// waited in the socket or are told as dropped.
+    fn wake(&mut self, now: MonoTime) {
+        if self.config.source == Source::Recording {
+            return;
+        }
+        let last = self.now;
+        self.now = now.max(last);
+        let paused = self.now.since(last);
+        if paused > PAUSE {
+            self.last_arrival = self.last_arrival.max(self.now);
+            if self.config.source == Source::Http {
+                let millis = paused.as_millis();
+                let evidence = format!("the agent was not run for {millis} ms");
+                self.blind(last, self.now, &evidence);
+            }
+        }
+    }
+
+    fn blind(&mut self, from: MonoTime, at: MonoTime, evidence: &str) {
+        self.blind_until = self.blind_until.max(at + BLIND_AFTER);
+        self.blind.add(from, at + BLIND_AFTER);
+        for view in &mut self.views {
+            let what = FaultKind::PathDegraded;
+            view.tracker.event(what, at, Severity::Critical, evidence.to_owned());
+        }
+    }
+
+    fn handle_opened(&mut self, phases: crate::input::Phases, at: MonoTime) {
+        self.open_since = Some(at);
+        self.last_arrival = self.last_arrival.max(at);
+        if std::mem::replace(&mut self.opened, true) {
+            self.discontinuity();
+            return;
+        }
+        for view in &mut self.views {
+            let first_byte = at.since(view.start.began);
+            view.start.phases = phases;
+            view.start.first_byte = Some(first_byte);
+            view.latency(LatencySample::FirstByte(first_byte));
+        }
+    }
+
+    fn handle_condition(&mut self, at: MonoTime, kind: FaultKind, holds: bool, evidence: &str) {
+        let away = matches!(kind, FaultKind::Unreachable | FaultKind::HttpError);
+        if holds
+            && away
+            && let Some(since) = self.open_since.take()
+        {
+            self.open.add(since, at);
+        }
+        for view in &mut self.views {
+            if holds {
+                view.tracker.hold(kind, at, evidence.to_owned());
+                if away {
+                    view.tracker.release(FaultKind::NoData, at);
+                }
+            } else {
+                view.tracker.release(kind, at);
+            }
+        }
+    }
+
+    fn handle_segment(&mut self, event: InputEvent) {
+        let InputEvent::Segment {
+            at,
+            duration,
+            target,
+            discontinuity,
+            programme_date_time,
+            fetch,
+            data,
+            ..
+        } = event
+        else {
+            return;
+        };
+        if self.segments.is_none() {
+            // Segments come at their own pace; two of them lie in a window at least.
+            let line = Timeline::new((target * 3).max(LIVE_WINDOW));
+            self.views.iter_mut().for_each(|view| view.timeline = line);
+        }
+        self.segments = Some(Segments { target });
+        if discontinuity {
+            self.discontinuity();
+        } else {
+            self.analyser.boundary();
+        }
+        self.ingest(at, &data);
+        self.last_arrival = at;
+        if let Some(end) = self.views.first().and_then(|v| self.produced_up_to(v)) {
+            self.open.add(end - duration, end);
+        }
+        let since_start = at.since(self.config.began).as_millis() as i64;
+        let wall = self.config.wall.unix_millis().saturating_add(since_start);
+        let delay = programme_date_time.and_then(|start| {
+            let millis = wall - start.unix_millis() - duration.as_millis() as i64;
+            u64::try_from(millis).ok().map(Duration::from_millis)
+        });
+        for view in &mut self.views {
+            let ratio = Ratio::of(fetch.as_secs_f64(), duration.as_secs_f64());
+            view.latency(LatencySample::SegmentFetch(ratio));
+            if let Some(delay) = delay {
+                view.latency(LatencySample::LiveDelay(delay));
+            }
+        }
+    }
+
+    fn discontinuity(&mut self) {
+        self.analyser.discontinuity();
+        self.views.iter_mut().for_each(View::reset_decoding);
+    }
+
+    fn ingest(&mut self, at: MonoTime, data: &[u8]) {
+        let mut events = Vec::new();
+        for chunk in data.chunks(CHUNK) {
+            let at = if self.config.source == Source::Recording { self.now } else { at };
+            self.analyser.push(at, chunk);
+            while let Some(event) = self.analyser.poll() {
+                events.push(event);
+            }
+            // A whole segment is dated by its end, so its events wait for it; a recording is dated by itself.
+            if self.config.source == Source::Recording {
+                self.advance_recording();
+                events.drain(..).for_each(|event| self.route(event));
+            }
+        }
+        self.count(data.len());
+        for view in &mut self.views {
+            let program = view.program();
+            let media = match program {
+                Some(program) => self.analyser.media_time(program),
+                None => self.analyser.position().media,
+            };
+            if let Some(media) = media {
+                view.timeline.observe(at, media);
+                if self.segments.is_none() && program.is_some() {
+                    view.buffer.feed(at, media);
+                }
+            }
+        }
+        events.into_iter().for_each(|event| self.route(event));
+        self.follow_payload();
+    }
+
+    fn route_events(&mut self) {
+        while let Some(event) = self.analyser.poll() {
+            self.route(event);
+        }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        let totals = self.analyser.totals();
+        let packets = totals.packets - self.packets;
+        let scrambled = totals.scrambled_packets - self.scrambled;
+        (self.packets, self.scrambled) = (totals.packets, totals.scrambled_packets);
+        for view in &mut self.views {
+            view.counters.bytes += bytes as u64;
+            view.counters.packets += packets;
+            view.counters.scrambled_packets += scrambled;
+        }
+    }
+
+    fn advance_recording(&mut self) {
+        if let Some(media) = self.analyser.position().media {
+            self.now = self.now.max(MonoTime::ZERO + media);
+        }
+    }
+
+    /// Non-key pictures are worth copying only where there are no key pictures.
+    fn follow_payload(&mut self) {
+        if self.config.decoding == Decoding::Off {
+            return;
+        }
+        let every = self.views.iter().any(|view| {
+            let media = view.program().and_then(|program| self.analyser.media_time(program));
+            view.wants_every_picture(media)
+        });
+        let payload = if every { Payload::All } else { Payload::Keys };
+        if payload != self.payload {
+            self.payload = payload;
+            self.analyser.set_payload(payload);
+        }
+    }
+
+    fn arrived(&mut self, at: MonoTime) {
+        self.last_arrival = self.last_arrival.max(at);
+        for view in &mut self.views {
+            view.tracker.release(FaultKind::NoData, at);
+        }
+    }
+
+    fn route(&mut self, event: Event) {
+        match event {
+            Event::Unit(unit) => self.route_unit(unit),
+            Event::Finding(finding) => self.route_finding(&finding),
+            Event::Condition(condition) => self.route_condition(&condition),
+            Event::Services(position) => self.route_services(&position),
+        }
+    }
+
+    fn route_unit(&mut self, unit: AccessUnit) {
+        if self.config.decoding == Decoding::Off {
+            return;
+        }
+        let last = self.views.iter().rposition(|view| view.program() == Some(unit.program));
+        let Some(last) = last else { return };
+        // Several streams of the lineup may be the same service; the last one gets the unit itself.
+        for view in &mut self.views[..last] {
+            if view.program() == Some(unit.program) {
+                view.unit(unit.clone());
+            }
+        }
+        self.views[last].unit(unit);
+    }
+
+    fn route_finding(&mut self, finding: &Finding) {
+        let (missing, evidence) = match finding.kind {
+            FindingKind::Continuity { missing } => {
+                (u64::from(missing), format!("{missing} packets missing by the counter"))
+            }
+            FindingKind::BoundaryContinuity { missing } => {
+                (0, format!("{missing} packets missing between two segments"))
+            }
+            FindingKind::ExcessDuplicate => (0, "a packet came more than twice".to_owned()),
+            FindingKind::TransportError => (0, "the transport error indicator is set".to_owned()),
+            FindingKind::PcrJump { .. } => {
+                let program = finding.program;
+                let concerned = self.views.iter_mut().filter(|v| v.program() == program);
+                concerned.for_each(View::reset_decoding);
+                return self.note_other(finding);
+            }
+            // Sync bytes are told by the condition that two of them are.
+            FindingKind::SyncByte | FindingKind::NotTransportStream { .. } => return,
+            _ => return self.note_other(finding),
+        };
+        let Some(kind) = finding.kind.fault() else { return };
+        let Some(pid) = finding.pid else { return };
+        if self.blind.contains(finding.position.at) {
+            return;
+        }
+        let claimed = self.claimed(pid);
+        for view in &mut self.views {
+            let Some(ceiling) = view.ceiling(pid, claimed) else { continue };
+            match finding.kind {
+                FindingKind::Continuity { .. } | FindingKind::ExcessDuplicate => {
+                    view.counters.continuity_errors += 1;
+                    view.counters.missing_packets += missing;
+                }
+                FindingKind::TransportError => view.counters.transport_errors += 1,
+                _ => {}
+            }
+            let at = view.moment(&finding.position);
+            let what = Condition { kind, pid: Some(pid) };
+            view.tracker.event(what, at, ceiling, evidence.clone());
+        }
+    }
+
+    /// Who answers for a PID.
+    fn claimed(&self, pid: Pid) -> Claim {
+        let mut selections =
+            self.views.iter().filter_map(|view| view.selection.as_ref()).peekable();
+        if selections.peek().is_none() {
+            Claim::NoTables
+        } else if selections.any(|selection| selection.ceiling(pid).is_some()) {
+            Claim::Service
+        } else {
+            Claim::Nobody
+        }
+    }
+
+    /// Findings that nothing acts on.
+    fn note_other(&mut self, finding: &Finding) {
+        let Some(kind) = finding.kind.fault() else { return };
+        let evidence = match finding.kind {
+            FindingKind::PcrGap { gap } => format!("{} ms between two PCR", gap.as_millis()),
+            FindingKind::PcrJump { ticks } => format!("PCR jumps by {} ms", ticks / 27_000),
+            FindingKind::SectionCrc { table_id } => {
+                format!("CRC of table 0x{table_id:02X} is wrong")
+            }
+            _ => String::new(),
+        };
+        let pid = finding.pid.unwrap_or(Pid::PAT);
+        let claimed = self.claimed(pid);
+        for view in &mut self.views {
+            if let Some(ceiling) = view.ceiling(pid, claimed) {
+                let at = view.moment(&finding.position);
+                let what = Condition { kind, pid: finding.pid };
+                view.tracker.event(what, at, ceiling, evidence.clone());
+            }
+        }
+    }
+
+    fn route_condition(&mut self, condition: &tallylight_ts::Condition) {
+        let kind = condition.check.fault();
+        for view in &mut self.views {
+            let Some(ceiling) = concern(view, condition) else { continue };
+            let pid = condition.pid;
+            let what = Condition { kind, pid };
+            if condition.holds {
+                let since = view.moment(&condition.since);
+                view.tracker.hold_up_to(what, since, ceiling, describe(condition.check).to_owned());
+                if condition.check == Check::Scrambled {
+                    view.reset_decoding();
+                }
+            } else {
+                view.tracker.release(what, view.moment(&condition.position));
+            }
+        }
+    }
+
+    fn route_services(&mut self, position: &Position) {
+        if let Watched::Everything { only, expectation } = &self.config.watched {
+            let known: Vec<Option<u16>> = self.views.iter().map(|v| v.config.service).collect();
+            let fresh: Vec<ViewConfig> = self
+                .analyser
+                .services()
+                .map(|service| service.program)
+                .filter(|program| only.is_none_or(|only| only == *program))
+                .filter(|program| !known.contains(&Some(*program)))
+                .filter_map(|program| {
+                    let stream = stream_id(&program.to_string())?;
+                    let expectation = expectation.clone();
+                    Some(ViewConfig { stream, service: Some(program), expectation })
+                })
+                .take(MAX_SERVICES.saturating_sub(known.len()))
+                .collect();
+            for config in fresh {
+                self.add_view(Part::Service, config);
+                if let (Some(view), Some(media)) = (self.views.last_mut(), position.media) {
+                    view.timeline.observe(position.at, media);
+                }
+            }
+        }
+        for view in &mut self.views {
+            view.resolve(self.analyser.services(), position.at);
+        }
+    }
+
+    /// Draws what follows from the time and hands out everything that came of it.
+    fn settle(&mut self) {
+        let recording = self.config.source == Source::Recording;
+        if recording {
+            self.advance_recording();
+        } else {
+            self.judge_silence();
+            if self.segments.is_none()
+                && let Some(since) = self.open_since
+            {
+                self.open.add(since.max(self.config.began), self.now);
+            }
+        }
+        for index in 0..self.views.len() {
+            let progress = self.progress(&self.views[index]);
+            let view = &mut self.views[index];
+            view.tracker.advance(Evidence::Media, progress.complete);
+            view.tracker.advance(Evidence::Arrival, self.now);
+            view.tell((!recording).then_some(self.now));
+            if !recording {
+                view.close_slices(progress, &self.open, &self.blind);
+            }
+            self.outputs.append(&mut view.outputs);
+        }
+        if let Some(oldest) = self.now.since(MonoTime::ZERO).checked_sub(Duration::from_secs(120)) {
+            self.open.prune(MonoTime::ZERO + oldest);
+            self.blind.prune(MonoTime::ZERO + oldest);
+        }
+    }
+
+    fn judge_silence(&mut self) {
+        if self.segments.is_some() {
+            return;
+        }
+        let silent =
+            self.open_since.is_some() && self.now.since(self.last_arrival) >= NO_DATA_AFTER;
+        for view in &mut self.views {
+            if silent {
+                let evidence = "no packets arrive".to_owned();
+                view.tracker.hold(FaultKind::NoData, self.last_arrival, evidence);
+            }
+            match view.buffer.check(self.now) {
+                Some(since) => {
+                    let evidence = "a player with a buffer of 1 s has nothing left".to_owned();
+                    view.tracker.hold(FaultKind::Stall, since, evidence);
+                }
+                None => view.tracker.release(FaultKind::Stall, self.now),
+            }
+        }
+    }
+
+    fn progress(&self, view: &View) -> Progress {
+        let now = self.now;
+        let Some(segments) = self.segments else {
+            return Progress { now, complete: now, patience: Duration::ZERO };
+        };
+        let starved = STARVING.into_iter().any(|kind| view.tracker.holds(kind));
+        let patience =
+            if starved { Duration::ZERO } else { segments.target * 2 + Duration::from_secs(2) };
+        let complete = self.produced_up_to(view).unwrap_or(self.config.began);
+        Progress { now, complete: complete.min(now), patience }
+    }
+
+    fn produced_up_to(&self, view: &View) -> Option<MonoTime> {
+        let media = match view.program() {
+            Some(program) => self.analyser.media_time(program),
+            None => self.analyser.position().media,
+        };
+        view.timeline.produced(media?)
+    }
+}
+
+/// While one of these holds no segment is to be expected, and a slice need not wait for one.
+const STARVING: [FaultKind; 6] = [
+    FaultKind::Unreachable,
+    FaultKind::HttpError,
+    FaultKind::PlaylistStale,
+    FaultKind::PlaylistInvalid,
+    FaultKind::SegmentMissing,
+    FaultKind::Stall,
+];
+
+fn wanted(watched: &Watched) -> Wanted {
+    match watched {
+        Watched::Streams(streams) => match streams.as_slice() {
+            [ViewConfig { service: Some(one), .. }] => Wanted::Program(*one),
+            _ => Wanted::All,
+        },
+        Watched::Everything { only, .. } => only.map_or(Wanted::All, Wanted::Program),
+    }
+}
+
+/// Names a part of a stream that is in no lineup.
+fn stream_id(name: &str) -> Option<StreamId> {
+    StreamId::new(&ChannelId::new("probe").ok()?, name).ok()
+}
+
+/// The worst that a condition can be for a view; `None` if it does not concern it.
+fn concern(view: &View, condition: &tallylight_ts::Condition) -> Option<Severity> {
+    if condition.program.is_none() && matches!(condition.check, Check::SyncLoss | Check::PatMissing)
+    {
+        return (view.part != Part::Service).then_some(Severity::Critical);
+    }
+    let selection = view.selection.as_ref()?;
+    if condition.program.is_some_and(|program| program != selection.program) {
+        return None;
+    }
+    let ceiling = match condition.pid {
+        Some(pid) => selection.ceiling(pid)?,
+        None => Severity::Critical,
+    };
+    let concerned = match condition.check {
+        Check::NoVideo => selection.picture.is_some(),
+        Check::NoAudio => condition.pid.is_none_or(|pid| selection.sound == Some(pid)),
+        Check::Scrambled => {
+            must_be_clear(&view.config.expectation) && ceiling == Severity::Critical
+        }
+        Check::PidMissing => view.part != Part::Stream || ceiling == Severity::Critical,
+        _ => true,
+    };
+    concerned.then_some(ceiling)
+}
+
+const fn describe(check: Check) -> &'static str {
+    match check {
+        Check::SyncLoss => "packets are not found at their places",
+        Check::PatMissing => "the PAT stays out",
+        Check::PmtMissing => "the PMT stays out",
+        Check::PidMissing => "the PMT lists it and nothing comes",
+        Check::NoVideo => "no pictures come while the multiplex goes on",
+        Check::NoAudio => "no main sound comes while the multiplex goes on",
+        Check::Scrambled => "the payload is scrambled",
+    }
+}

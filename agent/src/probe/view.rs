@@ -1,0 +1,457 @@
+//! One stream of the lineup as seen in its session: its service's components, faults and slices.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tallylight_model::{
+    Counters, FaultKind, FaultPhase, FaultRecord, LatencySample, MonoTime, Observed, Pid, Profile,
+    Severity, Slice, StreamId, WallTime,
+};
+use tallylight_ts::{AccessUnit, Position, Service};
+
+use super::{
+    Output, Start,
+    expected::{self, Selection},
+    timeline::{PlayerBuffer, Spans, Timeline},
+};
+use crate::{
+    assignment::Expectation,
+    decode::{Effort, Reply, Request, Unit},
+    picture::{self, KeyFramePolicy, PictureDetector, PictureUnit},
+    sound::SoundDetector,
+    tracker::{Condition, Evidence, Tracker},
+};
+
+/// The length of a slice.
+const SLICE: Duration = Duration::from_secs(1);
+/// How long a slice waits for the decoder to say what its pictures show.
+const DECODE_GRACE: Duration = Duration::from_millis(300);
+/// A decoded picture says what is seen for this long: an open group of pictures and the time to decode.
+const PICTURE_LASTS: Duration = Duration::from_millis(6_500);
+/// The same for a stream of which one second in ten is decoded.
+const SAMPLE_LASTS: Duration = Duration::from_secs(12);
+/// The same for a run of sound.
+const SOUND_LASTS: Duration = Duration::from_millis(500);
+/// The window in which the earliest media dates production.
+pub(super) const LIVE_WINDOW: Duration = Duration::from_secs(5);
+/// A player's buffer on a transport stream (DESIGN 6).
+const PLAYER_BUFFER: Duration = Duration::from_secs(1);
+/// Latencies in one slice (see `Slice::latencies`).
+const MAX_LATENCIES: usize = 16;
+/// Slices made up for at a time after the process was not run.
+const MAX_CATCH_UP: u32 = 60;
+
+/// What to watch in a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewConfig {
+    /// The stream's id.
+    pub stream: StreamId,
+    /// The service within the multiplex; `None` for the first.
+    pub service: Option<u16>,
+    /// What is expected.
+    pub expectation: Expectation,
+}
+
+/// Which part of the transport stream a view judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A service, and what concerns the multiplex as a whole.
+    Stream,
+    /// A service alone: another view has the multiplex.
+    Service,
+    /// The multiplex and what belongs to no service.
+    Multiplex,
+}
+
+/// How far slices can be closed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    pub(super) now: MonoTime,
+    /// Media is complete up to here.
+    pub(super) complete: MonoTime,
+    /// How long to wait for media that is not.
+    pub(super) patience: Duration,
+}
+
+pub(super) struct View {
+    pub(super) index: usize,
+    pub(super) part: Part,
+    pub(super) config: ViewConfig,
+    pub(super) selection: Option<Selection>,
+    pub(super) tracker: Tracker,
+    pub(super) timeline: Timeline,
+    pub(super) buffer: PlayerBuffer,
+    pub(super) counters: Counters,
+    pub(super) start: Start,
+    told_start: bool,
+    picture: PictureDetector,
+    policy: KeyFramePolicy,
+    sound: SoundDetector,
+    latencies: Vec<LatencySample>,
+    slice_start: MonoTime,
+    origin: (MonoTime, WallTime),
+    pictures: Spans,
+    sounds: Spans,
+    sent: u64,
+    handled: u64,
+    /// A slice whose time has come waits for so many answers, since then.
+    barrier: Option<(u64, MonoTime)>,
+    pub(super) outputs: VecDeque<Output>,
+}
+
+impl View {
+    pub(super) fn new(
+        index: usize,
+        part: Part,
+        config: ViewConfig,
+        began: MonoTime,
+        wall: WallTime,
+        timeline: Timeline,
+    ) -> Self {
+        let rules = expected::rules(&config.expectation);
+        // Slices of all streams end together, so that a second goes out as one batch.
+        let slice_start = MonoTime::from_nanos(began.as_nanos() / 1_000_000_000 * 1_000_000_000);
+        Self {
+            index,
+            part,
+            selection: None,
+            tracker: Tracker::new(Profile::new(config.expectation.profile)),
+            timeline,
+            buffer: PlayerBuffer::new(PLAYER_BUFFER),
+            counters: Counters::default(),
+            start: Start { began, ..Start::default() },
+            told_start: false,
+            picture: PictureDetector::new(rules),
+            policy: KeyFramePolicy::new(),
+            sound: SoundDetector::new(),
+            latencies: Vec::new(),
+            slice_start,
+            origin: (began, wall),
+            pictures: Spans::default(),
+            sounds: Spans::default(),
+            sent: 0,
+            handled: 0,
+            barrier: None,
+            outputs: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// Follows the tables: finds the service and chooses its components.
+    pub(super) fn resolve<'a>(
+        &mut self,
+        mut services: impl Iterator<Item = &'a Service>,
+        at: MonoTime,
+    ) {
+        if self.part == Part::Multiplex {
+            return;
+        }
+        let found = match self.config.service {
+            Some(number) => services.find(|service| service.program == number),
+            None => services.next(),
+        };
+        let selection = found.map(|service| Selection::of(service, &self.config.expectation));
+        // Tables that are away for a moment change nothing: what they listed is still expected.
+        if selection.is_none() || selection == self.selection {
+            return;
+        }
+        let changed = self
+            .selection
+            .as_ref()
+            .zip(selection.as_ref())
+            .is_some_and(|(old, new)| (old.picture, old.sound) != (new.picture, new.sound));
+        if changed {
+            self.reset_decoding();
+        }
+        let lacks = |what: fn(&Selection, &Expectation) -> bool| {
+            selection.as_ref().is_some_and(|s| what(s, &self.config.expectation))
+        };
+        let missing = [
+            (FaultKind::NoVideo, lacks(Selection::lacks_picture), "the tables list no picture"),
+            (FaultKind::NoAudio, lacks(Selection::lacks_sound), "the tables list no sound"),
+        ];
+        for (kind, missing, evidence) in missing {
+            if missing {
+                self.tracker.hold(kind, at, evidence.to_owned());
+            } else if changed {
+                self.tracker.release(kind, at);
+            }
+        }
+        self.selection = selection;
+    }
+
+    /// The number of the view's service, once it is known.
+    pub(super) fn program(&self) -> Option<u16> {
+        self.selection.as_ref().map(|selection| selection.program)
+    }
+
+    /// When the media at a place was produced.
+    pub(super) fn moment(&self, position: &Position) -> MonoTime {
+        position.media.and_then(|media| self.timeline.produced(media)).unwrap_or(position.at)
+    }
+
+    /// Whether the payload of all pictures is needed, not of key pictures alone.
+    pub(super) fn wants_every_picture(&self, now: Option<Duration>) -> bool {
+        now.is_some_and(|now| self.policy.is_sampled(now))
+    }
+
+    /// Takes an access unit of the view's service.
+    pub(super) fn unit(&mut self, unit: AccessUnit) {
+        let Some(selection) = &self.selection else { return };
+        let Some(media_time) = unit.media_time else { return };
+        let effort = if Some(unit.pid) == selection.picture {
+            let picture =
+                PictureUnit { media_time, size: unit.size, key: unit.key, picture: unit.picture };
+            if unit.key && self.start.first_key.is_none() {
+                self.start.first_key = Some(unit.position.at.since(self.start.began));
+            }
+            self.picture.unit(&picture);
+            let effort = self.policy.judge(&picture, self.picture.suspicion());
+            self.judge_picture();
+            effort
+        } else if Some(unit.pid) == selection.sound {
+            Effort::Alone
+        } else {
+            Effort::Skip
+        };
+        if effort == Effort::Skip || unit.damaged || unit.cut || unit.data.is_empty() {
+            return;
+        }
+        let AccessUnit { pid, codec, key, data, .. } = unit;
+        self.ask(Request::Unit(Unit { pid, codec, key, media_time, effort, data }));
+    }
+
+    /// Forgets what decoding knew: what follows is another piece of stream.
+    pub(super) fn reset_decoding(&mut self) {
+        self.picture.reset();
+        self.policy.reset();
+        self.sound.reset();
+        self.judge_picture();
+        self.judge_sound();
+        self.ask(Request::Reset);
+    }
+
+    fn ask(&mut self, request: Request) {
+        self.sent += 1;
+        self.outputs.push_back(Output::Decode { view: self.index, request });
+    }
+
+    /// Takes the decoder's answers to as many requests. `blind` says whether this host missed media around a moment.
+    pub(super) fn decoded(
+        &mut self,
+        now: MonoTime,
+        handled: u64,
+        replies: Vec<Reply>,
+        blind: impl Fn(MonoTime) -> bool,
+    ) {
+        self.handled += handled;
+        for reply in replies {
+            match reply {
+                Reply::Picture(stats) => {
+                    self.counters.decoded_pictures += 1;
+                    self.picture.stats(&stats);
+                    self.judge_picture();
+                    let Some(at) = self.timeline.produced(stats.media_time) else { continue };
+                    let lasts = if stats.sampled { SAMPLE_LASTS } else { PICTURE_LASTS };
+                    self.pictures.add(at, at + lasts);
+                    self.tracker.advance(Evidence::Picture, at);
+                    self.started(now);
+                }
+                Reply::Sound(stats) => {
+                    self.sound.stats(&stats);
+                    self.judge_sound();
+                    let Some(at) = self.timeline.produced(stats.media_time) else { continue };
+                    self.sounds.add(at, at + stats.length + SOUND_LASTS);
+                    self.tracker.advance(Evidence::Sound, at + stats.length);
+                    if self.selection.as_ref().is_some_and(|s| s.picture.is_none()) {
+                        self.started(now);
+                    }
+                }
+                Reply::Damaged { pid, media_time } => {
+                    let Some(at) = self.timeline.produced(media_time) else { continue };
+                    if !blind(at) {
+                        self.counters.decode_errors += 1;
+                        let what = Condition { kind: FaultKind::DecodeErrors, pid: Some(pid) };
+                        let evidence = format!("the decoder finds damage on PID {pid}");
+                        self.tracker.event(what, at, Severity::Critical, evidence);
+                    }
+                }
+                Reply::Unsupported { .. } => {}
+            }
+        }
+    }
+
+    fn started(&mut self, now: MonoTime) {
+        if !std::mem::replace(&mut self.told_start, true) {
+            let startup = now.since(self.start.began);
+            self.start.first_picture = Some(startup);
+            self.latency(LatencySample::Startup(startup));
+            self.outputs.push_back(Output::Started { view: self.index, start: self.start });
+        }
+    }
+
+    fn judge_picture(&mut self) {
+        while let Some(condition) = self.picture.poll() {
+            self.judge(condition);
+        }
+    }
+
+    fn judge_sound(&mut self) {
+        while let Some(condition) = self.sound.poll() {
+            self.judge(condition);
+        }
+    }
+
+    fn judge(&mut self, condition: picture::Condition) {
+        let line = &self.timeline;
+        let span = line.produced(condition.since).zip(line.produced(condition.until));
+        let Some((since, until)) = span else { return };
+        let selection = self.selection.as_ref();
+        let pid = selection.and_then(|s| match condition.kind {
+            FaultKind::Silence => s.sound,
+            _ => s.picture,
+        });
+        let what = Condition { kind: condition.kind, pid };
+        if condition.lasts {
+            self.tracker.hold(what, since, condition.evidence);
+            self.tracker.advance(Evidence::of(condition.kind), until);
+        } else {
+            self.tracker.release(what, until);
+        }
+    }
+
+    /// Adds a latency to the open slice.
+    pub(super) fn latency(&mut self, sample: LatencySample) {
+        if self.latencies.len() < MAX_LATENCIES {
+            self.latencies.push(sample);
+        }
+    }
+
+    /// Turns what the tracker found into records. `declared_by` is when this was found out, for a live stream.
+    pub(super) fn tell(&mut self, declared_by: Option<MonoTime>) {
+        while let Some(change) = self.tracker.poll() {
+            let begins = matches!(change.phase, FaultPhase::Begin | FaultPhase::Raise);
+            let gone = [FaultKind::NoData, FaultKind::NoVideo, FaultKind::Unreachable];
+            if begins && gone.contains(&change.condition.kind) {
+                // There is no picture to be black; what is gone is told by this fault.
+                self.reset_decoding();
+                for kind in [FaultKind::Black, FaultKind::Freeze] {
+                    self.tracker.forget(kind, change.onset);
+                }
+            }
+            let declared = declared_by.filter(|_| begins).unwrap_or(change.declared);
+            self.outputs.push_back(Output::Fault(FaultRecord {
+                seq: 0,
+                stream: self.config.stream.clone(),
+                kind: change.condition.kind,
+                phase: change.phase,
+                severity: change.severity,
+                pid: change.condition.pid,
+                onset: change.onset,
+                declared: declared.max(change.onset),
+                evidence: change.evidence,
+            }));
+        }
+    }
+
+    /// Closes the slices whose time has come. `open` is when packets could be seen, `blind` when this host missed some.
+    pub(super) fn close_slices(&mut self, progress: Progress, open: &Spans, blind: &Spans) {
+        let behind = progress.now.since(self.slice_start).as_secs();
+        if behind > u64::from(MAX_CATCH_UP) {
+            // Nobody watched, and nobody needs to hear of every single second.
+            self.slice_start = self.slice_start + Duration::from_secs(behind - 1);
+        }
+        while let Some(due) = self.slice_due(progress) {
+            if due > progress.now {
+                return;
+            }
+            let (answers, since) = *self.barrier.get_or_insert((self.sent, progress.now));
+            if self.handled < answers && progress.now < since + DECODE_GRACE {
+                return;
+            }
+            self.barrier = None;
+            self.close_slice(open, blind);
+        }
+    }
+
+    fn slice_due(&self, progress: Progress) -> Option<MonoTime> {
+        let end = self.slice_start + SLICE;
+        Some(if progress.complete >= end { end } else { end + progress.patience })
+    }
+
+    /// When to look again although nothing arrives.
+    pub(super) fn deadline(&self, progress: Progress) -> Option<MonoTime> {
+        let slice = match self.barrier {
+            Some((_, since)) => Some(since + DECODE_GRACE),
+            None => self.slice_due(progress),
+        };
+        [slice, self.tracker.deadline()].into_iter().flatten().min()
+    }
+
+    fn close_slice(&mut self, open: &Spans, blind: &Spans) {
+        let (from, to) = (self.slice_start, self.slice_start + SLICE);
+        self.slice_start = to;
+        let mut conditions = self.tracker.held(from, to);
+        let mut observed = Observed::default();
+        if blind.within(from, to).is_zero() {
+            let unseen = [FaultKind::NoData, FaultKind::NoVideo, FaultKind::SyncLoss]
+                .into_iter()
+                .filter_map(|kind| conditions.get(&kind).copied())
+                .max()
+                .unwrap_or_default();
+            let transport = open.within(from, to);
+            let seen = transport.min(SLICE.saturating_sub(unseen));
+            observed = Observed {
+                transport,
+                picture: self.pictures.within(from, to).min(seen),
+                sound: self.sounds.within(from, to).min(transport),
+                delivery: to.since(from.max(self.start.began)),
+            };
+        } else {
+            conditions.retain(|kind, _| kind.rule().class.is_none());
+        }
+        let since_origin = from.since(self.origin.0);
+        let before_origin = self.origin.0.since(from);
+        let millis = since_origin.as_millis() as i64 - before_origin.as_millis() as i64;
+        let start = WallTime::from_unix_millis(self.origin.1.unix_millis().saturating_add(millis));
+        self.outputs.push_back(Output::Slice(Slice {
+            stream: self.config.stream.clone(),
+            start,
+            end: to,
+            length: SLICE,
+            observed,
+            conditions,
+            standing: self.tracker.standing(),
+            counters: std::mem::take(&mut self.counters),
+            latencies: std::mem::take(&mut self.latencies),
+        }));
+        self.tracker.prune(to);
+        self.pictures.prune(to);
+        self.sounds.prune(to);
+    }
+
+    /// The worst that trouble on a PID can be for this view; `None` if it is another's.
+    pub(super) fn ceiling(&self, pid: Pid, claimed: Claim) -> Option<Severity> {
+        let own = self.selection.as_ref().and_then(|selection| selection.ceiling(pid));
+        match (self.part, claimed) {
+            // Of a stream in the lineup only what its viewers see is told.
+            (Part::Stream, _) => own.filter(|worst| *worst > Severity::Info),
+            (Part::Service, _) => own.filter(|_| pid != Pid::PAT),
+            // A stream without tables is judged by all that it has.
+            (Part::Multiplex, Claim::NoTables) => Some(Severity::Critical),
+            (Part::Multiplex, _) if pid == Pid::PAT => Some(Severity::Critical),
+            (Part::Multiplex, Claim::Nobody) => Some(Severity::Info),
+            (Part::Multiplex, Claim::Service) => None,
+        }
+    }
+}
+
+/// Who answers for a PID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Some service lists it.
+    Service,
+    /// There are services, and none lists it.
+    Nobody,
+    /// No service is known yet.
+    NoTables,
+}
