@@ -1,5 +1,6 @@
 //! The synthetic world that Tallylight is tested on.
 #![forbid(unsafe_code)]
 
+pub mod demo;
 pub mod panel;
 pub mod world;

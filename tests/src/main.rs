@@ -4,6 +4,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tallylight_tests::{
+    demo::{self, tie},
     panel::{self, forward},
     world::{access, clip, edge, headend, link, viewers},
 };
@@ -38,6 +39,11 @@ enum Command {
     /// Forward one channel's chosen source to the regions. The panel starts it.
     #[command(hide = true)]
     Forward(forward::Arguments),
+    /// Run the main job on live streams: break things in turn and check what becomes of it.
+    Demo(demo::Arguments),
+    /// Run a program that ends when its starter does. The demo starts programs by it.
+    #[command(hide = true)]
+    Tie(tie::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -50,5 +56,7 @@ fn main() -> Result<()> {
         Command::Viewers(arguments) => viewers::run(arguments),
         Command::Panel(arguments) => panel::run(arguments),
         Command::Forward(arguments) => forward::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Tie(arguments) => tie::run(arguments),
     }
 }

@@ -55,10 +55,10 @@ pub enum Act {
     Move {
         /// The region whose viewers move.
         region: String,
-        /// The region whose servers serve them so far.
-        from: String,
-        /// The region whose servers are to serve them.
-        to: String,
+        /// The region whose servers must serve them so far, where it is stated.
+        from: Option<String>,
+        /// The region whose servers are to serve them; absent: the panel chooses another.
+        to: Option<String>,
     },
 }
 
@@ -162,11 +162,7 @@ fn act(
         RawAction::RestartStream => Ok(Act::Restart { channel: channel(target)? }),
         RawAction::DrainServer => Ok(Act::Drain { servers: servers(target)? }),
         RawAction::UndrainServer => Ok(Act::Undrain { servers: servers(target)? }),
-        RawAction::RegionMove => {
-            let region = region(target)?;
-            let (from, to) = from_to(from, to)?;
-            Ok(Act::Move { region, from, to })
-        }
+        RawAction::RegionMove => Ok(Act::Move { region: region(target)?, from, to }),
     }
 }
 

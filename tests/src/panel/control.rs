@@ -133,10 +133,7 @@ async fn server(State(panel): State<Arc<Panel>>, Json(asked): Json<ServerByHand>
 
 async fn region(State(panel): State<Arc<Panel>>, Json(asked): Json<RegionByHand>) -> Response {
     let turn = panel.turn.lock().await;
-    let Some(from) = locked(&panel.ledger).served_by(&asked.region).map(str::to_owned) else {
-        return failed(StatusCode::NOT_FOUND, "no such region");
-    };
-    let act = Act::Move { region: asked.region, from, to: asked.served_by };
+    let act = Act::Move { region: asked.region, from: None, to: Some(asked.served_by) };
     let answer = by_hand(&panel, &act, "operator").await;
     drop(turn);
     answer

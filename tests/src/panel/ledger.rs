@@ -151,12 +151,6 @@ impl Ledger {
         self.channels.get(channel).map(|entry| entry.active.as_str())
     }
 
-    /// Returns the region whose servers serve a region's viewers.
-    #[must_use]
-    pub fn served_by(&self, region: &str) -> Option<&str> {
-        self.served_by.get(region).map(String::as_str)
-    }
-
     /// Returns the servers that viewers of a region may be sent to.
     #[must_use]
     pub fn servers_for(&self, region: &str) -> Vec<&str> {
@@ -257,9 +251,17 @@ impl Ledger {
             Act::Drain { servers } => self.set_servers(servers, ServerState::Drained),
             Act::Undrain { servers } => self.set_servers(servers, ServerState::Active),
             Act::Move { region, to, .. } => {
-                self.served_by.insert(region.clone(), to.clone());
+                if let Some(to) = to.clone().or_else(|| self.elsewhere(region)) {
+                    self.served_by.insert(region.clone(), to);
+                }
             }
         }
+    }
+
+    /// The first region whose servers do not serve this one yet.
+    fn elsewhere(&self, region: &str) -> Option<String> {
+        let serving = self.served_by.get(region)?;
+        self.served_by.keys().find(|other| *other != serving).cloned()
     }
 
     fn set_servers(&mut self, servers: &[String], state: ServerState) {
@@ -296,10 +298,14 @@ impl Ledger {
             }
             Act::Move { region, from, to } => {
                 let serving = self.served_by.get(region).ok_or(Refusal::Unknown("region"))?;
-                if !self.served_by.contains_key(to) {
-                    return Err(Refusal::Unknown("region"));
+                let to = to.clone().or_else(|| self.elsewhere(region));
+                if to.is_none_or(|to| !self.served_by.contains_key(&to)) {
+                    return Err(Refusal::Unknown("region to move to"));
                 }
-                if serving == from { Ok(()) } else { Err(Refusal::From(serving.clone())) }
+                match from {
+                    Some(from) if from != serving => Err(Refusal::From(serving.clone())),
+                    _ => Ok(()),
+                }
             }
         }
     }
@@ -448,6 +454,16 @@ mod tests {
             ),
             (
                 json!({ "action": "region_move", "target": { "region": "north" },
+                        "from": null, "to": null }),
+                200,
+            ),
+            (
+                json!({ "action": "region_move", "target": { "region": "north" },
+                        "from": null, "to": "west" }),
+                404,
+            ),
+            (
+                json!({ "action": "region_move", "target": { "region": "north" },
                         "from": "south", "to": "north" }),
                 412,
             ),
@@ -499,7 +515,7 @@ mod tests {
         assert_eq!(ledger.servers_for("north"), ["n1", "n2"]);
         ledger.apply(&Act::Drain { servers: vec!["n1".into()] }, "17");
         assert_eq!(ledger.servers_for("north"), ["n2"]);
-        let act = Act::Move { region: "north".into(), from: "north".into(), to: "south".into() };
+        let act = Act::Move { region: "north".into(), from: None, to: None };
         ledger.apply(&act, "18");
         assert_eq!(ledger.servers_for("north"), ["s1"]);
         assert!(ledger.servers_for("west").is_empty());

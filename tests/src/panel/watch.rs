@@ -102,8 +102,8 @@ async fn ask(panel: &Panel, server: &config::Server) -> Option<Vec<Report>> {
 pub(super) fn move_viewers(panel: &Arc<Panel>, act: &Act) {
     let leaving: Vec<String> = match act {
         Act::Drain { servers } => servers.clone(),
-        Act::Move { from, .. } => {
-            let of = panel.servers.values().filter(|server| server.region == *from);
+        Act::Move { region, .. } => {
+            let of = panel.servers.values().filter(|server| server.region == *region);
             of.map(|server| server.server.clone()).collect()
         }
         Act::Switch { .. } | Act::Restart { .. } | Act::Undrain { .. } => return,

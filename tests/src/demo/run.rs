@@ -1,0 +1,421 @@
+//! Plays rows: waits until all is well, breaks one thing, follows what Tallylight makes of it, mends it, and judges.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::{
+    collector::Incident,
+    judge::{self, Observed},
+    plan::AGENTS,
+    rows::{Broken, Expected, Row},
+    stage::{Command, Pulses, Stage},
+};
+use crate::world::process::unix_ms;
+
+/// From the start of everything to all channels good and all backups ready; a backup must be good for 60 s.
+const HEALTHY: Duration = Duration::from_secs(300);
+/// From the fault to everything that a row waits for: the longest hold is 10 s, verifying takes up to 45 s and a page 20 s.
+const OUTCOME: Duration = Duration::from_secs(120);
+/// For how long a trap stays set after its cause was named, or at all where none is to be.
+const TEMPTATION: Duration = Duration::from_secs(25);
+/// How often APIs are asked. Moments in the table come from the collector's time line, not from this.
+const POLL: Duration = Duration::from_millis(200);
+
+/// How a row came out.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The row.
+    pub row: Row,
+    /// Everything that is wrong.
+    pub problems: Vec<String>,
+    /// What happened when.
+    pub moments: Moments,
+}
+
+/// Moments of a row. Spans are in milliseconds; `None` where there is no such moment.
+#[derive(Clone, Debug, Default)]
+pub struct Moments {
+    /// The cause that was named, with its subject.
+    pub cause: Option<String>,
+    /// What was done.
+    pub action: Option<String>,
+    /// From the break to the first fault at the collector.
+    pub detected: Option<i64>,
+    /// From the onset to the first fault's declaration and arrival.
+    pub hold: Option<i64>,
+    /// From the first fault to the cause's name.
+    pub settle: Option<i64>,
+    /// From there to the panel's receipt of the command.
+    pub command: Option<i64>,
+    /// From there to the panel's answer.
+    pub switch: Option<i64>,
+    /// From there to good pictures everywhere.
+    pub key_frame: Option<i64>,
+    /// From the break to good pictures everywhere.
+    pub good: Option<i64>,
+}
+
+/// Plays rows on a stage and tells about it.
+pub struct Run<'a> {
+    stage: &'a mut Stage,
+    started: Instant,
+}
+
+/// What was there before a row.
+struct Before {
+    incidents: BTreeSet<String>,
+    actions: BTreeSet<String>,
+    commands: usize,
+    unix_ms: u64,
+}
+
+impl<'a> Run<'a> {
+    /// Begins; times on the terminal count from here.
+    #[must_use]
+    pub fn new(stage: &'a mut Stage) -> Self {
+        Self { stage, started: Instant::now() }
+    }
+
+    /// Tells what happens, with the time since the start.
+    #[expect(clippy::print_stdout, reason = "progress for the person at the terminal")]
+    pub fn say(&self, kind: &str, text: &str) {
+        println!("{:7.1} s  {kind:<8} {text}", self.started.elapsed().as_secs_f64());
+    }
+
+    /// Plays one row from a healthy world to a healthy world.
+    ///
+    /// # Errors
+    /// Fails where the demo itself does, not where the row comes out wrong.
+    pub async fn play(&mut self, row: Row) -> anyhow::Result<Outcome> {
+        self.say("row", &format!("{}: {}", row.id, row.title));
+        if let Err(problem) = self.wait_until_healthy(row).await? {
+            return Ok(Outcome { row, problems: vec![problem], moments: Moments::default() });
+        }
+        self.prepare(row).await?;
+        let before = self.before().await?;
+        let (broken_ms, pulses) = self.break_it(row).await?;
+        self.say("break", row.title);
+        let saw_waiting = self.follow(row, &before).await?;
+        drop(pulses);
+        self.mend(row).await?;
+        self.say("mend", row.title);
+        let calm = self.wait_until_calm().await?;
+        self.put_back(row).await?;
+        let calm = match calm {
+            Ok(()) => self.wait_until_calm().await?,
+            restless => restless,
+        };
+        let observed = self.observe(&before).await?;
+        let mut problems = judge::problems(row.expected, &observed, saw_waiting);
+        problems.extend(calm.err());
+        let moments = moments(row.expected, &observed, broken_ms);
+        match problems.is_empty() {
+            true => self.say("right", row.id),
+            false => problems.iter().for_each(|problem| self.say("WRONG", problem)),
+        }
+        Ok(Outcome { row, problems, moments })
+    }
+
+    async fn before(&self) -> anyhow::Result<Before> {
+        let collector = &self.stage.collector;
+        Ok(Before {
+            incidents: collector.incidents().await?.into_iter().map(|it| it.id).collect(),
+            actions: collector.actions().await?.into_iter().map(|it| it.id).collect(),
+            commands: self.stage.commands().await?.len(),
+            unix_ms: unix_ms(),
+        })
+    }
+
+    async fn observe(&self, before: &Before) -> anyhow::Result<Observed> {
+        let collector = &self.stage.collector;
+        let mut observed = Observed {
+            incidents: collector.incidents().await?,
+            actions: collector.actions().await?,
+            commands: self.stage.commands().await?.split_off(before.commands),
+            pages: self.stage.pager.since(before.unix_ms),
+        };
+        observed.incidents.retain(|it| !before.incidents.contains(&it.id));
+        observed.actions.retain(|it| !before.actions.contains(&it.id));
+        Ok(observed)
+    }
+
+    /// Follows a row until everything it waits for has come, or its time is over. Returns whether an action was seen to
+    /// wait for approval.
+    async fn follow(&mut self, row: Row, before: &Before) -> anyhow::Result<bool> {
+        let broken = Instant::now();
+        let mut told = BTreeSet::new();
+        let mut saw_waiting = false;
+        let mut named_at = None;
+        loop {
+            self.check_processes(row)?;
+            let observed = self.observe(before).await?;
+            self.tell(&observed, &mut told);
+            saw_waiting |= observed.actions.iter().any(|it| it.state == "waiting");
+            if observed.main_incident(row.expected).is_some() {
+                named_at.get_or_insert_with(Instant::now);
+            }
+            let over = match row.expected {
+                Expected::Action { .. } | Expected::Page { .. } => {
+                    judge::is_done(row.expected, &observed) || broken.elapsed() > OUTCOME
+                }
+                Expected::Named { .. } => {
+                    named_at.is_some_and(|at: Instant| at.elapsed() > TEMPTATION)
+                        || broken.elapsed() > OUTCOME
+                }
+                Expected::Nothing => broken.elapsed() > TEMPTATION,
+            };
+            if over {
+                return Ok(saw_waiting);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Tells each thing once.
+    fn tell(&self, observed: &Observed, told: &mut BTreeSet<String>) {
+        let mut news = |kind: &str, key: String, text: String| {
+            if told.insert(key) {
+                self.say(kind, &text);
+            }
+        };
+        for incident in &observed.incidents {
+            let id = &incident.id;
+            news("seen", format!("seen {id}"), incident.seen());
+            let text = format!("{} {} (incident {id})", incident.cause, incident.subject);
+            news("cause", format!("cause {id}"), text);
+            for refusal in &incident.refusals {
+                let action = refusal.action.as_deref().unwrap_or("any action");
+                let text = format!("{action} not taken: {}", refusal.reason);
+                news("refused", format!("refused {id} {text}"), text);
+            }
+        }
+        for action in &observed.actions {
+            let text = format!("{} is {} (action {})", action.action, action.state, action.id);
+            news("action", format!("action {text}"), text);
+        }
+        for page in observed.pages.iter().filter(|page| page.receiver != "watchdog") {
+            let [name, channel, region] =
+                ["alertname", "channel", "region"].map(|it| page.label(it));
+            let text = format!("{name} {channel} {region} {} to {}", page.status, page.receiver);
+            news("page", format!("page {} {text}", page.at_unix_ms), text);
+        }
+    }
+
+    fn check_processes(&mut self, row: Row) -> anyhow::Result<()> {
+        if let Some((name, log)) = self.stage.processes.ended() {
+            anyhow::bail!("{name} ended during {}; see {}", row.id, log.display());
+        }
+        Ok(())
+    }
+
+    async fn prepare(&mut self, row: Row) -> anyhow::Result<()> {
+        let Broken::PrimaryWithoutBackup(channel, _) = row.broken else { return Ok(()) };
+        self.stage.order_source(channel, "backup", &json!({ "fault": "stop" })).await?;
+        self.say("prepare", &format!("the backup of {channel} dies"));
+        let backup = format!("{channel}/backup");
+        let deadline = Instant::now() + OUTCOME;
+        // Its incident is part of what was there before, once it is there.
+        loop {
+            let open = self.stage.collector.incidents().await?;
+            if open.iter().any(|it| it.state == "open" && it.subject == backup) {
+                return Ok(());
+            }
+            anyhow::ensure!(Instant::now() < deadline, "nobody sees that {backup} is dead");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Breaks it; returns when it broke, in milliseconds since 1970-01-01 UTC.
+    async fn break_it(&mut self, row: Row) -> anyhow::Result<(u64, Option<Pulses>)> {
+        let stage = &mut *self.stage;
+        let broken_ms = match row.broken {
+            Broken::Primary(channel, fault) | Broken::PrimaryWithoutBackup(channel, fault) => {
+                stage.order_source(channel, "primary", &fault.order()).await?
+            }
+            Broken::Programme(channel, fault) => {
+                stage.order_channel(channel, &fault.order()).await?
+            }
+            Broken::Output(channel) => {
+                stage.steer("hang", &json!({ "channel": channel })).await?;
+                unix_ms()
+            }
+            Broken::Server(server) => stage.kill_server(server).await?,
+            Broken::Region(region) => stage.lose(region, 0.05).await?,
+            Broken::AgentHost(node) => {
+                let pulses = Pulses::start(&stage.processes, node)?;
+                return Ok((unix_ms(), Some(pulses)));
+            }
+            Broken::AgentPath(node) => stage.cut(source_address(node)?, true).await?,
+            Broken::Harmless(faults) => {
+                let mut first = u64::MAX;
+                for (channel, fault) in faults {
+                    first = first.min(stage.order_channel(channel, &fault.order()).await?);
+                }
+                first
+            }
+        };
+        Ok((broken_ms, None))
+    }
+
+    async fn mend(&mut self, row: Row) -> anyhow::Result<()> {
+        let stage = &mut *self.stage;
+        let normal = json!({ "fault": "normal" });
+        match row.broken {
+            Broken::Primary(channel, _)
+            | Broken::PrimaryWithoutBackup(channel, _)
+            | Broken::Programme(channel, _) => {
+                stage.order_channel(channel, &normal).await?;
+            }
+            Broken::Harmless(faults) => {
+                for (channel, _) in faults {
+                    stage.order_channel(channel, &normal).await?;
+                }
+            }
+            // Mended by the action, or the row is wrong and this keeps it from spoiling the next.
+            Broken::Output(channel) => {
+                stage.steer("resume", &json!({ "channel": channel })).await?
+            }
+            Broken::Server(server) => stage.start_server(server).await?,
+            Broken::Region(region) => drop(stage.lose(region, 0.0).await?),
+            Broken::AgentHost(_) => {}
+            Broken::AgentPath(node) => drop(stage.cut(source_address(node)?, false).await?),
+        }
+        Ok(())
+    }
+
+    /// Puts what an action changed back to where it was, as an operator would.
+    async fn put_back(&mut self, row: Row) -> anyhow::Result<()> {
+        match (row.broken, row.expected) {
+            (Broken::Primary(channel, _), Expected::Action { .. }) => {
+                let order = json!({ "channel": channel, "to": "primary" });
+                self.stage.steer("switch", &order).await
+            }
+            (Broken::Server(server), _) => {
+                let order = json!({ "server": server, "state": "active" });
+                self.stage.steer("server", &order).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until no incident is open and every channel is good. The inner error says what is still wrong.
+    async fn wait_until_calm(&mut self) -> anyhow::Result<Result<(), String>> {
+        self.wait_until(OUTCOME, "calm", None).await
+    }
+
+    /// Waits for calm and for the row's backup to be ready.
+    async fn wait_until_healthy(&mut self, row: Row) -> anyhow::Result<Result<(), String>> {
+        let channel = match row.broken {
+            Broken::Primary(channel, _) | Broken::Programme(channel, _) => Some(channel),
+            _ => None,
+        };
+        self.wait_until(HEALTHY, "health", channel).await
+    }
+
+    async fn wait_until(
+        &mut self,
+        span: Duration,
+        what: &str,
+        backup_of: Option<&str>,
+    ) -> anyhow::Result<Result<(), String>> {
+        let deadline = Instant::now() + span;
+        let mut told = String::new();
+        loop {
+            if let Some((name, log)) = self.stage.processes.ended() {
+                anyhow::bail!("{name} ended; see {}", log.display());
+            }
+            let missing = match self.missing(backup_of).await {
+                Ok(None) => return Ok(Ok(())),
+                Ok(Some(missing)) => missing,
+                // The collector may still be starting.
+                Err(error) => format!("{error:#}"),
+            };
+            if Instant::now() > deadline {
+                return Ok(Err(format!("no {what} after {} s: {missing}", span.as_secs())));
+            }
+            if missing != told {
+                self.say("wait", &missing);
+                told = missing;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Says what is missing for health, the most basic first.
+    async fn missing(&self, backup_of: Option<&str>) -> anyhow::Result<Option<String>> {
+        let collector = &self.stage.collector;
+        let silent: Vec<_> = collector
+            .nodes()
+            .await?
+            .into_iter()
+            .filter(|node| node.vote != "counts")
+            .map(|node| format!("{} ({})", node.node, node.vote))
+            .collect();
+        if !silent.is_empty() {
+            return Ok(Some(format!("agents without a vote: {}", silent.join(", "))));
+        }
+        let signals = collector.signals().await?;
+        let bad: Vec<_> = signals
+            .iter()
+            .filter(|signal| signal.up != Some(true))
+            .map(|signal| format!("{} in {}", signal.channel, signal.region))
+            .collect();
+        if signals.is_empty() || !bad.is_empty() {
+            return Ok(Some(format!("channels not good: {}", bad.join(", "))));
+        }
+        let incidents = collector.incidents().await?;
+        let open: Vec<_> = incidents.iter().filter(|it| it.state == "open").map(named).collect();
+        if !open.is_empty() {
+            return Ok(Some(format!("incidents open: {}", open.join(", "))));
+        }
+        let Some(channel) = backup_of else { return Ok(None) };
+        let backup = format!("{channel}/backup");
+        let sources = collector.sources().await?;
+        let backup = sources.iter().find(|source| source.stream == backup);
+        let backup = backup.context("the backup is not in the lineup")?;
+        if backup.ready {
+            return Ok(None);
+        }
+        Ok(Some(format!("{} is not ready: {}", backup.stream, backup.reasons.join(", "))))
+    }
+}
+
+fn named(incident: &Incident) -> String {
+    format!("{} {}", incident.cause, incident.subject)
+}
+
+fn source_address(node: &str) -> anyhow::Result<&'static str> {
+    let agent = AGENTS.iter().find(|agent| agent.node == node).context("no such agent")?;
+    Ok(agent.source_address)
+}
+
+/// Takes the moments out of the collector's time line and the panel's log.
+fn moments(expected: Expected, observed: &Observed, broken_ms: u64) -> Moments {
+    let Some(incident) = observed.main_incident(expected) else { return Moments::default() };
+    let broken_ms = i64::try_from(broken_ms).unwrap_or(i64::MAX);
+    let from_break =
+        |step: &str| Some(incident.onset_unix_ms - broken_ms + incident.step_ms(step)?);
+    let between = |from: &str, to: &str| Some(incident.step_ms(to)? - incident.step_ms(from)?);
+    let command: Option<&Command> = observed.commands.first();
+    let panel =
+        |at: fn(&Command) -> i64| command.map(|command| at(command) - incident.onset_unix_ms);
+    let received = panel(|command| command.received_unix_ms);
+    let answered = panel(|command| command.answered_unix_ms);
+    let action = observed.actions.first();
+    Moments {
+        cause: Some(named(incident)),
+        action: action.map(|action| format!("{} ({})", action.action, action.state)),
+        detected: from_break("first_fault"),
+        hold: incident.step_ms("first_fault"),
+        settle: between("first_fault", "located"),
+        command: received.zip(incident.step_ms("located")).map(|(at, from)| at - from),
+        switch: answered.zip(received).map(|(at, from)| at - from),
+        key_frame: incident.step_ms("good").zip(answered).map(|(at, from)| at - from),
+        good: from_break("good"),
+    }
+}
