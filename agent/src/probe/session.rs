@@ -458,10 +458,7 @@ impl Session {
         if self.config.decoding == Decoding::Off {
             return;
         }
-        let every = self.views.iter().any(|view| {
-            let media = view.program().and_then(|program| self.analyser.media_time(program));
-            view.wants_every_picture(media)
-        });
+        let every = self.views.iter().any(|view| view.wants_every_picture);
         let payload = if every { Payload::All } else { Payload::Keys };
         if payload != self.payload {
             self.payload = payload;

@@ -27,8 +27,9 @@ const SLICE: Duration = Duration::from_secs(1);
 const DECODE_GRACE: Duration = Duration::from_millis(300);
 /// A decoded picture says what is seen for this long: an open group of pictures and the time to decode.
 const PICTURE_LASTS: Duration = Duration::from_millis(6_500);
-/// The same for a stream of which one second in ten is decoded.
-const SAMPLE_LASTS: Duration = Duration::from_secs(12);
+/// The same where key pictures come further apart than `RARE`.
+const RARE_PICTURE_LASTS: Duration = Duration::from_secs(16);
+const RARE: Duration = Duration::from_secs(4);
 /// The same for a run of sound.
 const SOUND_LASTS: Duration = Duration::from_millis(500);
 /// The window in which the earliest media dates production.
@@ -86,6 +87,9 @@ pub(super) struct View {
     picture: PictureDetector,
     policy: KeyFramePolicy,
     sound: SoundDetector,
+    last_picture: Option<MonoTime>,
+    /// The payload of all pictures is needed, not of key pictures alone.
+    pub(super) wants_every_picture: bool,
     latencies: Vec<LatencySample>,
     slice_start: MonoTime,
     origin: (MonoTime, WallTime),
@@ -123,6 +127,8 @@ impl View {
             picture: PictureDetector::new(rules),
             policy: KeyFramePolicy::new(),
             sound: SoundDetector::new(),
+            last_picture: None,
+            wants_every_picture: false,
             latencies: Vec::new(),
             slice_start,
             origin: (began, wall),
@@ -189,11 +195,6 @@ impl View {
         position.media.and_then(|media| self.timeline.produced(media)).unwrap_or(position.at)
     }
 
-    /// Whether the payload of all pictures is needed, not of key pictures alone.
-    pub(super) fn wants_every_picture(&self, now: Option<Duration>) -> bool {
-        now.is_some_and(|now| self.policy.is_sampled(now))
-    }
-
     /// Takes an access unit of the view's service.
     pub(super) fn unit(&mut self, unit: AccessUnit) {
         let Some(selection) = &self.selection else { return };
@@ -207,6 +208,9 @@ impl View {
             self.picture.unit(&picture);
             let effort = self.policy.judge(&picture, self.picture.suspicion());
             self.judge_picture();
+            if !unit.key {
+                self.wants_every_picture = effort != Effort::Skip;
+            }
             effort
         } else if Some(unit.pid) == selection.sound {
             Effort::Alone
@@ -251,7 +255,9 @@ impl View {
                     self.picture.stats(&stats);
                     self.judge_picture();
                     let Some(at) = self.timeline.produced(stats.media_time) else { continue };
-                    let lasts = if stats.sampled { SAMPLE_LASTS } else { PICTURE_LASTS };
+                    let last = self.last_picture.replace(at);
+                    let rare = last.is_some_and(|last| at.since(last) >= RARE);
+                    let lasts = if rare { RARE_PICTURE_LASTS } else { PICTURE_LASTS };
                     self.pictures.add(at, at + lasts);
                     self.tracker.advance(Evidence::Picture, at);
                     self.started(now);
