@@ -58,16 +58,29 @@ pub struct Unit {
 pub enum Effort {
     /// None: it need not be sent to the analyser at all.
     Skip,
-    /// Keep it, and decode it only if a later one shows that something changed or asks to [catch up](Self::CatchUp).
-    IfNeeded,
-    /// Decode now: a key picture by itself, or sound.
+    /// A key picture to put aside, and to decode only if a later one shows that something changed between.
+    Spare,
+    /// Decode now, by itself: sound, or a key picture that nothing is to follow.
     Alone,
-    /// Decode now, after everything kept since the last key picture.
-    CatchUp,
+    /// Decode now: a key picture, by itself, which may have to be caught up from.
+    Key(Place),
+    /// Put aside, to be decoded if a later one asks to [catch up](Self::CatchUp).
+    Keep(Place),
+    /// Decode now, after everything kept since the last key picture. Nothing happens if a picture is missing there.
+    CatchUp(Place),
     /// Decode now, in the middle of a run that begins anywhere.
     Run,
     /// The last picture of such a run, which then gives its statistics, if decoding got hold of the whole picture by then.
     RunEnd,
+}
+
+/// Where in the coded order a picture stands, so that the analyser notices when one was not sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Counts key pictures.
+    pub group: u32,
+    /// Counts pictures since the group's key picture, which is 0.
+    pub index: u32,
 }
 
 /// What the analyser found.
@@ -115,8 +128,8 @@ pub struct PictureStats {
     pub change: Option<Change>,
     /// What the decoder itself found.
     pub damage: Damage,
-    /// Whether it is a picture from between key pictures.
-    pub between: bool,
+    /// Whether it is a picture from between key pictures, which were too rare.
+    pub sampled: bool,
 }
 
 /// How light a set of blocks is.

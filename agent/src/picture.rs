@@ -18,7 +18,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use tallylight_model::{FaultKind, PictureType};
 
-use crate::decode::{Change, Effort, Levels, PictureStats};
+use crate::decode::{Change, Levels, PictureStats};
 use sizes::Sizes;
 
 pub use policy::{KeyFramePolicy, Suspicion};

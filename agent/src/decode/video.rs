@@ -5,7 +5,7 @@ use std::{collections::VecDeque, mem, time::Duration};
 use tallylight_av::{Damage, DecodeError, Limits, OpenError, VideoDecoder};
 use tallylight_model::{Codec, Pid};
 
-use super::{Effort, PictureStats, Reply, Unit, luma::Blocks};
+use super::{Effort, PictureStats, Place, Reply, Unit, luma::Blocks};
 use crate::picture::{looks_black, looks_still};
 
 /// Key pictures kept for a second look: those of 2 s at a quarter of a second each.
@@ -30,6 +30,8 @@ pub(super) struct VideoTrack {
     spare: Kept,
     /// The group of pictures not yet decoded.
     group: Kept,
+    /// The last picture of the group that was kept or decoded; `None` if one is missing.
+    group_at: Option<Place>,
     decoder_at: DecoderAt,
 }
 
@@ -88,6 +90,7 @@ impl VideoTrack {
             looks: Looks::default(),
             spare: Kept::default(),
             group: Kept::default(),
+            group_at: None,
             decoder_at: DecoderAt::Start,
         })
     }
@@ -97,16 +100,21 @@ impl VideoTrack {
         self.previous = None;
         self.looks = Looks::default();
         self.spare = Kept::default();
-        self.group = Kept::default();
+        self.forget_group();
     }
 
     pub(super) fn unit(&mut self, unit: Unit, replies: &mut Vec<Reply>) {
         match unit.effort {
             Effort::Skip => {}
-            Effort::IfNeeded if unit.key => self.keep_spare(unit),
-            Effort::IfNeeded => self.keep_in_group(unit),
-            Effort::Alone => self.alone(unit, replies),
-            Effort::CatchUp => self.catch_up(unit, replies),
+            Effort::Spare => self.keep_spare(unit),
+            Effort::Keep(place) => self.keep_in_group(unit, place),
+            Effort::Alone => self.alone(&unit, replies),
+            Effort::Key(place) => {
+                self.alone(&unit, replies);
+                self.group.push(unit);
+                self.group_at = Some(place);
+            }
+            Effort::CatchUp(place) => self.catch_up(unit, place, replies),
             Effort::Run | Effort::RunEnd => self.run(&unit, replies),
         }
     }
@@ -117,8 +125,7 @@ impl VideoTrack {
     }
 
     fn keep_spare(&mut self, unit: Unit) {
-        self.group = Kept::default();
-        self.restart_decoder();
+        self.forget_group();
         self.spare.push(unit);
         while self.spare.units.len() > MAX_SPARE || self.spare.bytes > MAX_SPARE_BYTES {
             self.spare.pop();
@@ -126,23 +133,31 @@ impl VideoTrack {
     }
 
     /// Keeps a picture if all before it in its group are kept or decoded.
-    fn keep_in_group(&mut self, unit: Unit) {
-        let continues = !self.group.units.is_empty() || self.decoder_at == DecoderAt::Group;
-        if !continues {
-            return;
+    fn keep_in_group(&mut self, unit: Unit, place: Place) {
+        let next = self.group_at.map(|last| Place { index: last.index.saturating_add(1), ..last });
+        if next != Some(place) {
+            return self.forget_group();
         }
+        self.group_at = next;
         self.group.push(unit);
         if self.group.units.len() > MAX_GROUP || self.group.bytes > MAX_GROUP_BYTES {
-            self.group = Kept::default();
+            self.forget_group();
+        }
+    }
+
+    fn forget_group(&mut self) {
+        self.group = Kept::default();
+        self.group_at = None;
+        if self.decoder_at == DecoderAt::Group {
             self.restart_decoder();
         }
     }
 
-    fn alone(&mut self, unit: Unit, replies: &mut Vec<Reply>) {
+    fn alone(&mut self, unit: &Unit, replies: &mut Vec<Reply>) {
         if self.decoder_at != DecoderAt::Start {
             self.restart_decoder();
         }
-        let outcome = self.decode_alone(&unit);
+        let outcome = self.decode_alone(unit);
         let pid = unit.pid;
         if outcome.shown {
             let looks = looks_of(&self.stats(pid, &outcome, IsKey::Yes));
@@ -155,8 +170,7 @@ impl VideoTrack {
         }
         report_damage(pid, unit.media_time, &outcome, replies);
         self.spare = Kept::default();
-        self.group = Kept::default();
-        self.group.push(unit);
+        self.forget_group();
     }
 
     /// Decodes the key pictures passed over since the last decoded one.
@@ -171,8 +185,8 @@ impl VideoTrack {
     }
 
     /// Decodes what is kept of the group of pictures and this one, and reports the last picture that comes out.
-    fn catch_up(&mut self, unit: Unit, replies: &mut Vec<Reply>) {
-        self.keep_in_group(unit);
+    fn catch_up(&mut self, unit: Unit, place: Place, replies: &mut Vec<Reply>) {
+        self.keep_in_group(unit, place);
         self.current.clear();
         let mut last = None;
         while let Some(unit) = self.group.pop() {
@@ -190,9 +204,9 @@ impl VideoTrack {
     /// pictures builds its picture up bit by bit. Errors are those of beginning in the middle.
     fn run(&mut self, unit: &Unit, replies: &mut Vec<Reply>) {
         if self.decoder_at != DecoderAt::Run {
+            self.forget_group();
             self.restart_decoder();
             self.decoder_at = DecoderAt::Run;
-            self.group = Kept::default();
             self.current.clear();
         }
         let outcome = self.decode_next(unit);
@@ -257,7 +271,7 @@ impl VideoTrack {
             rest: summary.rest,
             change: self.previous.as_ref().and_then(|earlier| self.current.change(earlier)),
             damage: outcome.damage,
-            between: key == IsKey::No,
+            sampled: key == IsKey::No,
         }
     }
 }

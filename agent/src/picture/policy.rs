@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tallylight_model::PictureType;
 
-use super::{Effort, PictureUnit};
+use super::PictureUnit;
+use crate::decode::{Effort, Place};
 
 /// A healthy stream has one key picture decoded in this time, less the tolerance.
 const EVERY: Duration = Duration::from_secs(2);
@@ -28,6 +29,7 @@ const RUN_EVERY_SUSPICIOUS: Duration = Duration::from_secs(10);
 pub struct KeyFramePolicy {
     first: Option<Duration>,
     last_key: Option<Duration>,
+    place: Place,
     /// Whether the last two key pictures were far apart.
     rare: bool,
     last_decoded: Option<Duration>,
@@ -67,36 +69,42 @@ impl KeyFramePolicy {
         if unit.key && matches!(unit.picture, None | Some(PictureType::I)) {
             return self.judge_key(at, suspicion);
         }
+        self.place.index = self.place.index.saturating_add(1);
         let since_key = at.saturating_sub(self.last_key.unwrap_or(first));
         if since_key >= KEYLESS {
             self.judge_keyless(at, suspicion)
-        } else if self.last_key.is_none() || !(self.rare || since_key >= RARE) {
+        } else if self.last_key.is_none() || !self.rare {
             Effort::Skip
         } else if suspicion == Suspicion::Repeats && self.is_due(at, EVERY) {
             self.last_decoded = Some(at);
-            Effort::CatchUp
+            Effort::CatchUp(self.place)
         } else {
-            Effort::IfNeeded
+            Effort::Keep(self.place)
         }
     }
 
-    /// Whether key pictures are too rare for the picture to be watched all the time.
+    /// Whether key pictures are so rare that the payload of the pictures between is needed as well, and that what is not
+    /// suspicious may pass unseen for longer than usual.
     #[must_use]
     pub fn is_sampled(&self, now: Duration) -> bool {
         let last = self.last_key.or(self.first);
-        last.is_some_and(|last| now.saturating_sub(last) >= KEYLESS)
+        self.rare || last.is_some_and(|last| now.saturating_sub(last) >= RARE)
     }
 
     fn judge_key(&mut self, at: Duration, suspicion: Suspicion) -> Effort {
         self.run = None;
         self.rare = self.last_key.is_some_and(|last| at.saturating_sub(last) >= RARE);
         self.last_key = Some(at);
+        self.place = Place { group: self.place.group.wrapping_add(1), index: 0 };
         let every = if suspicion == Suspicion::Off { EVERY } else { EVERY_SUSPICIOUS };
-        if self.rare || self.is_due(at, every) {
+        if self.rare {
+            self.last_decoded = Some(at);
+            Effort::Key(self.place)
+        } else if self.is_due(at, every) {
             self.last_decoded = Some(at);
             Effort::Alone
         } else {
-            Effort::IfNeeded
+            Effort::Spare
         }
     }
 
