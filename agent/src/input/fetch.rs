@@ -1,5 +1,7 @@
 //! What can go wrong with a request, in words that name no address.
 
+use std::time::Duration;
+
 use tallylight_model::FaultKind;
 
 /// Why a request brought nothing usable. `Display` is evidence for people: no address, path, query or credential in it.
@@ -9,14 +11,14 @@ pub enum FetchError {
     #[error("host name does not resolve")]
     Resolve,
     /// Resolving took too long.
-    #[error("resolving the host name took longer than {0} s")]
-    ResolveTimeout(u64),
+    #[error("resolving the host name took longer than {0:?}")]
+    ResolveTimeout(Duration),
     /// Nobody listens there.
     #[error("connection refused")]
     Refused,
     /// No connection came about in time.
-    #[error("no connection within {0} s")]
-    ConnectTimeout(u64),
+    #[error("no connection within {0:?}")]
+    ConnectTimeout(Duration),
     /// The connection could not be made for another reason.
     #[error("cannot connect: {0}")]
     Connect(&'static str),
@@ -24,17 +26,17 @@ pub enum FetchError {
     #[error("TLS: {0}")]
     Tls(&'static str),
     /// Connected, but no answer came in time.
-    #[error("no answer within {0} s")]
-    HeaderTimeout(u64),
+    #[error("no answer within {0:?}")]
+    HeaderTimeout(Duration),
     /// The connection broke before the answer.
     #[error("connection closed before the answer")]
     ClosedEarly,
     /// The answer stopped coming.
-    #[error("answer stood still for {0} s")]
-    BodyTimeout(u64),
+    #[error("answer stood still for {0:?}")]
+    BodyTimeout(Duration),
     /// The answer came too slowly to be of use.
-    #[error("answer not complete within {0} s")]
-    TooSlow(u64),
+    #[error("answer not complete within {0:?}")]
+    TooSlow(Duration),
     /// The URL has a host or a character that a request cannot carry.
     #[error("URL cannot be requested")]
     Unrequestable,
@@ -122,7 +124,10 @@ mod tests {
     #[test]
     fn no_answer_is_unreachable_and_a_wrong_answer_is_an_http_error() {
         assert_eq!(FetchError::Refused.kind(), FaultKind::Unreachable);
-        assert_eq!(FetchError::HeaderTimeout(5).kind(), FaultKind::Unreachable);
+        assert_eq!(
+            FetchError::HeaderTimeout(Duration::from_secs(5)).kind(),
+            FaultKind::Unreachable
+        );
         assert_eq!(FetchError::Status(404).kind(), FaultKind::HttpError);
         assert_eq!(FetchError::Html.kind(), FaultKind::HttpError);
     }

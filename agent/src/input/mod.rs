@@ -12,6 +12,8 @@ use tallylight_model::{FaultKind, MonoTime, WallTime};
 
 mod backoff;
 mod fetch;
+pub mod hls;
+pub mod player;
 pub mod playlist;
 pub mod rtp;
 mod spec;

@@ -37,13 +37,33 @@ use crate::input::{FetchError, Phases, StreamUrl, playlist::ByteRange};
 
 /// What the client calls itself.
 const USER_AGENT: &str = concat!("tallylight/", env!("CARGO_PKG_VERSION"));
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// For all addresses of a host together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const TLS_TIMEOUT: Duration = Duration::from_secs(3);
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a body may stand still.
-const BODY_IDLE: Duration = Duration::from_secs(10);
+/// How long each phase may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Resolving the host name.
+    pub resolve: Duration,
+    /// Connecting, all addresses of a host together.
+    pub connect: Duration,
+    /// The TLS handshake.
+    pub tls: Duration,
+    /// From the request to the head of the answer.
+    pub header: Duration,
+    /// How long a body may stand still.
+    pub idle: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            resolve: Duration::from_secs(5),
+            connect: Duration::from_secs(3),
+            tls: Duration::from_secs(3),
+            header: Duration::from_secs(5),
+            idle: Duration::from_secs(10),
+        }
+    }
+}
+
 /// A kept connection that is not ready for the next request after this long is given up.
 const REUSE_WAIT: Duration = Duration::from_millis(50);
 /// Addresses of one host that are tried.
@@ -82,6 +102,7 @@ impl Tls {
 pub struct Connector {
     tls: Tls,
     source: Option<IpAddr>,
+    patience: Patience,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -90,14 +111,20 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 impl Connector {
     /// Takes the shared TLS configuration and the local address to connect from.
     #[must_use]
-    pub const fn new(tls: Tls, source: Option<IpAddr>) -> Self {
-        Self { tls, source }
+    pub fn new(tls: Tls, source: Option<IpAddr>) -> Self {
+        Self { tls, source, patience: Patience::default() }
+    }
+
+    /// Changes how long each phase may take.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     async fn connect(&self, url: &Url, phases: &mut Phases) -> Result<Kept, FetchError> {
         let host = url.host().ok_or(FetchError::Unrequestable)?;
         let port = url.port_or_known_default().ok_or(FetchError::Unrequestable)?;
-        let addresses = resolve(&host, port, phases).await?;
+        let addresses = resolve(&host, port, self.patience.resolve, phases).await?;
         let begun = clock::now();
         let tcp = self.connect_tcp(addresses).await?;
         add(&mut phases.connect, begun);
@@ -117,7 +144,7 @@ impl Connector {
     }
 
     async fn connect_tcp(&self, addresses: Vec<SocketAddr>) -> Result<TcpStream, FetchError> {
-        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        let deadline = Instant::now() + self.patience.connect;
         let mut failure = FetchError::Connect("no address of the family of source_address");
         let same_family =
             |address: &SocketAddr| self.source.is_none_or(|ip| ip.is_ipv4() == address.is_ipv4());
@@ -125,7 +152,7 @@ impl Connector {
             match timeout_at(deadline, self.connect_to(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => failure = describe(&error),
-                Err(_) => return Err(FetchError::ConnectTimeout(CONNECT_TIMEOUT.as_secs())),
+                Err(_) => return Err(FetchError::ConnectTimeout(self.patience.connect)),
             }
         }
         Err(failure)
@@ -153,7 +180,7 @@ impl Connector {
             Host::Ipv6(ip) => IpAddr::from(*ip).into(),
         };
         let connector = tokio_rustls::TlsConnector::from(self.tls.config()?);
-        match timeout(TLS_TIMEOUT, connector.connect(name, tcp)).await {
+        match timeout(self.patience.tls, connector.connect(name, tcp)).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
             Ok(Err(error)) => Err(FetchError::Tls(describe_tls(&error))),
             Err(_) => Err(FetchError::Tls("no handshake in time")),
@@ -164,6 +191,7 @@ impl Connector {
 async fn resolve(
     host: &Host<&str>,
     port: u16,
+    patience: Duration,
     phases: &mut Phases,
 ) -> Result<Vec<SocketAddr>, FetchError> {
     match *host {
@@ -171,9 +199,9 @@ async fn resolve(
         Host::Ipv6(ip) => Ok(vec![(ip, port).into()]),
         Host::Domain(name) => {
             let begun = clock::now();
-            let found = timeout(RESOLVE_TIMEOUT, lookup_host((name, port)))
+            let found = timeout(patience, lookup_host((name, port)))
                 .await
-                .map_err(|_| FetchError::ResolveTimeout(RESOLVE_TIMEOUT.as_secs()))?
+                .map_err(|_| FetchError::ResolveTimeout(patience))?
                 .map_err(|_| FetchError::Resolve)?
                 .collect::<Vec<_>>();
             add(&mut phases.dns, begun);
@@ -191,7 +219,7 @@ fn describe(error: &io::Error) -> FetchError {
         io::ErrorKind::HostUnreachable => FetchError::Connect("no route to the host"),
         io::ErrorKind::NetworkUnreachable => FetchError::Connect("network unreachable"),
         io::ErrorKind::ConnectionReset => FetchError::Connect("connection reset"),
-        io::ErrorKind::TimedOut => FetchError::ConnectTimeout(CONNECT_TIMEOUT.as_secs()),
+        io::ErrorKind::TimedOut => FetchError::Connect("no answer to the connection"),
         _ => FetchError::Connect("the system refused"),
     }
 }
@@ -263,6 +291,7 @@ pub struct Answer {
     pub length: Option<u64>,
     /// Whether only the asked-for range comes.
     partial: bool,
+    idle: Duration,
     body: Incoming,
 }
 
@@ -288,7 +317,7 @@ impl Client {
             let response = self.request(url.reveal(), range, &mut phases).await?;
             let status = response.status();
             if !is_redirect(status) {
-                return answer(url, phases, response);
+                return answer(url, phases, response, self.connector.patience.idle);
             }
             let location = response.headers().get(header::LOCATION);
             url = location
@@ -305,10 +334,11 @@ impl Client {
         range: Option<ByteRange>,
         phases: &mut Phases,
     ) -> Result<Response<Incoming>, FetchError> {
+        let patience = self.connector.patience.header;
         if let Some(mut kept) = self.kept.take().filter(|kept| kept.origin == url.origin()) {
             let ready = timeout(REUSE_WAIT, kept.sender.ready()).await;
             if matches!(ready, Ok(Ok(()))) {
-                match send(&mut kept.sender, url, range, phases).await {
+                match send(&mut kept.sender, url, range, patience, phases).await {
                     // A server may close an idle connection at any moment (RFC 9112, 9.3.1): then ask anew.
                     Err(FetchError::ClosedEarly) => {}
                     result => {
@@ -319,7 +349,7 @@ impl Client {
             }
         }
         let mut kept = self.connector.connect(url, phases).await?;
-        let result = send(&mut kept.sender, url, range, phases).await;
+        let result = send(&mut kept.sender, url, range, patience, phases).await;
         self.kept = Some(kept);
         result
     }
@@ -333,6 +363,7 @@ fn answer(
     url: StreamUrl,
     phases: Phases,
     response: Response<Incoming>,
+    idle: Duration,
 ) -> Result<Answer, FetchError> {
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
@@ -347,20 +378,21 @@ fn answer(
     let length = head.headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
     let partial = head.status == StatusCode::PARTIAL_CONTENT;
-    Ok(Answer { url, phases, content_type, length, partial, body })
+    Ok(Answer { url, phases, content_type, length, partial, idle, body })
 }
 
 async fn send(
     sender: &mut SendRequest<Empty<Bytes>>,
     url: &Url,
     range: Option<ByteRange>,
+    patience: Duration,
     phases: &mut Phases,
 ) -> Result<Response<Incoming>, FetchError> {
     let request = request(url, range)?;
     let begun = clock::now();
-    let response = timeout(HEADER_TIMEOUT, sender.send_request(request))
+    let response = timeout(patience, sender.send_request(request))
         .await
-        .map_err(|_| FetchError::HeaderTimeout(HEADER_TIMEOUT.as_secs()))?
+        .map_err(|_| FetchError::HeaderTimeout(patience))?
         .map_err(
             |error| if error.is_parse() { FetchError::NotHttp } else { FetchError::ClosedEarly },
         )?;
@@ -404,9 +436,9 @@ impl Answer {
     /// The body stands still or breaks off.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
         loop {
-            let frame = timeout(BODY_IDLE, self.body.frame())
+            let frame = timeout(self.idle, self.body.frame())
                 .await
-                .map_err(|_| FetchError::BodyTimeout(BODY_IDLE.as_secs()))?;
+                .map_err(|_| FetchError::BodyTimeout(self.idle))?;
             match frame {
                 None => return Ok(None),
                 Some(Err(_)) => return Err(FetchError::Truncated),
@@ -437,7 +469,7 @@ impl Answer {
         loop {
             let chunk = timeout_at(deadline, self.chunk())
                 .await
-                .map_err(|_| FetchError::TooSlow(within.as_secs()))??;
+                .map_err(|_| FetchError::TooSlow(within))??;
             let Some(chunk) = chunk else { break };
             if whole.len() + chunk.len() > limit {
                 return Err(too_large);
@@ -456,3 +488,6 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,6 @@
 //! A transport stream over HTTP: one answer without end, opened again whenever it ends.
+//!
+//! Whether it is one shows only in the answer: a playlist, by path, media type or first bytes, is handed to `hls`.
 
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use tallylight_model::{FaultKind, MonoTime};
 use tokio::sync::mpsc::{Sender, error::SendError};
 
 use super::{
-    clock,
+    clock, hls,
     http::{Answer, Client, Connector},
 };
 use crate::input::{Backoff, FetchError, InputEvent, Purpose, StreamUrl, looks_like_html};
@@ -59,17 +61,29 @@ pub(super) async fn run(
     purpose: Purpose,
     tx: &Sender<InputEvent>,
 ) {
-    // A session that is gone needs no more.
-    let _ = Reporter { tx, holds: None }.run(connector, url, purpose).await;
+    let playlist = url.names_playlist()
+        || matches!(
+            Reporter { tx, holds: None }.run(&connector, url, purpose).await,
+            Ok(Outcome::Playlist)
+        );
+    if playlist {
+        hls::run(&connector, url, purpose, tx).await;
+    }
+}
+
+/// Why reading is over.
+enum Outcome {
+    Ended,
+    Playlist,
 }
 
 impl Reporter<'_> {
     async fn run(
         mut self,
-        connector: Connector,
+        connector: &Connector,
         url: &StreamUrl,
         purpose: Purpose,
-    ) -> Result<(), Gone> {
+    ) -> Result<Outcome, Gone> {
         let mut backoff = Backoff::default();
         let mut failures = 0;
         loop {
@@ -77,6 +91,10 @@ impl Reporter<'_> {
             let mut client = Client::new(connector.clone());
             let begun = clock::now();
             let ended = match open(&mut client, url).await {
+                Ok((answer, first)) if is_playlist(&answer, &first.1) => {
+                    self.clear().await?;
+                    return Ok(Outcome::Playlist);
+                }
                 Ok((answer, first)) => {
                     self.request(false).await?;
                     failures = 0;
@@ -90,10 +108,14 @@ impl Reporter<'_> {
                 }
             };
             match (&ended, purpose) {
-                (Ok(()), Purpose::Probe) => return self.end(None).await,
+                (Ok(()), Purpose::Probe) => {
+                    self.end(None).await?;
+                    return Ok(Outcome::Ended);
+                }
                 (Err(failure), Purpose::Probe) if failures >= PROBE_TRIES => {
                     self.condition(failure).await?;
-                    return self.end(Some(failure.to_string())).await;
+                    self.end(Some(failure.to_string())).await?;
+                    return Ok(Outcome::Ended);
                 }
                 // A break in a running stream is no fault of its own if the stream is there at once on asking again;
                 // what was missed shows in the stream.
@@ -128,6 +150,11 @@ impl Reporter<'_> {
     }
 }
 
+fn is_playlist(answer: &Answer, first: &[u8]) -> bool {
+    // audio/mpegurl, audio/x-mpegurl, application/vnd.apple.mpegurl, application/x-mpegurl
+    answer.content_type.ends_with("mpegurl") || first.starts_with(b"#EXTM3U")
+}
+
 /// Requests the stream and waits for its first bytes.
 async fn open(
     client: &mut Client,
@@ -139,4 +166,177 @@ async fn open(
         return Err(FetchError::Html);
     }
     Ok((answer, (clock::now(), first)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::io::testing::{Server, Step, impatient, ok, reply, until};
+
+    fn start(server: &Server, path: &str, purpose: Purpose) -> mpsc::Receiver<InputEvent> {
+        let (tx, rx) = mpsc::channel(100);
+        let url = server.url(path);
+        tokio::spawn(async move { run(impatient(), &url, purpose, &tx).await });
+        rx
+    }
+
+    fn live() -> Vec<Step> {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\n\r\n".to_vec();
+        vec![Step::Send(head), Step::Repeat(vec![0x47; 188], Duration::from_millis(5))]
+    }
+
+    /// Waits for a condition of that kind to begin or end, and returns its evidence.
+    async fn condition(
+        rx: &mut mpsc::Receiver<InputEvent>,
+        wanted: FaultKind,
+        begins: bool,
+    ) -> String {
+        until(rx, |event| match event {
+            InputEvent::Condition { kind, holds, evidence, .. } => {
+                assert_eq!((*kind, *holds), (wanted, begins), "{evidence}");
+                Some(evidence.clone())
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    async fn bytes(rx: &mut mpsc::Receiver<InputEvent>) {
+        until(rx, |event| matches!(event, InputEvent::Bytes { .. }).then_some(())).await;
+    }
+
+    async fn end(rx: &mut mpsc::Receiver<InputEvent>) -> Option<String> {
+        until(rx, |event| match event {
+            InputEvent::End { error, .. } => Some(error.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_stream_opens_with_its_phases_and_flows() {
+        let server = Server::start(|_, _| live()).await;
+        let mut rx = start(&server, "/", Purpose::Watch);
+        let phases = until(&mut rx, |event| match event {
+            InputEvent::Opened { phases, .. } => Some(*phases),
+            InputEvent::Condition { .. } => panic!("{event:?}"),
+            _ => None,
+        })
+        .await;
+        assert!(phases.connect.is_some() && phases.first_byte.is_some());
+        assert_eq!((phases.dns, phases.tls), (None, None), "neither a name nor TLS was asked for");
+        for _ in 0..3 {
+            bytes(&mut rx).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn each_failure_is_a_condition_until_the_stream_is_back() {
+        type Case = (fn() -> Vec<Step>, FaultKind, &'static str);
+        let cases: [Case; 5] = [
+            (|| reply("404 Not Found", "", ""), FaultKind::HttpError, "HTTP 404"),
+            (|| ok("<!DOCTYPE html>"), FaultKind::HttpError, "answer is a web page (HTML)"),
+            (|| ok(""), FaultKind::HttpError, "answer is empty"),
+            (|| vec![Step::Hang], FaultKind::Unreachable, "no answer within 500ms"),
+            (
+                || reply("302 Found", "Location: /\r\n", ""),
+                FaultKind::HttpError,
+                "more than 5 redirects",
+            ),
+        ];
+        for (bad, kind, evidence) in cases {
+            let recovered = std::sync::atomic::AtomicBool::new(false);
+            let recovered = std::sync::Arc::new(recovered);
+            let switch = std::sync::Arc::clone(&recovered);
+            let server = Server::start(move |_, _| {
+                if switch.load(std::sync::atomic::Ordering::Relaxed) { live() } else { bad() }
+            })
+            .await;
+            let mut rx = start(&server, "/", Purpose::Watch);
+            assert_eq!(condition(&mut rx, kind, true).await, evidence);
+            recovered.store(true, std::sync::atomic::Ordering::Relaxed);
+            condition(&mut rx, kind, false).await;
+            bytes(&mut rx).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_break_is_mended_fast_and_is_no_condition_while_that_works() {
+        let server = Server::start(|_, before| {
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n";
+            let broken = [head.as_bytes(), &[0x47; 188]].concat();
+            if before == 0 { vec![Step::Send(broken), Step::Close] } else { live() }
+        })
+        .await;
+        let mut rx = start(&server, "/", Purpose::Watch);
+        let mut opened = Vec::new();
+        until(&mut rx, |event| match event {
+            InputEvent::Opened { at, .. } => {
+                opened.push(*at);
+                (opened.len() == 2).then_some(())
+            }
+            InputEvent::Condition { .. } => panic!("{event:?}"),
+            _ => None,
+        })
+        .await;
+        assert!(opened[1].since(opened[0]) < Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stands_still_is_left_and_asked_for_anew() {
+        let server = Server::start(|_, before| {
+            let head = b"HTTP/1.1 200 OK\r\n\r\nG".to_vec();
+            if before == 0 { vec![Step::Send(head), Step::Hang] } else { live() }
+        })
+        .await;
+        let mut rx = start(&server, "/", Purpose::Watch);
+        let evidence = condition(&mut rx, FaultKind::Unreachable, true).await;
+        assert_eq!(evidence, "answer stood still for 500ms");
+        condition(&mut rx, FaultKind::Unreachable, false).await;
+        bytes(&mut rx).await;
+    }
+
+    #[tokio::test]
+    async fn tries_grow_apart_while_nothing_works() {
+        let server = Server::start(|_, _| reply("500 Internal Server Error", "", "")).await;
+        let rx = start(&server, "/", Purpose::Watch);
+        let begun = clock::now();
+        while server.seen().len() < 3 {
+            assert!(clock::now().since(begun) < Duration::from_secs(10));
+            tokio::task::yield_now().await;
+        }
+        let at: Vec<_> = server.seen().iter().map(|seen| seen.at).collect();
+        assert!(at[1].since(at[0]) >= Backoff::FIRST);
+        assert!(at[2].since(at[1]) >= Backoff::SECOND);
+        drop(rx);
+    }
+
+    #[tokio::test]
+    async fn a_probe_ends_with_the_answer_or_with_the_reason() {
+        let server = Server::start(|seen, _| match seen.path.as_str() {
+            "/file.ts" => ok([0x47; 376]),
+            _ => reply("404 Not Found", "", ""),
+        })
+        .await;
+        assert_eq!(end(&mut start(&server, "/file.ts", Purpose::Probe)).await, None);
+        let why = end(&mut start(&server, "/none", Purpose::Probe)).await;
+        assert_eq!(why.as_deref(), Some("HTTP 404"));
+    }
+
+    #[tokio::test]
+    async fn a_playlist_is_known_by_its_type_as_well_as_by_its_path() {
+        let list = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n/s.ts\n#EXT-X-ENDLIST";
+        for content_type in ["Content-Type: application/vnd.apple.mpegURL; x=y\r\n", ""] {
+            let server = Server::start(move |seen, _| match seen.path.as_str() {
+                "/s.ts" => ok("media"),
+                _ => reply("200 OK", content_type, list),
+            })
+            .await;
+            let mut rx = start(&server, "/live", Purpose::Probe);
+            until(&mut rx, |event| matches!(event, InputEvent::Segment { .. }).then_some(())).await;
+            assert_eq!(end(&mut rx).await, None);
+        }
+    }
 }
