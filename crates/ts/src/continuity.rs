@@ -28,7 +28,7 @@ pub(crate) enum Verdict {
 #[derive(Clone)]
 pub(crate) struct Continuity {
     last: Option<u8>,
-    /// How often the counter was repeated by packets with payload since it last moved.
+    /// Duplicates since the counter last moved.
     repeats: u32,
     length: u8,
     payload: [u8; PACKET - 4],
@@ -74,10 +74,11 @@ impl Continuity {
                 _ => Verdict::Error { missing: step - 1 },
             };
         }
-        self.repeats = self.repeats.saturating_add(1);
         if payload != &self.payload[..usize::from(self.length)] {
-            return Verdict::Error { missing: 15 };
+            // Sixteen packets lost, or none: nothing says that any is missing.
+            return Verdict::Error { missing: 0 };
         }
+        self.repeats = self.repeats.saturating_add(1);
         match self.repeats {
             1 => Verdict::LegalDuplicate,
             _ => Verdict::ExcessDuplicate,
@@ -134,8 +135,15 @@ mod tests {
             &[First, LegalDuplicate, ExcessDuplicate, Expected, LegalDuplicate],
         );
         check(
-            &[data(3, 1), data(3, 2), data(3, 2), data(4, 1)],
-            &[First, Error { missing: 15 }, ExcessDuplicate, Expected],
+            &[data(3, 1), data(3, 2), data(3, 2), data(3, 3), data(3, 3), data(4, 1)],
+            &[
+                First,
+                Error { missing: 0 },
+                LegalDuplicate,
+                Error { missing: 0 },
+                ExcessDuplicate,
+                Expected,
+            ],
         );
     }
 

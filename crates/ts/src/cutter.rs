@@ -1,6 +1,6 @@
 //! Cutting elementary streams into access units.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use tallylight_model::{Codec, PictureType};
 
@@ -29,16 +29,18 @@ pub(crate) struct Draft {
 pub(crate) enum Cutter {
     /// The coding is not cut.
     None,
-    Video(VideoCutter),
-    Audio(AudioCutter),
+    Video(Box<VideoCutter>),
+    Audio(Box<AudioCutter>),
 }
 
 impl Cutter {
     pub(crate) fn new(codec: Option<Codec>, payload: Payload) -> Self {
         match codec {
             None => Self::None,
-            Some(codec) if codec.is_video() => Self::Video(VideoCutter::new(codec, payload)),
-            Some(codec) => Self::Audio(AudioCutter::new(codec, payload)),
+            Some(codec) if codec.is_video() => {
+                Self::Video(Box::new(VideoCutter::new(codec, payload)))
+            }
+            Some(codec) => Self::Audio(Box::new(AudioCutter::new(codec, payload))),
         }
     }
 

@@ -15,6 +15,7 @@ extern crate alloc;
 
 mod analyser;
 mod audio;
+mod bits;
 mod checks;
 mod coding;
 mod continuity;
@@ -22,6 +23,9 @@ mod cutter;
 mod elementary;
 mod event;
 mod flow;
+mod h264;
+mod hevc;
+mod mpeg_video;
 mod outbox;
 mod packet;
 mod pes;

@@ -162,22 +162,21 @@ impl Framer {
         self.stride = None;
         self.quiet = false;
         self.skipped = 0;
-        self.search(WINDOW, emit);
     }
 
     /// Looks for a grid in the carried bytes; a place is judged once `window` bytes from it are there.
     fn search(&mut self, window: usize, emit: &mut impl FnMut(Frame<'_>)) {
-        let places = (self.carry.len() + 1).saturating_sub(window);
-        let found = (0..places).find_map(|at| {
-            STRIDES.into_iter().find(|&s| is_grid(&self.carry[at..], s)).map(|s| (at, s))
-        });
-        let passed = found.map_or(places, |(at, _)| at);
-        if passed > 0 {
-            self.skipped += passed as u64;
-            emit(Frame::Searching { bytes: passed as u64 });
-        }
-        self.carry.drain(..passed);
-        if let Some((_, stride)) = found {
+        while self.stride.is_none() {
+            let places = (self.carry.len() + 1).saturating_sub(window);
+            let grid = |at: usize| STRIDES.into_iter().find(|&s| is_grid(&self.carry[at..], s));
+            let found = (0..places).find_map(|at| Some((at, grid(at)?)));
+            let passed = found.map_or(places, |(at, _)| at);
+            if passed > 0 {
+                self.skipped += passed as u64;
+                emit(Frame::Searching { bytes: passed as u64 });
+            }
+            self.carry.drain(..passed);
+            let Some((_, stride)) = found else { return };
             emit(Frame::Gained { skipped: self.skipped, again: !self.quiet });
             self.stride = Some(stride);
             self.skipped = 0;

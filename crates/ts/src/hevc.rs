@@ -1,0 +1,159 @@
+//! HEVC NAL units (ISO/IEC 23008-2, 7.3), as far as access units need them.
+
+use tallylight_model::PictureType;
+
+use crate::{
+    Parameters,
+    bits::Bits,
+    video::{Element, Entry, Prefix, Start},
+};
+
+/// Reads NAL units; remembers what the parameter sets say.
+pub(crate) struct Reader {
+    pub(crate) parameters: Parameters,
+    /// Bits in slice headers before the slice type, by picture parameter set.
+    extra_bits: [u8; 64],
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self { parameters: Parameters::default(), extra_bits: [0; 64] }
+    }
+}
+
+impl Reader {
+    pub(crate) fn classify(&mut self, head: &[u8]) -> Element {
+        let [first, second, ref payload @ ..] = *head else { return Element::Part };
+        // Layers above the base are parts of its pictures.
+        if (first & 1) << 5 | second >> 3 != 0 {
+            return Element::Part;
+        }
+        match first >> 1 & 0x3F {
+            kind @ (0..=9 | 16..=21) => self.slice(kind, payload),
+            33 => {
+                if let Some(parameters) = sequence(payload) {
+                    self.parameters = parameters;
+                }
+                Element::Prefix(Prefix::Other)
+            }
+            34 => {
+                if let Some((id, bits)) = picture_parameters(payload)
+                    && let Some(slot) = self.extra_bits.get_mut(id as usize)
+                {
+                    *slot = bits;
+                }
+                Element::Prefix(Prefix::Other)
+            }
+            32 | 35 | 39 | 41..=44 | 48..=55 => Element::Prefix(Prefix::Other),
+            38 => Element::Filler,
+            _ => Element::Part,
+        }
+    }
+
+    /// Reads a slice segment header (7.3.6.1) up to the slice type.
+    fn slice(&self, kind: u8, payload: &[u8]) -> Element {
+        let mut bits = Bits::nal(payload);
+        if bits.bit() != Some(true) {
+            return Element::Part;
+        }
+        // Random access points are IRAP pictures, types 16 to 23.
+        let random_access = (16..=23).contains(&kind);
+        let mut slice_type = || {
+            if random_access {
+                bits.bit()?;
+            }
+            let set = bits.ue()?;
+            bits.skip(u32::from(*self.extra_bits.get(set as usize)?))?;
+            bits.ue()
+        };
+        let picture = match slice_type() {
+            Some(0) => Some(PictureType::B),
+            Some(1) => Some(PictureType::P),
+            Some(2) => Some(PictureType::I),
+            _ => None,
+        };
+        let entry = if random_access { Entry::Always } else { Entry::IfPrefixed };
+        Element::Picture(Start { picture, entry, second_field: false })
+    }
+}
+
+/// Reads a picture parameter set (7.3.2.3.1): its id and the count of extra bits in slice headers.
+fn picture_parameters(payload: &[u8]) -> Option<(u32, u8)> {
+    let mut bits = Bits::nal(payload);
+    let id = bits.ue()?;
+    bits.ue()?;
+    bits.skip(2)?;
+    Some((id, bits.get(3)? as u8))
+}
+
+/// Reads the size of pictures out of a sequence parameter set (7.3.2.2.1).
+fn sequence(payload: &[u8]) -> Option<Parameters> {
+    let mut bits = Bits::nal(payload);
+    bits.skip(4)?;
+    let layers = bits.get(3)?;
+    bits.bit()?;
+    skip_levels(&mut bits, layers)?;
+    bits.ue()?;
+    let chroma = bits.ue()?;
+    if chroma == 3 {
+        bits.bit()?;
+    }
+    let (width, height) = (bits.ue()?, bits.ue()?);
+    let (mut across, mut down) = (0, 0);
+    if bits.bit()? {
+        let unit = (if matches!(chroma, 1 | 2) { 2 } else { 1 }, if chroma == 1 { 2 } else { 1 });
+        across = bits.ue()?.checked_add(bits.ue()?)?.checked_mul(unit.0)?;
+        down = bits.ue()?.checked_add(bits.ue()?)?.checked_mul(unit.1)?;
+    }
+    Some(Parameters {
+        width: Some(width.checked_sub(across)?),
+        height: Some(height.checked_sub(down)?),
+        ..Parameters::default()
+    })
+}
+
+/// Passes over `profile_tier_level` (7.3.3).
+fn skip_levels(bits: &mut Bits<'_>, layers: u32) -> Option<()> {
+    bits.skip(88 + 8)?;
+    let mut present = [(false, false); 8];
+    for layer in present.iter_mut().take(layers as usize) {
+        *layer = (bits.bit()?, bits.bit()?);
+    }
+    if layers > 0 {
+        bits.skip(2 * (8 - layers))?;
+    }
+    for (profile, level) in present.into_iter().take(layers as usize) {
+        bits.skip(if profile { 88 } else { 0 } + if level { 8 } else { 0 })?;
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nal_unit_is_known_by_its_head() {
+        let mut reader = Reader::default();
+        let picture =
+            |picture, entry| Element::Picture(Start { picture, entry, second_field: false });
+        for (head, expected) in [
+            // IDR_W_RADL: first segment "1", no output "0", set 0 "1", slice type 2 "011".
+            (&[0x26, 1, 0b1010_1100][..], picture(Some(PictureType::I), Entry::Always)),
+            (&[0x02, 1, 0b1101_0000], picture(Some(PictureType::P), Entry::IfPrefixed)),
+            (&[0x00, 1, 0b1110_0000], picture(Some(PictureType::B), Entry::IfPrefixed)),
+            (&[0x02, 1, 0b0101_0000], Element::Part),
+            (&[0x02, 9, 0b1101_0000], Element::Part),
+            (&[0x40, 1, 0x0C], Element::Prefix(Prefix::Other)),
+            (&[0x4C, 1, 0xFF], Element::Filler),
+            (&[0x50, 1, 0x80], Element::Part),
+            (&[0x02], Element::Part),
+        ] {
+            assert_eq!(reader.classify(head), expected, "{head:02x?}");
+        }
+        // Set 0 with two extra bits: "1" "1" "00" "010".
+        reader.classify(&[0x44, 1, 0b1100_0100]);
+        let found = reader.classify(&[0x02, 1, 0b1100_0100]);
+        assert_eq!(found, picture(Some(PictureType::P), Entry::IfPrefixed));
+    }
+}

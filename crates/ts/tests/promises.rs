@@ -1,0 +1,233 @@
+//! What holds for any bytes.
+
+use proptest::{collection::vec, prelude::*, sample::Index};
+use tallylight_model::{FaultKind, MonoTime, Pid};
+use tallylight_ts::{Analyser, AnalyserConfig, Payload, PidCounters};
+
+mod reading;
+
+use reading::Reading;
+
+/// Sections with their CRC, as a multiplexer writes them: program 1 with H.264, AAC and AC-3.
+const PAT: &[u8] = &[0x00, 0xB0, 0x0D, 0x00, 0x01, 0xC1, 0x00, 0x00, 0x00, 0x01, 0xE0, 0x20];
+const PMT: &[u8] = &[
+    0x02, 0xB0, 0x21, 0x00, 0x01, 0xC1, 0x00, 0x00, 0xE0, 0x40, 0xF0, 0x00, 0x1B, 0xE0, 0x40, 0xF0,
+    0x00, 0x0F, 0xE0, 0x41, 0xF0, 0x00, 0x81, 0xE0, 0x42, 0xF0, 0x00, 0x02, 0xE0, 0x43, 0xF0, 0x00,
+];
+
+fn crc32(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).rev().fold(crc, |crc, bit| {
+            let carry = (crc >> 31) ^ u32::from(byte >> bit & 1);
+            (crc << 1) ^ (carry * 0x04C1_1DB7)
+        })
+    })
+}
+
+/// What one packet of an arbitrary stream carries.
+#[derive(Clone, Debug)]
+enum Carried {
+    Table { pmt: bool },
+    Clock { ticks: u64 },
+    Begin { component: u8, pts: u64, data: Vec<u8> },
+    Data { component: u8, data: Vec<u8> },
+    Null,
+    Anything(Vec<u8>),
+}
+
+/// A packet and what befalls it on its way.
+#[derive(Clone, Debug)]
+struct Step {
+    carried: Carried,
+    repeat: u8,
+    lost: bool,
+    flags: u8,
+    corrupted: Option<(Index, u8)>,
+}
+
+/// Bytes that look like elementary streams: start codes, frame headers, zeros.
+fn coded() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just(vec![0, 0, 0, 1, 0x09, 0xF0]),
+        Just(vec![0, 0, 1, 0x65, 0x88, 0x84]),
+        Just(vec![0, 0, 1, 0x41, 0x9A, 0x20]),
+        Just(vec![0, 0, 1, 0x0C, 0xFF, 0xFF]),
+        Just(vec![0, 0, 1, 0x67, 0x64, 0, 0x28]),
+        Just(vec![0, 0, 1, 0xB3, 0x2D, 2, 0x40, 0x33]),
+        Just(vec![0, 0, 1, 0, 0, 0x0F, 0xFF, 0xF8]),
+        Just(vec![0xFF, 0xF1, 0x4C, 0x80, 0x02, 0x9F, 0xFC]),
+        Just(vec![0x0B, 0x77, 0, 0, 0x00, 0x40, 0x40]),
+        Just(vec![0; 40]),
+        vec(any::<u8>(), 0..40),
+    ];
+    vec(piece, 0..5).prop_map(|pieces| {
+        let mut bytes = pieces.concat();
+        bytes.truncate(150);
+        bytes
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let carried = prop_oneof![
+        2 => any::<bool>().prop_map(|pmt| Carried::Table { pmt }),
+        2 => (0u64..(1 << 33) * 300).prop_map(|ticks| Carried::Clock { ticks }),
+        4 => (0u8..4, 0u64..1 << 33, coded())
+            .prop_map(|(component, pts, data)| Carried::Begin { component, pts, data }),
+        6 => (0u8..4, coded()).prop_map(|(component, data)| Carried::Data { component, data }),
+        1 => Just(Carried::Null),
+        1 => vec(any::<u8>(), 188).prop_map(Carried::Anything),
+    ];
+    let corrupted = proptest::option::weighted(0.1, (any::<Index>(), any::<u8>()));
+    (carried, 0u8..4, 0u8..10, any::<u8>(), corrupted).prop_map(
+        |(carried, repeat, luck, flags, corrupted)| Step {
+            carried,
+            repeat: u8::from(repeat == 0) + u8::from(luck == 0),
+            lost: luck == 1,
+            flags: if luck < 4 { flags & 0xC0 } else { 0 },
+            corrupted,
+        },
+    )
+}
+
+fn stream(steps: &[Step]) -> Vec<u8> {
+    let mut counters = [0u8; 0x60];
+    let mut bytes = Vec::new();
+    for step in steps {
+        let mut packet = packet(&step.carried, step.flags, &mut counters);
+        if let Some((at, value)) = &step.corrupted {
+            let at = at.index(packet.len());
+            packet[at] = *value;
+        }
+        if !step.lost {
+            bytes.extend(packet.repeat(1 + usize::from(step.repeat)));
+        }
+    }
+    bytes
+}
+
+fn packet(carried: &Carried, flags: u8, counters: &mut [u8; 0x60]) -> Vec<u8> {
+    let (pid, start, payload) = match carried {
+        Carried::Table { pmt } => {
+            let section = if *pmt { PMT } else { PAT };
+            let mut payload = [&[0], section].concat();
+            payload.extend(crc32(section).to_be_bytes());
+            (if *pmt { 0x20 } else { 0 }, true, payload)
+        }
+        Carried::Clock { .. } => (0x40, false, Vec::new()),
+        Carried::Begin { component, pts, data } => {
+            let stamp = [
+                0x21 | (pts >> 29) as u8 & 0x0E,
+                (pts >> 22) as u8,
+                (pts >> 14) as u8 | 1,
+                (pts >> 7) as u8,
+                (pts << 1) as u8 | 1,
+            ];
+            let header = [0, 0, 1, 0xE0 + component, 0, 0, 0x80, 0x80, 5];
+            (0x40 + usize::from(*component), true, [&header[..], &stamp, data].concat())
+        }
+        Carried::Data { component, data } => (0x40 + usize::from(*component), false, data.clone()),
+        Carried::Null => return [vec![0x47, 0x1F, 0xFF, 0x10], vec![0; 184]].concat(),
+        Carried::Anything(bytes) => return bytes.clone(),
+    };
+    let mut packet = vec![0xFF; 188];
+    let room = 184 - payload.len();
+    counters[pid] = (counters[pid] + u8::from(!payload.is_empty())) & 15;
+    packet[0] = 0x47;
+    packet[1] = if start { 0x40 } else { 0 };
+    packet[2] = pid as u8;
+    packet[3] = (u8::from(!payload.is_empty()) << 4) | 0x20 | counters[pid];
+    packet[4] = (room - 1) as u8;
+    packet[5] = flags;
+    if let Carried::Clock { ticks } = carried {
+        packet[5] |= 0x10;
+        let field = ((ticks / 300) << 15) | 0x7E00 | (ticks % 300);
+        packet[6..12].copy_from_slice(&field.to_be_bytes()[2..]);
+    }
+    packet[188 - payload.len()..].copy_from_slice(&payload);
+    packet
+}
+
+fn all() -> AnalyserConfig {
+    AnalyserConfig { payload: Payload::All, ..AnalyserConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn how_the_bytes_are_cut_does_not_matter(
+        steps in vec(step(), 0..80),
+        lead in vec(any::<u8>(), 0..400),
+        sizes in vec(1usize..700, 1..6),
+    ) {
+        let bytes = [lead, stream(&steps)].concat();
+        let whole = Reading::in_chunks(&bytes, all(), &[bytes.len().max(1)]);
+        prop_assert_eq!(&whole, &Reading::in_chunks(&bytes, all(), &sizes));
+        prop_assert_eq!(&whole, &Reading::in_chunks(&bytes, all(), &[1]));
+    }
+
+    #[test]
+    fn any_bytes_are_survived(bytes in vec(any::<u8>(), 0..5000), spaced in any::<bool>()) {
+        let mut bytes = bytes;
+        if spaced {
+            for at in (0..bytes.len()).step_by(188) {
+                bytes[at] = 0x47;
+            }
+        }
+        let reading = Reading::of(&bytes, all());
+        let totals = reading.totals;
+        prop_assert_eq!(totals.bytes, bytes.len() as u64);
+        prop_assert!(totals.packets <= bytes.len() as u64 / 188 + 2 * totals.sync_losses);
+    }
+
+    #[test]
+    fn counters_and_media_time_only_grow(steps in vec(step(), 0..60)) {
+        let mut analyser = Analyser::new(all());
+        let mut before: Vec<(Pid, PidCounters)> = Vec::new();
+        let mut media = None;
+        for packet in stream(&steps).chunks(188) {
+            analyser.push(MonoTime::ZERO, packet);
+            for (pid, old) in &before {
+                let new = analyser.pid(*pid).map(|report| report.counters).unwrap_or_default();
+                prop_assert!(grew(old, &new), "{}: {:?} {:?}", pid, old, new);
+            }
+            before = analyser.pids().into_iter().map(|pid| (pid.pid, pid.counters)).collect();
+            let now = analyser.position().media;
+            prop_assert!(now >= media, "{:?} after {:?}", now, media);
+            media = now;
+        }
+    }
+}
+
+fn grew(old: &PidCounters, new: &PidCounters) -> bool {
+    let list = |c: &PidCounters| {
+        [
+            c.packets,
+            c.continuity_errors,
+            c.missing_packets,
+            c.legal_duplicates,
+            c.excess_duplicates,
+            c.transport_errors,
+            c.scrambled_packets,
+            c.unit_starts,
+            c.pcrs,
+        ]
+    };
+    list(old).iter().zip(list(new)).all(|(old, new)| *old <= new)
+}
+
+#[test]
+fn input_that_is_no_transport_stream_is_said_to_be_none() {
+    let page = b"<html><body>404 not found</body></html>\n".repeat(3000);
+    let reading = Reading::of(&page, all());
+    let kinds: Vec<_> = reading.findings.iter().map(|finding| finding.kind).collect();
+    assert!(
+        matches!(kinds[..], [tallylight_ts::FindingKind::NotTransportStream { bytes: 65_536.. }]),
+        "{kinds:?}"
+    );
+    assert_eq!(reading.totals.packets, 0);
+    let short = Reading::of(b"hello", all());
+    assert_eq!(short.findings.len(), 1);
+    assert_eq!(short.faults(), [FaultKind::SyncLoss; 2]);
+    assert_eq!(Reading::of(b"", all()).findings, []);
+}

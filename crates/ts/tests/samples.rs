@@ -1,0 +1,97 @@
+//! Real captures, with figures that other tools took from the same bytes.
+//!
+//! The captures are not part of the project: the folder is `TALLYLIGHT_SAMPLES`, or `../shared/ts-samples` beside the project.
+//! Where it is absent there is nothing to compare, and the tests say so.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+
+use tallylight_ts::{AnalyserConfig, FindingKind};
+
+mod reading;
+
+use reading::Reading;
+
+fn sample(name: &str) -> Option<Vec<u8>> {
+    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/ts-samples");
+    let folder = std::env::var_os("TALLYLIGHT_SAMPLES").map_or_else(beside, PathBuf::from);
+    let path = folder.join(name);
+    let bytes = fs::read(&path).ok();
+    if bytes.is_none() {
+        eprintln!("not compared: {} is absent; set TALLYLIGHT_SAMPLES", path.display());
+    }
+    bytes
+}
+
+fn read(name: &str) -> Option<Reading> {
+    sample(name).map(|bytes| Reading::of(&bytes, AnalyserConfig::default()))
+}
+
+#[test]
+fn losses_are_counted_as_other_tools_count_them() {
+    let Some(reading) = read("tsduck-test-059.2.ts") else { return };
+    assert_eq!((reading.totals.packets, reading.pids.len()), (7970, 10));
+    let errors: BTreeMap<u16, u64> = reading
+        .pids
+        .iter()
+        .filter(|pid| pid.counters.continuity_errors > 0)
+        .map(|pid| (pid.pid.get(), pid.counters.continuity_errors))
+        .collect();
+    let expected = [(0x1A4, 11), (0x1AE, 10), (0x1AF, 9), (0x1B0, 9), (0x1B8, 3), (0x1B9, 1)];
+    assert_eq!(errors, expected.into());
+    assert_eq!(reading.totals.continuity_errors, 43);
+    assert_eq!(reading.totals.missing_packets, 51);
+    assert_eq!((reading.totals.transport_errors, reading.totals.scrambled_packets), (0, 0));
+    let gaps: Vec<_> = reading
+        .findings
+        .iter()
+        .filter_map(|finding| match finding.kind {
+            FindingKind::PcrGap { gap } => {
+                Some((finding.pid.map(|pid| pid.get()), gap.as_micros() / 100))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(gaps, [(Some(0x1A4), 18_205)]);
+}
+
+#[test]
+fn repeats_are_told_apart() {
+    let Some(reading) = read("tsduck-test-049.ts") else { return };
+    assert_eq!((reading.totals.packets, reading.pids.len()), (350, 1));
+    let counters = reading.pids[0].counters;
+    assert_eq!(counters.legal_duplicates + counters.excess_duplicates, 307);
+    assert_eq!(counters.legal_duplicates, 1);
+    assert_eq!(counters.continuity_errors, 42);
+}
+
+#[test]
+fn a_clock_is_late_only_against_a_tighter_limit() {
+    let Some(bytes) = sample("tsduck-test-025.ts") else { return };
+    let reading = Reading::of(&bytes, AnalyserConfig::default());
+    assert_eq!((reading.totals.packets, reading.pids.len()), (9751, 6));
+    assert_eq!(reading.totals.continuity_errors, 0);
+    assert_eq!(reading.findings, []);
+    assert_eq!(reading.faults(), []);
+
+    let mut config = AnalyserConfig::default();
+    config.limits.pcr = Duration::from_millis(40);
+    let gaps: Vec<_> = Reading::of(&bytes, config)
+        .findings
+        .iter()
+        .filter_map(|finding| match finding.kind {
+            FindingKind::PcrGap { gap } => Some(gap.as_micros() / 100),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(gaps.iter().max(), Some(&463));
+}
+
+#[test]
+fn a_clean_multiplex_of_many_programs_is_clean() {
+    let Some(reading) = read("tsduck-test-108.ts") else { return };
+    assert_eq!((reading.totals.packets, reading.services.len()), (20_000, 8));
+    assert_eq!(reading.pids.iter().filter(|pid| pid.counters.pcrs > 0).count(), 9);
+    assert_eq!(reading.findings, []);
+    assert_eq!(reading.faults(), []);
+    assert_eq!(reading.units.iter().filter(|unit| unit.damaged).count(), 0);
+}
