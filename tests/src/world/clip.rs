@@ -136,7 +136,7 @@ impl Recipe {
         if file.exists() {
             return Ok(Made::Found);
         }
-        let unfinished = file.with_extension(format!("{}.part", std::process::id()));
+        let unfinished = file.with_extension("part");
         let output = Command::new("ffmpeg")
             .args(["-nostdin", "-hide_banner", "-loglevel", "error", "-y"])
             .args(self.arguments())
@@ -263,6 +263,12 @@ pub fn prepare(folder: &Path, channels: &[Channel]) -> Result<Prepared> {
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let lock = fs::File::create(folder.join("lock"))?;
     lock.lock().context("cannot lock the folder of clips")?;
+    // Left by a process that was killed; whoever holds the lock is the only one at work.
+    for entry in fs::read_dir(folder)?.flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "part") {
+            fs::remove_file(entry.path())?;
+        }
+    }
     let mut recipes = BTreeMap::new();
     for channel in channels {
         let pictures = PICTURES.iter().filter_map(|picture| picture_recipe(channel, *picture));

@@ -2,6 +2,8 @@
 //! are shown, and the tables that a player needs first. A scan of its own, so that the world does not lean on the analyser
 //! that it tests.
 
+use tallylight_model::Pts;
+
 use crate::world::packet::PACKET;
 
 /// The most of a stream that is kept for a fast start: beyond it, a client waits for the next key picture.
@@ -10,10 +12,10 @@ const MAX_GROUP_BYTES: usize = 4 << 20;
 /// What a packet means to a delivery server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// A player can start with it: a key picture begins. Its presentation stamp in ticks of 90 kHz.
-    Key(u64),
+    /// A player can start with it: a key picture begins. Its presentation stamp.
+    Key(Pts),
     /// Another picture begins.
-    Picture(u64),
+    Picture(Pts),
     /// Anything else.
     Other,
 }
@@ -115,13 +117,8 @@ fn picture(packet: &[u8; PACKET]) -> Mark {
     let pts = payload(packet).and_then(|pes| match *pes {
         [0, 0, 1, _, _, _, _, flags, _, a, b, c, d, e, ..] if flags & 0x80 != 0 => {
             let part = |byte: u8| u64::from(byte >> 1);
-            Some(
-                (part(a) & 7) << 30
-                    | u64::from(b) << 22
-                    | part(c) << 15
-                    | u64::from(d) << 7
-                    | part(e),
-            )
+            let high = (part(a) & 7) << 30 | u64::from(b) << 22 | part(c) << 15;
+            Some(Pts::from_ticks(high | u64::from(d) << 7 | part(e)))
         }
         _ => None,
     });

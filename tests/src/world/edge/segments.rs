@@ -1,12 +1,14 @@
 //! Cuts one channel into HLS segments and writes its playlist (RFC 8216).
 //!
 //! A segment ends before the first key picture at or after its target duration and begins with the tables. A jump of the
-//! clock, as when the panel changes the source, ends the segment at the next key picture and is announced there. Nothing
-//! comes in, nothing is published: the playlist stops growing, as a real packager's does.
+//! clock, as when the panel changes the source, ends the segment there; what follows up to the next key picture is left
+//! out, and the next segment is announced as a discontinuity. So is what comes after a gap in the feed. Without pictures, segments are cut by the time that passes, so
+//! that the sound goes on. Nothing comes in, nothing is published: the playlist stops growing, as a real packager's does.
 
 use std::{collections::VecDeque, fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
+use tallylight_model::Pts;
 
 use super::feed::Mark;
 
@@ -14,12 +16,14 @@ use super::feed::Mark;
 pub(super) const WINDOW: usize = 6;
 /// Segments that can still be fetched.
 const KEPT: usize = 12;
-/// A segment is cut without a key picture rather than growing beyond so many target durations, or bytes.
-const MAX_TARGETS: u32 = 3;
+/// A segment with pictures is cut without a key picture rather than playing longer than its target by so much: it still
+/// rounds to the target.
+const MAX_EXCESS_TICKS: u64 = 36_000;
+/// Without a picture for so long, the video is taken for missing; without anything, the feed.
+const MISSING: Duration = Duration::from_secs(1);
 const MAX_BYTES: usize = 16 << 20;
-/// Between two pictures in decoding order stamps step by up to some pictures in either direction; more is a jump.
-const MAX_STEP_TICKS: u64 = 45_000;
-const PTS_PERIOD: u64 = 1 << 33;
+/// Between two pictures their stamps pass as the time does, but for reordering and smoothing; more is a jump.
+const MAX_DRIFT_MS: i64 = 1_000;
 
 /// A finished segment.
 #[derive(Clone, Debug)]
@@ -46,7 +50,10 @@ pub(super) struct Segments {
     discontinuity_sequence: u64,
     /// None until the first key picture.
     open: Option<Open>,
-    last_pts: Option<u64>,
+    /// Stamp of the last picture, and when it came in.
+    last: Option<(Pts, u64)>,
+    /// When the last packet came in.
+    last_packet: Option<u64>,
     jumped: bool,
 }
 
@@ -54,7 +61,9 @@ pub(super) struct Segments {
 struct Open {
     data: Vec<u8>,
     begun_unix_ms: u64,
-    first_pts: u64,
+    first_pts: Pts,
+    /// It begins with a key picture.
+    key: bool,
     discontinuity: bool,
 }
 
@@ -68,7 +77,8 @@ impl Segments {
             next_sequence: 0,
             discontinuity_sequence: 0,
             open: None,
-            last_pts: None,
+            last: None,
+            last_packet: None,
             jumped: false,
         }
     }
@@ -81,48 +91,83 @@ impl Segments {
         now_unix_ms: u64,
         tables: impl FnOnce() -> Vec<u8>,
     ) {
-        if let Mark::Key(pts) | Mark::Picture(pts) = mark {
-            self.jumped |= self.last_pts.is_some_and(|last| step(last, pts) > MAX_STEP_TICKS);
-            self.last_pts = Some(pts);
+        self.gap(now_unix_ms);
+        match mark {
+            Mark::Key(pts) | Mark::Picture(pts) => self.picture(pts, now_unix_ms),
+            Mark::Other => {}
         }
-        if let Mark::Key(pts) = mark {
-            self.key(pts, now_unix_ms, tables);
-        }
-        let Some(open) = &mut self.open else { return };
-        open.data.extend_from_slice(packet);
-        let longest = u64::from(MAX_TARGETS) * self.target.as_millis() as u64;
-        let late = now_unix_ms.saturating_sub(open.begun_unix_ms) > longest;
-        if (late && mark != Mark::Other) || open.data.len() > MAX_BYTES {
-            let pts = self.last_pts.unwrap_or(open.first_pts);
-            self.finish(pts, now_unix_ms);
-        }
-    }
-
-    fn key(&mut self, pts: u64, now_unix_ms: u64, tables: impl FnOnce() -> Vec<u8>) {
-        if let Some(open) = &self.open {
-            // Half a picture of 50 a second: stamps may be rounded.
-            let played = Duration::from_micros(step(open.first_pts, pts) * 100 / 9 + 10_000);
-            if played < self.target && !self.jumped {
-                return;
+        if let Some((end, key)) = self.border(mark, now_unix_ms) {
+            self.finish(end);
+            if !self.jumped || key {
+                let discontinuity = std::mem::take(&mut self.jumped);
+                let (data, begun_unix_ms) = (tables(), now_unix_ms);
+                self.open = Some(Open { data, begun_unix_ms, first_pts: end, key, discontinuity });
             }
-            self.finish(pts, now_unix_ms);
         }
-        let discontinuity = std::mem::take(&mut self.jumped);
-        let (data, begun_unix_ms) = (tables(), now_unix_ms);
-        self.open = Some(Open { data, begun_unix_ms, first_pts: pts, discontinuity });
+        if let Some(open) = &mut self.open {
+            open.data.extend_from_slice(packet);
+        }
     }
 
-    /// Publishes the open segment, which plays until `pts`; across a jump, as long as it took to come in.
-    fn finish(&mut self, pts: u64, now_unix_ms: u64) {
-        let Some(open) = self.open.take() else { return };
-        let duration = if self.jumped {
-            Duration::from_millis(now_unix_ms.saturating_sub(open.begun_unix_ms))
-        } else {
-            Duration::from_micros(step(open.first_pts, pts) * 100 / 9)
+    /// Notes a packet; after a gap in the feed, ends the segment with what came before it.
+    fn gap(&mut self, now_unix_ms: u64) {
+        let before = self.last_packet.replace(now_unix_ms).unwrap_or(now_unix_ms);
+        if now_unix_ms.saturating_sub(before) > MISSING.as_millis() as u64 {
+            if let Some(open) = &self.open {
+                let passed = before.saturating_sub(open.begun_unix_ms) * 90;
+                self.finish(Pts::from_ticks(open.first_pts.ticks() + passed));
+            }
+            self.jumped = true;
+            self.last = None;
+        }
+    }
+
+    /// Notes a picture; where the clock jumped with it, ends the segment with the picture before.
+    fn picture(&mut self, pts: Pts, now_unix_ms: u64) {
+        let before = self.last.replace((pts, now_unix_ms));
+        let Some((last, at)) = before else { return };
+        let passed = now_unix_ms.saturating_sub(at) as i64;
+        if (pts.ticks_since(last) / 90 - passed).abs() > MAX_DRIFT_MS {
+            self.jumped = true;
+            self.finish(last);
+        }
+    }
+
+    /// Whether a segment begins with a packet: the stamp that divides it from the one before, and whether it is that of a
+    /// key picture.
+    fn border(&self, mark: Mark, now_unix_ms: u64) -> Option<(Pts, bool)> {
+        let target = self.target.as_millis() as u64 * 90;
+        let Some(open) = &self.open else {
+            return match mark {
+                Mark::Key(pts) => Some((pts, true)),
+                _ => None,
+            };
         };
+        if open.data.len() > MAX_BYTES {
+            return Some((self.last.map_or(open.first_pts, |(pts, _)| pts), false));
+        }
+        let played = |pts: Pts| u64::try_from(pts.ticks_since(open.first_pts)).unwrap_or(0);
+        match mark {
+            // A hundredth of a second: stamps may be rounded.
+            Mark::Key(pts) => (played(pts) + 900 >= target || !open.key).then_some((pts, true)),
+            Mark::Picture(pts) => (played(pts) > target + MAX_EXCESS_TICKS).then_some((pts, false)),
+            Mark::Other => {
+                let since = |at: u64| now_unix_ms.saturating_sub(at);
+                let missing =
+                    self.last.is_none_or(|(_, at)| since(at) >= MISSING.as_millis() as u64);
+                let passed = since(open.begun_unix_ms) * 90;
+                let end = Pts::from_ticks(open.first_pts.ticks() + passed);
+                (missing && passed >= target).then_some((end, false))
+            }
+        }
+    }
+
+    /// Publishes the open segment, which plays until `end`.
+    fn finish(&mut self, end: Pts) {
+        let Some(open) = self.open.take() else { return };
         self.finished.push_back(Segment {
             sequence: self.next_sequence,
-            duration,
+            duration: end.since(open.first_pts).unwrap_or_default(),
             begun_unix_ms: open.begun_unix_ms,
             discontinuity: open.discontinuity,
             data: open.data.into(),
@@ -172,12 +217,6 @@ impl Segments {
     }
 }
 
-/// Ticks between two stamps by the shorter way round.
-fn step(from: u64, to: u64) -> u64 {
-    let forward = (to + PTS_PERIOD - from) % PTS_PERIOD;
-    forward.min(PTS_PERIOD - forward)
-}
-
 /// Milliseconds since 1970 as RFC 3339 in UTC; the year 1970 for what no calendar holds.
 fn rfc3339(unix_ms: u64) -> String {
     let millis = i64::try_from(unix_ms).unwrap_or_default();
@@ -188,56 +227,88 @@ fn rfc3339(unix_ms: u64) -> String {
 mod tests {
     use super::*;
 
-    /// Feeds pictures of 40 ms from `pts` on, a key picture every second; answers the time after the last.
-    fn play(segments: &mut Segments, mut now: u64, pts: u64, pictures: u64) -> u64 {
-        for n in 0..pictures {
-            let pts = (pts + n * 3_600) % PTS_PERIOD;
-            let mark = if n % 25 == 0 { Mark::Key(pts) } else { Mark::Picture(pts) };
+    const TARGET: Duration = Duration::from_secs(2);
+    const PICTURE: u64 = 3_600;
+
+    /// Feeds pictures of 40 ms from `ticks` on, a key picture every second but for those in `lost`; answers the time after
+    /// the last.
+    fn play(segments: &mut Segments, mut now: u64, ticks: u64, count: u64, lost: &[u64]) -> u64 {
+        for n in 0..count {
+            let pts = Pts::from_ticks(ticks + n * PICTURE);
+            let key = n % 25 == 0 && !lost.contains(&n);
+            let mark = if key { Mark::Key(pts) } else { Mark::Picture(pts) };
             segments.packet(&[0x47; 188], mark, now, || vec![1; 376]);
             now += 40;
         }
         now
     }
 
+    fn list(segments: &Segments) -> String {
+        segments.playlist().unwrap()
+    }
+
     #[test]
     fn segments_are_cut_at_key_pictures_and_listed_in_a_window() {
-        let mut segments = Segments::new(Duration::from_secs(2));
+        let mut segments = Segments::new(TARGET);
         assert_eq!(segments.playlist(), None);
         // The clock wraps around on the way.
-        let now = play(&mut segments, 1_700_000_000_000, PTS_PERIOD - 450_000, 25 * 17);
-        let list = segments.playlist().unwrap();
-        assert!(list.contains("#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:2\n"), "{list}");
-        assert_eq!(list.matches("#EXTINF:2.000,").count(), WINDOW);
-        assert!(list.contains("#EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:24.000Z"), "{list}");
+        play(&mut segments, 1_700_000_000_000, (1 << 33) - 450_000, 25 * 17, &[]);
+        let text = list(&segments);
+        assert!(text.contains("#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:2\n"), "{text}");
+        assert_eq!(text.matches("#EXTINF:2.000,").count(), WINDOW);
+        assert!(text.contains("#EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:24.000Z"), "{text}");
         assert!(segments.segment(1).is_some(), "a segment outlives the playlist that listed it");
         assert_eq!(segments.segment(2).unwrap().data.len(), 376 + 50 * 188);
-        // Nothing comes in: nothing changes, however late it is.
-        assert_eq!(segments.playlist().unwrap(), list);
-        play(&mut segments, now + 60_000, 0, 1);
     }
 
     #[test]
     fn a_jump_of_the_clock_is_announced_where_it_happened_and_counted_when_it_leaves() {
-        let mut segments = Segments::new(Duration::from_secs(2));
-        let now = play(&mut segments, 0, 0, 30);
-        let now = play(&mut segments, now, 9_000_000, 25 * 2 + 1);
-        let list = segments.playlist().unwrap();
-        let (before, after) = list.split_once("#EXT-X-DISCONTINUITY\n").unwrap();
-        assert!(before.contains("#EXTINF:1.200,\n0.ts") && after.contains("\n1.ts"), "{list}");
-        play(&mut segments, now, 9_000_000 + 51 * 3_600, 25 * 30);
-        let list = segments.playlist().unwrap();
-        assert!(list.contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n"), "{list}");
-        assert!(!list.contains("#EXT-X-DISCONTINUITY\n"), "{list}");
+        for jump in [9_000_000, 90_000 * 50_000, (1 << 33) - 9_000_000] {
+            let mut segments = Segments::new(TARGET);
+            let now = play(&mut segments, 0, 0, 31, &[]);
+            // The new source begins within a group: 15 pictures are left out.
+            let begin = jump + 10 * PICTURE;
+            let mut now = now;
+            for n in 0..15 {
+                let mark = Mark::Picture(Pts::from_ticks(begin + n * PICTURE));
+                segments.packet(&[0x47; 188], mark, now, Vec::new);
+                now += 40;
+            }
+            let now = play(&mut segments, now, begin + 15 * PICTURE, 51, &[]);
+            let text = list(&segments);
+            let (before, after) = text.split_once("#EXT-X-DISCONTINUITY\n").unwrap();
+            assert!(before.contains("#EXTINF:1.200,\n0.ts") && after.contains("\n1.ts"), "{text}");
+            assert_eq!(segments.segment(0).unwrap().data.len(), 376 + 31 * 188);
+            play(&mut segments, now, begin + 66 * PICTURE, 25 * 30, &[]);
+            let text = list(&segments);
+            assert!(text.contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n"), "{text}");
+            assert!(!text.contains("#EXT-X-DISCONTINUITY\n"), "{text}");
+        }
     }
 
     #[test]
-    fn without_key_pictures_a_segment_ends_all_the_same() {
-        let mut segments = Segments::new(Duration::from_secs(2));
-        segments.packet(&[0x47; 188], Mark::Key(0), 0, Vec::new);
-        for n in 1..400 {
-            segments.packet(&[0x47; 188], Mark::Picture(n * 3_600), n * 40, Vec::new);
+    fn a_lost_key_picture_costs_no_more_than_one_odd_segment() {
+        let mut segments = Segments::new(TARGET);
+        play(&mut segments, 0, 0, 25 * 8, &[50]);
+        let text = list(&segments);
+        let lengths: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("#EXTINF:")).collect();
+        assert_eq!(lengths, ["2.440,", "0.560,", "2.000,", "2.000,"]);
+        assert!(text.contains("TARGETDURATION:2\n"), "{text}");
+    }
+
+    #[test]
+    fn without_pictures_sound_is_cut_by_time_and_without_data_nothing_is_published() {
+        let mut segments = Segments::new(TARGET);
+        let begun = play(&mut segments, 0, 0, 25, &[]);
+        for n in 0..100 {
+            segments.packet(&[0x47; 188], Mark::Other, begun + n * 40, Vec::new);
         }
-        let list = segments.playlist().unwrap();
-        assert!(list.contains("#EXTINF:6.040,"), "{list}");
+        let text = list(&segments);
+        assert_eq!(text.matches("#EXTINF:2.000,").count(), 2, "{text}");
+        play(&mut segments, begun + 60_000, 25 * PICTURE + 60_000 * 90, 51, &[]);
+        let text = list(&segments);
+        let (before, after) = text.split_once("#EXT-X-DISCONTINUITY\n").unwrap();
+        assert!(before.ends_with("#EXTINF:0.960,\n2.ts\n"), "{text}");
+        assert!(after.ends_with("#EXTINF:2.000,\n3.ts\n"), "{text}");
     }
 }
