@@ -45,6 +45,17 @@ pub enum Target {
     Region(RegionId),
 }
 
+impl Target {
+    /// Whether two actions on these would touch the same thing.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Servers(a), Self::Servers(b)) => a.iter().any(|it| b.contains(it)),
+            _ => self == other,
+        }
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -229,6 +240,12 @@ pub enum Reason {
     LadderExhausted,
     /// No other server of the region can take the viewers.
     NoSurvivor,
+    /// The best candidate explains too little of what it would break.
+    WeakCause,
+    /// Another cause would explain as much and is not ruled out.
+    Ambiguous,
+    /// The panel is already in the state that the action would bring.
+    AlreadyDone,
     /// The command is void by its age.
     Expired,
     /// The action is not one that is out.
@@ -260,6 +277,9 @@ names! {
         ActiveSourceUnknown "active_source_unknown"
         LadderExhausted "ladder_exhausted"
         NoSurvivor "no_survivor"
+        WeakCause "weak_cause"
+        Ambiguous "ambiguous"
+        AlreadyDone "already_done"
         Expired "expired"
         NotInFlight "not_in_flight"
     }

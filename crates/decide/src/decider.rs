@@ -1,33 +1,52 @@
 //! The component that the collector drives: inputs in, outputs out, views to read.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
-use tallylight_model::{ActionId, Epoch, IncidentId, MonoTime};
+use tallylight_model::{ActionId, Epoch, FaultClass, IncidentId, Layer, MonoTime};
 
 use crate::{
     Input, Output, Policy,
-    action::{Action, Reason, Refusal},
-    incident::Incident,
-    journal::Remembered,
+    action::{Action, ActionState, Reason, Refusal},
+    evidence,
+    facts::Facts,
+    guard,
+    incident::{Incident, Vote},
+    input::OnAir,
+    journal::{self, Memory, Remembered},
+    judge,
+    ledger::Ledger,
     lineup::Lineup,
     policy::{Mode, Scope},
-    view::{ChannelView, FaultView, Limits, NodeView, SignalView, SourceView},
+    remedy::{Desk, readiness},
+    scene::Scene,
+    signal::Signals,
+    view::{ChannelView, FaultView, Limits, NodeView, SignalView, SourceView, Up},
 };
 
 /// The whole judgement. See the crate's header for its form.
 #[derive(Debug)]
 pub struct Decider {
-    lineup: Lineup,
-    policy: Policy,
+    facts: Facts,
+    ledger: Ledger,
+    signals: Signals,
     epoch: Epoch,
-    outputs: VecDeque<Output>,
+    /// Modes that persons set: they hold over whatever policy is loaded.
+    set_modes: alloc::collections::BTreeMap<Scope, Mode>,
+    again: Option<MonoTime>,
 }
 
 impl Decider {
     /// Starts with nothing known. `epoch` is the fencing token of commands; it comes from outside and only ever grows.
     #[must_use]
     pub fn new(lineup: Lineup, policy: Policy, epoch: Epoch) -> Self {
-        Self { lineup, policy, epoch, outputs: VecDeque::new() }
+        Self {
+            facts: Facts::new(lineup, policy),
+            ledger: Ledger::default(),
+            signals: Signals::default(),
+            epoch,
+            set_modes: alloc::collections::BTreeMap::new(),
+            again: None,
+        }
     }
 
     /// Starts with what the journal remembers: the last record of each key, in any order.
@@ -41,25 +60,113 @@ impl Decider {
         epoch: Epoch,
         now: MonoTime,
         journal: impl IntoIterator<Item = Remembered>,
-    ) -> (Self, Vec<alloc::string::String>) {
-        let _ = (now, journal.into_iter());
-        (Self::new(lineup, policy, epoch), Vec::new())
+    ) -> (Self, Vec<String>) {
+        let mut new = Self::new(lineup, policy, epoch);
+        let mut unread = Vec::new();
+        for remembered in journal {
+            match journal::recall(now, &remembered) {
+                Some(Memory::Case(case)) => new.ledger.restore_case(case),
+                Some(Memory::Action(action)) => new.ledger.restore_action(action),
+                Some(Memory::Ids { incident, action }) => {
+                    new.ledger.restore_ids(incident, action);
+                }
+                Some(Memory::Mode(scope, mode)) => {
+                    new.facts.policy.modes.insert(scope.clone(), mode);
+                    new.set_modes.insert(scope, mode);
+                }
+                None => unread.push(remembered.record.key),
+            }
+        }
+        new.resume(now);
+        (new, unread)
+    }
+
+    /// Nobody knows whether a command that was out went through: the panel's state will tell, and nothing is sent again.
+    fn resume(&mut self, now: MonoTime) {
+        self.ledger.resumed = now;
+        let mut any = false;
+        for id in self.ledger.action_ids(|it| it == ActionState::Sent) {
+            any = true;
+            self.ledger.edit_action(id, |it| {
+                it.state = ActionState::Unknown;
+                it.detail = String::from("the collector was restarted while it was out");
+            });
+        }
+        if any || !self.ledger.action_ids(ActionState::is_in_flight).is_empty() {
+            self.ledger.push(Output::ReadPanel);
+        }
+        self.again = Some(now);
+        self.ledger.flush(now, &mut self.facts.limits);
     }
 
     /// Takes in what happened. Every decision that it makes possible is made before this returns.
     pub fn handle(&mut self, now: MonoTime, input: Input) {
-        let _ = (now, input, self.epoch);
+        match input {
+            Input::Batch(batch) => {
+                if let Some(declared) = self.facts.batch(now, &batch) {
+                    self.signals.batch(now, &self.facts, &batch, &declared.faults);
+                }
+            }
+            Input::Panel(state) => self.facts.panel(now, state),
+            Input::PanelDown => self.facts.panel_at = None,
+            Input::Outcome { action, outcome } => {
+                self.at_desk(now, |desk, ledger| desk.outcome(ledger, action, &outcome));
+            }
+            Input::Approve { action, by } => self.at_desk(now, |desk, ledger| {
+                let incident = ledger.action(action).map(|it| it.incident);
+                let case = incident.and_then(|id| ledger.case(id));
+                let Some((fit, rival)) = case.map(|it| judge::measure(desk.scene, it)) else {
+                    return;
+                };
+                desk.approve(ledger, action, &by, fit, rival);
+            }),
+            Input::Close { incident, .. } => self.ledger.close(incident, now),
+            Input::SetMode { scope, mode, .. } => {
+                self.ledger.remember_mode(&scope, mode);
+                self.facts.policy.modes.insert(scope.clone(), mode);
+                self.set_modes.insert(scope, mode);
+            }
+            Input::KillSwitch(position) => self.facts.kill_switch = position,
+            Input::OnAir { channel, on_air } => self.facts.on_air(channel, on_air),
+            Input::Lineup(lineup) => {
+                self.signals.relist(&lineup);
+                self.facts.relist(*lineup);
+            }
+            Input::Policy(policy) => {
+                self.facts.policy = *policy;
+                self.facts.policy.modes.extend(self.set_modes.clone());
+            }
+            Input::Tick => {}
+        }
+        self.judge(now);
+    }
+
+    fn at_desk(&mut self, now: MonoTime, work: impl FnOnce(&mut Desk<'_>, &mut Ledger)) {
+        let scene = Scene::new(&self.facts, now);
+        let mut desk = Desk { scene: &scene, epoch: self.epoch, again: None };
+        work(&mut desk, &mut self.ledger);
+    }
+
+    fn judge(&mut self, now: MonoTime) {
+        let scene = Scene::new(&self.facts, now);
+        let mut desk = Desk { scene: &scene, epoch: self.epoch, again: None };
+        judge::judge(&mut desk, &mut self.ledger);
+        self.again = desk.again;
+        let guards = &self.facts.policy.guards;
+        let keep = now - guards.circuit_window - guards.circuit_open;
+        self.ledger.trim(keep, &mut self.facts.limits);
+        self.ledger.flush(now, &mut self.facts.limits);
     }
 
     /// Answers the next thing to do. Drain it after every [`handle`](Self::handle).
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.ledger.poll()
     }
 
     /// When to send [`Input::Tick`] if nothing else comes first.
     #[must_use]
-    pub fn deadline(&self) -> Option<MonoTime> {
-        None
+    pub const fn deadline(&self) -> Option<MonoTime> {
+        self.again
     }
 
     /// Asks once more, right before the side effect, whether a command may go out: kill switch, mode, expiry, state.
@@ -67,94 +174,204 @@ impl Decider {
     /// # Errors
     /// Says what forbids it; the collector then answers [`Outcome::NotSent`](crate::Outcome::NotSent).
     pub fn still_allowed(&self, action: ActionId, now: MonoTime) -> Result<(), Reason> {
-        let _ = (action, now);
-        Err(Reason::NotInFlight)
+        let out = self.ledger.action(action).filter(|it| it.state == ActionState::Sent);
+        let action = out.ok_or(Reason::NotInFlight)?;
+        if self.facts.kill_switch == crate::KillSwitch::Pulled {
+            return Err(Reason::KillSwitch);
+        }
+        if now >= action.expires {
+            return Err(Reason::Expired);
+        }
+        match guard::ordinary_mode(&self.facts, action.kind, &action.target) {
+            Mode::Off => Err(Reason::ModeOff),
+            Mode::DryRun => Err(Reason::ModeDryRun),
+            Mode::Approve if action.approved_by.is_none() => Err(Reason::AwaitingApproval),
+            Mode::Approve | Mode::Auto => Ok(()),
+        }
     }
 
     /// The lineup in force.
     #[must_use]
     pub const fn lineup(&self) -> &Lineup {
-        &self.lineup
+        &self.facts.lineup
     }
 
     /// The policy in force, modes set by persons included.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
-        &self.policy
+        &self.facts.policy
     }
 
-    /// The mode in force in each written scope; global always.
+    /// The mode in force in each written scope; global always. `off` everywhere while the kill switch is pulled.
     pub fn modes(&self) -> impl Iterator<Item = (Scope, Mode)> + '_ {
-        self.policy.modes.iter().map(|(scope, &mode)| (scope.clone(), mode))
+        let pulled = self.facts.kill_switch == crate::KillSwitch::Pulled;
+        let written = &self.facts.policy.modes;
+        let global =
+            (!written.contains_key(&Scope::Global)).then_some((Scope::Global, Mode::DryRun));
+        let all = written.iter().map(|(scope, &mode)| (scope.clone(), mode)).chain(global);
+        all.map(move |(scope, mode)| (scope, if pulled { Mode::Off } else { mode }))
     }
 
     /// Signals of every channel in every region where it has deliveries, by channel and region.
     pub fn signals(&self, now: MonoTime) -> impl Iterator<Item = SignalView<'_>> {
-        let _ = now;
-        core::iter::empty()
+        let scene = Scene::new(&self.facts, now);
+        let mut views = Vec::new();
+        for channel in self.facts.lineup.channels() {
+            for region in self.facts.lineup.regions() {
+                views.extend(self.signal(&scene, channel, &region.id));
+            }
+        }
+        views.into_iter()
+    }
+
+    fn signal<'a>(
+        &'a self,
+        scene: &Scene<'_>,
+        channel: &'a crate::lineup::Channel,
+        region: &'a tallylight_model::RegionId,
+    ) -> Option<SignalView<'a>> {
+        let facts = &self.facts;
+        let server = |it: &crate::lineup::Delivery| facts.lineup.server(&it.server);
+        let mut deliveries = channel
+            .deliveries
+            .iter()
+            .filter(|it| server(it).is_some_and(|it| it.region == *region))
+            .peekable();
+        deliveries.peek()?;
+        let saturation = deliveries
+            .filter_map(|it| facts.server_saturation(&it.server))
+            .reduce(|a, b| if b > a { b } else { a });
+        let empty = crate::signal::Sums::default();
+        let sums = self.signals.sums(&channel.id, region).unwrap_or(&empty);
+        let latencies = sums.latencies(scene.now);
+        let panel = facts.panel_channel(&channel.id);
+        Some(SignalView {
+            channel: &channel.id,
+            region,
+            observed: core::array::from_fn(|i| (Layer::ALL[i], sums.observed[i])),
+            observed_any: sums.observed_any,
+            bad: sums.bad,
+            faults: core::array::from_fn(|i| (FaultClass::ALL[i], sums.faults[i])),
+            up: evidence::up(scene, channel, region),
+            startup: latencies.startup,
+            first_byte: latencies.first_byte,
+            segment_fetch: latencies.segment_fetch,
+            live_delay: latencies.live_delay,
+            sessions: panel.and_then(|it| it.sessions.get(region).copied()),
+            egress_bytes: panel.and_then(|it| it.egress_bytes.get(region).copied()),
+            saturation,
+        })
     }
 
     /// All channels, by id.
     pub fn channels(&self, now: MonoTime) -> impl Iterator<Item = ChannelView<'_>> {
-        let _ = now;
-        core::iter::empty()
+        let scene = Scene::new(&self.facts, now);
+        let facts = &self.facts;
+        let view = |channel| {
+            let channel: &crate::lineup::Channel = channel;
+            let regions = facts.lineup.regions().map(|it| &it.id);
+            let own = facts.regions_of(&channel.id);
+            let panel = facts.panel_channel(&channel.id);
+            ChannelView {
+                channel: &channel.id,
+                name: &channel.name,
+                on_air: if facts.is_off_air(&channel.id) { OnAir::Off } else { OnAir::On },
+                active: panel.and_then(|it| it.active.as_ref()),
+                changed_by: panel.map(|it| &it.changed_by),
+                up: regions
+                    .filter(|it| own.contains(*it))
+                    .map(|it| (it, evidence::up(&scene, channel, it)))
+                    .collect::<Vec<(_, Option<Up>)>>(),
+            }
+        };
+        facts.lineup.channels().map(view).collect::<Vec<_>>().into_iter()
     }
 
-    /// All sources, by stream.
+    /// All sources, by channel.
     pub fn sources(&self, now: MonoTime) -> impl Iterator<Item = SourceView<'_>> {
-        let _ = now;
-        core::iter::empty()
+        let scene = Scene::new(&self.facts, now);
+        let mut views = Vec::new();
+        for channel in self.facts.lineup.channels() {
+            for source in &channel.sources {
+                views.push(SourceView {
+                    stream: &source.stream,
+                    channel: &channel.id,
+                    role: source.role,
+                    active: self.facts.is_active(&source.stream),
+                    reasons: readiness::not_ready(&scene, channel, source),
+                });
+            }
+        }
+        views.into_iter()
     }
 
     /// Faults that stand declared, by stream.
     pub fn faults(&self) -> impl Iterator<Item = FaultView<'_>> {
-        core::iter::empty()
+        self.facts.sights().flat_map(|(stream, sights)| {
+            sights.iter().flat_map(move |(node, sight)| {
+                sight.standing().map(move |(kind, it)| FaultView {
+                    node,
+                    stream,
+                    kind,
+                    severity: it.severity,
+                    onset: it.onset,
+                    declared: it.declared,
+                    evidence: &it.evidence,
+                })
+            })
+        })
     }
 
     /// All nodes of the lineup, by id.
     pub fn nodes(&self, now: MonoTime) -> impl Iterator<Item = NodeView<'_>> {
-        let _ = now;
-        core::iter::empty()
+        let scene = Scene::new(&self.facts, now);
+        let view = |agent| {
+            let agent: &crate::lineup::Agent = agent;
+            let witness = self.facts.witness(&agent.node);
+            let saturation = witness.into_iter().flat_map(|it| &it.saturation);
+            let vote: Vote = scene.vote(&agent.node);
+            NodeView {
+                node: &agent.node,
+                region: &agent.region,
+                path: &agent.path,
+                last_seen: witness.and_then(|it| it.last_seen).map(|at| now.since(at)),
+                vote,
+                saturation: saturation.map(|(&resource, &ratio)| (resource, ratio)).collect(),
+            }
+        };
+        self.facts.lineup.agents().map(view).collect::<Vec<_>>().into_iter()
     }
 
     /// Open incidents and the last closed ones, by id.
     pub fn incidents(&self) -> impl Iterator<Item = &Incident> {
-        core::iter::empty()
+        self.ledger.cases().map(|it| &it.incident)
     }
 
     /// One incident.
     #[must_use]
     pub fn incident(&self, id: IncidentId) -> Option<&Incident> {
-        let _ = id;
-        None
+        self.ledger.case(id).map(|it| &it.incident)
     }
 
     /// Actions under way and the last final ones, by id.
     pub fn actions(&self) -> impl Iterator<Item = &Action> {
-        core::iter::empty()
+        self.ledger.actions()
     }
 
     /// One action.
     #[must_use]
     pub fn action(&self, id: ActionId) -> Option<&Action> {
-        let _ = id;
-        None
+        self.ledger.action(id)
     }
 
     /// Refusals of all known incidents, by incident.
     pub fn refusals(&self) -> impl Iterator<Item = &Refusal> {
-        core::iter::empty()
+        self.ledger.cases().flat_map(|it| &it.incident.refusals)
     }
 
     /// What had to be let go.
     #[must_use]
     pub const fn limits(&self) -> Limits {
-        Limits {
-            foreign_nodes: 0,
-            foreign_streams: 0,
-            forgotten_incidents: 0,
-            forgotten_actions: 0,
-            dropped_outputs: 0,
-        }
+        self.facts.limits
     }
 }

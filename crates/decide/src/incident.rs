@@ -136,6 +136,16 @@ pub struct Evidence {
     pub text: String,
 }
 
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { node, stream, severity, text, .. } = self;
+        match self.kind {
+            Some(kind) => write!(f, "{node} sees {kind} ({}) on {stream}: {text}", severity.name()),
+            None => write!(f, "{node} sees {stream} well"),
+        }
+    }
+}
+
 /// What a vantage point says about an incident's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sees {
@@ -315,6 +325,8 @@ pub struct Incident {
     pub beaten: Vec<Candidate>,
     /// Evidence for and against; at most 32.
     pub evidence: Vec<Evidence>,
+    /// Streams whose faults it explains.
+    pub streams: BTreeSet<StreamId>,
     /// Where viewers are affected.
     pub affected: BTreeSet<(ChannelId, RegionId)>,
     /// Who says what.

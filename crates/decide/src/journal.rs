@@ -2,10 +2,28 @@
 //!
 //! A record replaces the one of the same key. Times inside a record are ages at the moment of writing, because a monotonic
 //! clock does not survive the process that read it: the collector keeps the wall time of writing beside the record and hands
-//! its age back.
+//! its age back. Words are stored by name and not by number, so that a later version reads what this one wrote.
 
-use alloc::{string::String, vec::Vec};
+mod code;
+
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::time::Duration;
+
+use tallylight_model::{
+    ActionId, ChannelId, FaultKind, IncidentId, MonoTime, NodeId, ProviderId, Ratio, RegionId,
+    ServerId, Severity, StreamId,
+};
+
+use crate::{
+    action::{Action, ActionKind, ActionState, Reason, Refusal, Target},
+    incident::{
+        Candidate, Evidence, Incident, IncidentState, Moment, Remedy, Sees, Side, Step, Subject,
+        Vantage, Vote,
+    },
+    ledger::{Case, action_key, incident_key},
+    policy::{Mode, Scope},
+};
+use code::{Reader, Writer};
 
 /// One thing to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,4 +41,311 @@ pub struct Remembered {
     pub record: Record,
     /// How long ago it was written.
     pub age: Duration,
+}
+
+/// What a record turned out to be.
+#[derive(Debug)]
+pub(crate) enum Memory {
+    Case(Case),
+    Action(Action),
+    Mode(Scope, Mode),
+    Ids { incident: u64, action: u64 },
+}
+
+/// The first byte of every body.
+const VERSION: u8 = 1;
+
+pub(crate) fn ids_record(incident: u64, action: u64) -> Record {
+    let mut out = Writer::new(VERSION, MonoTime::ZERO);
+    out.u64(incident);
+    out.u64(action);
+    Record { key: String::from("ids"), body: out.finish() }
+}
+
+pub(crate) fn mode_record(scope: &Scope, mode: Mode) -> Record {
+    let mut out = Writer::new(VERSION, MonoTime::ZERO);
+    let name = match scope {
+        Scope::Global => String::from("global"),
+        Scope::Region(region) => format!("region/{region}"),
+        Scope::Action(kind) => format!("action/{}", kind.name()),
+    };
+    out.text(&name);
+    out.text(mode.name());
+    Record { key: format!("mode/{name}"), body: out.finish() }
+}
+
+pub(crate) fn action_record(now: MonoTime, action: &Action) -> Record {
+    let mut out = Writer::new(VERSION, now);
+    out.u64(action.id.0);
+    out.u64(action.incident.0);
+    out.text(action.kind.name());
+    write_target(&mut out, &action.target);
+    for stream in [&action.from, &action.to] {
+        out.text(stream.as_ref().map_or("", StreamId::as_str));
+    }
+    out.text(action.mode.name());
+    out.text(action.state.name());
+    out.time(action.decided);
+    out.time(action.expires);
+    for time in [action.sent, action.done, action.ended] {
+        out.optional_time(time);
+    }
+    out.u64(action.undoes.map_or(0, |it| it.0));
+    out.text(action.approved_by.as_deref().unwrap_or(""));
+    out.text(&action.detail);
+    Record { key: action_key(action.id), body: out.finish() }
+}
+
+pub(crate) fn case_record(now: MonoTime, case: &Case) -> Record {
+    let mut out = Writer::new(VERSION, now);
+    let it = &case.incident;
+    out.u64(it.id.0);
+    out.text(it.state.name());
+    out.text(it.remedy.name());
+    out.text(it.page.map_or("", Reason::name));
+    out.text(it.severity.name());
+    out.time(it.onset);
+    out.time(it.opened);
+    out.optional_time(it.closed);
+    write_candidate(&mut out, &it.fit);
+    out.list(&it.beaten, write_candidate);
+    out.list(&it.evidence, write_evidence);
+    out.list(&it.streams, |out, stream| out.text(stream.as_str()));
+    out.list(&it.affected, |out, (channel, region)| {
+        out.text(channel.as_str());
+        out.text(region.as_str());
+    });
+    out.list(&it.vantage, |out, vantage| {
+        out.text(vantage.node.as_str());
+        out.text(&vantage.path);
+        out.text(vantage.sees.name());
+        out.text(vantage.vote.name());
+    });
+    out.list(&it.timeline, |out, moment| {
+        out.time(moment.at);
+        out.text(moment.step.name());
+        out.u64(moment.step.action().map_or(0, |it| it.0));
+        let reason = if let Step::Refused(reason) = moment.step { reason.name() } else { "" };
+        out.text(reason);
+    });
+    out.list(&it.actions, |out, action| out.u64(action.0));
+    out.list(&it.refusals, |out, refusal| {
+        out.text(refusal.kind.map_or("", ActionKind::name));
+        out.text(refusal.reason.name());
+        out.time(refusal.at);
+    });
+    out.list(&case.scope, |out, stream| out.text(stream.as_str()));
+    out.time(case.first_arrival);
+    out.u64(case.rung as u64);
+    Record { key: incident_key(it.id), body: out.finish() }
+}
+
+fn write_target(out: &mut Writer, target: &Target) {
+    match target {
+        Target::Channel(id) => {
+            out.text("channel");
+            out.text(id.as_str());
+        }
+        Target::Servers(ids) => {
+            out.text("servers");
+            out.list(ids, |out, id| out.text(id.as_str()));
+        }
+        Target::Region(id) => {
+            out.text("region");
+            out.text(id.as_str());
+        }
+    }
+}
+
+fn write_candidate(out: &mut Writer, candidate: &Candidate) {
+    out.text(candidate.subject.cause().name());
+    out.text(&format!("{}", candidate.subject));
+    out.f64(candidate.coverage.get());
+    out.f64(candidate.explains.get());
+}
+
+fn write_evidence(out: &mut Writer, evidence: &Evidence) {
+    out.text(evidence.side.name());
+    out.text(evidence.node.as_str());
+    out.text(evidence.stream.as_str());
+    out.text(evidence.kind.map_or("", FaultKind::name));
+    out.text(evidence.severity.name());
+    out.time(evidence.onset);
+    out.time(evidence.declared);
+    out.text(&evidence.text);
+}
+
+/// Reads a record back; `None` if it is not one that this version understands.
+pub(crate) fn recall(now: MonoTime, remembered: &Remembered) -> Option<Memory> {
+    let Record { key, body } = &remembered.record;
+    let mut input = Reader::new(VERSION, now - remembered.age, body)?;
+    match key.split_once('/').map_or(key.as_str(), |(first, _)| first) {
+        "ids" => Some(Memory::Ids { incident: input.u64()?, action: input.u64()? }),
+        "mode" => {
+            let scope = read_scope(&input.text()?)?;
+            Some(Memory::Mode(scope, Mode::from_name(&input.text()?)?))
+        }
+        "action" => read_action(&mut input).map(Memory::Action),
+        "incident" => read_case(&mut input).map(Memory::Case),
+        _ => None,
+    }
+}
+
+fn read_scope(name: &str) -> Option<Scope> {
+    match name.split_once('/') {
+        None if name == "global" => Some(Scope::Global),
+        Some(("region", id)) => RegionId::new(id).ok().map(Scope::Region),
+        Some(("action", kind)) => ActionKind::from_name(kind).map(Scope::Action),
+        _ => None,
+    }
+}
+
+fn read_action(input: &mut Reader<'_>) -> Option<Action> {
+    Some(Action {
+        id: ActionId(input.u64()?),
+        incident: IncidentId(input.u64()?),
+        kind: ActionKind::from_name(&input.text()?)?,
+        target: read_target(input)?,
+        from: StreamId::parse(&input.text()?).ok(),
+        to: StreamId::parse(&input.text()?).ok(),
+        mode: Mode::from_name(&input.text()?)?,
+        state: ActionState::from_name(&input.text()?)?,
+        decided: input.time()?,
+        expires: input.time()?,
+        sent: input.optional_time()?,
+        done: input.optional_time()?,
+        ended: input.optional_time()?,
+        undoes: Some(input.u64()?).filter(|&it| it > 0).map(ActionId),
+        approved_by: Some(input.text()?).filter(|it| !it.is_empty()),
+        detail: input.text()?,
+    })
+}
+
+fn read_case(input: &mut Reader<'_>) -> Option<Case> {
+    let id = IncidentId(input.u64()?);
+    let state = IncidentState::from_name(&input.text()?)?;
+    let remedy = Remedy::from_name(&input.text()?)?;
+    let page = Reason::from_name(&input.text()?);
+    let severity = Severity::from_name(&input.text()?)?;
+    let (onset, opened, closed) = (input.time()?, input.time()?, input.optional_time()?);
+    let fit = read_candidate(input)?;
+    let incident = Incident {
+        id,
+        subject: fit.subject.clone(),
+        state,
+        remedy,
+        page,
+        severity,
+        onset,
+        opened,
+        closed,
+        fit,
+        beaten: input.list(read_candidate)?,
+        evidence: input.list(read_evidence)?,
+        streams: input.list(read_stream)?,
+        affected: input.list(|input| {
+            let channel = ChannelId::new(&input.text()?).ok()?;
+            Some((channel, RegionId::new(&input.text()?).ok()?))
+        })?,
+        vantage: input.list(read_vantage)?,
+        timeline: input.list(read_moment)?,
+        actions: input.list(|input| input.u64().map(ActionId))?,
+        refusals: input.list(|input| {
+            Some(Refusal {
+                incident: id,
+                kind: ActionKind::from_name(&input.text()?),
+                reason: Reason::from_name(&input.text()?)?,
+                at: input.time()?,
+            })
+        })?,
+    };
+    let scope: BTreeSet<StreamId> = input.list(read_stream)?;
+    let first_arrival = input.time()?;
+    let rung = usize::try_from(input.u64()?).ok()?;
+    let (clean_since, struck_again, rival) = (None, None, None);
+    Some(Case { incident, scope, first_arrival, clean_since, struck_again, rung, rival })
+}
+
+fn read_stream(input: &mut Reader<'_>) -> Option<StreamId> {
+    StreamId::parse(&input.text()?).ok()
+}
+
+fn read_target(input: &mut Reader<'_>) -> Option<Target> {
+    match input.text()?.as_str() {
+        "channel" => ChannelId::new(&input.text()?).ok().map(Target::Channel),
+        "servers" => {
+            let ids: Vec<ServerId> = input.list(|input| ServerId::new(&input.text()?).ok())?;
+            (!ids.is_empty()).then_some(Target::Servers(ids))
+        }
+        "region" => RegionId::new(&input.text()?).ok().map(Target::Region),
+        _ => None,
+    }
+}
+
+fn read_subject(input: &mut Reader<'_>) -> Option<Subject> {
+    let (cause, id) = (input.text()?, input.text()?);
+    match cause.as_str() {
+        "source" => StreamId::parse(&id).ok().map(Subject::Source),
+        "provider" => ProviderId::new(&id).ok().map(Subject::Provider),
+        "processing" => ChannelId::new(&id).ok().map(Subject::Processing),
+        "server" => ServerId::new(&id).ok().map(Subject::Server),
+        "region" => RegionId::new(&id).ok().map(Subject::Region),
+        "programme" => ChannelId::new(&id).ok().map(Subject::Programme),
+        "probe" => NodeId::new(&id).ok().map(Subject::Probe),
+        _ => None,
+    }
+}
+
+fn read_candidate(input: &mut Reader<'_>) -> Option<Candidate> {
+    Some(Candidate {
+        subject: read_subject(input)?,
+        coverage: Ratio::new(input.f64()?),
+        explains: Ratio::new(input.f64()?),
+    })
+}
+
+fn read_evidence(input: &mut Reader<'_>) -> Option<Evidence> {
+    Some(Evidence {
+        side: Side::from_name(&input.text()?)?,
+        node: NodeId::new(&input.text()?).ok()?,
+        stream: read_stream(input)?,
+        kind: FaultKind::from_name(&input.text()?),
+        severity: Severity::from_name(&input.text()?)?,
+        onset: input.time()?,
+        declared: input.time()?,
+        text: input.text()?,
+    })
+}
+
+fn read_vantage(input: &mut Reader<'_>) -> Option<Vantage> {
+    Some(Vantage {
+        node: NodeId::new(&input.text()?).ok()?,
+        path: input.text()?,
+        sees: Sees::from_name(&input.text()?)?,
+        vote: Vote::from_name(&input.text()?)?,
+    })
+}
+
+fn read_moment(input: &mut Reader<'_>) -> Option<Moment> {
+    let at = input.time()?;
+    let (name, action) = (input.text()?, ActionId(input.u64()?));
+    let reason = Reason::from_name(&input.text()?);
+    let step = match name.as_str() {
+        "onset" => Step::Onset,
+        "first_fault" => Step::FirstFault,
+        "located" => Step::Located,
+        "decided" => Step::Decided(action),
+        "awaits_approval" => Step::AwaitsApproval(action),
+        "commanded" => Step::Commanded(action),
+        "done" => Step::Done(action),
+        "failed" => Step::Failed(action),
+        "verified" => Step::Verified(action),
+        "not_verified" => Step::NotVerified(action),
+        "refused" => Step::Refused(reason?),
+        "paged" => Step::Paged,
+        "good" => Step::Good,
+        "closed" => Step::Closed,
+        _ => return None,
+    };
+    Some(Moment { at, step })
 }

@@ -5,13 +5,23 @@
 extern crate alloc;
 
 pub mod action;
+mod cause;
 mod decider;
+mod evidence;
+mod facts;
+mod guard;
 pub mod incident;
 mod input;
 pub mod journal;
+mod judge;
+mod ledger;
 pub mod lineup;
 mod output;
 pub mod policy;
+mod remedy;
+mod scene;
+mod sight;
+mod signal;
 pub mod view;
 
 pub use decider::Decider;

@@ -112,6 +112,8 @@ guards! {
     region_move_interval: Duration = secs(600);
     /// A ready source has had no fault for this long.
     ready_clean: Duration = secs(60);
+    /// And has been seen well for at least this long, where its past is not known.
+    ready_seen: Duration = secs(10);
     /// A ready source was seen within this time.
     ready_max_age: Duration = secs(5);
     /// A differential fault whose backup cannot be compared is held this long, and then needs approval.
@@ -126,6 +128,8 @@ guards! {
     verify_restart_of: u32 = 20;
     /// Within this time, plus the delay of a delivery. Also the time a drain has.
     verify_restart_within: Duration = secs(45);
+    /// How long after the end of a verification's window its last media is waited for.
+    verify_grace: Duration = secs(15);
     /// The most that a surviving server may be used after a drain.
     survivor_saturation: Ratio = Ratio::new(0.75);
 }

@@ -91,6 +91,8 @@ pub enum NotReady {
     RecentFault,
     /// Nobody has seen it lately.
     Unobserved,
+    /// It has not been seen well for long enough to be believed.
+    TooNew,
     /// Its picture or sound is not being decoded.
     NotDecoded,
     /// It is not known to carry the same programme.
@@ -102,6 +104,7 @@ names! {
         Faulty "faulty"
         RecentFault "recent_fault"
         Unobserved "unobserved"
+        TooNew "too_new"
         NotDecoded "not_decoded"
         OffsetUnknown "offset_unknown"
     }

@@ -1,0 +1,267 @@
+//! From faults to a cause.
+//!
+//! Each possible cause is a set of streams that it would break. What is broken is explained by the fewest causes, after the
+//! SCORE and Shrink papers on localising by risk groups: candidates of which nearly everything is broken come first, among
+//! them the one that explains most, and so on with what is left. The alternative, a decision tree over "bad at the head-end,
+//! bad in both regions, ...", names the same causes on a whole platform, but guesses where an agent is missing; sets say how
+//! well they fit, and that is kept with every incident.
+//!
+//! Time matters twice. A stream is good evidence only by a slice that begins after the onset, brought forward by the
+//! stream's delay; until then it is unknown and speaks for nobody. And as long as a *rival* that explains as much could still
+//! turn out true, the name waits for `settle`, and an action waits longer.
+//!
+//! A new cause is one file here and one line in [`CAUSES`].
+
+mod probe;
+mod processing;
+mod programme;
+mod provider;
+mod region;
+mod server;
+mod source;
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+
+use tallylight_model::{MonoTime, Ratio, StreamId};
+
+use crate::{
+    incident::{Candidate, Cause, Subject},
+    scene::{Scene, State},
+};
+
+pub(crate) use probe::probes;
+
+/// How one kind of cause is recognised.
+pub(crate) struct CauseRule {
+    pub(crate) cause: Cause,
+    /// Which causes of this kind could be behind a bad stream.
+    suspects: fn(&Scene<'_>, &StreamId) -> Vec<Subject>,
+    /// What it would break.
+    breaks: fn(&Scene<'_>, &Subject) -> Vec<StreamId>,
+    /// Whether it is possible at all, by what is known since the onset at the source.
+    possible: fn(&Scene<'_>, &Subject, MonoTime) -> Possible,
+}
+
+/// Whether a candidate could be the cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Possible {
+    /// What it needs is there.
+    Yes,
+    /// What it needs is not known yet, or might never be.
+    NotYet,
+    /// It is ruled out.
+    No,
+}
+
+/// Every kind of cause. Where two fit alike and break equally many, the earlier is named.
+const CAUSES: &[CauseRule] =
+    &[source::RULE, provider::RULE, programme::RULE, server::RULE, processing::RULE, region::RULE];
+
+/// Coverage at which candidates compete, best first.
+const LEVELS: [f64; 4] = [0.9, 0.7, 0.5, 0.0];
+
+/// Below this coverage a cause may be named, but nothing acts on it.
+pub(crate) const WEAK_BELOW: f64 = 0.7;
+
+/// A candidate measured against what is broken.
+#[derive(Clone, Debug)]
+pub(crate) struct Fit {
+    pub(crate) subject: Subject,
+    pub(crate) breaks: BTreeSet<StreamId>,
+    /// Bad streams that it explains.
+    pub(crate) explained: BTreeSet<StreamId>,
+    /// How many of its streams are bad or suspect.
+    broken: usize,
+    /// How many are seen well, or are disputed.
+    spared: usize,
+    /// Its streams' earliest onset, at the source.
+    pub(crate) onset: MonoTime,
+    possible: Possible,
+    rank: usize,
+}
+
+impl Fit {
+    pub(crate) fn coverage(&self) -> f64 {
+        let known = self.broken + self.spared;
+        if known == 0 { 0.0 } else { self.broken as f64 / known as f64 }
+    }
+
+    pub(crate) fn candidate(&self, bad: usize) -> Candidate {
+        Candidate {
+            subject: self.subject.clone(),
+            coverage: Ratio::new(self.coverage()),
+            explains: Ratio::of(self.explained.len() as f64, bad as f64),
+        }
+    }
+
+    /// The order of choice within one level.
+    fn key(&self) -> (usize, usize, core::cmp::Reverse<usize>, core::cmp::Reverse<usize>) {
+        use core::cmp::Reverse;
+        (self.explained.len(), self.broken, Reverse(self.breaks.len()), Reverse(self.rank))
+    }
+}
+
+/// A named cause.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) fit: Fit,
+    /// What was considered and not chosen, best first.
+    pub(crate) beaten: Vec<Candidate>,
+    pub(crate) candidate: Candidate,
+    /// A candidate that explains as much and is not ruled out.
+    pub(crate) rival: Option<Rival>,
+    /// When the first fault that it explains came in.
+    pub(crate) first_arrival: MonoTime,
+}
+
+/// A candidate that could still be the true cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rival {
+    pub(crate) subject: Subject,
+    pub(crate) ends: RivalEnds,
+}
+
+/// How a rival goes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RivalEnds {
+    /// By the next slices of streams that have not been seen since the onset.
+    Soon,
+    /// Not by anything that can be seen now.
+    Never,
+}
+
+/// The most candidates kept beside a cause.
+const MAX_BEATEN: usize = 8;
+
+/// Explains the bad streams by as few causes as possible.
+pub(crate) fn explain(scene: &Scene<'_>, bad: &BTreeSet<StreamId>) -> Vec<Verdict> {
+    let fits = measure(scene, bad);
+    let mut left = bad.clone();
+    let mut verdicts = Vec::new();
+    while !left.is_empty() {
+        let Some(best) = choose(&fits, &left) else { break };
+        let mut fit = fits[best].clone();
+        fit.explained.retain(|stream| left.contains(stream));
+        left.retain(|stream| !fit.explained.contains(stream));
+        let mut others: Vec<&Fit> = fits
+            .iter()
+            .enumerate()
+            .filter(|(i, it)| *i != best && !it.explained.is_disjoint(&fit.explained))
+            .map(|(_, it)| it)
+            .collect();
+        others.sort_by_key(|it| core::cmp::Reverse(it.key()));
+        let first_arrival = fit
+            .explained
+            .iter()
+            .flat_map(|stream| scene.faults(stream))
+            .map(|(_, _, it)| it.arrived)
+            .min()
+            .unwrap_or(scene.now);
+        verdicts.push(Verdict {
+            beaten: others.iter().take(MAX_BEATEN).map(|it| it.candidate(bad.len())).collect(),
+            candidate: fit.candidate(bad.len()),
+            rival: others.iter().find_map(|it| rival(scene, &fit, it)),
+            first_arrival,
+            fit,
+        });
+    }
+    verdicts
+}
+
+/// Measures one subject against what is broken; `None` if none of it is.
+pub(crate) fn fit(scene: &Scene<'_>, subject: &Subject, bad: &BTreeSet<StreamId>) -> Option<Fit> {
+    let (rank, rule) = CAUSES.iter().enumerate().find(|(_, it)| it.cause == subject.cause())?;
+    let breaks: BTreeSet<StreamId> = (rule.breaks)(scene, subject).into_iter().collect();
+    let explained: BTreeSet<StreamId> = breaks.intersection(bad).cloned().collect();
+    let onset = explained.iter().filter_map(|stream| scene.onset(stream)).min()?;
+    let possible = (rule.possible)(scene, subject, onset);
+    let states = breaks.iter().map(|stream| scene.state_by(stream, onset));
+    let (mut broken, mut spared) = (0, 0);
+    for state in states {
+        match state {
+            State::Bad | State::Suspect => broken += 1,
+            State::Good | State::Disputed => spared += 1,
+            State::Unknown => {}
+        }
+    }
+    let subject = subject.clone();
+    Some(Fit { subject, breaks, explained, broken, spared, onset, possible, rank })
+}
+
+fn measure(scene: &Scene<'_>, bad: &BTreeSet<StreamId>) -> Vec<Fit> {
+    let mut subjects = BTreeSet::new();
+    for stream in bad {
+        for rule in CAUSES {
+            subjects.extend((rule.suspects)(scene, stream));
+        }
+    }
+    subjects.iter().filter_map(|subject| fit(scene, subject, bad)).collect()
+}
+
+fn choose(fits: &[Fit], left: &BTreeSet<StreamId>) -> Option<usize> {
+    for level in LEVELS {
+        let best = fits
+            .iter()
+            .enumerate()
+            .filter(|(_, it)| it.possible == Possible::Yes && it.coverage() >= level)
+            .filter(|(_, it)| !it.explained.is_disjoint(left))
+            .max_by_key(|(_, it)| {
+                let explains_left = it.explained.intersection(left).count();
+                (explains_left, it.key())
+            });
+        if let Some((index, _)) = best {
+            return Some(index);
+        }
+    }
+    None
+}
+
+/// Whether `other` explains all that `named` does and nothing seen speaks against it.
+fn rival(scene: &Scene<'_>, named: &Fit, other: &Fit) -> Option<Rival> {
+    let unrefuted = other.possible != Possible::No && other.spared == 0;
+    if !unrefuted || !named.explained.is_subset(&other.explained) {
+        return None;
+    }
+    let waits = other.breaks.difference(&named.breaks).any(|stream| {
+        scene.state(stream, named.onset) == State::Unknown && is_watched(scene, stream)
+    });
+    // Between one source, its provider and the programme, readiness and the differential rule keep the wrong action away.
+    let is_upstream = matches!(other.subject.cause(), Cause::Provider | Cause::Programme);
+    let ends = if waits || is_upstream { RivalEnds::Soon } else { RivalEnds::Never };
+    // A larger set of which everything more is broken too would have been chosen; what is left are equal sets, and those of
+    // which the rest cannot be seen.
+    let chosen_for_good = other.breaks.is_subset(&named.breaks) && other.breaks != named.breaks;
+    (!chosen_for_good).then(|| Rival { subject: other.subject.clone(), ends })
+}
+
+/// What could still turn out to be the cause instead of this one.
+pub(crate) fn rival_of(scene: &Scene<'_>, named: &Fit, bad: &BTreeSet<StreamId>) -> Option<Rival> {
+    let others = measure(scene, bad);
+    others.iter().filter(|it| it.subject != named.subject).find_map(|it| rival(scene, named, it))
+}
+
+fn is_watched(scene: &Scene<'_>, stream: &StreamId) -> bool {
+    scene
+        .facts
+        .sights_of(stream)
+        .any(|(node, sight)| scene.votes(node) && scene.facts.is_fresh(node, sight, scene.now))
+}
+
+/// Whether every vantage point with a vote that watches the cause's streams has reported a slice of one of them that begins
+/// after the onset.
+pub(crate) fn all_have_reported(scene: &Scene<'_>, fit: &Fit) -> bool {
+    let mut reported: BTreeMap<&str, bool> = BTreeMap::new();
+    for stream in &fit.breaks {
+        let Some(found) = scene.facts.lineup.stream(stream) else { continue };
+        let since = fit.onset + found.delay();
+        for (node, sight) in scene.facts.sights_of(stream) {
+            let Some(path) = scene.path(node).filter(|_| scene.votes(node)) else { continue };
+            let after = sight.latest().is_some_and(|seen| seen.start >= since);
+            *reported.entry(path).or_insert(false) |= after;
+        }
+    }
+    reported.values().all(|&it| it)
+}

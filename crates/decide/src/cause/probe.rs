@@ -1,0 +1,107 @@
+//! A witness is at fault: it alone calls bad what others see well, or its own host drops what it should judge.
+//!
+//! Nothing ever acts on a probe's incident. It is named so that a person looks at the witness and not at the stream.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+use core::time::Duration;
+
+use tallylight_model::{FaultKind, MonoTime, NodeId, StreamId};
+
+use crate::{facts::DROPS_SILENCE, incident::Vote, lineup::StreamRef, scene::Scene};
+
+/// A lone voice about a single server is named as a probe only after this long: the other agent may just be later, by a
+/// segment or a playlist.
+const LONE_HOLD: Duration = Duration::from_secs(10);
+
+/// A lone voice about several servers at once: longer than agents' declarations of one fault lie apart.
+const LONE_HOLD_WIDE: Duration = Duration::from_secs(3);
+
+/// A host drops packets for good if it did so in this many reports within [`DROPS_SILENCE`] twice over.
+const DROP_REPORTS: usize = 4;
+
+/// A witness at fault.
+#[derive(Clone, Debug)]
+pub(crate) struct ProbeVerdict {
+    pub(crate) node: NodeId,
+    pub(crate) streams: BTreeSet<StreamId>,
+    /// How many streams it calls bad at all.
+    pub(crate) claims: usize,
+    pub(crate) onset: MonoTime,
+    pub(crate) first_arrival: MonoTime,
+}
+
+/// Finds the witnesses at fault, and when to look again for lone voices that are not yet old enough.
+pub(crate) fn probes(scene: &Scene<'_>) -> (Vec<ProbeVerdict>, Option<MonoTime>) {
+    let mut found = Vec::new();
+    let mut again: Option<MonoTime> = None;
+    for agent in scene.facts.lineup.agents() {
+        let node = &agent.node;
+        let denied = scene.dissents.get(node).map_or(&[][..], Vec::as_slice);
+        let first_arrival = denied.iter().map(|it| it.since).min();
+        match scene.vote(node) {
+            Vote::Silent => continue,
+            Vote::OwnDrops if is_dropping(scene, node) => {}
+            Vote::Contradicted => {}
+            _ => {
+                let Some(first) = first_arrival else { continue };
+                let hold = if is_wide(scene, node) { LONE_HOLD_WIDE } else { LONE_HOLD };
+                if scene.now < first + hold {
+                    again = Some(again.map_or(first + hold, |at| at.min(first + hold)));
+                    continue;
+                }
+            }
+        }
+        let claims = claims(scene, node);
+        let onset = denied.iter().map(|it| it.onset).chain(claims.values().copied()).min();
+        found.push(ProbeVerdict {
+            node: node.clone(),
+            streams: denied.iter().map(|it| it.stream.clone()).collect(),
+            claims: claims.len(),
+            onset: onset.unwrap_or(scene.now),
+            first_arrival: first_arrival.unwrap_or(scene.now),
+        });
+    }
+    (found, again)
+}
+
+/// Whether an agent without a vote for its drops is a condition and not a blip.
+fn is_dropping(scene: &Scene<'_>, node: &NodeId) -> bool {
+    let degraded = scene
+        .facts
+        .sights()
+        .filter_map(|(_, sights)| sights.get(node))
+        .any(|sight| sight.standing().any(|(kind, _)| kind == FaultKind::PathDegraded));
+    let recent = scene.facts.witness(node).map_or(0, |it| {
+        it.drops.iter().filter(|&&at| scene.now.since(at) <= DROPS_SILENCE * 2).count()
+    });
+    degraded || recent >= DROP_REPORTS || !claims(scene, node).is_empty()
+}
+
+/// What an agent calls bad, with the onset.
+fn claims(scene: &Scene<'_>, node: &NodeId) -> BTreeMap<StreamId, MonoTime> {
+    let mut claims = BTreeMap::new();
+    for (stream, sights) in scene.facts.sights() {
+        let onset = sights.get(node).and_then(|it| it.faults().map(|(_, it)| it.onset).min());
+        if let Some(onset) = onset {
+            claims.insert(stream.clone(), onset);
+        }
+    }
+    claims
+}
+
+/// Whether the streams on which an agent is denied are on several servers, or are several sources.
+fn is_wide(scene: &Scene<'_>, node: &NodeId) -> bool {
+    let denied = scene.dissents.get(node).map_or(&[][..], Vec::as_slice);
+    let mut places = BTreeSet::new();
+    for dissent in denied {
+        match scene.facts.lineup.stream(&dissent.stream) {
+            Some(StreamRef::Source(_, source)) => places.insert(source.stream.as_str()),
+            Some(StreamRef::Delivery(.., server)) => places.insert(server.id.as_str()),
+            None => false,
+        };
+    }
+    places.len() > 1
+}

@@ -1,0 +1,62 @@
+//! The programme itself is at fault: every source of the channel shows the same picture or sound fault, so it was made that
+//! way, and switching would change nothing.
+
+use alloc::{vec, vec::Vec};
+
+use tallylight_model::{MonoTime, StreamId};
+
+use super::{CauseRule, Possible};
+use crate::{
+    incident::{Cause, Subject},
+    scene::{Scene, State},
+    sight::KindSet,
+};
+
+pub(super) const RULE: CauseRule =
+    CauseRule { cause: Cause::Programme, suspects, breaks, possible };
+
+fn suspects(scene: &Scene<'_>, stream: &StreamId) -> Vec<Subject> {
+    let found = scene.facts.lineup.stream(stream);
+    let many = found.filter(|it| it.channel().sources.len() > 1);
+    many.map_or_else(Vec::new, |it| vec![Subject::Programme(it.channel().id.clone())])
+}
+
+fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamId> {
+    let Subject::Programme(channel) = subject else { return Vec::new() };
+    let Some(channel) = scene.facts.lineup.channel(channel) else { return Vec::new() };
+    let sources = channel.sources.iter().map(|it| it.stream.clone());
+    sources.chain(channel.deliveries.iter().map(|it| it.stream.clone())).collect()
+}
+
+fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {
+    let Subject::Programme(id) = subject else { return Possible::No };
+    let Some(channel) = scene.facts.lineup.channel(id) else { return Possible::No };
+    let differential = |kinds: KindSet| kinds.iter().any(|kind| kind.is_differential());
+    let (mut shown, mut unseen) = (Vec::new(), 0);
+    for source in &channel.sources {
+        let since = onset + source.offset.unwrap_or_default();
+        match scene.state(&source.stream, since) {
+            State::Bad | State::Suspect => shown.push(scene.kinds(&source.stream)),
+            State::Unknown => unseen += 1,
+            State::Good | State::Disputed => return Possible::No,
+        }
+    }
+    let common = shown.iter().copied().reduce(KindSet::and).unwrap_or_default();
+    let same_fault = differential(common) && !has_hard_fault(scene, &channel.sources);
+    match shown.len() {
+        0 => Possible::NotYet,
+        _ if !same_fault => Possible::No,
+        1 => Possible::NotYet,
+        _ if unseen > 0 => Possible::NotYet,
+        _ => Possible::Yes,
+    }
+}
+
+/// Whether a source has a fault that no programme can be.
+fn has_hard_fault(scene: &Scene<'_>, sources: &[crate::lineup::Source]) -> bool {
+    sources.iter().any(|source| {
+        scene
+            .faults(&source.stream)
+            .any(|(_, kind, it)| !kind.is_differential() && kind.may_act(it.severity))
+    })
+}

@@ -1,0 +1,48 @@
+//! The way to a region is at fault: every delivery on every one of its servers is bad.
+
+use alloc::{collections::BTreeSet, vec, vec::Vec};
+
+use tallylight_model::{MonoTime, StreamId};
+
+use super::{CauseRule, Possible};
+use crate::{
+    incident::{Cause, Subject},
+    lineup::StreamRef,
+    scene::{Scene, State},
+};
+
+pub(super) const RULE: CauseRule = CauseRule { cause: Cause::Region, suspects, breaks, possible };
+
+fn suspects(scene: &Scene<'_>, stream: &StreamId) -> Vec<Subject> {
+    match scene.facts.lineup.stream(stream) {
+        Some(StreamRef::Delivery(.., server)) => vec![Subject::Region(server.region.clone())],
+        _ => Vec::new(),
+    }
+}
+
+fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamId> {
+    let Subject::Region(region) = subject else { return Vec::new() };
+    let deliveries = scene.facts.lineup.channels().flat_map(|it| &it.deliveries);
+    deliveries
+        .filter(|it| scene.facts.lineup.server(&it.server).is_some_and(|it| it.region == *region))
+        .map(|it| it.stream.clone())
+        .collect()
+}
+
+/// A region is its servers: bad streams on one of them alone are that server's.
+fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {
+    let (mut servers, mut bad) = (BTreeSet::new(), BTreeSet::new());
+    for stream in breaks(scene, subject) {
+        if let Some(StreamRef::Delivery(.., server)) = scene.facts.lineup.stream(&stream) {
+            servers.insert(&server.id);
+            if matches!(scene.state_by(&stream, onset), State::Bad | State::Suspect) {
+                bad.insert(&server.id);
+            }
+        }
+    }
+    match (servers.len(), bad.len()) {
+        (0 | 1, _) => Possible::No,
+        (_, 0 | 1) => Possible::NotYet,
+        _ => Possible::Yes,
+    }
+}

@@ -1,0 +1,301 @@
+//! Everything that is known at one moment: what agents see, what the panel says, what is meant to be.
+//!
+//! Facts never decide. Causes and guards read them and nothing else, so a decision can be repeated from the facts alone.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+use core::time::Duration;
+
+use tallylight_model::{
+    Batch, ChannelId, Epoch, FaultKind, MonoTime, NodeId, NodeReport, Ratio, RegionId, Resource,
+    ServerId, StreamId,
+};
+
+use crate::{
+    input::{ChangedBy, KillSwitch, OnAir, PanelChannel, PanelServer, PanelState, ServerState},
+    lineup::{Lineup, StreamRef},
+    policy::Policy,
+    sight::Sight,
+    view::Limits,
+};
+
+/// An agent has no vote for this long after its own host dropped packets.
+pub(crate) const DROPS_SILENCE: Duration = Duration::from_secs(5);
+
+/// A batch speaks of the present if the newest thing in it is at most this old.
+const PRESENT: Duration = Duration::from_secs(2);
+
+/// An agent and its node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Witness {
+    epoch: Option<Epoch>,
+    pub(crate) last_seen: Option<MonoTime>,
+    pub(crate) last_drop: Option<MonoTime>,
+    /// Moments of the last drops, for telling a blip from a condition.
+    pub(crate) drops: VecDeque<MonoTime>,
+    pub(crate) saturation: BTreeMap<Resource, Ratio>,
+}
+
+/// What the panel last said of a channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Active {
+    pub(crate) stream: Option<StreamId>,
+    pub(crate) changed_by: ChangedBy,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) lineup: Lineup,
+    pub(crate) policy: Policy,
+    pub(crate) kill_switch: KillSwitch,
+    pub(crate) limits: Limits,
+    sights: BTreeMap<StreamId, BTreeMap<NodeId, Sight>>,
+    /// Streams on which some agent has a standing fault of the stream's own.
+    faulty: BTreeSet<StreamId>,
+    witnesses: BTreeMap<NodeId, Witness>,
+    off_air: BTreeSet<ChannelId>,
+    /// When the panel last answered; `None` before and while it is down.
+    pub(crate) panel_at: Option<MonoTime>,
+    panel_channels: BTreeMap<ChannelId, PanelChannel>,
+    panel_servers: BTreeMap<ServerId, PanelServer>,
+}
+
+/// What a batch changed.
+#[derive(Debug, Default)]
+pub(crate) struct Declared {
+    /// Faults that were declared: node, stream, kind, onset.
+    pub(crate) faults: Vec<(StreamId, FaultKind, MonoTime)>,
+}
+
+impl Facts {
+    pub(crate) fn new(lineup: Lineup, policy: Policy) -> Self {
+        Self { lineup, policy, ..Self::default() }
+    }
+
+    /// Takes in what an agent said. Answers nothing if the agent is not one of the lineup's.
+    pub(crate) fn batch(&mut self, now: MonoTime, batch: &Batch) -> Option<Declared> {
+        if self.lineup.agent(&batch.node).is_none() {
+            self.limits.foreign_nodes += 1;
+            return None;
+        }
+        let witness = self.witnesses.entry(batch.node.clone()).or_default();
+        if witness.epoch.is_some_and(|epoch| batch.epoch < epoch) {
+            return Some(Declared::default());
+        }
+        if witness.epoch != Some(batch.epoch) {
+            witness.epoch = Some(batch.epoch);
+            for sights in self.sights.values_mut() {
+                sights.remove(&batch.node);
+            }
+            let sights = &self.sights;
+            self.faulty.retain(|stream| {
+                let mut left = sights.get(stream).into_iter().flat_map(BTreeMap::values);
+                left.any(|sight| sight.faults().next().is_some())
+            });
+        }
+        witness.last_seen = Some(now);
+        for report in &batch.reports {
+            note_report(now, witness, report);
+        }
+        let newest = newest(batch).min(now);
+        let confirmed = if now.since(newest) <= PRESENT { newest } else { MonoTime::ZERO };
+        let mut declared = Declared::default();
+        for record in &batch.faults {
+            let Some(sight) = self.sight_mut(&batch.node, &record.stream) else { continue };
+            if let Some(onset) = sight.record(now, record) {
+                declared.faults.push((record.stream.clone(), record.kind, onset));
+            }
+        }
+        let mut dropped = None;
+        for slice in &batch.slices {
+            let Some(sight) = self.sight_mut(&batch.node, &slice.stream) else { continue };
+            sight.slice(now, confirmed, slice);
+            if slice.counters.receive_dropped > 0 {
+                dropped = dropped.max(Some(slice.end.min(now)));
+            }
+        }
+        let touched = batch.faults.iter().map(|it| &it.stream);
+        for stream in touched.chain(batch.slices.iter().map(|it| &it.stream)) {
+            self.note_faulty(stream);
+        }
+        if let (Some(at), Some(witness)) = (dropped, self.witnesses.get_mut(&batch.node)) {
+            note_drop(witness, at);
+        }
+        Some(declared)
+    }
+
+    fn note_faulty(&mut self, stream: &StreamId) {
+        if self.sights_of(stream).any(|(_, sight)| sight.faults().next().is_some()) {
+            self.faulty.insert(stream.clone());
+        } else if self.faulty.contains(stream) {
+            self.faulty.remove(stream);
+        }
+    }
+
+    /// Streams on which some agent has a standing fault, with what each agent says about them.
+    pub(crate) fn faulty(&self) -> impl Iterator<Item = (&StreamId, &BTreeMap<NodeId, Sight>)> {
+        self.faulty.iter().filter_map(|stream| self.sights.get_key_value(stream))
+    }
+
+    fn sight_mut(&mut self, node: &NodeId, stream: &StreamId) -> Option<&mut Sight> {
+        if !self.watches(node, stream) {
+            self.limits.foreign_streams += 1;
+            return None;
+        }
+        Some(self.sights.entry(stream.clone()).or_default().entry(node.clone()).or_default())
+    }
+
+    /// Whether the lineup has this agent watch this stream.
+    pub(crate) fn watches(&self, node: &NodeId, stream: &StreamId) -> bool {
+        match (self.lineup.agent(node), self.lineup.stream(stream)) {
+            (Some(agent), Some(stream)) => agent.region == *stream.region(),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn panel(&mut self, now: MonoTime, state: PanelState) {
+        self.panel_at = Some(now);
+        let lineup = &self.lineup;
+        self.panel_channels = state
+            .channels
+            .into_iter()
+            .filter(|it| lineup.channel(&it.channel).is_some())
+            .map(|it| (it.channel.clone(), it))
+            .collect();
+        self.panel_servers = state
+            .servers
+            .into_iter()
+            .filter(|it| lineup.server(&it.server).is_some())
+            .map(|it| (it.server.clone(), it))
+            .collect();
+    }
+
+    pub(crate) fn on_air(&mut self, channel: ChannelId, on_air: OnAir) {
+        match on_air {
+            OnAir::On => self.off_air.remove(&channel),
+            OnAir::Off => self.off_air.insert(channel),
+        };
+    }
+
+    /// Puts a new lineup in force and forgets what is gone with the old one.
+    pub(crate) fn relist(&mut self, lineup: Lineup) {
+        self.sights.retain(|stream, _| lineup.stream(stream).is_some());
+        self.faulty.retain(|stream| lineup.stream(stream).is_some());
+        self.witnesses.retain(|node, _| lineup.agent(node).is_some());
+        self.off_air.retain(|channel| lineup.channel(channel).is_some());
+        self.panel_channels.retain(|channel, _| lineup.channel(channel).is_some());
+        self.panel_servers.retain(|server, _| lineup.server(server).is_some());
+        self.lineup = lineup;
+        for (stream, sights) in &mut self.sights {
+            let region = self.lineup.stream(stream).map(|it| it.region().clone());
+            sights
+                .retain(|node, _| self.lineup.agent(node).map(|it| &it.region) == region.as_ref());
+        }
+    }
+
+    pub(crate) fn is_off_air(&self, channel: &ChannelId) -> bool {
+        self.off_air.contains(channel)
+    }
+
+    pub(crate) fn witness(&self, node: &NodeId) -> Option<&Witness> {
+        self.witnesses.get(node)
+    }
+
+    pub(crate) fn sights(&self) -> impl Iterator<Item = (&StreamId, &BTreeMap<NodeId, Sight>)> {
+        self.sights.iter()
+    }
+
+    /// What each agent says about a stream.
+    pub(crate) fn sights_of(&self, stream: &StreamId) -> impl Iterator<Item = (&NodeId, &Sight)> {
+        self.sights.get(stream).into_iter().flatten()
+    }
+
+    /// Whether an agent has been heard of lately.
+    pub(crate) fn is_heard(&self, node: &NodeId, now: MonoTime) -> bool {
+        let within = self.policy.guards.agent_silent_after;
+        let seen = self.witness(node).and_then(|it| it.last_seen);
+        seen.is_some_and(|at| now.since(at) <= within)
+    }
+
+    /// Whether what an agent says about a stream is of the present.
+    pub(crate) fn is_fresh(&self, node: &NodeId, sight: &Sight, now: MonoTime) -> bool {
+        let within = self.policy.guards.agent_silent_after;
+        self.is_heard(node, now) && sight.arrived().is_some_and(|at| now.since(at) <= within)
+    }
+
+    /// Whether an agent's own host dropped packets just before `now`.
+    pub(crate) fn drops(&self, node: &NodeId, now: MonoTime) -> bool {
+        let last = self.witness(node).and_then(|it| it.last_drop);
+        last.is_some_and(|at| now.since(at) <= DROPS_SILENCE)
+    }
+
+    /// The source that the panel says the channel is on.
+    pub(crate) fn active(&self, channel: &ChannelId) -> Option<Active> {
+        let panel = self.panel_channels.get(channel)?;
+        Some(Active { stream: panel.active.clone(), changed_by: panel.changed_by.clone() })
+    }
+
+    pub(crate) fn panel_channel(&self, channel: &ChannelId) -> Option<&PanelChannel> {
+        self.panel_channels.get(channel)
+    }
+
+    pub(crate) fn panel_server(&self, server: &ServerId) -> Option<&PanelServer> {
+        self.panel_servers.get(server)
+    }
+
+    pub(crate) fn is_drained(&self, server: &ServerId) -> bool {
+        self.panel_server(server).is_some_and(|it| it.state == ServerState::Drained)
+    }
+
+    /// Whether the channel is on this source as far as anybody knows: without a panel it is on the primary.
+    pub(crate) fn is_active(&self, stream: &StreamId) -> bool {
+        let Some(StreamRef::Source(channel, source)) = self.lineup.stream(stream) else {
+            return false;
+        };
+        match self.active(&channel.id).and_then(|it| it.stream) {
+            Some(active) => active == *stream,
+            None => {
+                let first = channel.sources.iter().min_by_key(|it| (it.role, it.priority));
+                first.is_some_and(|it| it.stream == source.stream)
+            }
+        }
+    }
+
+    /// The worst saturation of a node that is named like the server.
+    pub(crate) fn server_saturation(&self, server: &ServerId) -> Option<Ratio> {
+        let witness = self.witnesses.iter().find(|(node, _)| node.as_str() == server.as_str())?.1;
+        witness.saturation.values().copied().reduce(|a, b| if b > a { b } else { a })
+    }
+
+    /// The regions in which a channel has viewers.
+    pub(crate) fn regions_of(&self, channel: &ChannelId) -> BTreeSet<RegionId> {
+        let channel = self.lineup.channel(channel);
+        let deliveries = channel.into_iter().flat_map(|it| &it.deliveries);
+        deliveries.filter_map(|it| Some(self.lineup.server(&it.server)?.region.clone())).collect()
+    }
+}
+
+fn note_report(now: MonoTime, witness: &mut Witness, report: &NodeReport) {
+    witness.saturation.clone_from(&report.saturation);
+    if report.receive_dropped > 0 {
+        note_drop(witness, report.at.min(now));
+    }
+}
+
+fn note_drop(witness: &mut Witness, at: MonoTime) {
+    witness.last_drop = witness.last_drop.max(Some(at));
+    witness.drops.push_back(at);
+    if witness.drops.len() > 16 {
+        witness.drops.pop_front();
+    }
+}
+
+/// The newest moment that a batch speaks of.
+fn newest(batch: &Batch) -> MonoTime {
+    let slices = batch.slices.iter().map(|it| it.end);
+    let faults = batch.faults.iter().map(|it| it.declared);
+    let reports = batch.reports.iter().map(|it| it.at);
+    slices.chain(faults).chain(reports).max().unwrap_or(MonoTime::ZERO)
+}

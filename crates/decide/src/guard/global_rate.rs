@@ -1,0 +1,28 @@
+//! A budget over everything: a bucket of `global_burst` tokens that fills at `global_per_minute`. It is counted anew from
+//! the actions themselves, so a restart forgets nothing.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use tallylight_model::MonoTime;
+
+use super::{Answer, Proposal};
+use crate::action::Reason;
+
+pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
+    let guards = &proposal.scene.facts.policy.guards;
+    if guards.global_per_minute == 0 || guards.global_burst == 0 {
+        return Answer::Refuse(Reason::GlobalRate);
+    }
+    let every = Duration::from_secs(60) / guards.global_per_minute;
+    let mut sent: Vec<MonoTime> = proposal.ledger.actions().filter_map(|it| it.sent).collect();
+    sent.sort_unstable();
+    // When the bucket will be full again (the virtual scheduling of ITU-T I.371, annex A).
+    let full_at = sent.into_iter().fold(MonoTime::ZERO, |full, at| full.max(at) + every);
+    let earliest = full_at - every.saturating_mul(guards.global_burst - 1);
+    if proposal.scene.now < earliest {
+        Answer::Until(Reason::GlobalRate, earliest)
+    } else {
+        Answer::Pass
+    }
+}

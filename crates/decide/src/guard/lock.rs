@@ -1,0 +1,12 @@
+//! One action at a time on a target, from the command until it is verified or given up.
+
+use super::{Answer, Proposal};
+use crate::action::Reason;
+
+pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
+    let held = proposal
+        .ledger
+        .actions()
+        .any(|it| it.state.is_in_flight() && it.target.overlaps(&proposal.target));
+    if held { Answer::Refuse(Reason::TargetLocked) } else { Answer::Pass }
+}

@@ -1,0 +1,81 @@
+//! Independent vantage points that agree: two, on different nodes and paths. One is enough
+//!
+//! - for a hard local fact: a fault that stands alone, on a source, seen where the source arrives, and not denied downstream;
+//! - for a differential fault, because the clean backup over the same programme time is the second witness (the differential
+//!   guard makes sure of it);
+//! - where the lineup has just one vantage point and says `single_witness = "allowed"`.
+
+use alloc::collections::BTreeSet;
+
+use tallylight_model::StreamId;
+
+use super::{Answer, Proposal};
+use crate::{
+    action::Reason,
+    cause::Fit,
+    incident::Subject,
+    lineup::SingleWitness,
+    scene::{Scene, State, Word},
+};
+
+pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
+    let scene = proposal.scene;
+    let Some(fit) = &proposal.fit else { return Answer::Refuse(Reason::NoQuorum) };
+    let needed = scene.facts.policy.guards.quorum;
+    let agreeing = witnesses(scene, fit);
+    if agreeing.len() >= needed && is_declared_where_it_counts(scene, fit) {
+        return Answer::Pass;
+    }
+    let single = match &fit.subject {
+        Subject::Source(stream) => {
+            scene.state(stream, fit.onset) == State::Bad
+                && scene.is_worthy(stream)
+                && fit.coverage() >= 1.0
+        }
+        _ => !agreeing.is_empty() && allows_single(scene, fit),
+    };
+    if single { Answer::Pass } else { Answer::Refuse(Reason::NoQuorum) }
+}
+
+/// The paths of agents with a vote that see any of the cause's streams bad. For a source, the condition downstream is
+/// agreement too, declared or not.
+fn witnesses<'a>(scene: &Scene<'a>, fit: &Fit) -> BTreeSet<&'a str> {
+    let is_source = matches!(fit.subject, Subject::Source(_));
+    let agrees = |stream: &StreamId, word: Word| {
+        word == Word::Bad && scene.is_worthy(stream) || is_source && word == Word::Suspect
+    };
+    let mut paths = BTreeSet::new();
+    for stream in &fit.breaks {
+        let Some(found) = scene.facts.lineup.stream(stream) else { continue };
+        let since = fit.onset + found.delay();
+        for (node, sight) in scene.facts.sights_of(stream) {
+            if scene.votes(node) && agrees(stream, scene.word(node, sight, since)) {
+                paths.extend(scene.path(node));
+            }
+        }
+    }
+    paths
+}
+
+/// A source must itself be declared bad, whatever its deliveries say.
+fn is_declared_where_it_counts(scene: &Scene<'_>, fit: &Fit) -> bool {
+    match &fit.subject {
+        Subject::Source(stream) => {
+            scene.state(stream, fit.onset) == State::Bad && scene.is_worthy(stream)
+        }
+        _ => true,
+    }
+}
+
+/// Whether the lineup has one vantage point for these streams and every channel of theirs allows it.
+fn allows_single(scene: &Scene<'_>, fit: &Fit) -> bool {
+    let mut paths = BTreeSet::new();
+    let mut allowed = true;
+    for stream in &fit.breaks {
+        let Some(found) = scene.facts.lineup.stream(stream) else { continue };
+        allowed &= found.channel().single_witness == SingleWitness::Allowed;
+        let agents = scene.facts.lineup.agents().filter(|it| it.region == *found.region());
+        paths.extend(agents.map(|it| it.path.as_str()));
+    }
+    allowed && paths.len() == 1
+}

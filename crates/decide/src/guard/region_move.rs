@@ -1,0 +1,16 @@
+//! At most one region is moved in its interval, whichever region it is.
+
+use super::{Answer, Proposal};
+use crate::action::{ActionKind, Reason};
+
+pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
+    if proposal.kind != ActionKind::RegionMove {
+        return Answer::Pass;
+    }
+    let interval = proposal.scene.facts.policy.guards.region_move_interval;
+    let moves = proposal.ledger.actions().filter(|it| it.kind == ActionKind::RegionMove);
+    match moves.filter_map(|it| it.sent).max().map(|at| at + interval) {
+        Some(until) if proposal.scene.now < until => Answer::Until(Reason::RegionMoveRate, until),
+        _ => Answer::Pass,
+    }
+}

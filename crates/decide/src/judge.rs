@@ -1,0 +1,383 @@
+//! From the scene to incidents: which faults belong to an incident that is open, which need a new one, and which are over.
+//!
+//! An incident keeps what it once explained. While a fault goes away, streams recover one by one, and whatever is left for a
+//! moment would look like a smaller cause; so a stream stays with its incident until it is good again. An incident is only
+//! ever *widened*: a server's becomes a region's when more falls under the same cause and nothing has been done yet.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec,
+    vec::Vec,
+};
+use core::time::Duration;
+
+use tallylight_model::{IncidentId, MonoTime, Ratio, Severity, StreamId};
+
+use crate::{
+    action::ActionState,
+    cause::{self, Fit, Rival, Verdict},
+    evidence,
+    incident::{Candidate, Cause, Incident, IncidentState, Moment, Remedy, Step, Subject},
+    ledger::{Case, Ledger},
+    lineup::StreamRef,
+    output::IncidentEvent,
+    remedy::{self, Desk},
+    scene::{Scene, State},
+};
+
+/// An incident may be widened for so long after it was opened.
+const WIDEN_WITHIN: Duration = Duration::from_secs(60);
+
+/// While anything is wrong the facts are looked at this often, since silence is news too.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// A fault that began so shortly after a remedy took effect is still of the old cause: switching has an edge.
+const EDGE: Duration = Duration::from_secs(3);
+
+/// Brings incidents and remedies in line with the scene.
+pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
+    let scene = desk.scene;
+    let bad: BTreeSet<StreamId> = scene
+        .troubled
+        .iter()
+        .filter(|it| scene.state(it, scene.onset(it).unwrap_or(scene.now)) == State::Bad)
+        .map(|it| (*it).clone())
+        .collect();
+    desk.follow_up(ledger);
+    let probes = judge_probes(desk, ledger);
+    let unexplained = join(scene, ledger, &bad);
+    let fits = judge_streams(desk, ledger, &bad, &unexplained);
+    for id in ledger.open_ids() {
+        let probe_is_over = ledger.case(id).is_some_and(|it| {
+            it.incident.cause() == Cause::Probe && !probes.contains(&it.incident.subject)
+        });
+        settle(desk, ledger, id, probe_is_over);
+    }
+    for id in ledger.open_ids() {
+        let (fit, rival) = fits.get(&id).cloned().unwrap_or((None, None));
+        desk.advance(ledger, id, fit, rival);
+    }
+    if !scene.troubled.is_empty() || !ledger.open_ids().is_empty() {
+        desk.look_again(scene.now + WATCH);
+    }
+}
+
+/// Measures a case against the scene of this moment.
+pub(crate) fn measure(scene: &Scene<'_>, case: &Case) -> (Option<Fit>, Option<Rival>) {
+    let bad: BTreeSet<StreamId> = case
+        .scope
+        .iter()
+        .filter(|it| scene.onset(it).is_some_and(|onset| scene.state(it, onset) == State::Bad))
+        .cloned()
+        .collect();
+    let fit = cause::fit(scene, &case.incident.subject, &bad);
+    let rival = fit.as_ref().and_then(|it| cause::rival_of(scene, it, &bad));
+    (fit, rival)
+}
+
+/// Opens incidents of witnesses at fault; answers all that are.
+fn judge_probes(desk: &mut Desk<'_>, ledger: &mut Ledger) -> BTreeSet<Subject> {
+    let (found, again) = cause::probes(desk.scene);
+    if let Some(at) = again {
+        desk.look_again(at);
+    }
+    let mut subjects = BTreeSet::new();
+    for probe in found {
+        let subject = Subject::Probe(probe.node);
+        if let Some(id) = ledger.open_case_of(&subject) {
+            if ledger.case(id).is_some_and(|it| !probe.streams.is_subset(&it.incident.streams)) {
+                ledger.edit(id, |it| it.incident.streams.extend(probe.streams));
+                describe(desk.scene, ledger, id);
+            }
+        } else {
+            let part = if probe.streams.is_empty() { probe.claims } else { probe.streams.len() };
+            let fit = Candidate {
+                subject: subject.clone(),
+                coverage: Ratio::of(part as f64, probe.claims as f64),
+                explains: Ratio::ONE,
+            };
+            let scope = probe.streams.clone();
+            let opening = Opening {
+                fit,
+                beaten: Vec::new(),
+                scope,
+                streams: probe.streams,
+                onset: probe.onset,
+                first_arrival: probe.first_arrival,
+                rival: None,
+            };
+            open(desk.scene, ledger, opening);
+        }
+        subjects.insert(subject);
+    }
+    subjects
+}
+
+/// Adds bad streams to the open incidents that explain them; answers those that nothing explains and that need an incident.
+fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamId>) -> BTreeSet<StreamId> {
+    let mut left = BTreeSet::new();
+    for stream in bad {
+        let onset = scene.onset(stream).unwrap_or(scene.now);
+        let mut home = None;
+        for case in ledger.cases().filter(|it| it.is_open()) {
+            if case.incident.cause() == Cause::Probe {
+                continue;
+            }
+            let effect = remedy::took_effect_at(ledger, case.incident.id)
+                .filter(|&at| case.struck_again.is_none_or(|again| at > again));
+            let in_time = effect.is_none_or(|at| onset <= at + EDGE);
+            let is_of_it = case.scope.contains(stream);
+            let keeps =
+                case.incident.streams.contains(stream) && (in_time || is_root(case, stream));
+            if keeps || is_of_it && in_time {
+                home = Some((case.incident.id, case.incident.streams.contains(stream)));
+                break;
+            }
+        }
+        match home {
+            Some((id, false)) => {
+                ledger.edit(id, |it| {
+                    it.incident.streams.insert(stream.clone());
+                });
+                describe(scene, ledger, id);
+            }
+            Some((_, true)) => {}
+            None if scene.is_worthy(stream) => {
+                left.insert(stream.clone());
+            }
+            None => {}
+        }
+    }
+    left
+}
+
+/// Whether a stream is what the incident says is at fault, so that it stays with it whatever the remedy did downstream.
+fn is_root(case: &Case, stream: &StreamId) -> bool {
+    match &case.incident.subject {
+        Subject::Source(root) => root == stream,
+        Subject::Processing(_) => false,
+        _ => true,
+    }
+}
+
+type Fits = BTreeMap<IncidentId, (Option<Fit>, Option<Rival>)>;
+
+/// Names causes of what is unexplained, and measures the open incidents anew.
+fn judge_streams(
+    desk: &mut Desk<'_>,
+    ledger: &mut Ledger,
+    bad: &BTreeSet<StreamId>,
+    unexplained: &BTreeSet<StreamId>,
+) -> Fits {
+    let scene = desk.scene;
+    if !unexplained.is_empty() {
+        for verdict in cause::explain(scene, unexplained) {
+            name(desk, ledger, verdict);
+        }
+    }
+    let mut fits = BTreeMap::new();
+    for id in ledger.open_ids() {
+        let Some(case) = ledger.case(id).filter(|it| it.incident.cause() != Cause::Probe) else {
+            continue;
+        };
+        let own: BTreeSet<StreamId> = case.scope.intersection(bad).cloned().collect();
+        let fit = cause::fit(scene, &case.incident.subject, &own);
+        let rival = fit.as_ref().and_then(|it| cause::rival_of(scene, it, &own));
+        fits.insert(id, (fit, rival));
+    }
+    fits
+}
+
+/// Opens, widens or waits.
+fn name(desk: &mut Desk<'_>, ledger: &mut Ledger, verdict: Verdict) {
+    let scene = desk.scene;
+    let settled_at = verdict.first_arrival + scene.facts.policy.guards.settle;
+    let complete = verdict.rival.is_none() && cause::all_have_reported(scene, &verdict.fit);
+    if !complete && scene.now < settled_at {
+        desk.look_again(settled_at);
+        return;
+    }
+    let Verdict { fit, beaten, candidate, rival, first_arrival } = verdict;
+    let opening = Opening {
+        fit: candidate,
+        beaten,
+        scope: fit.breaks,
+        streams: fit.explained,
+        onset: fit.onset,
+        first_arrival,
+        rival,
+    };
+    if let Some(id) = ledger.open_case_of(&opening.fit.subject) {
+        // The same cause strikes again, after its remedy had taken effect.
+        ledger.edit(id, |it| {
+            it.incident.streams.extend(opening.streams.iter().cloned());
+            it.scope.extend(opening.scope.iter().cloned());
+            it.incident.remedy = Remedy::Waiting;
+            it.rung = 0;
+            it.struck_again = Some(scene.now);
+        });
+        describe(scene, ledger, id);
+        return;
+    }
+    let mut narrower = narrower(scene, ledger, &opening).into_iter();
+    match narrower.next() {
+        Some(first) => {
+            widen(scene, ledger, first, opening);
+            for other in narrower {
+                ledger.close(other, scene.now);
+            }
+        }
+        None => open(scene, ledger, opening),
+    }
+}
+
+/// Young incidents of a smaller cause, on which nothing has been done, and of which the new cause explains everything.
+fn narrower(scene: &Scene<'_>, ledger: &Ledger, opening: &Opening) -> Vec<IncidentId> {
+    let acted = |id| {
+        ledger.actions_of(id).any(|it| {
+            !matches!(
+                it.state,
+                ActionState::Proposed | ActionState::Waiting | ActionState::Withdrawn
+            )
+        })
+    };
+    ledger
+        .cases()
+        .filter(|it| it.is_open() && it.incident.cause() != Cause::Probe)
+        .filter(|it| scene.now.since(it.incident.opened) <= WIDEN_WITHIN)
+        .filter(|it| it.incident.streams.is_subset(&opening.scope) && !acted(it.incident.id))
+        .map(|it| it.incident.id)
+        .collect()
+}
+
+/// What an incident starts from.
+struct Opening {
+    fit: Candidate,
+    beaten: Vec<Candidate>,
+    scope: BTreeSet<StreamId>,
+    streams: BTreeSet<StreamId>,
+    onset: MonoTime,
+    first_arrival: MonoTime,
+    rival: Option<Rival>,
+}
+
+fn open(scene: &Scene<'_>, ledger: &mut Ledger, opening: Opening) {
+    let id = ledger.open(|id| Case {
+        incident: Incident {
+            id,
+            subject: opening.fit.subject.clone(),
+            state: IncidentState::Open,
+            remedy: Remedy::None,
+            page: None,
+            severity: Severity::Info,
+            onset: opening.onset,
+            opened: scene.now,
+            closed: None,
+            fit: opening.fit,
+            beaten: opening.beaten,
+            evidence: Vec::new(),
+            streams: opening.streams,
+            affected: BTreeSet::new(),
+            vantage: Vec::new(),
+            timeline: vec![
+                Moment { at: opening.onset, step: Step::Onset },
+                Moment { at: opening.first_arrival, step: Step::FirstFault },
+                Moment { at: scene.now, step: Step::Located },
+            ],
+            actions: Vec::new(),
+            refusals: Vec::new(),
+        },
+        scope: opening.scope,
+        first_arrival: opening.first_arrival,
+        clean_since: None,
+        struck_again: None,
+        rung: 0,
+        rival: opening.rival,
+    });
+    describe(scene, ledger, id);
+}
+
+fn widen(scene: &Scene<'_>, ledger: &mut Ledger, id: IncidentId, opening: Opening) {
+    let waiting: Vec<_> = ledger
+        .actions_of(id)
+        .filter(|it| it.state == ActionState::Waiting)
+        .map(|it| it.id)
+        .collect();
+    for action in waiting {
+        ledger.end(action, scene.now, ActionState::Withdrawn, "the incident has another cause");
+    }
+    ledger.edit(id, |case| {
+        let incident = &mut case.incident;
+        let was = core::mem::replace(&mut incident.fit, opening.fit);
+        incident.subject = incident.fit.subject.clone();
+        incident.beaten = opening.beaten;
+        if !incident.beaten.iter().any(|it| it.subject == was.subject) {
+            incident.beaten.insert(0, was);
+        }
+        incident.streams.extend(opening.streams);
+        incident.onset = incident.onset.min(opening.onset);
+        case.scope = opening.scope;
+        case.first_arrival = case.first_arrival.min(opening.first_arrival);
+        case.rung = 0;
+        case.rival = opening.rival;
+    });
+    ledger.step(id, scene.now, Step::Located);
+    ledger.event(id, IncidentEvent::Renamed);
+    describe(scene, ledger, id);
+}
+
+/// Refreshes what an incident says about itself.
+fn describe(scene: &Scene<'_>, ledger: &mut Ledger, id: IncidentId) {
+    let Some(case) = ledger.case(id) else { return };
+    let described = evidence::describe(scene, case);
+    ledger.edit(id, |it| {
+        it.incident.evidence = described.evidence;
+        it.incident.vantage = described.vantage;
+        it.incident.severity = it.incident.severity.max(described.severity);
+        it.incident.affected.extend(described.affected);
+    });
+}
+
+/// Closes an incident whose evidence has been clean for long enough.
+fn settle(desk: &mut Desk<'_>, ledger: &mut Ledger, id: IncidentId, probe_is_over: bool) {
+    let scene = desk.scene;
+    let Some(case) = ledger.case(id) else { return };
+    if ledger.actions_of(id).any(|it| it.state.is_in_flight()) {
+        return;
+    }
+    let clean = match case.incident.cause() {
+        Cause::Probe => probe_is_over,
+        _ => is_clean(scene, &case.incident.streams),
+    };
+    let since = clean.then(|| case.clean_since.unwrap_or(scene.now));
+    if let Some(case) = ledger.case_mut(id) {
+        case.clean_since = since;
+    }
+    let Some(since) = since else { return };
+    let until = since + scene.facts.policy.guards.close_after;
+    if scene.now < until {
+        desk.look_again(until);
+        return;
+    }
+    ledger.close(id, scene.now);
+}
+
+/// Whether none of the streams is bad, and those that are watched at all are seen well.
+fn is_clean(scene: &Scene<'_>, streams: &BTreeSet<StreamId>) -> bool {
+    let mut seen_well = false;
+    for stream in streams {
+        match scene.facts.lineup.stream(stream) {
+            // What is no longer listed keeps no incident open.
+            None => seen_well = true,
+            Some(found) if scene.facts.is_off_air(&found.channel().id) => seen_well = true,
+            Some(StreamRef::Source(..) | StreamRef::Delivery(..)) => {
+                match scene.state(stream, MonoTime::ZERO) {
+                    State::Good => seen_well = true,
+                    State::Unknown => {}
+                    State::Bad | State::Suspect | State::Disputed => return false,
+                }
+            }
+        }
+    }
+    seen_well || streams.is_empty()
+}

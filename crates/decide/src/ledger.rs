@@ -1,0 +1,345 @@
+//! What has been decided: incidents, actions and what is still to be put out.
+//!
+//! Every change goes through here, so that the journal gets each changed incident and action exactly once per step, and
+//! always before the command that rests on it.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    format,
+    string::String,
+    vec::Vec,
+};
+
+use tallylight_model::{ActionId, IncidentId, MonoTime, StreamId};
+
+use crate::{
+    action::{Action, ActionKind, ActionState, Reason, Refusal, Target},
+    cause::Rival,
+    incident::{Cause, Incident, IncidentState, Moment, Remedy, Step, Subject},
+    journal::{self, Record},
+    output::{IncidentEvent, Output},
+    policy::{Mode, Scope},
+    view::Limits,
+};
+
+/// Closed incidents that stay readable.
+const MAX_CLOSED: usize = 500;
+/// Actions that stay readable; those that budgets still count are kept beyond it.
+const MAX_ACTIONS: usize = 1000;
+/// Moments of one incident's time line.
+const MAX_TIMELINE: usize = 64;
+/// Refusals of one incident.
+const MAX_REFUSALS: usize = 32;
+/// Outputs that wait to be taken; beyond it those that only inform are dropped.
+const MAX_OUTPUTS: usize = 100_000;
+
+/// An incident with what is needed to go on with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) incident: Incident,
+    /// All that the cause could break, when it was named.
+    pub(crate) scope: BTreeSet<StreamId>,
+    pub(crate) first_arrival: MonoTime,
+    /// Since when none of its streams has been bad.
+    pub(crate) clean_since: Option<MonoTime>,
+    /// When the same cause struck again: what the remedy did before that no longer bounds it.
+    pub(crate) struck_again: Option<MonoTime>,
+    /// How many rungs of the ladder have been tried without success.
+    pub(crate) rung: usize,
+    pub(crate) rival: Option<Rival>,
+}
+
+impl Case {
+    pub(crate) fn is_open(&self) -> bool {
+        self.incident.state == IncidentState::Open
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    cases: BTreeMap<IncidentId, Case>,
+    actions: BTreeMap<ActionId, Action>,
+    next_incident: u64,
+    next_action: u64,
+    /// When a restart took this over; nothing seen before counts for verifying.
+    pub(crate) resumed: MonoTime,
+    dirty_cases: BTreeSet<IncidentId>,
+    dirty_actions: BTreeSet<ActionId>,
+    dirty_ids: bool,
+    records: Vec<Record>,
+    events: Vec<Output>,
+    outputs: VecDeque<Output>,
+}
+
+impl Ledger {
+    pub(crate) fn cases(&self) -> impl Iterator<Item = &Case> {
+        self.cases.values()
+    }
+
+    pub(crate) fn open_ids(&self) -> Vec<IncidentId> {
+        self.cases.iter().filter(|(_, it)| it.is_open()).map(|(&id, _)| id).collect()
+    }
+
+    pub(crate) fn case(&self, id: IncidentId) -> Option<&Case> {
+        self.cases.get(&id)
+    }
+
+    /// A case for changing what the journal does not keep.
+    pub(crate) fn case_mut(&mut self, id: IncidentId) -> Option<&mut Case> {
+        self.cases.get_mut(&id)
+    }
+
+    /// Changes an incident; the journal will have it.
+    pub(crate) fn edit(&mut self, id: IncidentId, change: impl FnOnce(&mut Case)) {
+        if let Some(case) = self.cases.get_mut(&id) {
+            change(case);
+            self.dirty_cases.insert(id);
+        }
+    }
+
+    pub(crate) fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.actions.values()
+    }
+
+    pub(crate) fn action(&self, id: ActionId) -> Option<&Action> {
+        self.actions.get(&id)
+    }
+
+    pub(crate) fn action_ids(&self, state: impl Fn(ActionState) -> bool) -> Vec<ActionId> {
+        self.actions.iter().filter(|(_, it)| state(it.state)).map(|(&id, _)| id).collect()
+    }
+
+    /// Actions of one incident, oldest first.
+    pub(crate) fn actions_of(&self, incident: IncidentId) -> impl Iterator<Item = &Action> {
+        self.actions.values().filter(move |it| it.incident == incident)
+    }
+
+    /// Actions whose command went out to something that overlaps the target, oldest first.
+    pub(crate) fn sent_on<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = &'a Action> {
+        self.actions.values().filter(|it| it.sent.is_some() && it.target.overlaps(target))
+    }
+
+    /// When the last action on the target took effect.
+    pub(crate) fn last_done(&self, target: &Target) -> Option<MonoTime> {
+        self.sent_on(target).filter_map(|it| it.done).max()
+    }
+
+    pub(crate) fn open(&mut self, case: impl FnOnce(IncidentId) -> Case) -> IncidentId {
+        self.next_incident += 1;
+        let id = IncidentId(self.next_incident);
+        let case = case(id);
+        self.events.push(Output::Incident {
+            incident: id,
+            cause: case.incident.cause(),
+            event: IncidentEvent::Opened,
+        });
+        self.cases.insert(id, case);
+        self.dirty_cases.insert(id);
+        self.dirty_ids = true;
+        id
+    }
+
+    pub(crate) fn event(&mut self, id: IncidentId, event: IncidentEvent) {
+        if let Some(case) = self.cases.get(&id) {
+            let cause: Cause = case.incident.cause();
+            self.events.push(Output::Incident { incident: id, cause, event });
+        }
+    }
+
+    pub(crate) fn step(&mut self, id: IncidentId, at: MonoTime, step: Step) {
+        self.edit(id, |case| {
+            if case.incident.timeline.len() < MAX_TIMELINE {
+                case.incident.timeline.push(Moment { at, step });
+            }
+        });
+    }
+
+    pub(crate) fn set_remedy(&mut self, id: IncidentId, remedy: Remedy) {
+        if self.cases.get(&id).is_some_and(|it| it.incident.remedy != remedy) {
+            self.edit(id, |case| case.incident.remedy = remedy);
+        }
+    }
+
+    pub(crate) fn page(&mut self, id: IncidentId, at: MonoTime, reason: Reason) {
+        if self.cases.get(&id).is_some_and(|it| it.incident.page.is_none()) {
+            self.edit(id, |case| case.incident.page = Some(reason));
+            self.step(id, at, Step::Paged);
+            self.event(id, IncidentEvent::Paged(reason));
+        }
+    }
+
+    /// Notes why nothing was done: once for each kind of action and reason.
+    pub(crate) fn refuse(
+        &mut self,
+        id: IncidentId,
+        at: MonoTime,
+        kind: Option<ActionKind>,
+        reason: Reason,
+    ) {
+        let Some(case) = self.cases.get(&id) else { return };
+        let refusals = &case.incident.refusals;
+        let known = refusals.iter().any(|it| it.kind == kind && it.reason == reason);
+        if known || refusals.len() >= MAX_REFUSALS {
+            return;
+        }
+        self.edit(id, |case| {
+            case.incident.refusals.push(Refusal { incident: id, kind, reason, at });
+        });
+        self.step(id, at, Step::Refused(reason));
+        self.events.push(Output::Refused { incident: id, kind, reason });
+    }
+
+    pub(crate) fn close(&mut self, id: IncidentId, at: MonoTime) {
+        if !self.cases.get(&id).is_some_and(Case::is_open) {
+            return;
+        }
+        let waiting: Vec<ActionId> = self
+            .actions_of(id)
+            .filter(|it| it.state == ActionState::Waiting)
+            .map(|it| it.id)
+            .collect();
+        for action in waiting {
+            self.end(action, at, ActionState::Withdrawn, "the incident closed first");
+        }
+        self.step(id, at, Step::Closed);
+        self.edit(id, |case| {
+            case.incident.state = IncidentState::Closed;
+            case.incident.closed = Some(at);
+        });
+        self.event(id, IncidentEvent::Closed);
+    }
+
+    pub(crate) fn add_action(&mut self, action: impl FnOnce(ActionId) -> Action) -> ActionId {
+        self.next_action += 1;
+        let id = ActionId(self.next_action);
+        let action = action(id);
+        let incident = action.incident;
+        self.actions.insert(id, action);
+        self.dirty_ids = true;
+        self.edit(incident, |case| case.incident.actions.push(id));
+        self.dirty_actions.insert(id);
+        id
+    }
+
+    pub(crate) fn edit_action(&mut self, id: ActionId, change: impl FnOnce(&mut Action)) {
+        if let Some(action) = self.actions.get_mut(&id) {
+            let before = action.state;
+            change(action);
+            let moved = action.state != before;
+            self.dirty_actions.insert(id);
+            if moved {
+                self.note(id);
+            }
+        }
+    }
+
+    /// Tells where an action stands.
+    pub(crate) fn note(&mut self, id: ActionId) {
+        if let Some(it) = self.actions.get(&id) {
+            let (kind, state, detail) = (it.kind, it.state, it.detail.clone());
+            self.events.push(Output::Action { action: id, kind, state, detail });
+        }
+    }
+
+    /// Brings an action to a final state.
+    pub(crate) fn end(&mut self, id: ActionId, at: MonoTime, state: ActionState, detail: &str) {
+        self.edit_action(id, |action| {
+            action.state = state;
+            action.ended = Some(at);
+            action.detail = String::from(detail);
+        });
+    }
+
+    pub(crate) fn push(&mut self, output: Output) {
+        self.events.push(output);
+    }
+
+    pub(crate) fn remember_mode(&mut self, scope: &Scope, mode: Mode) {
+        self.records.push(journal::mode_record(scope, mode));
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Puts out what changed: records first, then what may rest on them.
+    pub(crate) fn flush(&mut self, now: MonoTime, limits: &mut Limits) {
+        let mut records = core::mem::take(&mut self.records);
+        if core::mem::take(&mut self.dirty_ids) {
+            records.push(journal::ids_record(self.next_incident, self.next_action));
+        }
+        for id in core::mem::take(&mut self.dirty_cases) {
+            records.extend(self.cases.get(&id).map(|it| journal::case_record(now, it)));
+        }
+        for id in core::mem::take(&mut self.dirty_actions) {
+            records.extend(self.actions.get(&id).map(|it| journal::action_record(now, it)));
+        }
+        self.outputs.extend(records.into_iter().map(Output::Journal));
+        self.outputs.extend(core::mem::take(&mut self.events));
+        if self.outputs.len() > MAX_OUTPUTS {
+            let before = self.outputs.len();
+            self.outputs.retain(|it| matches!(it, Output::Journal(_) | Output::Act(_)));
+            limits.dropped_outputs += (before - self.outputs.len()) as u64;
+        }
+    }
+
+    /// Forgets the oldest of what is over.
+    pub(crate) fn trim(&mut self, keep_actions_after: MonoTime, limits: &mut Limits) {
+        let closed = self.cases.values().filter(|it| !it.is_open()).count();
+        for _ in MAX_CLOSED..closed {
+            let oldest = self.cases.iter().find(|(_, it)| !it.is_open()).map(|(&id, _)| id);
+            if let Some(id) = oldest {
+                self.cases.remove(&id);
+                limits.forgotten_incidents += 1;
+            }
+        }
+        let mut excess = self.actions.len().saturating_sub(MAX_ACTIONS);
+        let cases = &self.cases;
+        self.actions.retain(|_, it| {
+            let open = cases.get(&it.incident).is_some_and(Case::is_open);
+            let old = it.state.is_final() && it.decided < keep_actions_after && !open;
+            let go = old && excess > 0;
+            if go {
+                excess -= 1;
+                limits.forgotten_actions += 1;
+            }
+            !go
+        });
+    }
+
+    /// Takes back what the journal remembered.
+    pub(crate) fn restore_case(&mut self, case: Case) {
+        self.next_incident = self.next_incident.max(case.incident.id.0);
+        self.cases.insert(case.incident.id, case);
+    }
+
+    /// Takes back what the journal remembered.
+    pub(crate) fn restore_action(&mut self, action: Action) {
+        self.next_action = self.next_action.max(action.id.0);
+        self.actions.insert(action.id, action);
+    }
+
+    /// Takes back what the journal remembered.
+    pub(crate) fn restore_ids(&mut self, incident: u64, action: u64) {
+        self.next_incident = self.next_incident.max(incident);
+        self.next_action = self.next_action.max(action);
+    }
+
+    /// The open case of this subject.
+    pub(crate) fn open_case_of(&self, subject: &Subject) -> Option<IncidentId> {
+        self.cases
+            .iter()
+            .find(|(_, it)| it.is_open() && it.incident.subject == *subject)
+            .map(|(&id, _)| id)
+    }
+}
+
+/// The key of an incident in the journal.
+pub(crate) fn incident_key(id: IncidentId) -> String {
+    format!("incident/{id}")
+}
+
+/// The key of an action in the journal.
+pub(crate) fn action_key(id: ActionId) -> String {
+    format!("action/{id}")
+}

@@ -1,0 +1,119 @@
+//! What is tried for each cause, in order, and what exactly that would be.
+
+use alloc::vec;
+
+use tallylight_model::{ChannelId, MonoTime, RegionId, ServerId, StreamId};
+
+use super::readiness;
+use crate::{
+    action::{ActionKind, Reason, Target},
+    incident::{Cause, Subject},
+    ledger::Case,
+    lineup::{Channel, StreamRef},
+    scene::{Scene, State},
+};
+
+/// The rungs of a cause's ladder; after the last one come people.
+pub(crate) const fn rungs(cause: Cause) -> &'static [ActionKind] {
+    match cause {
+        Cause::Source => &[ActionKind::SwitchSource, ActionKind::RestartStream],
+        Cause::Processing => &[ActionKind::RestartStream],
+        Cause::Server => &[ActionKind::DrainServer],
+        Cause::Region => &[ActionKind::RegionMove],
+        // A provider's group switch has a canary and batches of its own; until it is built people do it.
+        Cause::Provider | Cause::Programme | Cause::Probe => &[],
+    }
+}
+
+/// One action, before anybody asked whether it may be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) kind: ActionKind,
+    pub(crate) target: Target,
+    pub(crate) from: Option<StreamId>,
+    pub(crate) to: Option<StreamId>,
+}
+
+impl Plan {
+    const fn on(kind: ActionKind, target: Target) -> Self {
+        Self { kind, target, from: None, to: None }
+    }
+}
+
+/// Says what a rung would do for a case, or why it can do nothing.
+pub(crate) fn plan(
+    scene: &Scene<'_>,
+    case: &Case,
+    kind: ActionKind,
+    last_done: impl Fn(&Target) -> Option<MonoTime>,
+) -> Result<Plan, Reason> {
+    match (&case.incident.subject, kind) {
+        (Subject::Source(stream), ActionKind::SwitchSource) => switch(scene, stream),
+        (Subject::Source(stream), ActionKind::RestartStream) => {
+            let channel = channel_of(scene, stream).ok_or(Reason::ActiveSourceUnknown)?;
+            let target = Target::Channel(channel.id.clone());
+            let since = last_done(&target).unwrap_or_default();
+            let bad = |it: &StreamId| scene.state(it, since) == State::Bad;
+            if channel.deliveries.iter().any(|it| bad(&it.stream)) {
+                Ok(Plan::on(kind, target))
+            } else {
+                Err(Reason::OldMedia)
+            }
+        }
+        (Subject::Processing(channel), ActionKind::RestartStream) => Ok(restart(channel)),
+        (Subject::Server(server), ActionKind::DrainServer) => drain(scene, server),
+        (Subject::Region(region), ActionKind::RegionMove) => Ok(region_move(region)),
+        _ => Err(Reason::LadderExhausted),
+    }
+}
+
+fn channel_of<'a>(scene: &Scene<'a>, stream: &StreamId) -> Option<&'a Channel> {
+    scene.facts.lineup.stream(stream).map(StreamRef::channel)
+}
+
+fn switch(scene: &Scene<'_>, from: &StreamId) -> Result<Plan, Reason> {
+    let channel = channel_of(scene, from).ok_or(Reason::ActiveSourceUnknown)?;
+    let active = scene.facts.active(&channel.id).and_then(|it| it.stream);
+    if active.as_ref() != Some(from) {
+        return Err(Reason::ActiveSourceUnknown);
+    }
+    let to = readiness::choose(scene, channel, from).ok_or(Reason::NoReadyBackup)?;
+    Ok(Plan {
+        kind: ActionKind::SwitchSource,
+        target: Target::Channel(channel.id.clone()),
+        from: Some(from.clone()),
+        to: Some(to.stream.clone()),
+    })
+}
+
+fn restart(channel: &ChannelId) -> Plan {
+    Plan::on(ActionKind::RestartStream, Target::Channel(channel.clone()))
+}
+
+fn region_move(region: &RegionId) -> Plan {
+    Plan::on(ActionKind::RegionMove, Target::Region(region.clone()))
+}
+
+/// A server is drained only if another one of its region can take the viewers: it gets them now and serves them well.
+fn drain(scene: &Scene<'_>, server: &ServerId) -> Result<Plan, Reason> {
+    let facts = scene.facts;
+    let region = &facts.lineup.server(server).ok_or(Reason::NoSurvivor)?.region;
+    if facts.is_drained(server) {
+        return Err(Reason::AlreadyDone);
+    }
+    let limit = facts.policy.guards.survivor_saturation;
+    let survives = |id: &ServerId| {
+        let deliveries = facts.lineup.channels().flat_map(|it| &it.deliveries);
+        let mut own = deliveries.filter(|it| it.server == *id).peekable();
+        let serves = own.peek().is_some();
+        let good = own.any(|it| scene.state(&it.stream, MonoTime::ZERO) == State::Good);
+        let fits = facts.server_saturation(id).is_none_or(|it| it < limit);
+        serves && good && fits && !facts.is_drained(id)
+    };
+    let mut others = facts.lineup.servers().filter(|it| it.region == *region && it.id != *server);
+    if others.any(|it| survives(&it.id)) {
+        Ok(Plan::on(ActionKind::DrainServer, Target::Servers(vec![server.clone()])))
+    } else {
+        Err(Reason::NoSurvivor)
+    }
+}

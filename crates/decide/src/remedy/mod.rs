@@ -1,0 +1,516 @@
+//! From a cause to a remedy: plan a rung, ask the guards, act, verify, and settle, undo or go one rung up.
+//!
+//! There is no state machine beside the facts: where an incident stands follows from its actions, so a restart that gets the
+//! actions back from the journal goes on where it was.
+
+mod ladder;
+pub(crate) mod readiness;
+mod verify;
+
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::time::Duration;
+
+use tallylight_model::{ActionId, Epoch, IncidentId, MonoTime};
+
+use crate::{
+    action::{Action, ActionKind, ActionState, Command, Reason, Target},
+    cause::{Fit, Rival},
+    guard::{self, Answer, Proposal},
+    incident::{Cause, IncidentState, Remedy, Side, Step, Subject},
+    input::{ChangedBy, Outcome},
+    ledger::Ledger,
+    output::Output,
+    policy::Mode,
+    scene::Scene,
+};
+use ladder::Plan;
+use verify::Proof;
+
+/// A refusal that may pass by itself pages only after this long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// And is not even told before it has lasted this long: evidence of one moment comes in over some tenths of a second.
+const PASSING: Duration = Duration::from_secs(1);
+
+/// No answer to a command is given up this long after the command is void: the panel's own timeouts are shorter.
+const ANSWER_MARGIN: Duration = Duration::from_secs(5);
+
+/// If the panel's state cannot be read for this long after, nobody will know.
+const NOBODY_KNOWS: Duration = Duration::from_secs(60);
+
+/// Sentences of evidence that a command carries.
+const MAX_REASONS: usize = 8;
+
+/// What advancing a remedy needs to know beside the ledger.
+pub(crate) struct Desk<'a> {
+    pub(crate) scene: &'a Scene<'a>,
+    pub(crate) epoch: Epoch,
+    /// The earliest moment at which something may change by time alone.
+    pub(crate) again: Option<MonoTime>,
+}
+
+impl Desk<'_> {
+    fn now(&self) -> MonoTime {
+        self.scene.now
+    }
+
+    pub(crate) fn look_again(&mut self, at: MonoTime) {
+        self.again = Some(self.again.map_or(at, |other| other.min(at)));
+    }
+
+    /// Goes on with one open incident, as far as it goes.
+    pub(crate) fn advance(
+        &mut self,
+        ledger: &mut Ledger,
+        id: IncidentId,
+        fit: Option<Fit>,
+        rival: Option<Rival>,
+    ) {
+        let Some(case) = ledger.case(id) else { return };
+        let (subject, rung, remedy) =
+            (case.incident.subject.clone(), case.rung, case.incident.remedy);
+        if ledger.actions_of(id).any(|it| it.state.is_in_flight()) {
+            ledger.set_remedy(id, Remedy::Running);
+            return;
+        }
+        let waiting = ledger.actions_of(id).find(|it| it.state == ActionState::Waiting);
+        if let Some((action, expires)) = waiting.map(|it| (it.id, it.expires)) {
+            self.wait_for_a_person(ledger, id, action, expires);
+            return;
+        }
+        if remedy == Remedy::Done || self.undo(ledger, id) {
+            return;
+        }
+        if let Subject::Source(stream) = &subject
+            && !self.scene.facts.is_active(stream)
+            && rung == 0
+        {
+            ledger.set_remedy(id, Remedy::None);
+            return;
+        }
+        let Some(&kind) = ladder::rungs(subject.cause()).get(rung) else {
+            self.nothing_left(ledger, id, subject.cause());
+            return;
+        };
+        let Some(case) = ledger.case(id) else { return };
+        match ladder::plan(self.scene, case, kind, |target| ledger.last_done(target)) {
+            Ok(plan) => self.propose(ledger, id, plan, fit, rival, None),
+            Err(reason) => self.refuse(ledger, id, kind, reason),
+        }
+    }
+
+    fn wait_for_a_person(
+        &mut self,
+        ledger: &mut Ledger,
+        id: IncidentId,
+        action: ActionId,
+        expires: MonoTime,
+    ) {
+        if self.now() < expires {
+            self.look_again(expires);
+            ledger.set_remedy(id, Remedy::Waiting);
+            return;
+        }
+        let kind = ledger.action(action).map(|it| it.kind);
+        ledger.end(action, self.now(), ActionState::Expired, "nobody approved it in time");
+        ledger.refuse(id, self.now(), kind, Reason::ApprovalExpired);
+        ledger.set_remedy(id, Remedy::None);
+    }
+
+    /// After a switch that did not help: back to the old source if it is ready by now. Answers whether that was proposed.
+    fn undo(&mut self, ledger: &mut Ledger, id: IncidentId) -> bool {
+        let last = ledger.actions_of(id).filter(|it| it.sent.is_some()).last();
+        let Some(last) = last.filter(|it| it.state == ActionState::NotVerified).cloned() else {
+            return false;
+        };
+        let undone = ledger.actions_of(id).any(|it| it.undoes == Some(last.id));
+        if undone || !verify::can_undo(self.scene, &last) {
+            return false;
+        }
+        let plan = Plan { kind: last.kind, target: last.target, from: last.to, to: last.from };
+        self.propose(ledger, id, plan, None, None, Some(last.id));
+        true
+    }
+
+    fn nothing_left(&mut self, ledger: &mut Ledger, id: IncidentId, cause: Cause) {
+        ledger.set_remedy(id, Remedy::None);
+        match cause {
+            Cause::Programme => ledger.refuse(id, self.now(), None, Reason::Programme),
+            Cause::Probe => ledger.refuse(id, self.now(), None, Reason::Probe),
+            _ => {
+                ledger.refuse(id, self.now(), None, Reason::LadderExhausted);
+                self.page(ledger, id, Reason::LadderExhausted);
+            }
+        }
+    }
+
+    fn propose(
+        &mut self,
+        ledger: &mut Ledger,
+        id: IncidentId,
+        plan: Plan,
+        fit: Option<Fit>,
+        rival: Option<Rival>,
+        undoes: Option<ActionId>,
+    ) {
+        let Some(case) = ledger.case(id) else { return };
+        let proposal = Proposal {
+            scene: self.scene,
+            ledger,
+            case,
+            fit,
+            rival,
+            kind: plan.kind,
+            target: plan.target.clone(),
+            to: plan.to.clone(),
+            undoes,
+        };
+        match guard::ask(&proposal) {
+            Answer::Refuse(reason) => self.refuse(ledger, id, plan.kind, reason),
+            Answer::Until(reason, at) => {
+                self.look_again(at);
+                self.refuse(ledger, id, plan.kind, reason);
+            }
+            Answer::Approve(reason) => {
+                ledger.refuse(id, self.now(), Some(plan.kind), reason);
+                self.decide(ledger, id, plan, undoes, Mode::Approve);
+            }
+            Answer::Pass => self.decide(ledger, id, plan, undoes, Mode::Auto),
+        }
+    }
+
+    /// Every guard passed: the mode says what becomes of it.
+    fn decide(
+        &mut self,
+        ledger: &mut Ledger,
+        id: IncidentId,
+        plan: Plan,
+        undoes: Option<ActionId>,
+        at_most: Mode,
+    ) {
+        let now = self.now();
+        let guards = &self.scene.facts.policy.guards;
+        let mode = guard::mode_of(self.scene.facts, plan.kind, &plan.target).min(at_most);
+        let (state, expires) = match mode {
+            Mode::Off => return self.refuse(ledger, id, plan.kind, Reason::ModeOff),
+            Mode::DryRun => (ActionState::Proposed, now + guards.action_expiry),
+            Mode::Approve => (ActionState::Waiting, now + guards.approval_expiry),
+            Mode::Auto => (ActionState::Waiting, now + guards.action_expiry),
+        };
+        let same = |it: &Action| {
+            it.state == ActionState::Proposed
+                && (it.kind, &it.target, &it.to) == (plan.kind, &plan.target, &plan.to)
+        };
+        if mode == Mode::DryRun && ledger.actions_of(id).any(same) {
+            return;
+        }
+        let kind = plan.kind;
+        let action = ledger.add_action(|action| Action {
+            id: action,
+            incident: id,
+            kind: plan.kind,
+            target: plan.target,
+            from: plan.from,
+            to: plan.to,
+            mode,
+            state,
+            decided: now,
+            expires,
+            sent: None,
+            done: None,
+            ended: (mode == Mode::DryRun).then_some(now),
+            undoes,
+            approved_by: None,
+            detail: String::from("every guard passed"),
+        });
+        ledger.step(id, now, Step::Decided(action));
+        match mode {
+            Mode::Auto => self.send(ledger, action),
+            Mode::Approve => {
+                ledger.note(action);
+                ledger.step(id, now, Step::AwaitsApproval(action));
+                ledger.refuse(id, now, Some(kind), Reason::AwaitingApproval);
+                ledger.set_remedy(id, Remedy::Waiting);
+                self.page(ledger, id, Reason::AwaitingApproval);
+                self.look_again(expires);
+            }
+            _ => {
+                ledger.note(action);
+                ledger.refuse(id, now, Some(kind), Reason::ModeDryRun);
+                ledger.set_remedy(id, Remedy::None);
+            }
+        }
+    }
+
+    /// Puts a command out.
+    fn send(&mut self, ledger: &mut Ledger, id: ActionId) {
+        let now = self.now();
+        let expires = now + self.scene.facts.policy.guards.action_expiry;
+        ledger.edit_action(id, |it| {
+            it.state = ActionState::Sent;
+            it.sent = Some(now);
+            it.expires = expires;
+        });
+        let Some(action) = ledger.action(id).cloned() else { return };
+        let Some(case) = ledger.case(action.incident) else { return };
+        let evidence = case.incident.evidence.iter().filter(|it| it.side == Side::For);
+        let command = Command {
+            action: id,
+            epoch: self.epoch,
+            kind: action.kind,
+            target: action.target,
+            from: action.from,
+            to: action.to,
+            decided: action.decided,
+            expires,
+            evidence_arrived: now,
+            incident: action.incident,
+            cause: case.incident.cause(),
+            evidence: evidence.take(MAX_REASONS).map(ToString::to_string).collect(),
+        };
+        ledger.step(action.incident, now, Step::Commanded(id));
+        ledger.set_remedy(action.incident, Remedy::Running);
+        ledger.push(Output::Act(command));
+        self.look_again(expires + ANSWER_MARGIN);
+    }
+
+    fn refuse(&mut self, ledger: &mut Ledger, id: IncidentId, kind: ActionKind, reason: Reason) {
+        let Some(opened) = ledger.case(id).map(|it| it.incident.opened) else { return };
+        let told_from = opened + PASSING;
+        if patience(reason) != Patience::MayPass || self.now() >= told_from {
+            ledger.refuse(id, self.now(), Some(kind), reason);
+        } else {
+            self.look_again(told_from);
+        }
+        let remedy = match patience(reason) {
+            Patience::NoneLeft => Remedy::None,
+            Patience::MayPass => Remedy::Waiting,
+            Patience::ByPolicy => Remedy::None,
+        };
+        ledger.set_remedy(id, remedy);
+        match patience(reason) {
+            Patience::NoneLeft => self.page(ledger, id, reason),
+            Patience::ByPolicy => {}
+            Patience::MayPass => {
+                if self.now() >= opened + PATIENCE {
+                    self.page(ledger, id, reason);
+                } else {
+                    self.look_again(opened + PATIENCE);
+                }
+            }
+        }
+    }
+
+    /// Calls people, if viewers are affected at all.
+    fn page(&mut self, ledger: &mut Ledger, id: IncidentId, reason: Reason) {
+        if ledger.case(id).is_some_and(|it| !it.incident.affected.is_empty()) {
+            ledger.page(id, self.now(), reason);
+        }
+    }
+
+    /// Looks at every action that is out.
+    pub(crate) fn follow_up(&mut self, ledger: &mut Ledger) {
+        for id in ledger.action_ids(ActionState::is_in_flight) {
+            let Some(action) = ledger.action(id).cloned() else { continue };
+            match action.state {
+                ActionState::Sent | ActionState::Unknown => self.reconcile(ledger, &action),
+                _ => self.check_proof(ledger, &action),
+            }
+        }
+    }
+
+    fn check_proof(&mut self, ledger: &mut Ledger, action: &Action) {
+        let now = self.now();
+        match verify::proof(self.scene, ledger, action) {
+            Proof::Pending => self.look_again(now + Duration::from_millis(500)),
+            Proof::Good(since) => {
+                ledger.end(action.id, now, ActionState::Verified, "it helped");
+                if let Some(at) = since {
+                    ledger.step(action.incident, at, Step::Good);
+                }
+                ledger.step(action.incident, now, Step::Verified(action.id));
+                // An undone switch leaves the incident where it was before it.
+                if action.undoes.is_none() {
+                    ledger.set_remedy(action.incident, Remedy::Done);
+                }
+            }
+            Proof::Not(why) => {
+                ledger.end(action.id, now, ActionState::NotVerified, why);
+                ledger.step(action.incident, now, Step::NotVerified(action.id));
+                if action.undoes.is_none() {
+                    ledger.edit(action.incident, |case| case.rung += 1);
+                }
+            }
+        }
+    }
+
+    /// Finds out from the panel's state what became of a command without an answer.
+    fn reconcile(&mut self, ledger: &mut Ledger, action: &Action) {
+        let now = self.now();
+        let void = action.expires + ANSWER_MARGIN;
+        if action.state == ActionState::Sent {
+            if now < void {
+                self.look_again(void);
+                return;
+            }
+            ledger.edit_action(action.id, |it| {
+                it.state = ActionState::Unknown;
+                it.detail = String::from("no answer came");
+            });
+            ledger.push(Output::ReadPanel);
+        }
+        let read = self.scene.facts.panel_at.is_some_and(|at| action.sent < Some(at));
+        if read && self.took_effect(action) {
+            self.done(ledger, action.id);
+        } else if now < void {
+            self.look_again(void);
+        } else if read && action.kind == ActionKind::RestartStream {
+            // The panel's state does not show a restart; the streams will.
+            self.done(ledger, action.id);
+        } else if read {
+            self.failed(ledger, action.id, "the panel's state says that it was not carried out");
+        } else if now >= void + NOBODY_KNOWS {
+            self.failed(ledger, action.id, "no answer came, and the panel's state cannot be read");
+        } else {
+            self.look_again(void + NOBODY_KNOWS);
+        }
+    }
+
+    /// Whether the panel's state shows an action's effect.
+    fn took_effect(&self, action: &Action) -> bool {
+        let facts = self.scene.facts;
+        let by_it = |by: &ChangedBy| *by == ChangedBy::Action(action.id);
+        match &action.target {
+            Target::Channel(channel) => facts.active(channel).is_some_and(|it| {
+                by_it(&it.changed_by)
+                    || action.kind == ActionKind::SwitchSource && it.stream == action.to
+            }),
+            Target::Servers(servers) => {
+                let drained = servers.iter().filter(|it| facts.is_drained(it)).count();
+                let wanted = if action.kind == ActionKind::DrainServer { servers.len() } else { 0 };
+                drained == wanted
+            }
+            Target::Region(_) => false,
+        }
+    }
+
+    fn done(&mut self, ledger: &mut Ledger, id: ActionId) {
+        let now = self.now();
+        let Some(incident) = ledger.action(id).map(|it| it.incident) else { return };
+        ledger.edit_action(id, |it| {
+            it.state = ActionState::Verifying;
+            it.done = Some(now);
+            it.detail = String::from("the panel says that it is done");
+        });
+        ledger.step(incident, now, Step::Done(id));
+    }
+
+    fn failed(&mut self, ledger: &mut Ledger, id: ActionId, why: &str) {
+        let Some(incident) = ledger.action(id).map(|it| it.incident) else { return };
+        ledger.end(id, self.now(), ActionState::Failed, why);
+        ledger.step(incident, self.now(), Step::Failed(id));
+    }
+
+    /// Takes in how a command ended. What is not out is left alone.
+    pub(crate) fn outcome(&mut self, ledger: &mut Ledger, id: ActionId, outcome: &Outcome) {
+        let state = ledger.action(id).map(|it| it.state);
+        if !matches!(state, Some(ActionState::Sent | ActionState::Unknown)) {
+            return;
+        }
+        match outcome {
+            Outcome::Done => self.done(ledger, id),
+            Outcome::Failed(why) => self.failed(ledger, id, why),
+            Outcome::Refused(refusal) => self.failed(ledger, id, refusal.name()),
+            // It still counts in the budgets, so that a forbidden action is not proposed again and again.
+            Outcome::NotSent(why) => ledger.end(id, self.now(), ActionState::Withdrawn, why),
+            Outcome::Unknown => {
+                ledger.edit_action(id, |it| {
+                    it.state = ActionState::Unknown;
+                    it.detail = String::from("no answer came");
+                });
+                ledger.push(Output::ReadPanel);
+            }
+        }
+    }
+
+    /// A person said yes to an action that waits: every guard but the mode's is asked again first.
+    pub(crate) fn approve(
+        &mut self,
+        ledger: &mut Ledger,
+        id: ActionId,
+        by: &str,
+        fit: Option<Fit>,
+        rival: Option<Rival>,
+    ) {
+        let Some(action) = ledger.action(id).cloned() else { return };
+        let open =
+            ledger.case(action.incident).filter(|it| it.incident.state == IncidentState::Open);
+        let Some(case) = open.filter(|_| action.state == ActionState::Waiting) else { return };
+        if self.now() >= action.expires {
+            return;
+        }
+        let proposal = Proposal {
+            scene: self.scene,
+            ledger,
+            case,
+            fit,
+            rival,
+            kind: action.kind,
+            target: action.target.clone(),
+            to: action.to.clone(),
+            undoes: action.undoes,
+        };
+        let mode = guard::ordinary_mode(self.scene.facts, action.kind, &action.target);
+        let refused = match guard::ask(&proposal) {
+            Answer::Refuse(reason) | Answer::Until(reason, _) => Some(reason),
+            Answer::Pass | Answer::Approve(_) if mode == Mode::DryRun => Some(Reason::ModeDryRun),
+            Answer::Pass | Answer::Approve(_) => None,
+        };
+        if let Some(reason) = refused {
+            ledger.refuse(action.incident, self.now(), Some(action.kind), reason);
+            return;
+        }
+        ledger.edit_action(id, |it| it.approved_by = Some(String::from(by)));
+        self.send(ledger, id);
+    }
+}
+
+/// How a refusal may go away.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// By a person alone.
+    NoneLeft,
+    /// By itself: with more evidence or with time.
+    MayPass,
+    /// It is what somebody wrote down, so nobody is called for it.
+    ByPolicy,
+}
+
+const fn patience(reason: Reason) -> Patience {
+    match reason {
+        Reason::NoReadyBackup
+        | Reason::NoSurvivor
+        | Reason::CircuitOpen
+        | Reason::LadderExhausted
+        | Reason::AwaitingApproval
+        | Reason::ApprovalExpired => Patience::NoneLeft,
+        Reason::ModeOff
+        | Reason::ModeDryRun
+        | Reason::KillSwitch
+        | Reason::Programme
+        | Reason::Probe
+        | Reason::AlreadyDone
+        | Reason::NeverActs => Patience::ByPolicy,
+        _ => Patience::MayPass,
+    }
+}
+
+/// When an incident's remedy took effect: nothing that began later is its symptom. `None` while it has had no effect.
+pub(crate) fn took_effect_at(ledger: &Ledger, id: IncidentId) -> Option<MonoTime> {
+    let verified: Vec<&Action> =
+        ledger.actions_of(id).filter(|it| it.state == ActionState::Verified).collect();
+    verified.iter().filter_map(|it| it.done).max()
+}

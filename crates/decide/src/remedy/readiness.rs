@@ -1,0 +1,98 @@
+//! Which sources could be switched to, and which of them to choose.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use tallylight_model::{MonoTime, StreamId};
+
+use crate::{
+    lineup::{Channel, ChannelKind, Encryption, ProgrammeMatch, Source, SourceRole},
+    scene::Scene,
+    sight::{Seen, Sight},
+    view::NotReady,
+};
+
+/// Why a source could not be switched to; empty if it is ready.
+pub(crate) fn not_ready(scene: &Scene<'_>, channel: &Channel, source: &Source) -> Vec<NotReady> {
+    let guards = &scene.facts.policy.guards;
+    let mut reasons = Vec::new();
+    if channel.programme_match == ProgrammeMatch::Required && source.offset.is_none() {
+        reasons.push(NotReady::OffsetUnknown);
+    }
+    let sights: Vec<&Sight> = scene
+        .facts
+        .sights_of(&source.stream)
+        .filter(|(node, _)| scene.votes(node))
+        .map(|(_, sight)| sight)
+        .collect();
+    let young = |at: MonoTime| scene.now.since(at) <= guards.ready_max_age;
+    let seen: Vec<&Seen> = sights
+        .iter()
+        .filter(|it| it.arrived().is_some_and(young))
+        .filter_map(|it| it.latest())
+        .filter(|it| it.is_observed() && young(it.end))
+        .collect();
+    if seen.is_empty() {
+        reasons.push(NotReady::Unobserved);
+        return reasons;
+    }
+    if sights.iter().any(|it| it.faults().next().is_some()) {
+        reasons.push(NotReady::Faulty);
+    } else if sights
+        .iter()
+        .filter_map(|it| it.last_bad())
+        .any(|at| scene.now.since(at) < guards.ready_clean)
+    {
+        reasons.push(NotReady::RecentFault);
+    } else if !sights.iter().any(|it| scene.now.since(it.good_since()) >= guards.ready_seen) {
+        reasons.push(NotReady::TooNew);
+    }
+    if !sights.iter().any(|it| is_decoded(scene.now, channel, it, guards.ready_max_age)) {
+        reasons.push(NotReady::NotDecoded);
+    }
+    reasons
+}
+
+fn is_decoded(now: MonoTime, channel: &Channel, sight: &Sight, within: Duration) -> bool {
+    if channel.encryption == Encryption::Expected {
+        return true;
+    }
+    let recent = sight.recent().rev().take_while(|it| now.since(it.end) <= within);
+    let decoded = |it: &Seen| match channel.kind {
+        ChannelKind::Radio => !it.observed.sound.is_zero(),
+        ChannelKind::Tv | ChannelKind::Still | ChannelKind::Loop => !it.observed.picture.is_zero(),
+    };
+    recent.into_iter().any(decoded)
+}
+
+/// The best ready source other than `not`: last resorts last, then the one with fewest bad seconds lately, then by priority.
+pub(crate) fn choose<'a>(
+    scene: &Scene<'_>,
+    channel: &'a Channel,
+    not: &StreamId,
+) -> Option<&'a Source> {
+    channel
+        .sources
+        .iter()
+        .filter(|it| it.stream != *not && not_ready(scene, channel, it).is_empty())
+        .min_by_key(|it| {
+            let last_resort = it.role == SourceRole::LastResort;
+            (last_resort, bad_slices(scene, &it.stream), it.priority)
+        })
+}
+
+fn bad_slices(scene: &Scene<'_>, stream: &StreamId) -> usize {
+    let sights = scene.facts.sights_of(stream).filter(|(node, _)| scene.votes(node));
+    let bad = |sight: &Sight| sight.recent().filter(|it| !it.bad.is_empty()).count();
+    sights.map(|(_, sight)| bad(sight)).max().unwrap_or(0)
+}
+
+/// Whether a source could be switched to.
+pub(crate) fn is_ready(scene: &Scene<'_>, stream: &StreamId) -> bool {
+    match scene.facts.lineup.stream(stream) {
+        Some(crate::lineup::StreamRef::Source(channel, source)) => {
+            not_ready(scene, channel, source).is_empty()
+        }
+        _ => false,
+    }
+}

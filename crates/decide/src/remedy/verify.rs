@@ -1,0 +1,217 @@
+//! Whether an action helped. Only media that was produced after it counts, and only within its window.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::time::Duration;
+
+use tallylight_model::{ChannelId, MonoTime, StreamId};
+
+use super::readiness;
+use crate::{
+    action::{Action, ActionKind, Target},
+    ledger::{Case, Ledger},
+    policy::Guards,
+    scene::Scene,
+    sight::{Seen, Sight},
+};
+
+/// How far the proof is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// Not enough has been seen.
+    Pending,
+    /// It helped; with the begin of the good media where media proves it.
+    Good(Option<MonoTime>),
+    /// It did not help, and why that is said.
+    Not(&'static str),
+}
+
+/// Looks at an action that the panel says is done.
+pub(crate) fn proof(scene: &Scene<'_>, ledger: &Ledger, action: &Action) -> Proof {
+    let Some(done) = action.done else { return Proof::Pending };
+    let from = done.max(ledger.resumed);
+    match (action.kind, &action.target) {
+        (ActionKind::SwitchSource, Target::Channel(channel)) => {
+            media(scene, ledger, action, channel, from, switch_rule(&scene.facts.policy.guards))
+        }
+        (ActionKind::RestartStream, Target::Channel(channel)) => {
+            media(scene, ledger, action, channel, from, restart_rule(&scene.facts.policy.guards))
+        }
+        (ActionKind::DrainServer, target) => drained(scene, from, target),
+        (ActionKind::RegionMove, target) => moved(scene, from, target),
+        (ActionKind::UndrainServer, _) => Proof::Good(None),
+        _ => Proof::Not("the target is not one of this action"),
+    }
+}
+
+/// What proves media good: so many good seconds of so many, within a time.
+#[derive(Clone, Copy)]
+struct Rule {
+    good: u32,
+    of: u32,
+    within: Duration,
+}
+
+const fn switch_rule(guards: &Guards) -> Rule {
+    let good = guards.verify_switch_good;
+    Rule { good, of: good, within: guards.verify_switch_within }
+}
+
+const fn restart_rule(guards: &Guards) -> Rule {
+    Rule {
+        good: guards.verify_restart_good,
+        of: guards.verify_restart_of,
+        within: guards.verify_restart_within,
+    }
+}
+
+fn media(
+    scene: &Scene<'_>,
+    ledger: &Ledger,
+    action: &Action,
+    channel: &ChannelId,
+    from: MonoTime,
+    rule: Rule,
+) -> Proof {
+    let Some(channel) = scene.facts.lineup.channel(channel) else {
+        return Proof::Not("the channel is no longer in the lineup");
+    };
+    let others = explained_elsewhere(ledger, action);
+    let mut proofs = Vec::new();
+    if let Some(to) = &action.to {
+        proofs.push(stream(scene, to, from, rule, Unseen::Matters));
+    }
+    for delivery in &channel.deliveries {
+        if !others.contains(&&delivery.stream) {
+            let from = from + delivery.delay;
+            proofs.push(stream(scene, &delivery.stream, from, rule, Unseen::IsSkipped));
+        }
+    }
+    combine(proofs)
+}
+
+/// Streams that another open incident already explains: they prove nothing about this action.
+fn explained_elsewhere<'a>(ledger: &'a Ledger, action: &Action) -> Vec<&'a StreamId> {
+    let others = |it: &&Case| it.is_open() && it.incident.id != action.incident;
+    ledger.cases().filter(others).flat_map(|it| &it.incident.streams).collect()
+}
+
+fn combine(proofs: Vec<Proof>) -> Proof {
+    let mut good_at = None;
+    let mut pending = proofs.is_empty();
+    for proof in proofs {
+        match proof {
+            Proof::Not(why) => return Proof::Not(why),
+            Proof::Pending => pending = true,
+            Proof::Good(at) => good_at = good_at.max(at),
+        }
+    }
+    if pending { Proof::Pending } else { Proof::Good(good_at) }
+}
+
+/// What it means that no agent with a vote sees a stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unseen {
+    Matters,
+    IsSkipped,
+}
+
+/// Agents with a vote decide by majority; an even split is taken as good, since a lone voice proves nothing.
+fn stream(
+    scene: &Scene<'_>,
+    stream: &StreamId,
+    from: MonoTime,
+    rule: Rule,
+    unseen: Unseen,
+) -> Proof {
+    let end = from + rule.within;
+    let over = scene.now >= end + scene.facts.policy.guards.verify_grace;
+    let mut by_path: BTreeMap<Option<&str>, Proof> = BTreeMap::new();
+    for (node, sight) in scene.facts.sights_of(stream) {
+        if scene.votes(node) && scene.facts.is_fresh(node, sight, scene.now) {
+            by_path.insert(scene.path(node), by_agent(sight, from, end, over, rule));
+        }
+    }
+    if by_path.is_empty() {
+        return match unseen {
+            Unseen::IsSkipped => Proof::Good(None),
+            Unseen::Matters if over => Proof::Not("nobody saw the new source in time"),
+            Unseen::Matters => Proof::Pending,
+        };
+    }
+    let good: Vec<_> = by_path
+        .values()
+        .filter_map(|it| if let Proof::Good(at) = it { Some(*at) } else { None })
+        .collect();
+    let pending = by_path.values().filter(|&&it| it == Proof::Pending).count();
+    let all = by_path.len();
+    if good.len() * 2 > all || pending == 0 && good.len() * 2 == all {
+        Proof::Good(good.into_iter().flatten().min())
+    } else if pending == 0 {
+        Proof::Not("not enough good seconds in time")
+    } else {
+        Proof::Pending
+    }
+}
+
+fn by_agent(sight: &Sight, from: MonoTime, end: MonoTime, over: bool, rule: Rule) -> Proof {
+    let seen: Vec<&Seen> = sight
+        .recent()
+        .filter(|it| it.start >= from && it.start < end && it.is_observed())
+        .collect();
+    for last in 0..seen.len() {
+        let first = (last + 1).saturating_sub(rule.of as usize);
+        let window = &seen[first..=last];
+        let good = window.iter().filter(|it| it.is_good());
+        if good.clone().count() >= rule.good as usize {
+            return Proof::Good(good.map(|it| it.start).next());
+        }
+    }
+    let passed = sight.latest().is_some_and(|it| it.start >= end);
+    if passed || over { Proof::Not("not enough good seconds in time") } else { Proof::Pending }
+}
+
+fn drained(scene: &Scene<'_>, from: MonoTime, target: &Target) -> Proof {
+    let Target::Servers(servers) = target else { return Proof::Not("no servers are named") };
+    let facts = scene.facts;
+    let read = facts.panel_at.is_some_and(|at| at > from);
+    let empty =
+        |id| facts.is_drained(id) && facts.panel_server(id).is_some_and(|it| it.sessions == 0);
+    let over = scene.now >= from + facts.policy.guards.verify_restart_within;
+    if read && servers.iter().all(empty) {
+        let regions: Vec<_> =
+            servers.iter().filter_map(|id| Some(&facts.lineup.server(id)?.region)).collect();
+        let limit = facts.policy.guards.survivor_saturation;
+        let full = facts
+            .lineup
+            .servers()
+            .filter(|it| regions.contains(&&it.region) && !servers.contains(&it.id))
+            .filter_map(|it| facts.server_saturation(&it.id))
+            .any(|it| it >= limit);
+        return match (full, over) {
+            (false, _) => Proof::Good(None),
+            (true, false) => Proof::Pending,
+            (true, true) => Proof::Not("the other servers of the region are too full"),
+        };
+    }
+    if over { Proof::Not("viewers are still on the server") } else { Proof::Pending }
+}
+
+fn moved(scene: &Scene<'_>, from: MonoTime, target: &Target) -> Proof {
+    let Target::Region(region) = target else { return Proof::Not("no region is named") };
+    let facts = scene.facts;
+    let read = facts.panel_at.is_some_and(|at| at > from);
+    let channels = facts.lineup.channels().filter_map(|it| facts.panel_channel(&it.id));
+    let left = channels.filter_map(|it| it.sessions.get(region)).any(|&it| it > 0);
+    if read && !left {
+        return Proof::Good(None);
+    }
+    let over = scene.now >= from + facts.policy.guards.verify_restart_within;
+    if over { Proof::Not("viewers are still in the region") } else { Proof::Pending }
+}
+
+/// Whether a failed switch can be undone: only if the source that it left is ready again.
+pub(crate) fn can_undo(scene: &Scene<'_>, action: &Action) -> bool {
+    action.kind == ActionKind::SwitchSource
+        && action.undoes.is_none()
+        && action.from.as_ref().is_some_and(|it| readiness::is_ready(scene, it))
+}

@@ -1,0 +1,242 @@
+//! What one agent says about one stream.
+//!
+//! Fault records come at once, slices a second later or much later; either may be lost, late or out of order. A fault stands
+//! from its `Begin` until its `End`, and each slice's list of standing faults mends what a lost record would leave wrong.
+
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    string::String,
+};
+use core::time::Duration;
+
+use tallylight_model::{FaultKind, FaultPhase, FaultRecord, MonoTime, Observed, Severity, Slice};
+
+/// Slices remembered of each stream and agent: what verifying a restart of a slow delivery looks back over.
+const RECENT: usize = 96;
+
+/// Evidence texts are cut to this, as the model promises.
+const MAX_EVIDENCE: usize = 200;
+
+/// From this share of a slice on a condition is taken to hold in it.
+const HOLDS_FROM: (u32, u32) = (3, 10);
+
+/// A set of fault kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KindSet(u32);
+
+impl KindSet {
+    pub(crate) const fn with(self, kind: FaultKind) -> Self {
+        Self(self.0 | 1 << kind as u32)
+    }
+
+    pub(crate) const fn contains(self, kind: FaultKind) -> bool {
+        self.0 & 1 << kind as u32 != 0
+    }
+
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = FaultKind> {
+        FaultKind::ALL.iter().copied().filter(move |&kind| self.contains(kind))
+    }
+}
+
+impl FromIterator<FaultKind> for KindSet {
+    fn from_iter<T: IntoIterator<Item = FaultKind>>(kinds: T) -> Self {
+        kinds.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+/// A fault that stands declared.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) severity: Severity,
+    pub(crate) onset: MonoTime,
+    pub(crate) declared: MonoTime,
+    pub(crate) arrived: MonoTime,
+    /// The newest moment for which the agent said that it stands.
+    pub(crate) confirmed: MonoTime,
+    pub(crate) evidence: String,
+}
+
+/// One slice, reduced to what judging needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) start: MonoTime,
+    pub(crate) end: MonoTime,
+    pub(crate) observed: Observed,
+    /// Conditions of the stream itself that held, declared or not.
+    pub(crate) conditions: KindSet,
+    /// Those of them that make the second bad: declared, or of a kind that needs no comparison.
+    pub(crate) bad: KindSet,
+}
+
+impl Seen {
+    pub(crate) fn is_observed(&self) -> bool {
+        !self.observed.any().is_zero()
+    }
+
+    pub(crate) fn is_good(&self) -> bool {
+        self.is_observed() && self.bad.is_empty()
+    }
+}
+
+/// Whether a kind is the stream's own, so that it makes the stream bad.
+pub(crate) const fn is_streams_own(kind: FaultKind) -> bool {
+    kind.rule().class.is_some()
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sight {
+    standing: BTreeMap<FaultKind, Standing>,
+    last_seq: BTreeMap<FaultKind, u64>,
+    ended: BTreeMap<FaultKind, MonoTime>,
+    recent: VecDeque<Seen>,
+    arrived: Option<MonoTime>,
+    last_bad: Option<MonoTime>,
+}
+
+impl Sight {
+    /// Takes in a fault record. Answers the onset if a fault was declared.
+    pub(crate) fn record(&mut self, now: MonoTime, record: &FaultRecord) -> Option<MonoTime> {
+        let last = self.last_seq.entry(record.kind).or_insert(0);
+        if record.seq < *last {
+            return None;
+        }
+        *last = record.seq;
+        self.arrived = Some(now);
+        if let FaultPhase::End(at) = record.phase {
+            self.standing.remove(&record.kind);
+            self.ended.insert(record.kind, now);
+            self.note_bad(record.kind, record.severity, at.min(now));
+            return None;
+        }
+        let evidence = cut(&record.evidence);
+        // Nothing from outside may lie in the future: it would stay "newest" for ever.
+        let (onset, declared) = (record.onset.min(now), record.declared.min(now));
+        let fresh = Standing {
+            severity: record.severity,
+            onset,
+            declared,
+            arrived: now,
+            confirmed: declared,
+            evidence: evidence.clone(),
+        };
+        let standing = self.standing.entry(record.kind).or_insert(fresh);
+        standing.severity = standing.severity.max(record.severity);
+        standing.confirmed = standing.confirmed.max(declared);
+        standing.evidence = evidence;
+        self.note_bad(record.kind, record.severity, declared);
+        Some(onset)
+    }
+
+    /// Takes in a slice. `confirmed` is the newest moment that the slice's own batch speaks of.
+    pub(crate) fn slice(&mut self, now: MonoTime, confirmed: MonoTime, slice: &Slice) {
+        let end = slice.end.min(now);
+        if self.recent.back().is_some_and(|last| end < last.end) {
+            return;
+        }
+        self.arrived = Some(now);
+        let conditions: KindSet = slice
+            .conditions
+            .iter()
+            .filter(|&(&kind, &span)| is_streams_own(kind) && holds(span, slice.length))
+            .map(|(&kind, _)| kind)
+            .collect();
+        let standing: KindSet = slice.standing.keys().copied().collect();
+        let bad = conditions
+            .iter()
+            .filter(|&kind| !kind.is_differential() || standing.contains(kind))
+            .collect();
+        let seen =
+            Seen { start: end - slice.length, end, observed: slice.observed, conditions, bad };
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(seen);
+        self.mend(now, end, end.max(confirmed), slice);
+    }
+
+    /// Brings the table of standing faults in line with what the slice says.
+    fn mend(&mut self, now: MonoTime, end: MonoTime, confirmed: MonoTime, slice: &Slice) {
+        self.standing.retain(|kind, it| slice.standing.contains_key(kind) || it.declared >= end);
+        for (&kind, &severity) in &slice.standing {
+            // A slice that was cut before the end came in may still list the fault.
+            if self.ended.get(&kind).is_some_and(|&ended| end <= ended) {
+                continue;
+            }
+            let span = slice.conditions.get(&kind).copied().unwrap_or_default().min(slice.length);
+            let standing = self.standing.entry(kind).or_insert_with(|| Standing {
+                severity,
+                onset: end - span,
+                declared: end,
+                arrived: now,
+                confirmed,
+                evidence: String::from("listed as standing; its record was not received"),
+            });
+            standing.severity = standing.severity.max(severity);
+            standing.confirmed = standing.confirmed.max(confirmed);
+            if slice.conditions.get(&kind).is_some_and(|&span| !span.is_zero()) {
+                self.note_bad(kind, severity, end);
+            }
+        }
+    }
+
+    fn note_bad(&mut self, kind: FaultKind, severity: Severity, at: MonoTime) {
+        if is_streams_own(kind) && severity >= Severity::Warning {
+            self.last_bad = self.last_bad.max(Some(at));
+        }
+    }
+
+    pub(crate) fn standing(&self) -> impl Iterator<Item = (FaultKind, &Standing)> {
+        self.standing.iter().map(|(&kind, standing)| (kind, standing))
+    }
+
+    /// Faults of the stream itself, at warning or above.
+    pub(crate) fn faults(&self) -> impl Iterator<Item = (FaultKind, &Standing)> {
+        self.standing()
+            .filter(|(kind, it)| is_streams_own(*kind) && it.severity >= Severity::Warning)
+    }
+
+    pub(crate) fn latest(&self) -> Option<&Seen> {
+        self.recent.back()
+    }
+
+    pub(crate) fn recent(&self) -> impl DoubleEndedIterator<Item = &Seen> {
+        self.recent.iter()
+    }
+
+    /// The begin of the run of slices without any condition that lasts until the latest.
+    pub(crate) fn good_since(&self) -> MonoTime {
+        let run = self.recent.iter().rev().take_while(|it| it.conditions.is_empty());
+        run.last().map_or(MonoTime::ZERO, |it| it.start)
+    }
+
+    /// When anything last came in about the stream.
+    pub(crate) const fn arrived(&self) -> Option<MonoTime> {
+        self.arrived
+    }
+
+    /// The newest media that a declared fault was on.
+    pub(crate) const fn last_bad(&self) -> Option<MonoTime> {
+        self.last_bad
+    }
+}
+
+fn holds(span: Duration, length: Duration) -> bool {
+    let (part, whole) = HOLDS_FROM;
+    !span.is_zero() && span.saturating_mul(whole) >= length.saturating_mul(part)
+}
+
+fn cut(text: &str) -> String {
+    let mut end = text.len().min(MAX_EVIDENCE);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    String::from(&text[..end])
+}
