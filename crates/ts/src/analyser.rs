@@ -159,9 +159,9 @@ impl Analyser {
         self.framer.in_sync()
     }
 
-    /// Returns the services by program number.
+    /// Returns the services that the PAT lists, by program number.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
-        self.flow.programs.iter().map(|program| &program.service)
+        self.flow.programs.iter().filter(|program| program.listed).map(|program| &program.service)
     }
 
     /// Returns what was counted of the whole stream.

@@ -78,6 +78,13 @@ impl Watch {
         self.overdue(now, limit, here)
     }
 
+    /// So much of the clock's time passed without packets: it does not count.
+    pub(crate) fn excuse(&mut self, span: Duration) {
+        if let Some((last, _)) = &mut self.last {
+            *last += span;
+        }
+    }
+
     /// Ends the condition if it holds: the thing is not expected any more.
     pub(crate) fn close(&mut self) -> Option<Change> {
         let (_, since) = self.last?;
@@ -168,6 +175,17 @@ impl Flow {
             let here = self.position(Some(i));
             let change = self.programs[i].pmt.seen(now, self.config.limits.pmt, here);
             self.report(Check::PmtMissing, Some(pid), Some(i), change);
+        }
+    }
+
+    /// Ends every open condition of a program that is not listed any more.
+    pub(crate) fn close_program(&mut self, i: usize) {
+        let program = &mut self.programs[i];
+        let pmt_pid = program.service.pmt_pid;
+        let changes = [program.pmt.close(), program.video.close(), program.audio.close()];
+        let checks = [(Check::PmtMissing, pmt_pid), (Check::NoVideo, None), (Check::NoAudio, None)];
+        for ((check, pid), change) in checks.into_iter().zip(changes) {
+            self.report(check, pid, Some(i), change);
         }
     }
 

@@ -23,7 +23,8 @@ use crate::{
 const MAX_SEARCH: u64 = 64 << 10;
 /// The checks run every so many packets: 11 ms of a 4 Mb/s stream.
 const CHECK_EVERY: u64 = 32;
-/// A pause between arrivals counts towards time-outs for at most this long: see [`checks`](crate::checks).
+/// A pause counts towards time-outs for at most this long: one between arrivals towards all of them, one in media time (packets
+/// of a capture are missing) towards those of tables. See [`checks`](crate::checks).
 const MAX_PAUSE: Duration = Duration::from_millis(250);
 
 /// Everything behind the framer.
@@ -99,14 +100,15 @@ impl Flow {
 
     pub(crate) fn media(&self, program: Option<usize>) -> Option<Duration> {
         let own = program.and_then(|i| self.programs.get(i)?.timeline.now(self.place));
-        own.or_else(|| self.primary()?.timeline.now(self.place))
-            .or_else(|| self.stray.timeline.now(self.place))
+        let primary = || self.programs[self.primary()?].timeline.now(self.place);
+        own.or_else(primary).or_else(|| self.stray.timeline.now(self.place))
     }
 
     /// The program whose clock stands for the stream: the first wanted one whose clock runs.
-    pub(crate) fn primary(&self) -> Option<&Program> {
-        let running = || self.programs.iter().filter(|p| p.timeline.now(0).is_some());
-        running().find(|program| program.wanted).or_else(|| running().next())
+    fn primary(&self) -> Option<usize> {
+        let programs = || self.programs.iter().enumerate().filter(|(_, p)| p.timeline.runs());
+        let (index, _) = programs().find(|(_, p)| p.wanted).or_else(|| programs().next())?;
+        Some(index)
     }
 
     pub(crate) fn find(&mut self, kind: FindingKind, pid: Option<Pid>, program: Option<usize>) {
@@ -284,6 +286,7 @@ impl Flow {
             self.stray.pcr(header, pcr, self.place);
             return;
         }
+        let primary = self.primary();
         let mut told = false;
         for i in 0..self.programs.len() {
             let program = &mut self.programs[i];
@@ -295,6 +298,13 @@ impl Flow {
             }
             let step = program.timeline.pcr(pcr, self.place, start);
             let excused = core::mem::take(&mut program.excused);
+            if let Step::Passed(gap) = step {
+                let silent = gap.saturating_sub(MAX_PAUSE);
+                program.pmt.excuse(silent);
+                if primary == Some(i) {
+                    self.pat.excuse(silent);
+                }
+            }
             let kind = match step {
                 Step::Passed(gap) if gap > self.config.limits.pcr && !excused => {
                     FindingKind::PcrGap { gap }

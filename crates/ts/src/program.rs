@@ -5,10 +5,12 @@ use tallylight_model::{Pcr, Pid};
 use crate::{Service, checks::Watch, packet::Header, timeline::Timeline};
 use core::time::Duration;
 
-/// A program that the PAT lists.
+/// A program that the PAT lists, or listed before.
 pub(crate) struct Program {
     pub(crate) service: Service,
     pub(crate) timeline: Timeline,
+    /// Whether the PAT lists it.
+    pub(crate) listed: bool,
     /// Whether its components are cut and watched.
     pub(crate) wanted: bool,
     /// The distance to the next PCR says nothing: a segment began, or packets were dropped on this side.
@@ -19,16 +21,28 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn new(program: u16, pmt_pid: Pid, wanted: bool) -> Self {
+    pub(crate) fn new(program: u16) -> Self {
         Self {
-            service: Service { program, pmt_pid: Some(pmt_pid), ..Service::default() },
+            service: Service { program, ..Service::default() },
             timeline: Timeline::default(),
-            wanted,
+            listed: false,
+            wanted: false,
             excused: false,
             pmt: Watch::default(),
             video: Watch::default(),
             audio: Watch::default(),
         }
+    }
+
+    /// The PAT lists it.
+    pub(crate) fn list(&mut self, pmt_pid: Pid, wanted: bool) {
+        if self.service.pmt_pid.replace(pmt_pid) != Some(pmt_pid) {
+            self.service.components.clear();
+        }
+        if !self.listed {
+            (self.pmt, self.video, self.audio) = Default::default();
+        }
+        (self.listed, self.wanted) = (true, wanted);
     }
 }
 

@@ -139,22 +139,36 @@ impl Flow {
         if listed.len() > MAX_PROGRAMS {
             self.over_limit(Pid::PAT);
         }
-        let wanted = self.config.wanted;
-        let mut old = core::mem::take(&mut self.programs);
+        self.retire(&listed);
         for (&number, &pmt_pid) in listed.iter().take(MAX_PROGRAMS) {
-            let same =
-                |p: &Program| p.service.program == number && p.service.pmt_pid == Some(pmt_pid);
-            let program = match old.iter().position(same) {
-                Some(i) => old.swap_remove(i),
-                None => Program::new(number, pmt_pid, wanted.includes(number)),
-            };
-            self.programs.push(program);
+            let wanted = self.config.wanted.includes(number);
+            let found = self.programs.binary_search_by_key(&number, |p| p.service.program);
+            let at = found.unwrap_or_else(|at| {
+                self.programs.insert(at, Program::new(number));
+                at
+            });
+            self.programs[at].list(pmt_pid, wanted);
         }
         // What other tables said of programs that were not there, or are new, must be read again.
         for reader in self.tables.readers.iter_mut().filter(|reader| reader.pid != Pid::PAT) {
             reader.known.clear();
         }
         self.services_changed();
+    }
+
+    /// Stops watching programs that are not listed. Their clocks go on, because a PAT may be empty for a while (a re-multiplexer
+    /// that starts up) over a service that is as good as before; they go if there are too many.
+    fn retire(&mut self, listed: &BTreeMap<u16, Pid>) {
+        for i in 0..self.programs.len() {
+            let program = &mut self.programs[i];
+            if program.listed && !listed.contains_key(&program.service.program) {
+                (program.listed, program.wanted) = (false, false);
+                self.close_program(i);
+            }
+        }
+        if self.programs.len() + listed.len() > MAX_PROGRAMS {
+            self.programs.retain(|program| listed.contains_key(&program.service.program));
+        }
     }
 
     fn apply_pmt(&mut self, pid: Pid, number: u16, pmt: psi::Pmt) {
@@ -256,7 +270,8 @@ impl Flow {
         for state in self.pids.iter_mut() {
             (state.role, state.program, state.clock) = (Role::None, None, false);
         }
-        let pmts: Vec<_> = self.programs.iter().filter_map(|p| p.service.pmt_pid).collect();
+        let listed = self.programs.iter().filter(|program| program.listed);
+        let pmts: Vec<_> = listed.filter_map(|program| program.service.pmt_pid).collect();
         self.tables.readers.retain(|r| r.pid == Pid::PAT || r.pid == SDT || pmts.contains(&r.pid));
         for &pid in &pmts {
             if !self.tables.readers.iter().any(|reader| reader.pid == pid) {

@@ -75,6 +75,11 @@ impl Timeline {
         self.last_packet = place;
     }
 
+    /// Whether media time is known.
+    pub(crate) const fn runs(&self) -> bool {
+        self.anchor.is_some()
+    }
+
     pub(crate) const fn ticks(&self) -> u32 {
         self.ticks
     }
