@@ -11,6 +11,6 @@ pub mod config;
 pub mod dedupe;
 pub mod exposition;
 pub mod io;
-pub mod meters;
+
 pub mod panel;
 pub mod view;

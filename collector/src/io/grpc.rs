@@ -23,8 +23,10 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::ingest::{Ingest, MAX_REQUEST, RETRY_AFTER, Refused, Taken};
-use crate::meters::Meters;
+use super::{
+    ingest::{Ingest, MAX_REQUEST, RETRY_AFTER, Refused, Taken},
+    meters::Meters,
+};
 
 /// Requests of one connection that are in work at once.
 const MAX_CONCURRENT: usize = 8;

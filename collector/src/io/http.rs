@@ -17,8 +17,8 @@ use tallylight_decide::{Input, Mode, Scope, action::ActionKind};
 use tallylight_model::{ActionId, IncidentId, RegionId};
 use tokio::sync::watch;
 
-use super::{Loaded, ingest::Ingest, judge::JudgeHandle};
-use crate::{api, auth, exposition, meters::Meters, view::View};
+use super::{Loaded, ingest::Ingest, judge::JudgeHandle, meters::Meters};
+use crate::{api, auth, exposition, view::View};
 
 /// Orders are short.
 const MAX_BODY: usize = 64 << 10;

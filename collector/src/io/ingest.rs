@@ -9,8 +9,8 @@ use tallylight_model::NodeId;
 use tallylight_wire::{Decoded, WireError, decode_logs, decode_metrics};
 use tokio::sync::watch;
 
-use super::{Clock, Loaded, judge::JudgeHandle};
-use crate::{auth, meters::Meters};
+use super::{Clock, Loaded, judge::JudgeHandle, meters::Meters};
+use crate::auth;
 
 /// The largest request, before and after decompression.
 pub(super) const MAX_REQUEST: usize = 4 << 20;

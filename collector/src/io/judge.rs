@@ -20,12 +20,12 @@ use tokio::{
 use super::{
     Clock, Loaded,
     journal::{FaultRow, Journal},
+    meters::Meters,
     panel::PanelDriver,
     traces::Traces,
 };
 use crate::{
     dedupe::{Dedupe, Sifted},
-    meters::Meters,
     view::View,
 };
 
@@ -124,9 +124,9 @@ impl std::fmt::Debug for Message {
     }
 }
 
-/// The judgement with what it needs to act.
+/// What a judge is made of.
 #[derive(Debug)]
-pub(super) struct Judge {
+pub(super) struct Parts {
     pub(super) decider: Decider,
     pub(super) clock: Clock,
     pub(super) journal: Journal,
@@ -135,6 +135,19 @@ pub(super) struct Judge {
     pub(super) meters: Arc<Meters>,
     pub(super) config: watch::Receiver<Arc<Loaded>>,
     pub(super) traces: Option<Traces>,
+}
+
+/// The judgement with what it needs to act.
+#[derive(Debug)]
+pub(super) struct Judge {
+    decider: Decider,
+    clock: Clock,
+    journal: Journal,
+    panel: Arc<PanelDriver>,
+    dedupe: Dedupe,
+    meters: Arc<Meters>,
+    config: watch::Receiver<Arc<Loaded>>,
+    traces: Option<Traces>,
     state: State,
 }
 
@@ -155,17 +168,8 @@ enum Told {
 }
 
 impl Judge {
-    #[expect(clippy::too_many_arguments, reason = "each is one part of the judge, named once")]
-    pub(super) fn new(
-        decider: Decider,
-        clock: Clock,
-        journal: Journal,
-        panel: Arc<PanelDriver>,
-        dedupe: Dedupe,
-        meters: Arc<Meters>,
-        config: watch::Receiver<Arc<Loaded>>,
-        traces: Option<Traces>,
-    ) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { decider, clock, journal, panel, dedupe, meters, config, traces } = parts;
         let state = State::default();
         Self { decider, clock, journal, panel, dedupe, meters, config, traces, state }
     }
@@ -462,6 +466,24 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+impl Inbox {
+    /// Stands in for a judge: answers every question about a command alike and passes on what it is told.
+    pub(super) async fn stand_in(
+        mut self,
+        allowed: Result<(), String>,
+        told: mpsc::UnboundedSender<Input>,
+    ) {
+        while let Some(message) = self.0.recv().await {
+            match message {
+                Message::Allowed { reply, .. } => drop(reply.send(allowed.clone())),
+                Message::Input(input) => drop(told.send(input)),
+                _ => {}
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod http;
 mod ingest;
 mod journal;
 mod judge;
+mod meters;
 mod otlp_http;
 mod panel;
 mod run;

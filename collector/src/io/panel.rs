@@ -22,11 +22,8 @@ use tokio::{
 };
 use url::Url;
 
-use super::{Clock, Loaded, judge::JudgeHandle};
-use crate::{
-    meters::Meters,
-    panel::{self, Answer, Standing},
-};
+use super::{Clock, Loaded, judge::JudgeHandle, meters::Meters};
+use crate::panel::{self, Answer, Standing};
 
 const CONNECT: Duration = Duration::from_secs(1);
 const TOTAL: Duration = Duration::from_secs(3);
@@ -335,3 +332,6 @@ fn from_holds(command: &Command, state: &PanelState) -> bool {
     let active = state.channels.iter().find(|it| it.channel == *channel);
     active.and_then(|it| it.active.as_ref()).is_none_or(|active| active == from)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,19 +5,21 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use axum::{Router, serve::ListenerExt as _};
 use tallylight_decide::Decider;
+use tallylight_model::MonoTime;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 
 use super::{
     Clock, Loaded, grpc, http,
     http::Api,
     ingest::Ingest,
-    journal::Journal,
-    judge::{Judge, JudgeHandle},
+    journal::{Journal, Opened},
+    judge::{Judge, JudgeHandle, Parts},
+    meters::Meters,
     otlp_http,
     panel::PanelDriver,
     traces::Traces,
 };
-use crate::{dedupe::Dedupe, meters::Meters};
+use crate::{config::Listen, dedupe::Dedupe};
 
 /// How long a stop waits for requests that are in work.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
@@ -53,76 +55,40 @@ impl Collector {
         let meters = Arc::new(Meters::default());
         let (journal, opened) = Journal::open(&loaded.settings.journal)
             .with_context(|| format!("journal {}", loaded.settings.journal.display()))?;
-        let (decider, unreadable) = Decider::restore(
-            loaded.lineup.lineup.clone(),
-            loaded.settings.policy.clone(),
-            opened.epoch,
-            clock.now(),
-            opened.records,
-        );
-        for key in unreadable {
-            tracing::error!(key, "journal record cannot be read and is left out");
-        }
-        let mut dedupe = Dedupe::default();
-        for (node, epoch, seq) in &opened.faults {
-            dedupe.remember(node, *epoch, *seq);
-        }
-        let listen = loaded.settings.listen;
-        let grpc_listener = bind(listen.grpc, "grpc").await?;
-        let http_listener = bind(listen.http, "http").await?;
-        let api_listener = bind(listen.api, "api").await?;
-        let addresses = Addresses {
-            grpc: grpc_listener.local_addr()?,
-            http: http_listener.local_addr()?,
-            api: api_listener.local_addr()?,
-        };
+        let epoch = opened.epoch;
+        let (decider, dedupe) = restore(&loaded, opened, clock.now());
+        let listeners = Listeners::bind(loaded.settings.listen).await?;
+        let addresses = listeners.addresses()?;
         let traces = loaded.settings.traces.as_ref().map(Traces::new).transpose()?;
         let (config, watcher) = watch::channel(Arc::new(loaded));
         let (stop, stopped) = watch::channel(false);
-        let (judge, inbox) = JudgeHandle::channel();
-        let panel = PanelDriver::new(
-            watcher.clone(),
-            clock,
-            opened.epoch,
-            judge.clone(),
-            Arc::clone(&meters),
-        )?;
+        let (handle, inbox) = JudgeHandle::channel();
+        let panel =
+            PanelDriver::new(watcher.clone(), clock, epoch, handle.clone(), Arc::clone(&meters))?;
         let ingest = Ingest {
             config: watcher.clone(),
             clock,
-            judge: judge.clone(),
+            judge: handle.clone(),
             meters: Arc::clone(&meters),
         };
-        let api = Api {
-            config: watcher.clone(),
-            judge,
-            meters: Arc::clone(&meters),
-            ingest: ingest.clone(),
-        };
-        let judge = Judge::new(
+        let judge = Judge::new(Parts {
             decider,
             clock,
             journal,
-            Arc::clone(&panel),
+            panel: Arc::clone(&panel),
             dedupe,
-            meters,
-            watcher,
+            meters: Arc::clone(&meters),
+            config: watcher.clone(),
             traces,
-        );
+        });
         let mut tasks = JoinSet::new();
         tasks.spawn(judge.run(inbox, stopped.clone()));
         tasks.spawn(until(panel.poll(), stopped.clone()));
-        let serve_grpc = grpc::serve(grpc_listener, ingest.clone(), flag(stopped.clone()));
-        tasks.spawn(async move {
-            if let Err(error) = serve_grpc.await {
-                tracing::error!(%error, "OTLP/gRPC ended");
-            }
-        });
-        tasks.spawn(serve(http_listener, otlp_http::router(ingest), stopped.clone()));
-        tasks.spawn(serve(api_listener, http::router(api), stopped));
+        let api = Api { config: watcher, judge: handle, meters, ingest: ingest.clone() };
+        listeners.serve(&mut tasks, ingest, api, &stopped);
         tracing::info!(
             grpc = %addresses.grpc, http = %addresses.http, api = %addresses.api,
-            epoch = opened.epoch.0, "collector runs"
+            epoch = epoch.0, "collector runs"
         );
         Ok(Self { addresses, config, stop, tasks })
     }
@@ -158,8 +124,63 @@ impl Collector {
 }
 
 /// Installing twice is refused, and harmless.
-fn install_crypto() {
+pub(super) fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Takes up where the journal left off.
+fn restore(loaded: &Loaded, opened: Opened, now: MonoTime) -> (Decider, Dedupe) {
+    let mut dedupe = Dedupe::default();
+    for (node, epoch, seq) in &opened.faults {
+        dedupe.remember(node, *epoch, *seq);
+    }
+    let (lineup, policy) = (loaded.lineup.lineup.clone(), loaded.settings.policy.clone());
+    let (decider, unreadable) = Decider::restore(lineup, policy, opened.epoch, now, opened.records);
+    for key in unreadable {
+        tracing::error!(key, "journal record cannot be read and is left out");
+    }
+    (decider, dedupe)
+}
+
+struct Listeners {
+    grpc: TcpListener,
+    http: TcpListener,
+    api: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(listen: Listen) -> anyhow::Result<Self> {
+        Ok(Self {
+            grpc: bind(listen.grpc, "grpc").await?,
+            http: bind(listen.http, "http").await?,
+            api: bind(listen.api, "api").await?,
+        })
+    }
+
+    fn addresses(&self) -> std::io::Result<Addresses> {
+        Ok(Addresses {
+            grpc: self.grpc.local_addr()?,
+            http: self.http.local_addr()?,
+            api: self.api.local_addr()?,
+        })
+    }
+
+    fn serve(
+        self,
+        tasks: &mut JoinSet<()>,
+        ingest: Ingest,
+        api: Api,
+        stopped: &watch::Receiver<bool>,
+    ) {
+        let grpc = grpc::serve(self.grpc, ingest.clone(), flag(stopped.clone()));
+        tasks.spawn(async move {
+            if let Err(error) = grpc.await {
+                tracing::error!(%error, "OTLP/gRPC ended");
+            }
+        });
+        tasks.spawn(serve(self.http, otlp_http::router(ingest), stopped.clone()));
+        tasks.spawn(serve(self.api, http::router(api), stopped.clone()));
+    }
 }
 
 async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {

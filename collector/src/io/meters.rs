@@ -17,7 +17,7 @@ const DECISION_BUCKETS: [f64; 14] =
 const METADATA: Metadata<'_> = Metadata::new("tallylight", Level::INFO, None);
 
 /// The collector's own metrics.
-pub struct Meters {
+pub(super) struct Meters {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
 }
@@ -78,18 +78,18 @@ impl Meters {
     }
 
     /// Adds to a counter. Label values must come from closed sets.
-    pub fn count(&self, metric: Metric, labels: &[(&'static str, &'static str)], by: u64) {
+    pub(super) fn count(&self, metric: Metric, labels: &[(&'static str, &'static str)], by: u64) {
         self.recorder.register_counter(&key(metric, labels), &METADATA).increment(by);
     }
 
     /// Puts a value into a histogram.
-    pub fn record(&self, metric: Metric, value: f64) {
+    pub(super) fn record(&self, metric: Metric, value: f64) {
         self.recorder.register_histogram(&key(metric, &[]), &METADATA).record(value);
     }
 
     /// Writes everything in the Prometheus text format.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub(super) fn render(&self) -> String {
         self.handle.run_upkeep();
         self.handle.render()
     }

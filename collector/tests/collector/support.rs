@@ -1,0 +1,153 @@
+//! A collector on free ports in a folder of its own.
+
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tallylight_collector::{
+    auth::TokenHash,
+    io::{Addresses, Collector, load},
+};
+use tempfile::TempDir;
+
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// The agent's token in a test.
+pub(crate) fn token(node: &str) -> String {
+    format!("tl_token-of-{node}")
+}
+
+/// Two regions with agents, one channel with two sources and two deliveries.
+pub(crate) const LINEUP: &str = r#"
+[[region]]
+id = "headend"
+[[region]]
+id = "north"
+[[server]]
+id = "n1"
+region = "north"
+[[server]]
+id = "n2"
+region = "north"
+[[agent]]
+node = "head-1"
+region = "headend"
+path = "rack-1"
+[[agent]]
+node = "head-2"
+region = "headend"
+path = "rack-2"
+[[agent]]
+node = "north-a"
+region = "north"
+path = "isp-1"
+[[agent]]
+node = "north-b"
+region = "north"
+path = "isp-2"
+[[channel]]
+id = "one"
+name = "One HD"
+audio = [{ language = "eng", role = "main" }]
+[[channel.source]]
+id = "primary"
+role = "primary"
+priority = 1
+region = "headend"
+url = "udp://239.1.1.1:5000"
+interface = "lo"
+service_id = 1
+offset = "0ms"
+[[channel.source]]
+id = "backup"
+role = "backup"
+priority = 2
+region = "headend"
+url = "udp://239.1.1.2:5000"
+offset = "0ms"
+[[channel.delivery]]
+id = "n1"
+server = "n1"
+url = "http://127.0.0.1:8601/one.ts"
+delay = "300ms"
+[[channel.delivery]]
+id = "n2"
+server = "n2"
+url = "http://127.0.0.1:8602/one.m3u8"
+delay = "300ms"
+"#;
+
+/// A folder with the files that a collector starts from.
+pub(crate) struct Site {
+    pub(crate) folder: TempDir,
+}
+
+impl Site {
+    /// Writes the files; `more` is added to `collector.toml`.
+    pub(crate) fn new(more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut text = String::from(
+            "lineup = 'lineup.toml'\njournal = 'journal.sqlite'\nkill_switch = 'kill'\n\
+             [listen]\ngrpc = '127.0.0.1:0'\nhttp = '127.0.0.1:0'\napi = '127.0.0.1:0'\n",
+        );
+        for node in ["head-1", "head-2", "north-a", "north-b"] {
+            let hash = TokenHash::of(&token(node));
+            text += &format!("[[agent]]\nnode = '{node}'\ntoken_sha256 = '{hash}'\n");
+        }
+        text += &format!("[operators]\nops = '{}'\n", TokenHash::of(&token("ops")));
+        text += more;
+        std::fs::write(folder.path().join("collector.toml"), text).unwrap();
+        std::fs::write(folder.path().join("lineup.toml"), LINEUP).unwrap();
+        std::fs::write(folder.path().join("panel.secret"), SECRET).unwrap();
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        Path::join(self.folder.path(), name)
+    }
+
+    pub(crate) async fn start(&self) -> (Collector, Addresses) {
+        let loaded = load(&self.path("collector.toml")).unwrap();
+        let collector = Collector::start(loaded).await.unwrap();
+        let addresses = collector.addresses();
+        (collector, addresses)
+    }
+}
+
+/// Waits until it holds.
+pub(crate) async fn agree(mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "did not come about in 20 s");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+pub(crate) async fn scrape(api: SocketAddr) -> String {
+    reqwest::get(format!("http://{api}/metrics")).await.unwrap().text().await.unwrap()
+}
+
+/// Has Prometheus's own tool read the text.
+pub(crate) fn promtool(text: &str) {
+    let mut child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is there: script/setup installs it with prometheus");
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+pub(crate) async fn get(api: SocketAddr, path: &str) -> serde_json::Value {
+    let response = reqwest::get(format!("http://{api}{path}")).await.unwrap();
+    assert_eq!(response.status().as_u16(), 200, "{path}");
+    serde_json::from_str(&response.text().await.unwrap()).unwrap()
+}
