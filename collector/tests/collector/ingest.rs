@@ -202,8 +202,8 @@ async fn over_http_the_same_rules_hold() {
     let zstd = zstd::encode_all(&mine[..], 0).unwrap();
     let bomb = zstd::encode_all(&vec![0; 64 << 20][..], 0).unwrap();
     let protobuf = "application/x-protobuf";
-    let cases: [(Option<String>, &str, Option<&str>, Vec<u8>, u16); 11] = [
-        (None, protobuf, None, mine.clone(), 401),
+    let cases = [
+        (None::<String>, protobuf, None, mine.clone(), 401),
         (Some(bearer("nobody")), protobuf, None, mine.clone(), 401),
         (Some(bearer("north-b")), protobuf, None, mine.clone(), 403),
         (Some(bearer("north-a")), protobuf, None, b"\xff\xff\xff\xff".to_vec(), 400),

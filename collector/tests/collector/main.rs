@@ -1,5 +1,10 @@
 //! The collector through its real files and sockets.
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's helper panics where the promise is broken"
+)]
 
 mod api;
 mod config;
