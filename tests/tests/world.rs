@@ -321,6 +321,20 @@ async fn http_clients_begin_with_a_key_picture_and_stay_while_the_feed_is_missin
     let said = ffprobe("warning", &answer.1);
     assert!(said.contains("h264") && said.contains("aac"), "{said}");
 
+    // Wherever in a group of pictures others join, they begin as well.
+    for _ in 0..4 {
+        let mut late = client().get(world.watch("http-ts")).send().await.unwrap();
+        let mut stream = Vec::new();
+        while stream.len() < 70_000 {
+            stream.extend(late.chunk().await.unwrap().unwrap());
+        }
+        let scan = check_continuity("joined late", &stream[..stream.len() / PACKET * PACKET]);
+        assert_eq!((video(&scan).units[0].key, video(&scan).units[0].first_packet), (true, 2));
+        for _ in 0..12 {
+            answer.0.chunk().await.unwrap().unwrap();
+        }
+    }
+
     world.headend.post("/sources/one/primary", json!({ "fault": "stop" })).await;
     let silent = async { while answer.0.chunk().await.unwrap().is_some() {} };
     let silent = tokio::time::timeout(Duration::from_secs(2), silent).await;

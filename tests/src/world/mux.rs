@@ -504,4 +504,44 @@ mod tests {
             assert!(output.status.success() && said.is_empty(), "{}: {said}", channel.id);
         }
     }
+
+    /// What ffmpeg's own detectors say of a stream.
+    fn detect(stream: &[u8]) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), stream).unwrap();
+        let output = Command::new("ffmpeg")
+            .args(["-nostdin", "-hide_banner", "-v", "info", "-i"])
+            .arg(file.path())
+            .args(["-vf", "blackdetect=d=1:pix_th=0.03:pic_th=1,freezedetect=n=0.003:d=2"])
+            .args(["-af", "silencedetect=n=-60dB:d=2", "-f", "null", "-"])
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    #[test]
+    fn every_choice_looks_and_sounds_as_it_is_called() {
+        let channel = &CHANNELS[0];
+        for (picture, sound, expected) in [
+            (None, None, vec![]),
+            (Some(Picture::Black), None, vec!["black_start", "freeze_start"]),
+            (Some(Picture::Frozen), None, vec!["freeze_start"]),
+            (Some(Picture::FrozenNoisy), None, vec!["freeze_start"]),
+            (Some(Picture::Fade), None, vec!["black_start"]),
+            (Some(Picture::Dark), None, vec![]),
+            (None, Some(Sound::Silent), vec!["silence_start"]),
+            (None, Some(Sound::Quiet), vec![]),
+        ] {
+            let mut mux = mux(channel, 3_000);
+            let mut stream = play(&mut mux, 2);
+            let _ = mux.plan(mux.next_group(), picture, sound, 1);
+            stream.extend(play(&mut mux, 7));
+            let said = detect(&stream);
+            for detector in ["black_start", "freeze_start", "silence_start"] {
+                let name = format!("{picture:?} {sound:?}: {detector} in {said}");
+                assert_eq!(said.contains(detector), expected.contains(&detector), "{name}");
+            }
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! are shown, and the tables that a player needs first. A scan of its own, so that the world does not lean on the analyser
 //! that it tests.
 
+use bytes::Bytes;
 use tallylight_model::Pts;
 
 use crate::world::packet::PACKET;
@@ -27,7 +28,7 @@ pub(super) struct Feed {
     map: Option<[u8; PACKET]>,
     map_pid: Option<u16>,
     video_pid: Option<u16>,
-    /// Everything since the last key picture, that one included.
+    /// The tables as they stood at the last key picture, and everything since, that picture included.
     group: Vec<u8>,
 }
 
@@ -46,7 +47,7 @@ impl Feed {
         let mark =
             if Some(pid) == self.video_pid && begins { picture(packet) } else { Mark::Other };
         if matches!(mark, Mark::Key(_)) {
-            self.group.clear();
+            self.group = self.tables();
         } else if self.group.len() + PACKET > MAX_GROUP_BYTES {
             self.group.clear();
             return mark;
@@ -68,12 +69,8 @@ impl Feed {
 
     /// What a client that joins gets at once: tables, and all since the last key picture. Empty before the first.
     #[must_use]
-    pub(super) fn start(&self) -> Vec<u8> {
-        if self.group.is_empty() {
-            Vec::new()
-        } else {
-            [self.tables(), self.group.clone()].concat()
-        }
+    pub(super) fn start(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.group)
     }
 }
 

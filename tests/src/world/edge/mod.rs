@@ -161,7 +161,7 @@ impl Channel {
                 self.segments.packet(packet, mark, now, || self.feed.tables());
             }
         }
-        let start = if key { Bytes::from(self.feed.start()) } else { Bytes::new() };
+        let start = if key { self.feed.start() } else { Bytes::new() };
         let counts = &mut self.counts;
         self.clients.retain_mut(|client| {
             let part = match (client.started, key) {
@@ -181,7 +181,7 @@ impl Channel {
             return None;
         }
         let (sender, chunks) = mpsc::channel(CLIENT_CHUNKS);
-        let start = Bytes::from(self.feed.start());
+        let start = self.feed.start();
         let mut client = Client { sender, started: !start.is_empty() };
         if start.is_empty() || keep(&mut client, &start, &mut self.counts) {
             self.clients.push(client);
