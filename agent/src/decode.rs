@@ -97,7 +97,8 @@ pub enum Reply {
         /// When it is presented.
         media_time: Duration,
     },
-    /// The elementary stream cannot be decoded here; said once until the next [`Request::Reset`].
+    /// The elementary stream cannot be decoded here; said once until the next [`Request::Reset`], but for each access unit of
+    /// a stream beyond the limit of 16.
     Unsupported {
         /// Its elementary stream.
         pid: Pid,
@@ -148,6 +149,8 @@ pub struct Levels {
 pub struct Change {
     /// When the picture that it is measured against is presented.
     pub since: Duration,
+    /// Where the two are the same: when the earliest key picture is presented that was the same already, as far as is known.
+    pub same_since: Duration,
     /// The mean over the tile that changed most.
     pub worst_tile: f32,
     /// The block that changed most.

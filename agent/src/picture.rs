@@ -238,7 +238,7 @@ impl PictureDetector {
             return self.close(FaultKind::Freeze, Some(at));
         }
         if self.still.pairs == 0 {
-            self.still.first = change.since;
+            self.still.first = change.same_since;
         }
         self.still.pairs += 1;
         if let Some(open) = &mut self.freeze {
@@ -316,19 +316,121 @@ pub(crate) fn looks_black(stats: &PictureStats) -> bool {
         || (stats.bright_tiles <= LOGO_TILES && stats.rest.as_ref().is_some_and(is_black))
 }
 
-/// Whether a picture is the same as the key picture before it.
-pub(crate) fn looks_still(stats: &PictureStats) -> bool {
-    stats.change.is_some_and(|change| is_still(&change))
-}
-
 fn is_black(levels: &Levels) -> bool {
     levels.dark >= BLACK_DARK_SHARE
         && levels.p95 <= BLACK_P95
         && levels.p95 - levels.p5 <= BLACK_SPREAD
 }
 
-fn is_still(change: &Change) -> bool {
+/// Whether two pictures are the same but for what coding does.
+pub(crate) fn is_still(change: &Change) -> bool {
     change.worst_tile < STILL_WORST_TILE
         && change.worst_block < STILL_WORST_BLOCK
         && change.mean < STILL_MEAN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::Damage;
+    use tallylight_model::Pid;
+
+    const LIVE: Levels = Levels { dark: 0.1, p5: 30.0, p95: 200.0 };
+    const BLACK: Levels = Levels { dark: 1.0, p5: 16.0, p95: 16.0 };
+    const NIGHT: Levels = Levels { dark: 0.99, p5: 16.0, p95: 24.0 };
+
+    /// A key picture at a second that differs from the one before by so much in the worst tile, or is the first.
+    fn key(second: u64, levels: Levels, worst_tile: Option<f32>) -> PictureStats {
+        let since = Duration::from_secs(second.saturating_sub(2));
+        PictureStats {
+            pid: Pid::from_bits(1),
+            media_time: Duration::from_secs(second),
+            width: 640,
+            height: 360,
+            levels,
+            bright_tiles: 0.0,
+            rest: Some(levels),
+            change: worst_tile.map(|worst_tile| Change {
+                since,
+                same_since: since,
+                worst_tile,
+                worst_block: worst_tile,
+                mean: worst_tile / 10.0,
+            }),
+            damage: Damage::None,
+            sampled: false,
+        }
+    }
+
+    /// Shows key pictures 2 s apart without any sizes known, and returns the last word on each condition, in seconds.
+    fn show(keys: &[PictureStats]) -> Vec<(FaultKind, u64, u64, bool)> {
+        let mut detector = PictureDetector::new(PictureRules::All);
+        let mut last: Vec<(FaultKind, u64, u64, bool)> = Vec::new();
+        for stats in keys {
+            detector.stats(stats);
+            while let Some(c) = detector.poll() {
+                last.retain(|(kind, since, ..)| (*kind, *since) != (c.kind, c.since.as_secs()));
+                last.push((c.kind, c.since.as_secs(), c.until.as_secs(), c.lasts));
+            }
+        }
+        last
+    }
+
+    #[test]
+    fn black_is_known_to_hold_up_to_the_last_key_picture_that_showed_it() {
+        let moved = Some(50.0);
+        let black = |second| key(second, BLACK, Some(0.0));
+        let live = [key(0, LIVE, None), key(2, LIVE, moved)];
+        assert_eq!(show(&live), []);
+        let broken = [key(0, LIVE, None), key(2, BLACK, moved), black(4), black(6)];
+        assert_eq!(show(&broken), [(FaultKind::Black, 2, 6, true)]);
+        let mended = [key(0, LIVE, None), key(2, BLACK, moved), black(4), key(6, LIVE, moved)];
+        assert_eq!(show(&mended), [(FaultKind::Black, 2, 4, false)]);
+    }
+
+    #[test]
+    fn what_is_dark_but_light_enough_or_moves_is_not_black() {
+        assert_eq!(show(&[key(0, NIGHT, None), key(2, NIGHT, Some(0.0))]), []);
+        let stars: Vec<_> = (0..9).map(|n| key(n * 2, BLACK, Some(2.5))).collect();
+        for (_, since, until, _) in show(&stars) {
+            assert!(until - since <= 2, "black from {since} to {until}");
+        }
+    }
+
+    #[test]
+    fn without_sizes_a_freeze_takes_three_still_pairs() {
+        let still = |second| key(second, LIVE, Some(1.9));
+        let mut keys = vec![key(0, LIVE, None), key(2, LIVE, Some(30.0)), still(4), still(6)];
+        assert_eq!(show(&keys), []);
+        keys.push(still(8));
+        assert_eq!(show(&keys), [(FaultKind::Freeze, 2, 8, true)]);
+        keys.push(key(10, LIVE, Some(2.1)));
+        assert_eq!(show(&keys), [(FaultKind::Freeze, 2, 8, false)]);
+    }
+
+    #[test]
+    fn a_black_picture_that_stands_is_black_and_not_frozen() {
+        let keys: Vec<_> = (0..9).map(|n| key(n * 2, BLACK, (n > 0).then_some(0.0))).collect();
+        assert_eq!(show(&keys), [(FaultKind::Black, 0, 16, true)]);
+    }
+
+    #[test]
+    fn a_reset_ends_what_lasted_where_it_was_last_seen() {
+        let mut detector = PictureDetector::new(PictureRules::All);
+        detector.stats(&key(0, BLACK, None));
+        detector.stats(&key(2, BLACK, Some(0.0)));
+        detector.reset();
+        let last = std::iter::from_fn(|| detector.poll()).last().unwrap();
+        assert_eq!((last.until, last.lasts), (Duration::from_secs(2), false));
+        assert_eq!(detector.suspicion(), Suspicion::Off);
+    }
+
+    #[test]
+    fn conditions_that_nobody_polls_are_bounded() {
+        let mut detector = PictureDetector::new(PictureRules::All);
+        for second in 0..1000 {
+            detector.stats(&key(second, BLACK, Some(0.0)));
+        }
+        assert_eq!(std::iter::from_fn(|| detector.poll()).count(), MAX_PENDING);
+    }
 }

@@ -76,3 +76,44 @@ impl SoundDetector {
         self.pending.push_back(Condition { kind, since, until, lasts, evidence });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallylight_model::Pid;
+
+    /// Hears runs of 100 ms from a start in tenths of a second; says when silence began, and ended or lasted to.
+    fn hear(runs: &[(u32, &[f32])]) -> Vec<(u32, u32, bool)> {
+        let mut detector = SoundDetector::new();
+        let mut conditions = Vec::new();
+        for (tenths, rms) in runs {
+            let length = Duration::from_millis(100);
+            let media_time = length * *tenths;
+            let (pid, rms) = (Pid::from_bits(1), rms.to_vec());
+            detector.stats(&SoundStats { pid, media_time, length, rms, peak: 0.0 });
+            while let Some(c) = detector.poll() {
+                let tenths = |time: Duration| (time.as_millis() / 100) as u32;
+                conditions.push((tenths(c.since), tenths(c.until), c.lasts));
+            }
+        }
+        conditions
+    }
+
+    #[test]
+    fn silence_is_all_channels_under_the_limit() {
+        let quiet: &[f32] = &[-59.9, -90.0];
+        let silent: &[f32] = &[-60.1, -90.0];
+        assert_eq!(hear(&[(0, quiet), (1, quiet)]), []);
+        assert_eq!(
+            hear(&[(0, quiet), (1, silent), (2, silent), (3, quiet)]),
+            [(1, 2, true), (1, 3, true), (1, 3, false)]
+        );
+        assert_eq!(hear(&[(0, &[])]), [], "no channel is no silence");
+    }
+
+    #[test]
+    fn silence_is_not_said_of_sound_that_is_missing() {
+        let silent: &[f32] = &[-200.0];
+        assert_eq!(hear(&[(0, silent), (9, silent)]), [(0, 1, true), (0, 1, false), (9, 10, true)]);
+    }
+}

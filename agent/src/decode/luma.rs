@@ -139,6 +139,7 @@ impl Blocks {
         let sum: u64 = totals.iter().map(|(total, _)| u64::from(*total)).sum();
         Some(Change {
             since: earlier.media_time,
+            same_since: earlier.media_time,
             worst_tile: totals.iter().map(mean_of).fold(0.0, f32::max),
             worst_block: f32::from(worst_block) / unit,
             mean: sum as f32 / (self.sums.len() as f32 * unit),

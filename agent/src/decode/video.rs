@@ -6,7 +6,7 @@ use tallylight_av::{Damage, DecodeError, Limits, OpenError, VideoDecoder};
 use tallylight_model::{Codec, Pid};
 
 use super::{Effort, PictureStats, Place, Reply, Unit, luma::Blocks};
-use crate::picture::{looks_black, looks_still};
+use crate::picture::{is_still, looks_black};
 
 /// Key pictures kept for a second look: those of 2 s at a quarter of a second each.
 const MAX_SPARE: usize = 8;
@@ -28,6 +28,10 @@ pub(super) struct VideoTrack {
     looks: Looks,
     /// Key pictures passed over since.
     spare: Kept,
+    /// Key pictures passed over between the previous picture and the one decoded before it.
+    older: Kept,
+    /// Since when the picture stands, where that is before the previous picture.
+    same_since: Option<Duration>,
     /// The group of pictures not yet decoded.
     group: Kept,
     /// The last picture of the group that was kept or decoded; `None` if one is missing.
@@ -74,6 +78,12 @@ impl Kept {
         self.units.push_back(unit);
     }
 
+    fn pop_latest(&mut self) -> Option<Unit> {
+        let unit = self.units.pop_back()?;
+        self.bytes -= unit.data.len();
+        Some(unit)
+    }
+
     fn pop(&mut self) -> Option<Unit> {
         let unit = self.units.pop_front()?;
         self.bytes -= unit.data.len();
@@ -89,6 +99,8 @@ impl VideoTrack {
             current: Blocks::default(),
             looks: Looks::default(),
             spare: Kept::default(),
+            older: Kept::default(),
+            same_since: None,
             group: Kept::default(),
             group_at: None,
             decoder_at: DecoderAt::Start,
@@ -100,6 +112,8 @@ impl VideoTrack {
         self.previous = None;
         self.looks = Looks::default();
         self.spare = Kept::default();
+        self.older = Kept::default();
+        self.same_since = None;
         self.forget_group();
     }
 
@@ -161,16 +175,33 @@ impl VideoTrack {
         let pid = unit.pid;
         if outcome.shown {
             let looks = looks_of(&self.stats(pid, &outcome, IsKey::Yes));
-            if looks != self.looks && self.previous.is_some() && !self.spare.units.is_empty() {
+            if looks != self.looks && self.previous.is_some() {
                 let last = mem::take(&mut self.current);
+                self.same_since = if looks.still { self.look_back() } else { None };
                 self.second_look(replies);
                 self.current = last;
             }
             self.publish(pid, &outcome, IsKey::Yes, replies);
         }
         report_damage(pid, unit.media_time, &outcome, replies);
-        self.spare = Kept::default();
+        self.older = mem::take(&mut self.spare);
         self.forget_group();
+    }
+
+    /// Finds the earliest key picture passed over before the previous one that looked the same already.
+    fn look_back(&mut self) -> Option<Duration> {
+        let mut since = None;
+        while let Some(unit) = self.older.pop_latest() {
+            if !self.decode_alone(&unit).shown {
+                break;
+            }
+            let change = self.previous.as_ref().and_then(|picture| picture.change(&self.current));
+            if !change.as_ref().is_some_and(is_still) {
+                break;
+            }
+            since = Some(unit.media_time);
+        }
+        since
     }
 
     /// Decodes the key pictures passed over since the last decoded one.
@@ -261,6 +292,10 @@ impl VideoTrack {
 
     fn stats(&self, pid: Pid, outcome: &Outcome, key: IsKey) -> PictureStats {
         let summary = self.current.summary();
+        let mut change = self.previous.as_ref().and_then(|earlier| self.current.change(earlier));
+        if let (Some(change), Some(since)) = (&mut change, self.same_since) {
+            change.same_since = change.same_since.min(since);
+        }
         PictureStats {
             pid,
             media_time: self.current.media_time,
@@ -269,7 +304,7 @@ impl VideoTrack {
             levels: summary.levels,
             bright_tiles: summary.bright_tiles,
             rest: summary.rest,
-            change: self.previous.as_ref().and_then(|earlier| self.current.change(earlier)),
+            change,
             damage: outcome.damage,
             sampled: key == IsKey::No,
         }
@@ -283,7 +318,7 @@ enum IsKey {
 }
 
 fn looks_of(stats: &PictureStats) -> Looks {
-    Looks { black: looks_black(stats), still: looks_still(stats) }
+    Looks { black: looks_black(stats), still: stats.change.as_ref().is_some_and(is_still) }
 }
 
 fn report_damage(pid: Pid, media_time: Duration, outcome: &Outcome, replies: &mut Vec<Reply>) {

@@ -11,8 +11,10 @@ use crate::decode::{Effort, Place};
 const EVERY: Duration = Duration::from_secs(2);
 /// The same while something is suspicious; below it a stream of key pictures alone would be decoded whole.
 const EVERY_SUSPICIOUS: Duration = Duration::from_millis(500);
-/// Key pictures do not come to the millisecond.
-const TOLERANCE: Duration = Duration::from_millis(100);
+/// Key pictures do not come to the millisecond: this part of the time may be missing.
+const TOLERANCE: u32 = 20;
+/// Key pictures put aside are at least this far apart: they are for dating an onset, and intra-only streams have many.
+const SPARE_EVERY: Duration = Duration::from_millis(240);
 /// Key pictures further apart than this are rare: the pictures between are kept, to be decoded on suspicion.
 const RARE: Duration = Duration::from_secs(4);
 /// Without a key picture for this long, there are none: the picture is refreshed bit by bit.
@@ -25,14 +27,14 @@ const RUN_EVERY: Duration = Duration::from_secs(30);
 const RUN_EVERY_SUSPICIOUS: Duration = Duration::from_secs(10);
 
 /// Decides for each access unit of one video stream what decoding it is worth. Ask about every one, in decoding order.
-#[derive(Default)]
 pub struct KeyFramePolicy {
     first: Option<Duration>,
     last_key: Option<Duration>,
     place: Place,
-    /// Whether the last two key pictures were far apart.
+    /// Whether the last two key pictures were far apart, or may be as far as is known.
     rare: bool,
     last_decoded: Option<Duration>,
+    last_spare: Option<Duration>,
     run: Option<Duration>,
     last_run: Option<Duration>,
 }
@@ -48,16 +50,31 @@ pub enum Suspicion {
     Repeats,
 }
 
+impl Default for KeyFramePolicy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl KeyFramePolicy {
     /// Starts with nothing seen: the first key picture is decoded.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            first: None,
+            last_key: None,
+            place: Place::default(),
+            rare: true,
+            last_decoded: None,
+            last_spare: None,
+            run: None,
+            last_run: None,
+        }
     }
 
     /// Forgets the past, as at a discontinuity: the next key picture is decoded.
     pub fn reset(&mut self) {
-        *self = Self::default();
+        *self = Self::new();
     }
 
     /// Says what to do with an access unit, given the detector's
@@ -93,7 +110,7 @@ impl KeyFramePolicy {
 
     fn judge_key(&mut self, at: Duration, suspicion: Suspicion) -> Effort {
         self.run = None;
-        self.rare = self.last_key.is_some_and(|last| at.saturating_sub(last) >= RARE);
+        self.rare = self.last_key.is_none_or(|last| at.saturating_sub(last) >= RARE);
         self.last_key = Some(at);
         self.place = Place { group: self.place.group.wrapping_add(1), index: 0 };
         let every = if suspicion == Suspicion::Off { EVERY } else { EVERY_SUSPICIOUS };
@@ -103,8 +120,12 @@ impl KeyFramePolicy {
         } else if self.is_due(at, every) {
             self.last_decoded = Some(at);
             Effort::Alone
-        } else {
+        } else if self.last_spare.max(self.last_decoded).is_none_or(|last| at >= last + SPARE_EVERY)
+        {
+            self.last_spare = Some(at);
             Effort::Spare
+        } else {
+            Effort::Skip
         }
     }
 
@@ -129,6 +150,72 @@ impl KeyFramePolicy {
 
     /// A time line that steps back starts afresh.
     fn is_due(&self, at: Duration, every: Duration) -> bool {
-        self.last_decoded.is_none_or(|last| at + every < last || at + TOLERANCE >= last + every)
+        self.last_decoded
+            .is_none_or(|last| at + every < last || at + every / TOLERANCE >= last + every)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks about `seconds` of 25 pictures each with a key picture every `group`, and counts the efforts by their name.
+    fn count(seconds: u64, group: u64, suspicion: Suspicion) -> [usize; 6] {
+        let mut policy = KeyFramePolicy::new();
+        let mut counts = [0; 6];
+        for index in 0..seconds * 25 {
+            let media_time = Duration::from_millis(index * 40);
+            let unit =
+                PictureUnit { media_time, size: 1000, key: index % group == 0, picture: None };
+            counts[match policy.judge(&unit, suspicion) {
+                Effort::Skip => 0,
+                Effort::Spare => 1,
+                Effort::Alone | Effort::Key(_) => 2,
+                Effort::Keep(_) => 3,
+                Effort::CatchUp(_) => 4,
+                Effort::Run | Effort::RunEnd => 5,
+            }] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn a_key_picture_is_decoded_every_two_seconds_and_more_on_suspicion() {
+        // Once the second key picture has come, no picture between is asked for.
+        assert_eq!(count(60, 12, Suspicion::Off), [1364, 93, 32, 11, 0, 0]);
+        assert_eq!(count(60, 25, Suspicion::On), [1416, 0, 60, 24, 0, 0]);
+        // Intra only: two a second at most, and four a second put aside.
+        let [_, spare, decoded, ..] = count(60, 1, Suspicion::On);
+        assert!((100..=126).contains(&decoded), "{decoded}");
+        assert!((100..=140).contains(&spare), "{spare}");
+    }
+
+    #[test]
+    fn rare_key_pictures_are_all_decoded_and_those_between_only_if_they_repeat() {
+        assert_eq!(count(60, 250, Suspicion::Off), [0, 0, 6, 1494, 0, 0]);
+        let [_, _, keys, _, caught, _] = count(60, 250, Suspicion::Repeats);
+        assert_eq!(keys, 6);
+        assert!((20..=30).contains(&caught), "{caught}");
+    }
+
+    #[test]
+    fn without_key_pictures_a_tenth_is_decoded() {
+        let [.., run] = count(300, 100_000, Suspicion::Off);
+        assert!((700..=770).contains(&run), "{run} of 7500");
+    }
+
+    #[test]
+    fn it_says_when_the_pictures_between_are_needed() {
+        let mut policy = KeyFramePolicy::new();
+        let mut ask = |seconds: u64| {
+            let media_time = Duration::from_secs(seconds);
+            let unit = PictureUnit { media_time, size: 1000, key: true, picture: None };
+            policy.judge(&unit, Suspicion::Off);
+            (policy.is_sampled(media_time), policy.is_sampled(media_time + RARE))
+        };
+        assert_eq!(ask(0), (true, true), "not known yet");
+        assert_eq!(ask(1), (false, true));
+        assert_eq!(ask(11), (true, true));
+        assert_eq!(ask(12), (false, true));
     }
 }

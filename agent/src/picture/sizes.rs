@@ -131,3 +131,68 @@ impl Sizes {
         self.sorted.insert(place, size);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PICTURE: Duration = Duration::from_millis(40);
+
+    /// Pushes pictures of these sizes, key pictures where the size is `None`, one every 40 ms.
+    fn push(sizes: &mut Sizes, from: u32, of: impl IntoIterator<Item = Option<usize>>) -> u32 {
+        let mut index = from;
+        for size in of {
+            let (key, size) = (size.is_none(), size.unwrap_or(100_000));
+            let media_time = PICTURE * index;
+            sizes.push(&PictureUnit { media_time, size, key, picture: None });
+            index += 1;
+        }
+        index
+    }
+
+    #[test]
+    fn nothing_is_tiny_before_sizes_are_learnt() {
+        let mut sizes = Sizes::default();
+        push(&mut sizes, 0, [Some(10); 100]);
+        assert!(!sizes.is_suspicious());
+    }
+
+    #[test]
+    fn a_run_of_tiny_pictures_is_suspicious_and_dated() {
+        let mut sizes = Sizes::default();
+        let end = push(&mut sizes, 0, [Some(9000); 50]);
+        let end = push(&mut sizes, end, [Some(1000); 7]);
+        assert!(!sizes.is_suspicious());
+        // Neither a key picture nor a single larger one ends the run.
+        let end = push(&mut sizes, end, [None, Some(9000), Some(1000)]);
+        assert!(sizes.is_suspicious());
+        assert_eq!(sizes.run_before(PICTURE * end), 8);
+        assert_eq!(sizes.run_start(None, PICTURE * end), Some(PICTURE * 50));
+        assert_eq!(sizes.run_start(Some(PICTURE * 54), PICTURE * end), Some(PICTURE * 55));
+        let end = push(&mut sizes, end, [Some(8000); 5]);
+        assert!(!sizes.is_suspicious());
+        assert_eq!(sizes.run_end(PICTURE * 50, PICTURE * end), Some(PICTURE * 60));
+    }
+
+    #[test]
+    fn a_scene_that_costs_little_is_learnt_once_it_is_seen_to_move() {
+        let mut sizes = Sizes::default();
+        let end = push(&mut sizes, 0, [Some(9000); 50]);
+        let end = push(&mut sizes, end, [Some(500); 50]);
+        sizes.refute(PICTURE * (end - 40), PICTURE * end);
+        assert!(!sizes.is_suspicious());
+        let end = push(&mut sizes, end, [Some(500); 50]);
+        assert!(!sizes.is_suspicious());
+        push(&mut sizes, end, [Some(50); 8]);
+        assert!(sizes.is_suspicious());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut sizes = Sizes::default();
+        push(&mut sizes, 0, (0..10_000).map(|n| Some(n * 7919 % 10_007)));
+        assert_eq!(sizes.history.len(), HISTORY);
+        assert_eq!((sizes.window.len(), sizes.sorted.len()), (WINDOW, WINDOW));
+        assert!(sizes.sorted.is_sorted());
+    }
+}

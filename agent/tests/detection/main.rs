@@ -189,6 +189,26 @@ fn a_group_of_ten_seconds_is_enough_for_long_faults() {
 }
 
 #[test]
+fn a_fault_in_the_first_long_group_is_found() {
+    let graph = format!("{LIVE},drawbox=c=black:t=fill:enable='between(t,3,8.99)',trim=0:16");
+    let encoder = "-c:v libx264 -preset veryfast -b:v 2M -g 250 -sc_threshold 0 -x264-params aud=1";
+    let found = watch(&video(&graph, encoder, "h264"), "h264", PictureRules::All);
+    check(&found, &[(FaultKind::Black, 3.0, 9.0)], 0.3);
+}
+
+#[test]
+fn full_hd_and_intra_only_are_judged_alike() {
+    let graph = "testsrc2=size=1920x1080:rate=25,noise=alls=12:allf=t,format=yuv420p,\
+        drawbox=c=black:t=fill:enable='between(t,4,10.99)',trim=0:14";
+    let encoder = "-c:v libx264 -preset ultrafast -b:v 6M -g 50 -x264-params aud=1";
+    let found = watch(&video(graph, encoder, "h264"), "h264", PictureRules::All);
+    check(&found, &[(FaultKind::Black, 4.0, 11.0)], 0.3);
+    let encoder = "-c:v libx264 -preset ultrafast -crf 30 -g 1 -x264-params aud=1";
+    let found = watch(&video(&faulty(LIVE), encoder, "h264"), "h264", PictureRules::All);
+    check(&found, &PLANTED, 0.6);
+}
+
+#[test]
 fn a_still_channel_may_stand_and_a_radio_channel_may_be_black() {
     let data = video(&faulty(LIVE), X264, "h264");
     check(&watch(&data, "h264", PictureRules::NoFreeze), &PLANTED[..1], 0.2);
