@@ -7,11 +7,15 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use tallylight_agent::{
     input::InputSpec,
-    io::inspect::{self, Options},
+    io::{
+        daemon,
+        inspect::{self, Options},
+    },
     probe::Decoding,
 };
 use tallylight_model::ProfileName;
 use toml_span::value::ValueInner;
+use tracing_subscriber::EnvFilter;
 
 /// The exit code for a command line that cannot be understood (sysexits.h, EX_USAGE).
 const USAGE: u8 = 64;
@@ -135,9 +139,24 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run { .. } | Command::Check { .. } => anyhow::bail!("not here yet"),
+        Command::Run { config } => run(config),
+        Command::Check { config } => {
+            daemon::check(&config)?;
+            write(&format!("{} is good\n", config.display()))?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Probe(args) => probe(args),
     }
+}
+
+fn run(config: PathBuf) -> anyhow::Result<ExitCode> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+    let result = runtime.block_on(daemon::run(config));
+    runtime.shutdown_background();
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {

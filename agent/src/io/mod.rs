@@ -1,7 +1,10 @@
 //! Everything that touches the outside: sockets, files, clocks. No judgement here.
 
+pub mod assign;
 pub mod clock;
+pub mod daemon;
 pub mod decoding;
+pub mod export;
 pub mod file;
 mod hls;
 pub mod host;
@@ -9,7 +12,11 @@ pub mod http;
 mod http_ts;
 pub mod input;
 pub mod inspect;
+pub mod outbox;
 pub mod serve;
+pub mod state;
 #[cfg(test)]
 mod testing;
+pub mod trace;
 pub mod udp;
+pub mod watch;

@@ -1,0 +1,328 @@
+//! The agent's life: configuration, assignment, sessions, host, reports, and a clean end.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    assign::Assigner,
+    decoding::Decoders,
+    export::{Collector, Exporter, Lane},
+    host::HostReader,
+    input::Inputs,
+    outbox::Outbox,
+    serve,
+    state::State,
+    trace::Tracer,
+    watch::{Group, MAX_JOINS, Running, Shared, start},
+};
+use crate::{
+    assignment::Assignment,
+    config::{Config, Token, TokenPlace},
+    exposition::Board,
+    host::HostJudge,
+    report::{MAX_WAITING, Queue},
+};
+
+/// How often the assignment is asked for.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+/// The same until the first answer.
+const ASK_FIRST: Duration = Duration::from_secs(1);
+/// How often the host is looked at.
+const HOST_EVERY: Duration = Duration::from_secs(1);
+/// How long a clean end waits for the last reports to be taken.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// A configuration with its token: all that can be checked without doing anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The configuration.
+    pub config: Config,
+    /// The token, from wherever it is.
+    pub token: Token,
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn check(path: &Path) -> anyhow::Result<Checked> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let config = Config::parse(path, &text)?;
+    let token = match &config.token {
+        TokenPlace::Here(token) => token.clone(),
+        TokenPlace::File(file) => {
+            let text = fs::read_to_string(file)
+                .with_context(|| format!("token_file: cannot read {}", file.display()))?;
+            Token::new(&text).with_context(|| format!("token_file: {}", file.display()))?
+        }
+    };
+    Ok(Checked { config, token })
+}
+
+/// Runs until SIGINT or SIGTERM.
+///
+/// # Errors
+/// It cannot start.
+pub async fn run(path: PathBuf) -> anyhow::Result<()> {
+    let checked = check(&path)?;
+    // A second provider in the process would be no harm; the first one stays.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let state = State::open(&checked.config.state_dir)?;
+    let epoch = state.next_epoch()?;
+    let listener = serve::listen(checked.config.listen).await?;
+    let node = checked.config.node.clone();
+    let queue = Queue::new(node.clone(), epoch, MAX_WAITING);
+    let outbox = Arc::new(Outbox::new(queue, Board::new(node.clone())));
+    let (saturated_tx, saturated) = watch::channel(None);
+    let threads = checked.config.decode_threads.unwrap_or_else(half_the_cores);
+    let shared = Shared {
+        outbox,
+        inputs: Inputs::new(checked.config.source_address),
+        decoders: Decoders::start(threads).context("cannot start decoding threads")?,
+        saturated,
+        joins: Arc::new(Semaphore::new(MAX_JOINS)),
+        tracer: Tracer::new(checked.config.traces.as_ref(), &node)?,
+    };
+    let (collector_tx, collector) =
+        watch::channel(Collector::new(&checked.config, &checked.token)?);
+    tracing::info!(%node, epoch = epoch.0, listen = %checked.config.listen, "agent started");
+    let mut agent = Agent {
+        assigner: Assigner::new(&checked.config, &checked.token)?,
+        path,
+        checked,
+        state,
+        shared,
+        collector: collector_tx,
+        saturated: saturated_tx,
+        in_flight: Arc::new(AtomicU64::new(0)),
+        groups: BTreeMap::new(),
+        away: false,
+        answered: false,
+    };
+    agent.run(listener, collector).await
+}
+
+fn half_the_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
+}
+
+struct Agent {
+    path: PathBuf,
+    checked: Checked,
+    state: State,
+    assigner: Assigner,
+    shared: Shared,
+    collector: watch::Sender<Collector>,
+    saturated: watch::Sender<Option<String>>,
+    in_flight: Arc<AtomicU64>,
+    groups: BTreeMap<(String, Option<String>), (Group, Running)>,
+    /// The collector gives no assignment at the moment.
+    away: bool,
+    /// It gave one since the start.
+    answered: bool,
+}
+
+impl Agent {
+    async fn run(
+        &mut self,
+        listener: TcpListener,
+        collector: watch::Receiver<Collector>,
+    ) -> anyhow::Result<()> {
+        let outbox = Arc::clone(&self.shared.outbox);
+        let mut tasks = JoinSet::new();
+        for lane in [Lane::Faults, Lane::Slices] {
+            let (outbox, in_flight) = (Arc::clone(&outbox), Arc::clone(&self.in_flight));
+            tasks.spawn(Exporter::new(lane, outbox, collector.clone(), in_flight).run());
+        }
+        tasks.spawn(serve::serve(listener, move || outbox.metrics()));
+        let kinds = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()];
+        let [mut hangup, mut terminate, mut interrupted] = signals(kinds)?;
+        let mut reader = HostReader::new(&self.checked.config.state_dir);
+        let mut judge = HostJudge::new(self.checked.config.uplink);
+        let mut host = interval(HOST_EVERY);
+        host.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut ask_at = tokio::time::Instant::now();
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupted.recv() => break,
+                _ = hangup.recv() => {
+                    self.reload();
+                    judge.set_uplink(self.checked.config.uplink);
+                    ask_at = tokio::time::Instant::now();
+                }
+                () = tokio::time::sleep_until(ask_at) => {
+                    self.ask().await;
+                    ask_at = tokio::time::Instant::now()
+                        + if self.answered { ASK_EVERY } else { ASK_FIRST };
+                }
+                _ = host.tick() => {
+                    let verdict = judge.judge(reader.read());
+                    self.shared.outbox.report(verdict.report);
+                    self.saturated.send_if_modified(|known| {
+                        let changed = known.is_some() != verdict.saturated.is_some();
+                        known.clone_from(&verdict.saturated);
+                        changed
+                    });
+                }
+            }
+        }
+        tracing::info!("stopping");
+        self.groups.values().for_each(|(_, running)| running.abort());
+        self.flush().await;
+        self.shared.tracer.shut_down();
+        tasks.shutdown().await;
+        Ok(())
+    }
+
+    /// Waits until everything was taken, but not for ever.
+    async fn flush(&self) {
+        let done = async {
+            loop {
+                let waiting = self.shared.outbox.queue().len();
+                if waiting == 0 && self.in_flight.load(Ordering::SeqCst) == 0 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(FLUSH, done).await.is_err() {
+            let lost = self.shared.outbox.queue().len();
+            tracing::error!(lost, "the collector did not take the last reports");
+        }
+    }
+
+    fn reload(&mut self) {
+        match self.try_reload() {
+            Ok(restart) if restart.is_empty() => tracing::info!("configuration read again"),
+            Ok(restart) => {
+                let keys = restart.join(", ");
+                tracing::warn!(keys, "configuration read again; these keys need a restart");
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "the new configuration is broken; the old one stays");
+            }
+        }
+    }
+
+    fn try_reload(&mut self) -> anyhow::Result<Vec<&'static str>> {
+        let new = check(&self.path)?;
+        let collector = Collector::new(&new.config, &new.token)?;
+        let assigner = Assigner::new(&new.config, &new.token)?;
+        let restart = self.checked.config.needs_restart(&new.config);
+        if self.checked.config.source_address != new.config.source_address {
+            // Sessions that run keep their address until they are started again.
+            self.shared.inputs = Inputs::new(new.config.source_address);
+        }
+        self.assigner = assigner;
+        self.collector.send_replace(collector);
+        // What needs a restart stays as it is in force.
+        let old = std::mem::replace(&mut self.checked, new).config;
+        self.checked.config.node = old.node;
+        self.checked.config.state_dir = old.state_dir;
+        Ok(restart)
+    }
+
+    async fn ask(&mut self) {
+        match self.try_ask().await {
+            Ok(()) => {
+                self.answered = true;
+                if std::mem::take(&mut self.away) {
+                    tracing::info!("the collector gives assignments again");
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.away, true) {
+                    let error = format!("{error:#}");
+                    tracing::warn!(error, "no assignment from the collector");
+                    self.use_kept().await;
+                }
+            }
+        }
+    }
+
+    async fn try_ask(&mut self) -> anyhow::Result<()> {
+        let Some(answer) = self.assigner.ask().await? else { return Ok(()) };
+        let assignment = Assignment::parse(&answer.json, &self.checked.config.node)?;
+        if let Err(error) = self.state.keep_assignment(&answer.json) {
+            let error = format!("{error:#}");
+            tracing::error!(error, "the assignment is not kept for the next start");
+        }
+        self.assigner.taken(&answer);
+        self.follow(assignment).await;
+        Ok(())
+    }
+
+    /// At a start without a collector, what it said last is watched.
+    async fn use_kept(&mut self) {
+        if self.answered || !self.groups.is_empty() {
+            return;
+        }
+        let Some(kept) = self.state.assignment() else { return };
+        match Assignment::parse(&kept, &self.checked.config.node) {
+            Ok(assignment) => {
+                tracing::info!("watching what the collector assigned last");
+                self.follow(assignment).await;
+            }
+            Err(error) => tracing::error!(%error, "the kept assignment is of no use"),
+        }
+    }
+
+    /// Stops what is no longer assigned, starts what is new; what did not change goes on.
+    async fn follow(&mut self, assignment: Assignment) {
+        for why in &assignment.left_out {
+            tracing::warn!(why, "an entry of the assignment is not understood");
+        }
+        let mut wanted: BTreeMap<(String, Option<String>), Group> = BTreeMap::new();
+        for watch in assignment.streams.into_iter().filter(|watch| watch.expectation.on_air) {
+            let key = (watch.url.clone(), watch.interface.clone());
+            wanted.entry(key).or_insert_with(|| Group { streams: Vec::new() }).streams.push(watch);
+        }
+        let gone: Vec<_> = self
+            .groups
+            .iter()
+            .filter(|(key, (group, _))| wanted.get(*key) != Some(group))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in gone {
+            if let Some((_, running)) = self.groups.remove(&key) {
+                running.stop().await;
+            }
+        }
+        let streams = wanted.values().flat_map(|group| &group.streams);
+        self.shared.outbox.watch(streams.map(|watch| watch.stream.clone()));
+        for (key, group) in wanted {
+            self.groups
+                .entry(key)
+                .or_insert_with(|| (group.clone(), start(group, self.shared.clone())));
+        }
+        tracing::info!(inputs = self.groups.len(), "assignment in force");
+    }
+}
+
+fn signals<const N: usize>(kinds: [SignalKind; N]) -> anyhow::Result<[Signal; N]> {
+    let mut all = Vec::with_capacity(N);
+    for kind in kinds {
+        all.push(signal(kind).context("cannot listen for signals")?);
+    }
+    all.try_into().map_err(|_| anyhow::anyhow!("cannot listen for signals"))
+}

@@ -1,0 +1,76 @@
+//! What all sessions report to: the queue for the collector and the board behind `/metrics`.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tallylight_model::{FaultRecord, NodeReport, Slice, StreamId};
+use tokio::sync::Notify;
+
+use crate::{exposition::Board, report::Queue};
+
+/// The queue and the board.
+#[derive(Debug)]
+pub struct Outbox {
+    queue: Mutex<Queue>,
+    board: Mutex<Board>,
+    /// Fault records wait.
+    pub(super) faults: Notify,
+    /// Slices wait.
+    pub(super) slices: Notify,
+}
+
+impl Outbox {
+    /// Joins an empty queue and an empty board.
+    #[must_use]
+    pub fn new(queue: Queue, board: Board) -> Self {
+        Self {
+            queue: Mutex::new(queue),
+            board: Mutex::new(board),
+            faults: Notify::new(),
+            slices: Notify::new(),
+        }
+    }
+
+    /// Queues a fault record; it leaves at once.
+    pub fn fault(&self, record: FaultRecord) {
+        self.queue().push_fault(record);
+        self.faults.notify_one();
+    }
+
+    /// Queues a slice and shows it.
+    pub fn slice(&self, slice: Slice) {
+        self.board().add(&slice);
+        self.queue().push_slice(slice);
+        self.slices.notify_one();
+    }
+
+    /// Queues the node's report and shows it.
+    pub fn report(&self, report: NodeReport) {
+        self.board().node(&report);
+        self.queue().push_report(report);
+        self.slices.notify_one();
+    }
+
+    /// Shows exactly these streams.
+    pub fn watch(&self, streams: impl IntoIterator<Item = StreamId>) {
+        self.board().watch(streams);
+    }
+
+    /// The text of `/metrics`.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let (waiting, lost) = {
+            let queue = self.queue();
+            (queue.len(), queue.lost_slices())
+        };
+        self.board().render(waiting, lost)
+    }
+
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing in the critical sections can leave them half done.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

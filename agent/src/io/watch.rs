@@ -1,0 +1,336 @@
+//! Drives one session: its input, its decoder's desk, its clock and its joins.
+
+use std::{sync::Arc, time::Duration};
+
+use tallylight_model::LatencySample;
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+use super::{
+    clock,
+    decoding::{Answer, Decoders, Desk},
+    input::Inputs,
+    outbox::Outbox,
+    trace::Tracer,
+};
+use crate::{
+    assignment::Watch,
+    input::{InputEvent, InputSpec, Purpose},
+    probe::{Decoding, Output, Session, SessionConfig, Source, Start, ViewConfig, Watched},
+};
+
+/// Events that wait for a session.
+const MAX_WAITING: usize = 256;
+/// A join that shows no picture within this time is given up: the running session tells why.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// Joins under way at a time, over all streams.
+pub const MAX_JOINS: usize = 2;
+
+/// What all sessions share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Where reports go.
+    pub outbox: Arc<Outbox>,
+    /// Opens inputs.
+    pub inputs: Inputs,
+    /// Threads that decode.
+    pub decoders: Decoders,
+    /// Which resource of the host is saturated, if one is.
+    pub saturated: watch::Receiver<Option<String>>,
+    /// Limits joins.
+    pub joins: Arc<Semaphore>,
+    /// Where traces go.
+    pub tracer: Tracer,
+}
+
+/// Streams of the lineup on one URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Never empty; all of one URL and interface.
+    pub streams: Vec<Watch>,
+}
+
+/// A session that runs.
+#[derive(Debug)]
+pub struct Running {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Ends the session and its faults: its streams are not watched any more.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+
+    /// Ends the session without a word, as at the agent's own end.
+    pub fn abort(&self) {
+        self.task.abort();
+    }
+}
+
+/// Starts to watch.
+#[must_use]
+pub fn start(group: Group, shared: Shared) -> Running {
+    let (stop, stopped) = oneshot::channel();
+    Running { stop, task: tokio::spawn(run(group, shared, stopped)) }
+}
+
+async fn run(group: Group, shared: Shared, stopped: oneshot::Receiver<()>) {
+    let Some(first) = group.streams.first() else { return };
+    let spec = match InputSpec::parse(&first.url, first.interface.as_deref()) {
+        Ok(spec) => spec,
+        Err(error) => {
+            for watch in &group.streams {
+                tracing::warn!(stream = %watch.stream, %error, "this stream cannot be watched");
+            }
+            let _ = stopped.await;
+            return;
+        }
+    };
+    let (events, event_rx) = mpsc::channel(MAX_WAITING);
+    let (answers, answer_rx) = mpsc::channel(MAX_WAITING);
+    let (latencies, latency_rx) = mpsc::channel(16);
+    let Some(desk) = shared.decoders.desk(answers) else { return };
+    let input = spawn_input(&shared.inputs, spec.clone(), events);
+    let joins: Vec<JoinHandle<()>> = group
+        .streams
+        .iter()
+        .enumerate()
+        .filter(|_| can_join(&spec))
+        .filter_map(|(view, watch)| {
+            let interval = watch.zap_interval?;
+            let join = join_again(
+                view,
+                watch.clone(),
+                interval,
+                spec.clone(),
+                shared.clone(),
+                latencies.clone(),
+            );
+            Some(tokio::spawn(join))
+        })
+        .collect();
+    let session = Session::new(session_config(&spec, group.streams.iter()));
+    let mut driver = Driver { session, desk, shared, group, refused: 0 };
+    driver.run(stopped, event_rx, answer_rx, latency_rx).await;
+    input.abort();
+    joins.iter().for_each(JoinHandle::abort);
+}
+
+fn spawn_input(
+    inputs: &Inputs,
+    spec: InputSpec,
+    events: mpsc::Sender<InputEvent>,
+) -> JoinHandle<()> {
+    let inputs = inputs.clone();
+    tokio::spawn(async move { inputs.run(spec, Purpose::Watch, events).await })
+}
+
+fn session_config<'a>(spec: &InputSpec, streams: impl Iterator<Item = &'a Watch>) -> SessionConfig {
+    let source = match spec {
+        InputSpec::Datagrams(_) => Source::Datagrams,
+        InputSpec::Http(_) => Source::Http,
+        InputSpec::File(_) | InputSpec::Stdin => Source::Recording,
+    };
+    let views = streams.map(|watch| ViewConfig {
+        stream: watch.stream.clone(),
+        service: watch.service_id,
+        expectation: watch.expectation.clone(),
+    });
+    SessionConfig {
+        source,
+        watched: Watched::Streams(views.collect()),
+        decoding: Decoding::On,
+        began: clock::now(),
+        wall: clock::wall(),
+    }
+}
+
+struct Driver {
+    session: Session,
+    desk: Desk,
+    shared: Shared,
+    group: Group,
+    /// Access units that no decoder had time for.
+    refused: u64,
+}
+
+impl Driver {
+    async fn run(
+        &mut self,
+        mut stopped: oneshot::Receiver<()>,
+        mut events: mpsc::Receiver<InputEvent>,
+        mut answers: mpsc::Receiver<Answer>,
+        mut latencies: mpsc::Receiver<(usize, LatencySample)>,
+    ) {
+        let mut saturated = self.shared.saturated.clone();
+        let mut open = true;
+        loop {
+            let wait = self.session.deadline().map(|at| at.since(clock::now()));
+            // What arrived is looked at before the clock is: silence is judged only when nothing waits.
+            tokio::select! {
+                biased;
+                _ = &mut stopped => {
+                    self.session.stop(clock::now());
+                    self.drain();
+                    return;
+                }
+                Some(answer) = answers.recv() => {
+                    self.session.decoded(clock::now(), answer.view, 1, answer.replies);
+                }
+                event = events.recv(), if open => match event {
+                    Some(event) => self.session.handle(clock::now(), event),
+                    None => open = false,
+                },
+                Some((view, sample)) = latencies.recv() => self.session.latency(view, sample),
+                Ok(()) = saturated.changed() => {
+                    let what = saturated.borrow_and_update().clone();
+                    self.session.host(clock::now(), what.as_deref());
+                }
+                () = tokio::time::sleep(wait.unwrap_or(Duration::from_secs(1))) => {
+                    self.session.tick(clock::now());
+                }
+            }
+            self.drain();
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.session.poll() {
+            match output {
+                Output::Decode { view, request } => {
+                    if self.desk.ask(view, request).is_err() {
+                        self.refused += 1;
+                        if self.refused.is_power_of_two() {
+                            let refused = self.refused;
+                            tracing::warn!(stream = %self.name(), refused, "the decoder is too busy; parts of picture and sound are not observed");
+                        }
+                        self.session.decoded(clock::now(), view, 1, Vec::new());
+                    }
+                }
+                Output::Fault(record) => {
+                    tracing::info!(
+                        stream = %record.stream, kind = %record.kind, severity = record.severity.name(),
+                        phase = ?record.phase, evidence = record.evidence, "fault"
+                    );
+                    self.shared.outbox.fault(record);
+                }
+                Output::Slice(slice) => self.shared.outbox.slice(slice),
+                Output::Started { view, start } => {
+                    if let Some(watch) = self.group.streams.get(view) {
+                        self.shared.tracer.started(&watch.stream, &start);
+                    }
+                }
+                Output::Ended(error) => {
+                    let error = error.unwrap_or_else(|| "it ended".to_owned());
+                    tracing::warn!(stream = %self.name(), error, "the input is over");
+                }
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        self.group.streams.first().map(|watch| watch.stream.to_string()).unwrap_or_default()
+    }
+}
+
+/// A second socket on a unicast address would take the datagrams away from the first.
+fn can_join(spec: &InputSpec) -> bool {
+    match spec {
+        InputSpec::Datagrams(datagrams) => datagrams.address.ip().is_multicast(),
+        InputSpec::Http(_) => true,
+        InputSpec::File(_) | InputSpec::Stdin => false,
+    }
+}
+
+/// Joins afresh, once in every interval, at a point of it that differs from stream to stream.
+async fn join_again(
+    view: usize,
+    watch: Watch,
+    interval: Duration,
+    spec: InputSpec,
+    shared: Shared,
+    latencies: mpsc::Sender<(usize, LatencySample)>,
+) {
+    tokio::time::sleep(interval.mul_f64(phase(watch.stream.as_str()))).await;
+    loop {
+        let next = clock::now() + interval;
+        {
+            // Waiting for a place must not count as waiting for the picture.
+            let Ok(_place) = shared.joins.acquire().await else { return };
+            let join = join(&watch, &spec, &shared);
+            if let Ok(Some(start)) = tokio::time::timeout(JOIN_TIMEOUT, join).await {
+                let first_byte = start.first_byte.map(LatencySample::FirstByte);
+                let startup = start.first_picture.map(LatencySample::Startup);
+                for sample in [first_byte, startup].into_iter().flatten() {
+                    let _ = latencies.send((view, sample)).await;
+                }
+            }
+        }
+        tokio::time::sleep(next.since(clock::now())).await;
+    }
+}
+
+/// One fresh session, up to its first picture.
+async fn join(watch: &Watch, spec: &InputSpec, shared: &Shared) -> Option<Start> {
+    let (events, mut event_rx) = mpsc::channel(MAX_WAITING);
+    let (answers, mut answer_rx) = mpsc::channel(MAX_WAITING);
+    let desk = shared.decoders.desk(answers)?;
+    let mut session = Session::new(session_config(spec, std::iter::once(watch)));
+    let _input = AbortOnDrop(spawn_input(&shared.inputs, spec.clone(), events));
+    loop {
+        tokio::select! {
+            Some(answer) = answer_rx.recv() => {
+                session.decoded(clock::now(), answer.view, 1, answer.replies);
+            }
+            event = event_rx.recv() => session.handle(clock::now(), event?),
+        }
+        while let Some(output) = session.poll() {
+            match output {
+                Output::Decode { view, request } => {
+                    if desk.ask(view, request).is_err() {
+                        session.decoded(clock::now(), view, 1, Vec::new());
+                    }
+                }
+                Output::Started { start, .. } => return Some(start),
+                Output::Ended(_) => return None,
+                Output::Fault(_) | Output::Slice(_) => {}
+            }
+        }
+    }
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Spreads names evenly over 0 to 1 (FNV-1a).
+fn phase(name: &str) -> f64 {
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    (hash >> 40) as f64 / (1u64 << 24) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joins_of_many_streams_do_not_bunch() {
+        let mut phases: Vec<f64> =
+            (0..100).map(|n| phase(&format!("channel-{n}/primary"))).collect();
+        phases.sort_by(f64::total_cmp);
+        assert!(phases.iter().all(|phase| (0.0..1.0).contains(phase)));
+        let widest = phases.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+        assert!(widest < 0.2, "{widest}");
+    }
+}
