@@ -43,6 +43,7 @@ pub(crate) struct AudioCutter {
     /// Where the first of `bytes` stands.
     begin: Position,
     place: u64,
+    era: u32,
     /// Stamps by the offset in `bytes` where their PES packet begins.
     marks: Vec<(usize, Stamps)>,
     in_sync: bool,
@@ -62,6 +63,7 @@ impl AudioCutter {
             bytes: Vec::new(),
             begin: Position::default(),
             place: 0,
+            era: 0,
             marks: Vec::new(),
             in_sync: false,
             searching: true,
@@ -89,7 +91,7 @@ impl AudioCutter {
     /// Takes bytes; true if a frame is complete with them.
     pub(crate) fn push(&mut self, data: &[u8], here: &Here<'_>, ready: &mut Vec<Draft>) -> bool {
         if self.bytes.is_empty() {
-            (self.begin, self.place) = (here.position(), here.place);
+            self.stand(here);
         }
         self.bytes.extend_from_slice(data);
         let before = ready.len();
@@ -99,7 +101,7 @@ impl AudioCutter {
         }
         if used > 0 {
             self.drop_front(used);
-            (self.begin, self.place) = (here.position(), here.place);
+            self.stand(here);
         }
         ready.len() > before
     }
@@ -198,7 +200,11 @@ impl AudioCutter {
             };
             *samples += frame.map_or(0, |frame| u64::from(frame.samples));
         }
-        Draft { stamps, begin: self.begin, place: self.place, ..Draft::default() }
+        Draft { stamps, begin: self.begin, place: self.place, era: self.era, ..Draft::default() }
+    }
+
+    fn stand(&mut self, here: &Here<'_>) {
+        (self.begin, self.place, self.era) = (here.position(), here.place, here.timeline.era());
     }
 
     fn drop_front(&mut self, count: usize) {

@@ -8,9 +8,9 @@ use core::time::Duration;
 
 use tallylight_model::Pid;
 
-use crate::{Check, CheckClock, Position, coding::MediaKind, flow::Flow};
+use crate::{Check, CheckClock, Position, coding::MediaKind, flow::Flow, program::Program};
 
-/// Repetitions in time after which a table counts as one that is repeated.
+/// Repetitions in time, one after another, after which a table counts as one that is repeated.
 const REGULAR: u8 = 3;
 
 /// Over which rates are taken.
@@ -42,8 +42,7 @@ impl Watch {
         here: Position,
     ) -> Option<Change> {
         let in_time = self.last.is_some_and(|(last, _)| now.saturating_sub(last) <= limit);
-        self.regular =
-            if self.seen && in_time { self.regular.saturating_add(1) } else { self.regular };
+        self.regular = if self.seen && in_time { self.regular.saturating_add(1) } else { 0 };
         self.seen = true;
         let since = self.last.replace((now, here)).map_or(here, |(_, since)| since);
         core::mem::take(&mut self.holds).then_some(Change { holds: false, since })
@@ -159,23 +158,24 @@ impl Flow {
     }
 
     pub(crate) fn pat_seen(&mut self) {
-        if let Some(now) = self.check_clock(None) {
-            let here = self.position(None);
-            let change = self.pat.seen(now, self.config.limits.pat, here);
-            self.report(Check::PatMissing, Some(Pid::PAT), None, change);
-        }
+        let (now, here) = self.table_clock(None);
+        let change = self.pat.seen(now, self.config.limits.pat, here);
+        self.report(Check::PatMissing, Some(Pid::PAT), None, change);
     }
 
     pub(crate) fn pmt_seen(&mut self, pid: Pid, number: u16) {
-        let same = |p: &crate::program::Program| {
-            p.service.program == number && p.service.pmt_pid == Some(pid)
-        };
+        let same = |p: &Program| p.service.program == number && p.service.pmt_pid == Some(pid);
         let Some(i) = self.programs.iter().position(same) else { return };
-        if let Some(now) = self.check_clock(Some(i)) {
-            let here = self.position(Some(i));
-            let change = self.programs[i].pmt.seen(now, self.config.limits.pmt, here);
-            self.report(Check::PmtMissing, Some(pid), Some(i), change);
-        }
+        let (now, here) = self.table_clock(Some(i));
+        let change = self.programs[i].pmt.seen(now, self.config.limits.pmt, here);
+        self.report(Check::PmtMissing, Some(pid), Some(i), change);
+    }
+
+    /// The clock where a table was seen: the first ones come before the first PCR, which is media time zero.
+    fn table_clock(&self, program: Option<usize>) -> (Duration, Position) {
+        let here = self.position(program);
+        let media = here.media.or(Some(Duration::ZERO));
+        (self.check_clock(program).unwrap_or_default(), Position { media, ..here })
     }
 
     /// Ends every open condition of a program that is not listed any more.

@@ -20,8 +20,9 @@ pub(crate) struct Draft {
     pub(crate) cut: bool,
     pub(crate) oversized: bool,
     pub(crate) begin: Position,
-    /// Its begin for clocks: see [`Here::place`].
+    /// Its begin for clocks: see [`Here::place`] and [`Timeline::era`](crate::timeline::Timeline::era).
     pub(crate) place: u64,
+    pub(crate) era: u32,
     pub(crate) data: Vec<u8>,
 }
 

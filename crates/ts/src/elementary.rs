@@ -192,7 +192,7 @@ impl Elementary {
             self.counters.oversized += u64::from(draft.oversized);
             self.counters.bytes += draft.size as u64;
             let pts = draft.stamps.pts;
-            let shown = pts.and_then(|pts| timeline.presented(pts, draft.place));
+            let shown = pts.and_then(|pts| timeline.presented(pts, draft.place, draft.era));
             out.push(Event::Unit(AccessUnit {
                 pid: self.pid,
                 program: self.program,

@@ -6,7 +6,7 @@ use core::time::Duration;
 use tallylight_model::{MonoTime, Pcr, Pid};
 
 use crate::{
-    AnalyserConfig, Check, Condition, Event, Finding, FindingKind, Position, Totals,
+    AnalyserConfig, Check, CheckClock, Condition, Event, Finding, FindingKind, Position, Totals,
     checks::Watch,
     continuity::Verdict,
     elementary::{Elementary, Here},
@@ -286,7 +286,6 @@ impl Flow {
             self.stray.pcr(header, pcr, self.place);
             return;
         }
-        let primary = self.primary();
         let mut told = false;
         for i in 0..self.programs.len() {
             let program = &mut self.programs[i];
@@ -299,11 +298,7 @@ impl Flow {
             let step = program.timeline.pcr(pcr, self.place, start);
             let excused = core::mem::take(&mut program.excused);
             if let Step::Passed(gap) = step {
-                let silent = gap.saturating_sub(MAX_PAUSE);
-                program.pmt.excuse(silent);
-                if primary == Some(i) {
-                    self.pat.excuse(silent);
-                }
+                self.excuse_tables(i, gap);
             }
             let kind = match step {
                 Step::Passed(gap) if gap > self.config.limits.pcr && !excused => {
@@ -317,6 +312,18 @@ impl Flow {
             }
         }
         self.run_checks();
+    }
+
+    /// Media time made a step: packets of a capture are missing, or stamps carry the time. Tables could not come meanwhile.
+    fn excuse_tables(&mut self, program: usize, step: Duration) {
+        let silent = step.saturating_sub(MAX_PAUSE);
+        if self.config.clock == CheckClock::Arrival || silent.is_zero() {
+            return;
+        }
+        self.programs[program].pmt.excuse(silent);
+        if self.primary() == Some(program) {
+            self.pat.excuse(silent);
+        }
     }
 
     /// Opens and closes the condition that a component is scrambled.
@@ -359,10 +366,13 @@ impl Flow {
             timeline: &program.timeline,
         };
         stream.push(&here, lost, header, payload);
-        if let Some((base, ahead)) = stream.carry.take() {
-            program.timeline.carry(base, ahead, self.place);
-        }
+        let carry = stream.carry.take();
         stream.drain(&mut program.timeline, &mut self.out);
+        if let Some((base, ahead)) = carry
+            && let Some(step) = program.timeline.carry(base, ahead, self.place)
+        {
+            self.excuse_tables(owner, step);
+        }
     }
 
     pub(crate) fn discontinuity(&mut self) {

@@ -27,6 +27,8 @@ const PCR_AWAY: Duration = Duration::from_millis(500);
 const MAX_JUMP_TIME: Duration = Duration::from_secs(1);
 /// How far packets alone carry time past the last PCR, unless nothing of the program comes.
 const MAX_INTERPOLATION: Duration = Duration::from_millis(100);
+/// Packets of others in a row after which they may have carried time.
+const LULL: u64 = 16;
 /// Packets of others alone carry time from here on.
 const MIN_EXTRAPOLATION: Duration = Duration::from_millis(500);
 
@@ -59,6 +61,10 @@ pub(crate) struct Timeline {
     fresh: bool,
     /// The program's last packet.
     last_packet: u64,
+    /// Time does not fall below this when an estimate turns out too high.
+    floor: Duration,
+    /// Counts clocks: stamps found under one say nothing under another.
+    era: u32,
     /// What presentation stamps are ahead of their place: in ticks of 90 kHz.
     lead: Option<i64>,
 }
@@ -67,12 +73,29 @@ impl Timeline {
     /// Another clock begins, announced.
     pub(crate) fn announce(&mut self) {
         self.fresh = true;
+        self.begin_era();
+    }
+
+    fn begin_era(&mut self) {
+        self.era = self.era.wrapping_add(1);
         self.lead = None;
+    }
+
+    pub(crate) const fn era(&self) -> u32 {
+        self.era
     }
 
     /// A packet of the program's components or clock stands at `place`.
     pub(crate) fn touch(&mut self, place: u64) {
+        if place.saturating_sub(self.last_packet) > LULL {
+            self.keep(place);
+        }
         self.last_packet = place;
+    }
+
+    /// Takes the estimate for this place as the least that time can be from here on.
+    fn keep(&mut self, place: u64) {
+        self.floor = self.now(place).unwrap_or_default();
     }
 
     /// Whether media time is known.
@@ -87,6 +110,7 @@ impl Timeline {
     /// Takes a PCR at a place. `start` is the time that a timeline begins with.
     pub(crate) fn pcr(&mut self, pcr: Pcr, place: u64, start: Duration) -> Step {
         self.ticks = self.ticks.wrapping_add(1);
+        self.keep(place);
         let fresh = core::mem::take(&mut self.fresh);
         let (step, time) = match self.pcr {
             None => (Step::First, self.now(place).unwrap_or(start)),
@@ -102,8 +126,9 @@ impl Timeline {
                     }
                     _ => {
                         let known = self.anchor.map_or(time, |(anchor, _)| anchor.max(time));
-                        let time = known + self.paced(place.saturating_sub(last_place));
-                        self.lead = None;
+                        let paced = known + self.paced(place.saturating_sub(last_place));
+                        let time = paced.max(self.floor);
+                        self.begin_era();
                         (if fresh { Step::First } else { Step::Jump(pcr.ticks_since(last)) }, time)
                     }
                 }
@@ -120,15 +145,22 @@ impl Timeline {
         self.anchor.is_some_and(|(now, _)| step.abs_diff(now.saturating_sub(since)) < MAX_JUMP_TIME)
     }
 
-    /// A component's stamp is `ahead` of the one that it had at media time `base`, and no PCR has come since then.
-    pub(crate) fn carry(&mut self, base: Duration, ahead: Duration, place: u64) {
+    /// A component's stamp is `ahead` of the one that it had at media time `base`, and no PCR has come since then. Returns by
+    /// how much that moves the time.
+    pub(crate) fn carry(
+        &mut self,
+        base: Duration,
+        ahead: Duration,
+        place: u64,
+    ) -> Option<Duration> {
         if ahead < PCR_AWAY || ahead > MAX_STEP {
-            return;
+            return None;
         }
+        self.keep(place);
         let time = base + ahead;
-        if self.anchor.is_none_or(|(anchor, _)| anchor < time) {
-            self.set_anchor(time, place);
-        }
+        let step = time.checked_sub(self.floor)?;
+        self.set_anchor(time, place);
+        Some(step)
     }
 
     /// The media time at a place; `None` before the first PCR.
@@ -138,12 +170,13 @@ impl Timeline {
         let near = near.min(self.interval).min(MAX_INTERPOLATION);
         let others = place.saturating_sub(anchor.max(self.last_packet));
         let far = Duration::from_nanos(self.mean().saturating_mul(others));
-        Some(time + if far > MIN_EXTRAPOLATION { far } else { near })
+        let passed = if far > MIN_EXTRAPOLATION { far } else { near };
+        Some((time + passed).max(self.floor))
     }
 
-    /// The media time of a presentation stamp that was found at a place.
-    pub(crate) fn presented(&mut self, pts: Pts, place: u64) -> Option<Duration> {
-        let (pcr, time, _) = self.pcr?;
+    /// The media time of a presentation stamp that was found at a place, in an era.
+    pub(crate) fn presented(&mut self, pts: Pts, place: u64, era: u32) -> Option<Duration> {
+        let (pcr, time, _) = self.pcr.filter(|_| era == self.era)?;
         let ahead = pts.ticks_since(Pts::from_ticks(pcr.ticks() / 300));
         let here = ticks(self.now(place)?) - ticks(time);
         let lead = *self.lead.get_or_insert(ahead - here);
@@ -233,7 +266,7 @@ mod tests {
     fn time_goes_on_between_clocks_but_not_far() {
         let (mut line, _) = line(&[(0, 0), (100, SECOND / 25)]);
         assert_eq!(line.now(150), Some(millis(60)));
-        line.touch(5000);
+        (101..=5000).for_each(|place| line.touch(place));
         assert_eq!(line.now(5000), Some(millis(80)));
         // Nothing of the program for 20,000 packets at 2,500 a second.
         assert_eq!(line.now(25_000), Some(millis(40 + 8_000)));
@@ -255,8 +288,8 @@ mod tests {
     fn the_first_picture_is_shown_where_it_stands() {
         let (mut line, _) = line(&[(0, 0), (100, SECOND)]);
         let stamp = |ms: u64| Pts::from_ticks(ms * 90);
-        assert_eq!(line.presented(stamp(1700), 100), Some(millis(1000)));
-        assert_eq!(line.presented(stamp(2700), 100), Some(millis(2000)));
-        assert_eq!(line.presented(stamp(100), 100), Some(Duration::ZERO));
+        assert_eq!(line.presented(stamp(1700), 100, 0), Some(millis(1000)));
+        assert_eq!(line.presented(stamp(2700), 100, 0), Some(millis(2000)));
+        assert_eq!(line.presented(stamp(100), 100, 0), Some(Duration::ZERO));
     }
 }

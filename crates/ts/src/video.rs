@@ -97,6 +97,7 @@ struct Open {
     size: usize,
     begin: Position,
     place: u64,
+    era: u32,
     pending: Pending,
     known: Option<Known>,
 }
@@ -221,6 +222,7 @@ impl VideoCutter {
             size: 0,
             begin: here.position(),
             place: here.place,
+            era: here.timeline.era(),
             pending: self.pending,
             known: None,
         });
@@ -303,7 +305,7 @@ impl VideoCutter {
     fn begin(&mut self, open: &Open) {
         let mut unit = Unit { copying: self.payload != Payload::None, ..Unit::default() };
         unit.draft.begin = open.begin;
-        unit.draft.place = open.place;
+        (unit.draft.place, unit.draft.era) = (open.place, open.era);
         if open.pending.number > self.used {
             self.used = open.pending.number;
             unit.draft.stamps = open.pending.stamps;
