@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
     process::{Child, ChildStdin, Command, Stdio},
     time::{Duration, Instant},
@@ -348,6 +348,33 @@ async fn http_clients_begin_with_a_key_picture_and_stay_while_the_feed_is_missin
         (edge.get("/sessions").await[0]["sessions"] == 0).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_and_costs_the_others_nothing() {
+    let world = World::start();
+    let edge = &world.edges["http-ts"];
+    let media: SocketAddr = edge.text("/media").parse().unwrap();
+    let mut slow = std::net::TcpStream::connect(media).unwrap();
+    socket2::SockRef::from(&slow).set_recv_buffer_size(4_096).unwrap();
+    slow.write_all(b"GET /one.ts HTTP/1.1\r\nHost: edge\r\n\r\n").unwrap();
+    let mut reader = client().get(world.watch("http-ts")).send().await.unwrap();
+    let reader = tokio::spawn(async move {
+        let mut stream = Vec::new();
+        while let Some(chunk) = reader.chunk().await.unwrap() {
+            stream.extend(chunk);
+        }
+        stream
+    });
+    until("the slow client to be cut", async || {
+        (edge.get("/state").await["one"]["clients_cut"] == 1).then_some(())
+    })
+    .await;
+    assert_eq!(edge.get("/sessions").await[0]["sessions"], 1);
+    edge.post("/sessions/end", json!({})).await;
+    let stream = reader.await.unwrap();
+    assert!(stream.len() > 500_000, "{} bytes", stream.len());
+    check_continuity("the other", &stream[..stream.len() / PACKET * PACKET]);
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use axum::{
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use socket2::SockRef;
 use tokio::{net::UdpSocket, time::Instant};
 
 use super::{
@@ -31,6 +32,8 @@ const MAX_DELAYED: usize = 4_096;
 /// The longest delay that [`MAX_DELAYED`] can hold of a feed of 180 datagrams a second.
 const MAX_DELAY_MS: u64 = 20_000;
 const MAX_DATAGRAM: usize = 2_048;
+/// Bridges a scheduling delay; the kernel caps it.
+const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// Arguments of `link`.
 #[derive(clap::Args)]
@@ -112,6 +115,7 @@ async fn serve(arguments: Arguments) -> Result<()> {
     let mut feeds = BTreeMap::new();
     for (name, list) in targets {
         let socket = UdpSocket::bind("127.0.0.1:0").await.context("cannot open a feed")?;
+        SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
         feeds.insert(name.clone(), socket.local_addr()?);
         tokio::spawn(relay(socket, list, Arc::clone(&channels), name));
     }

@@ -23,7 +23,7 @@ use super::{
 /// A viewer who gets nothing for so long looks elsewhere.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// Waiting after failures: doubles from the first to the second, with jitter.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
 /// From one viewer's start to the next.
 const STAGGER: Duration = Duration::from_millis(100);
 const REQUEST: Duration = Duration::from_secs(5);

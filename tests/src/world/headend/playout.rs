@@ -24,6 +24,8 @@ use crate::world::{
 const PACKETS: u64 = 7;
 /// How often due datagrams are looked for; a datagram lasts 5.6 ms.
 const TICK: Duration = Duration::from_millis(5);
+/// Datagrams of one source in a tick, when catching up: receivers' buffers hold a hundred, and they need to run, too.
+const MAX_BURST: usize = 4;
 /// States are published once in so many ticks.
 const PUBLISH_TICKS: u64 = 10;
 /// Behind by more than this, the schedule starts afresh instead of sending a burst that no receiver could take.
@@ -164,7 +166,8 @@ impl Playout {
 
     fn send_due(&mut self, now: Instant) {
         for place in 0..self.sources.len() {
-            while let Some(effects) = self.sources[place].send_if_due(now) {
+            for _ in 0..MAX_BURST {
+                let Some(effects) = self.sources[place].send_if_due(now) else { break };
                 for effect in effects {
                     self.took_effect(place, effect.change, Some(effect.pts));
                 }
