@@ -306,12 +306,16 @@ impl Judge {
                 tracing::error!(error = %chain(error), "journal not written, nothing is acted on");
             }
             for command in commands {
-                if written.is_ok() {
-                    self.panel.act(command);
+                let action = command.action;
+                let not_sent = if written.is_err() {
+                    "the journal cannot be written"
+                } else if self.panel.act(command).is_err() {
+                    "too many commands are under way"
                 } else {
-                    let outcome = Outcome::NotSent("the journal cannot be written".to_owned());
-                    self.feed(Input::Outcome { action: command.action, outcome });
-                }
+                    continue;
+                };
+                let outcome = Outcome::NotSent(not_sent.to_owned());
+                self.feed(Input::Outcome { action, outcome });
             }
         }
     }

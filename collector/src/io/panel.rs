@@ -17,7 +17,8 @@ use tallylight_decide::{
 };
 use tallylight_model::{Epoch, Metric};
 use tokio::{
-    sync::{Notify, Semaphore, watch},
+    sync::{Notify, mpsc, watch},
+    task::JoinSet,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use url::Url;
@@ -36,7 +37,7 @@ const POLL: Duration = Duration::from_secs(1);
 const STATUS_POLL: Duration = Duration::from_millis(200);
 /// The largest answer that is read.
 const MAX_BODY: usize = 4 << 20;
-/// Commands under way at once.
+/// Commands under way at once, and as many more that wait.
 const MAX_COMMANDS: usize = 16;
 
 /// Why a request got no answer.
@@ -54,11 +55,19 @@ enum Unanswered {
     State,
 }
 
+/// More commands are under way than may be at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TooMany;
+
 struct Reply {
     status: u16,
     location: Option<String>,
     body: Vec<u8>,
 }
+
+/// Commands on their way to [`PanelDriver::run`].
+#[derive(Debug)]
+pub(super) struct Orders(mpsc::Receiver<Command>);
 
 /// Talks to the panel.
 #[derive(Debug)]
@@ -71,7 +80,7 @@ pub(super) struct PanelDriver {
     meters: Arc<Meters>,
     standing: Mutex<Standing>,
     requests: AtomicU64,
-    commands: Semaphore,
+    orders: mpsc::Sender<Command>,
     read_now: Notify,
 }
 
@@ -82,7 +91,8 @@ impl PanelDriver {
         epoch: Epoch,
         judge: JudgeHandle,
         meters: Arc<Meters>,
-    ) -> anyhow::Result<Arc<Self>> {
+    ) -> anyhow::Result<(Arc<Self>, Orders)> {
+        let (orders, inbox) = mpsc::channel(MAX_COMMANDS);
         let client = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT)
@@ -90,7 +100,7 @@ impl PanelDriver {
             .pool_max_idle_per_host(MAX_COMMANDS)
             .no_proxy()
             .build()?;
-        Ok(Arc::new(Self {
+        let driver = Self {
             client,
             config,
             clock,
@@ -99,9 +109,10 @@ impl PanelDriver {
             meters,
             standing: Mutex::default(),
             requests: AtomicU64::new(0),
-            commands: Semaphore::new(MAX_COMMANDS),
+            orders,
             read_now: Notify::new(),
-        }))
+        };
+        Ok((Arc::new(driver), Orders(inbox)))
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -135,20 +146,36 @@ impl PanelDriver {
         }
     }
 
-    /// Carries a command out behind the caller's back; its outcome goes to the judge, always.
-    pub(super) fn act(self: &Arc<Self>, command: Command) {
-        let driver = Arc::clone(self);
-        tokio::spawn(async move {
-            let outcome = match driver.commands.try_acquire() {
-                Ok(_permit) => driver.carry_out(&command).await,
-                Err(_) => not_sent("too many commands are under way"),
-            };
-            tracing::info!(
-                action = %command.action, kind = command.kind.name(), target = %command.target,
-                ?outcome, "command ended"
-            );
-            driver.judge.input(Input::Outcome { action: command.action, outcome }).await;
-        });
+    /// Takes a command to be carried out behind the caller's back. Its outcome goes to the judge, always.
+    ///
+    /// # Errors
+    /// Too many commands are under way; the caller tells the judge.
+    pub(super) fn act(&self, command: Command) -> Result<(), TooMany> {
+        self.orders.try_send(command).map_err(|_| TooMany)
+    }
+
+    /// Carries out what [`act`](Self::act) takes. Commands under way end with this: whether they arrived, the journal and
+    /// the panel's state will tell.
+    pub(super) async fn run(self: Arc<Self>, mut orders: Orders) {
+        let mut under_way = JoinSet::new();
+        loop {
+            tokio::select! {
+                order = orders.0.recv(), if under_way.len() < MAX_COMMANDS => match order {
+                    Some(command) => drop(under_way.spawn(Arc::clone(&self).finish(command))),
+                    None => return,
+                },
+                Some(_) = under_way.join_next() => {}
+            }
+        }
+    }
+
+    async fn finish(self: Arc<Self>, command: Command) {
+        let outcome = self.carry_out(&command).await;
+        tracing::info!(
+            action = %command.action, kind = command.kind.name(), target = %command.target,
+            ?outcome, "command ended"
+        );
+        self.judge.input(Input::Outcome { action: command.action, outcome }).await;
     }
 
     async fn carry_out(&self, command: &Command) -> Outcome {

@@ -63,7 +63,7 @@ impl Collector {
         let (config, watcher) = watch::channel(Arc::new(loaded));
         let (stop, stopped) = watch::channel(false);
         let (handle, inbox) = JudgeHandle::channel();
-        let panel =
+        let (panel, orders) =
             PanelDriver::new(watcher.clone(), clock, epoch, handle.clone(), Arc::clone(&meters))?;
         let ingest = Ingest {
             config: watcher.clone(),
@@ -83,6 +83,7 @@ impl Collector {
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(judge.run(inbox, stopped.clone()));
+        tasks.spawn(until(Arc::clone(&panel).run(orders), stopped.clone()));
         tasks.spawn(until(panel.poll(), stopped.clone()));
         let api = Api { config: watcher, judge: handle, meters, ingest: ingest.clone() };
         listeners.serve(&mut tasks, ingest, api, &stopped);

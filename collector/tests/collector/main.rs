@@ -9,4 +9,6 @@
 mod api;
 mod config;
 mod ingest;
+mod judged;
 mod support;
+mod world;

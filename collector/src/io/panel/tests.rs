@@ -130,10 +130,11 @@ async fn ask(url: &str, allowed: Result<(), String>, good_for: Duration) -> Outc
     tokio::spawn(inbox.stand_in(allowed, tell));
     let config = watch::channel(Arc::new(loaded)).1;
     super::super::run::install_crypto();
-    let driver =
-        PanelDriver::new(config, clock, Epoch(3), judge, Arc::new(Meters::default())).unwrap();
+    let meters = Arc::new(Meters::default());
+    let (driver, orders) = PanelDriver::new(config, clock, Epoch(3), judge, meters).unwrap();
+    tokio::spawn(Arc::clone(&driver).run(orders));
     let now = clock.now();
-    driver.act(Command {
+    let command = Command {
         action: ActionId(17),
         epoch: Epoch(3),
         kind: ActionKind::SwitchSource,
@@ -146,7 +147,8 @@ async fn ask(url: &str, allowed: Result<(), String>, good_for: Duration) -> Outc
         incident: IncidentId(12),
         cause: Cause::Source,
         evidence: Vec::new(),
-    });
+    };
+    driver.act(command).unwrap();
     let deadline = Duration::from_secs(20);
     timeout(deadline, async {
         loop {

@@ -1,0 +1,226 @@
+//! The whole way: agents speak, the collector judges, the panel is asked, and nothing is forgotten or repeated.
+
+use serde_json::{Value, json};
+use tallylight_collector::io::load;
+use tallylight_model::FaultKind;
+
+use crate::{
+    support::{Site, agree, get, scrape, token},
+    world::{Agents, Manner, Panel},
+};
+
+/// Guards in seconds rather than minutes, so that a test ends.
+const QUICK: &str = "[guards]\nready_clean = '2s'\nverify_switch_good = 2\nclose_after = '2s'\n";
+
+fn site(panel: &str, mode: &str) -> Site {
+    Site::new(&format!(
+        "[mode]\nglobal = '{mode}'\n[panel]\nurl = '{panel}'\nsecret_file = 'panel.secret'\n{QUICK}"
+    ))
+}
+
+/// The newest action at the API.
+async fn action(api: std::net::SocketAddr) -> Value {
+    let mut actions = get(api, "/api/v1/actions").await;
+    actions["actions"].as_array_mut().and_then(Vec::pop).unwrap_or_default()
+}
+
+const EVERYWHERE: [&str; 3] = ["one/primary", "one/n1", "one/n2"];
+
+#[tokio::test]
+async fn a_source_that_stops_is_switched_once_and_the_switch_verified() {
+    let (panel, url) = Panel::start(Manner::Answers).await;
+    let site = site(&url, "auto");
+    let (collector, at) = site.start().await;
+    let mut agents = Agents::connect(at.grpc).await;
+    agree(async || {
+        agents.catch_up().await;
+        let sources = get(at.api, "/api/v1/sources").await;
+        sources["sources"].as_array().is_some_and(|it| it.iter().all(|it| it["ready"] == true))
+    })
+    .await;
+    agents.begin(FaultKind::NoData, &EVERYWHERE).await;
+    agree(async || {
+        agents.catch_up().await;
+        panel.count() > 0
+    })
+    .await;
+    let command = panel.commands.lock().unwrap()[0].clone();
+    assert_eq!(command["action"], "switch_source");
+    assert_eq!(command["target"], json!({ "channel": "one" }));
+    assert_eq!((&command["from"], &command["to"]), (&json!("primary"), &json!("backup")));
+    assert_eq!(command["reason"]["cause"], "source");
+    agents.end(&["one/n1", "one/n2"]).await;
+    agree(async || {
+        agents.catch_up().await;
+        action(at.api).await["state"] == "verified"
+    })
+    .await;
+    assert_eq!(panel.count(), 1);
+    let incidents = get(at.api, "/api/v1/incidents").await;
+    let incident = &incidents["incidents"][0];
+    assert_eq!(
+        (&incident["cause"], &incident["subject"]),
+        (&json!("source"), &json!("one/primary"))
+    );
+    assert_eq!(incident["remedy"], "done");
+    let steps: Vec<_> =
+        incident["timeline"].as_array().unwrap().iter().map(|it| it["step"].as_str()).collect();
+    for step in ["onset", "first_fault", "located", "decided", "commanded", "done", "verified"] {
+        assert!(steps.contains(&Some(step)), "{step} in {steps:?}");
+    }
+    let id = incident["id"].as_str().unwrap();
+    assert_eq!(get(at.api, &format!("/api/v1/incidents/{id}")).await["id"], id);
+    let text = scrape(at.api).await;
+    assert!(text.contains("tallylight_decision_seconds_count 1\n"), "{text}");
+    crate::support::promtool(&text);
+    collector.stop().await;
+}
+
+#[tokio::test]
+async fn a_collector_that_dies_between_intent_and_outcome_neither_forgets_nor_repeats() {
+    let (panel, url) = Panel::start(Manner::Hangs).await;
+    let site = site(&url, "auto");
+    let (collector, at) = site.start().await;
+    let mut agents = Agents::connect(at.grpc).await;
+    agree(async || {
+        agents.catch_up().await;
+        let sources = get(at.api, "/api/v1/sources").await;
+        sources["sources"].as_array().is_some_and(|it| it.iter().all(|it| it["ready"] == true))
+    })
+    .await;
+    agents.begin(FaultKind::NoData, &EVERYWHERE).await;
+    agree(async || {
+        agents.catch_up().await;
+        panel.count() > 0
+    })
+    .await;
+    // It dies with the command out and no answer.
+    drop(collector);
+    let (collector, at) = site.start().await;
+    let mut agents = Agents::connect(at.grpc).await;
+    agree(async || {
+        agents.catch_up().await;
+        matches!(action(at.api).await["state"].as_str(), Some("verifying" | "verified"))
+    })
+    .await;
+    agree(async || {
+        agents.catch_up().await;
+        action(at.api).await["state"] == "verified"
+    })
+    .await;
+    assert_eq!(panel.count(), 1, "{:?}", panel.commands.lock().unwrap());
+    collector.stop().await;
+}
+
+#[tokio::test]
+async fn under_the_kill_switch_nothing_is_sent_and_the_refusal_shows() {
+    let (panel, url) = Panel::start(Manner::Answers).await;
+    let site = site(&url, "auto");
+    std::fs::write(site.path("kill"), "").unwrap();
+    let (collector, at) = site.start().await;
+    let mut agents = Agents::connect(at.grpc).await;
+    agents.begin(FaultKind::NoData, &EVERYWHERE).await;
+    agree(async || {
+        agents.catch_up().await;
+        let actions = get(at.api, "/api/v1/actions").await;
+        let refusals = actions["refusals"].as_array().cloned().unwrap_or_default();
+        refusals.iter().any(|refusal| refusal["reason"] == "kill_switch")
+    })
+    .await;
+    assert!(scrape(at.api).await.contains("reason=\"kill_switch\""));
+    assert_eq!(panel.count(), 0);
+    collector.stop().await;
+}
+
+#[tokio::test]
+async fn an_action_that_waits_goes_out_when_an_operator_approves_it() {
+    let (panel, url) = Panel::start(Manner::Answers).await;
+    let site = site(&url, "approve");
+    let (collector, at) = site.start().await;
+    let mut agents = Agents::connect(at.grpc).await;
+    agree(async || {
+        agents.catch_up().await;
+        let sources = get(at.api, "/api/v1/sources").await;
+        sources["sources"].as_array().is_some_and(|it| it.iter().all(|it| it["ready"] == true))
+    })
+    .await;
+    agents.begin(FaultKind::NoData, &EVERYWHERE).await;
+    agree(async || {
+        agents.catch_up().await;
+        action(at.api).await["state"] == "waiting"
+    })
+    .await;
+    assert_eq!(panel.count(), 0);
+    let id = action(at.api).await["id"].as_str().unwrap().to_owned();
+    let response = reqwest::Client::new()
+        .post(format!("http://{}/api/v1/actions/{id}/approve", at.api))
+        .header("authorization", format!("Bearer {}", token("ops")))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status().as_u16(), 200);
+    agree(async || {
+        agents.catch_up().await;
+        panel.count() == 1
+    })
+    .await;
+    assert_eq!(action(at.api).await["approved_by"], "ops");
+    collector.stop().await;
+}
+
+#[tokio::test]
+async fn only_an_operator_may_order_and_a_mode_survives_a_restart() {
+    let site = Site::new("[mode]\nglobal = 'auto'\n");
+    let (collector, at) = site.start().await;
+    let client = reqwest::Client::new();
+    let order = |path: &str, who: &str, body: &str| {
+        let request = client
+            .post(format!("http://{}/api/v1/{path}", at.api))
+            .header("authorization", format!("Bearer {}", token(who)))
+            .body(body.to_owned());
+        async { request.send().await.unwrap().status().as_u16() }
+    };
+    let off = r#"{"scope": "global", "mode": "off"}"#;
+    for (path, who, body, expected) in [
+        ("mode", "north-a", off, 401),
+        ("mode", "nobody", off, 401),
+        ("mode", "ops", "", 400),
+        ("mode", "ops", r#"{"scope": "region/south", "mode": "off"}"#, 400),
+        ("mode", "ops", r#"{"scope": "action/reboot", "mode": "off"}"#, 400),
+        ("mode", "ops", r#"{"scope": "global", "mode": "on"}"#, 400),
+        ("mode", "ops", r#"{"scope": "region/north", "mode": "approve"}"#, 200),
+        ("mode", "ops", off, 200),
+        ("actions/1/approve", "north-a", "", 401),
+        ("actions/1/approve", "ops", "", 404),
+        ("actions/x/approve", "ops", "", 404),
+        ("incidents/1/close", "ops", "", 404),
+    ] {
+        assert_eq!(order(path, who, body).await, expected, "{path} by {who}: {body}");
+    }
+    let expected = json!([
+        { "scope": "global", "mode": "off" },
+        { "scope": "region/north", "mode": "approve" },
+    ]);
+    assert_eq!(get(at.api, "/api/v1/mode").await["modes"], expected);
+    collector.stop().await;
+    let (collector, at) = site.start().await;
+    assert_eq!(get(at.api, "/api/v1/mode").await["modes"], expected);
+    collector.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_changes_lineup_and_tokens_at_once() {
+    let site = Site::new("");
+    let (collector, at) = site.start().await;
+    let text = std::fs::read_to_string(site.path("lineup.toml")).unwrap();
+    let more = "[[channel]]\nid = 'two'\n[[channel.source]]\nid = 'only'\nrole = 'primary'\n\
+                region = 'headend'\nurl = 'udp://239.1.1.3:5000'\n";
+    std::fs::write(site.path("lineup.toml"), text + more).unwrap();
+    collector.reload(load(&site.path("collector.toml")).unwrap());
+    agree(async || {
+        let channels = get(at.api, "/api/v1/channels").await;
+        channels["channels"].as_array().is_some_and(|it| it.len() == 2)
+    })
+    .await;
+    collector.stop().await;
+}

@@ -1,0 +1,243 @@
+//! Agents that say what they are told to, and a panel that carries commands out.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::State,
+    routing::{get, post},
+};
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::logs_service_client::LogsServiceClient,
+    metrics::v1::metrics_service_client::MetricsServiceClient,
+};
+use serde_json::{Value, json};
+use tallylight_model::{
+    Batch, Counters, Epoch, FaultKind, FaultPhase, FaultRecord, MonoTime, NodeId, NodeReport,
+    Observed, Severity, Slice, StreamId, WallTime,
+};
+use tallylight_wire::{encode_logs, encode_metrics};
+use tokio::net::TcpListener;
+use tonic::{Request, transport::Channel};
+
+use crate::support::token;
+
+/// Which node watches which streams in the lineup of the tests.
+const WATCH: [(&str, [&str; 2]); 4] = [
+    ("head-1", ["one/primary", "one/backup"]),
+    ("head-2", ["one/primary", "one/backup"]),
+    ("north-a", ["one/n1", "one/n2"]),
+    ("north-b", ["one/n1", "one/n2"]),
+];
+const SECOND: Duration = Duration::from_secs(1);
+
+/// All agents of the lineup, on one clock.
+pub(crate) struct Agents {
+    start: Instant,
+    wall_ms: i64,
+    next_slice: u64,
+    seq: u64,
+    /// What stands on which stream, since when.
+    standing: BTreeMap<&'static str, (FaultKind, MonoTime)>,
+    metrics: MetricsServiceClient<Channel>,
+    logs: LogsServiceClient<Channel>,
+}
+
+impl Agents {
+    /// Says of the last seconds that all was well.
+    pub(crate) async fn connect(grpc: SocketAddr) -> Self {
+        let channel = Channel::from_shared(format!("http://{grpc}")).unwrap().connect().await;
+        let channel = channel.unwrap();
+        let mut agents = Self {
+            start: Instant::now(),
+            wall_ms: jiff::Timestamp::now().as_millisecond(),
+            next_slice: 0,
+            seq: 0,
+            standing: BTreeMap::new(),
+            metrics: MetricsServiceClient::new(channel.clone()),
+            logs: LogsServiceClient::new(channel),
+        };
+        for _ in 0..HISTORY {
+            agents.slice().await;
+        }
+        agents
+    }
+
+    fn now(&self) -> MonoTime {
+        MonoTime::ZERO + SECOND * 100 + self.start.elapsed()
+    }
+
+    /// Says a slice for each whole second that has passed; call it often.
+    pub(crate) async fn catch_up(&mut self) {
+        while self.slice_end(self.next_slice) <= self.now() {
+            self.slice().await;
+        }
+    }
+
+    fn slice_end(&self, number: u64) -> MonoTime {
+        let since = SECOND * u32::try_from(number + 1).unwrap();
+        MonoTime::ZERO + SECOND * 100 - SECOND * HISTORY + since
+    }
+
+    async fn slice(&mut self) {
+        let end = self.slice_end(self.next_slice);
+        let start_ms = self.wall_ms + i64::try_from(self.next_slice).unwrap() * 1000;
+        self.next_slice += 1;
+        for (node, streams) in WATCH {
+            let slices = streams.map(|stream| self.slice_of(stream, start_ms, end)).to_vec();
+            let report = NodeReport { at: end, ..NodeReport::default() };
+            let batch = Batch { reports: vec![report], slices, ..empty(node) };
+            let request = authorised(node, encode_metrics(&batch, self.now()));
+            self.metrics.export(request).await.unwrap();
+        }
+    }
+
+    fn slice_of(&self, stream: &str, start_ms: i64, end: MonoTime) -> Slice {
+        let fault = self.standing.get(stream).filter(|(_, since)| *since < end);
+        let bad = fault.map_or(Duration::ZERO, |(_, since)| end.since(*since).min(SECOND));
+        let (transport, picture) = (SECOND, SECOND - bad);
+        Slice {
+            stream: StreamId::parse(stream).unwrap(),
+            start: WallTime::from_unix_millis(start_ms),
+            end,
+            length: SECOND,
+            observed: Observed { transport, picture, sound: picture, delivery: SECOND },
+            conditions: fault.map(|(kind, _)| (*kind, bad)).into_iter().collect(),
+            standing: fault.map(|(kind, _)| (*kind, Severity::Critical)).into_iter().collect(),
+            counters: Counters { packets: 100, decoded_pictures: 1, ..Counters::default() },
+            latencies: Vec::new(),
+        }
+    }
+
+    /// A fault begins now on these streams, as all who watch them see it.
+    pub(crate) async fn begin(&mut self, kind: FaultKind, streams: &[&'static str]) {
+        let now = self.now();
+        for stream in streams {
+            self.standing.insert(stream, (kind, now));
+        }
+        self.tell(streams, kind, FaultPhase::Begin, now).await;
+    }
+
+    /// The fault on these streams ends now.
+    pub(crate) async fn end(&mut self, streams: &[&'static str]) {
+        let now = self.now();
+        for stream in streams {
+            if let Some((kind, onset)) = self.standing.remove(stream) {
+                self.tell(&[*stream], kind, FaultPhase::End(now), onset).await;
+            }
+        }
+    }
+
+    async fn tell(
+        &mut self,
+        streams: &[&'static str],
+        kind: FaultKind,
+        phase: FaultPhase,
+        onset: MonoTime,
+    ) {
+        for (node, watched) in WATCH {
+            let mut batch = empty(node);
+            for stream in streams.iter().filter(|stream| watched.contains(stream)) {
+                self.seq += 1;
+                batch.faults.push(FaultRecord {
+                    seq: self.seq,
+                    stream: StreamId::parse(stream).unwrap(),
+                    kind,
+                    phase,
+                    severity: Severity::Critical,
+                    pid: None,
+                    onset,
+                    declared: self.now(),
+                    evidence: "nothing for 2 s, limit 2 s".to_owned(),
+                });
+            }
+            if !batch.faults.is_empty() {
+                let request = authorised(node, encode_logs(&batch, self.now()));
+                self.logs.export(request).await.unwrap();
+            }
+        }
+    }
+}
+
+/// Seconds that agents say were well before a test begins.
+const HISTORY: u32 = 5;
+
+fn empty(node: &str) -> Batch {
+    let node = NodeId::new(node).unwrap();
+    Batch { node, epoch: Epoch(1), slices: vec![], faults: vec![], reports: vec![] }
+}
+
+fn authorised<T>(node: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let value = format!("Bearer {}", token(node)).parse().unwrap();
+    request.metadata_mut().insert("authorization", value);
+    request
+}
+
+/// What the panel does with a command after carrying it out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Answers,
+    Hangs,
+}
+
+/// A panel that runs channel `one`.
+pub(crate) struct Panel {
+    manner: Manner,
+    state: Mutex<(u64, String, String)>,
+    pub(crate) commands: Mutex<Vec<Value>>,
+}
+
+impl Panel {
+    pub(crate) async fn start(manner: Manner) -> (Arc<Self>, String) {
+        let state = Mutex::new((1, "primary".to_owned(), "panel".to_owned()));
+        let panel = Arc::new(Self { manner, state, commands: Mutex::default() });
+        let router = Router::new()
+            .route("/commands", post(command))
+            .route("/state", get(state_of))
+            .with_state(Arc::clone(&panel));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (panel, url)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.commands.lock().unwrap().len()
+    }
+}
+
+async fn command(State(panel): State<Arc<Panel>>, body: Bytes) -> Json<Value> {
+    let command: Value = serde_json::from_slice(&body).unwrap();
+    let known = {
+        let mut commands = panel.commands.lock().unwrap();
+        let known = commands.iter().any(|it| it["action_id"] == command["action_id"]);
+        commands.push(command.clone());
+        known
+    };
+    if let (false, Some(to)) = (known, command["to"].as_str()) {
+        let mut state = panel.state.lock().unwrap();
+        let by = command["action_id"].as_str().unwrap().to_owned();
+        *state = (state.0 + 1, to.to_owned(), by);
+    }
+    if panel.manner == Manner::Hangs {
+        std::future::pending::<()>().await;
+    }
+    Json(json!({ "state": { "channel": "one", "active": command["to"] } }))
+}
+
+async fn state_of(State(panel): State<Arc<Panel>>) -> Json<Value> {
+    let (version, active, changed_by) = panel.state.lock().unwrap().clone();
+    let channel = json!({
+        "channel": "one", "active": active, "changed_by": changed_by,
+        "sessions": { "north": 3 }, "egress_bytes": { "north": 123 },
+    });
+    let servers = ["n1", "n2"].map(|id| json!({ "server": id, "state": "active", "sessions": 1 }));
+    Json(json!({ "version": version, "channels": [channel], "servers": servers }))
+}
