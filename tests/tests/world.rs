@@ -141,7 +141,7 @@ struct World {
     edges: BTreeMap<&'static str, Process>,
     link: Process,
     /// Ends with its standard input, too.
-    _forward: Process,
+    forward: Process,
     headend: Process,
 }
 
@@ -159,7 +159,7 @@ impl World {
         let arguments =
             ["forward", "--from", headend.text("/sources/0/url"), "--to", link.text("/feeds/one")];
         let forward = Process::launch(&arguments);
-        Self { edges, link, _forward: forward, headend }
+        Self { edges, link, forward, headend }
     }
 
     fn watch(&self, mode: &str) -> &str {
@@ -425,6 +425,34 @@ async fn segments_are_whole_playable_and_stop_with_the_feed() {
     let before = list().await.unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(list().await.unwrap(), before, "nothing new is listed");
+}
+
+#[tokio::test]
+async fn a_switched_source_is_a_discontinuity_between_whole_segments() {
+    let mut world = World::start();
+    let list = async |url: &str| {
+        let answer = client().get(url).send().await.unwrap();
+        (answer.status() == StatusCode::OK).then_some(answer.text().await.unwrap())
+    };
+    let url = world.watch("hls").to_owned();
+    until("a first segment", async || list(&url).await).await;
+    let order = format!("1 {}\n", world.headend.text("/sources/1/url"));
+    world.forward.stdin.as_mut().unwrap().write_all(order.as_bytes()).unwrap();
+    let text = until("segments of the backup", async || {
+        let text = list(&url).await?;
+        let (_, after) = text.split_once("#EXT-X-DISCONTINUITY\n")?;
+        (after.matches("#EXTINF").count() >= 2).then_some(text)
+    })
+    .await;
+    assert_eq!(text.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{text}");
+    let base: url::Url = url.parse().unwrap();
+    for name in text.lines().filter(|line| !line.starts_with('#')) {
+        let answer = client().get(base.join(name).unwrap()).send().await.unwrap();
+        let scan = Scan::of(&answer.bytes().await.unwrap());
+        let units = &video(&scan).units;
+        assert_eq!((units[0].key, units[0].first_packet), (true, 2), "{name}");
+        assert!(units.windows(2).all(|w| w[1].dts - w[0].dts == 3_600), "{name}: one clock");
+    }
 }
 
 /// What ffprobe finds in a stream; it must have nothing to complain about.
