@@ -24,8 +24,8 @@ pub struct Incident {
     pub subject: String,
     /// `open` or `closed`.
     pub state: String,
-    /// When its faulty media was produced, in milliseconds since 1970-01-01 UTC.
-    pub onset_unix_ms: i64,
+    /// When its faulty media was produced, as RFC 3339 has it.
+    pub onset: String,
     /// What speaks for and against the cause.
     pub evidence: Vec<Evidence>,
     /// What happened.
@@ -45,12 +45,6 @@ pub struct Evidence {
     pub stream: String,
     /// The fault, where it is one.
     pub kind: Option<String>,
-    /// From the incident's onset to this fault's.
-    #[serde(default)]
-    pub onset_ms: i64,
-    /// From the incident's onset to this fault's declaration.
-    #[serde(default)]
-    pub declared_ms: i64,
 }
 
 /// One moment of an incident.
@@ -59,7 +53,7 @@ pub struct Moment {
     /// What happened.
     pub step: String,
     /// When, from the onset.
-    pub ms: i64,
+    pub at_ms: i64,
 }
 
 /// What was not done.
@@ -72,10 +66,16 @@ pub struct Refusal {
 }
 
 impl Incident {
+    /// Returns the onset in milliseconds since 1970-01-01 UTC; `None` where it is not a time.
+    #[must_use]
+    pub fn onset_unix_ms(&self) -> Option<i64> {
+        Some(self.onset.parse::<jiff::Timestamp>().ok()?.as_millisecond())
+    }
+
     /// Returns when a step first happened, in milliseconds from the onset.
     #[must_use]
     pub fn step_ms(&self, name: &str) -> Option<i64> {
-        self.timeline.iter().find(|moment| moment.step == name).map(|moment| moment.ms)
+        self.timeline.iter().find(|moment| moment.step == name).map(|moment| moment.at_ms)
     }
 
     /// Says what speaks for the cause: the first few faults that were seen.

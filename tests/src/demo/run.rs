@@ -397,13 +397,12 @@ fn source_address(node: &str) -> anyhow::Result<&'static str> {
 /// Takes the moments out of the collector's time line and the panel's log.
 fn moments(expected: Expected, observed: &Observed, broken_ms: u64) -> Moments {
     let Some(incident) = observed.main_incident(expected) else { return Moments::default() };
+    let Some(onset_ms) = incident.onset_unix_ms() else { return Moments::default() };
     let broken_ms = i64::try_from(broken_ms).unwrap_or(i64::MAX);
-    let from_break =
-        |step: &str| Some(incident.onset_unix_ms - broken_ms + incident.step_ms(step)?);
+    let from_break = |step: &str| Some(onset_ms - broken_ms + incident.step_ms(step)?);
     let between = |from: &str, to: &str| Some(incident.step_ms(to)? - incident.step_ms(from)?);
     let command: Option<&Command> = observed.commands.first();
-    let panel =
-        |at: fn(&Command) -> i64| command.map(|command| at(command) - incident.onset_unix_ms);
+    let panel = |at: fn(&Command) -> i64| command.map(|command| at(command) - onset_ms);
     let received = panel(|command| command.received_unix_ms);
     let answered = panel(|command| command.answered_unix_ms);
     let action = observed.actions.first();
