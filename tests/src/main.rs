@@ -1,6 +1,8 @@
 //! `tallylight-world`: every process of the synthetic world, one subcommand each.
 #![forbid(unsafe_code)]
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tallylight_tests::{
@@ -46,8 +48,18 @@ enum Command {
     Tie(tie::Arguments),
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
         Command::Clips(arguments) => clip::run(&arguments),
         Command::Headend(arguments) => headend::run(arguments),
         Command::Link(arguments) => link::run(arguments),

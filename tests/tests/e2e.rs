@@ -26,9 +26,12 @@ use tallylight_tests::{
     world::process::unix_ms,
 };
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
 /// Rows that need no ready backup come first: backups get ready meanwhile.
 const PLAYED: [&str; 5] = ["hang", "server", "black", "programme", "no-backup"];
+/// Two worlds at once would be too much for two cores.
+static ONE_WORLD: Mutex<()> = Mutex::const_new(());
 /// A page resolves after the rule's and the group's intervals.
 const RESOLVED: Duration = Duration::from_secs(90);
 
@@ -53,6 +56,7 @@ fn row(id: &str) -> Row {
 
 #[tokio::test]
 async fn faults_are_seen_located_and_remedied_and_traps_are_left_alone() {
+    let world = ONE_WORLD.lock().await;
     let folder = TempDir::new().unwrap();
     let project = Project { bin: bin(), alerts: alerts() };
     let mut stage = Stage::launch(&project, folder.path()).await.unwrap();
@@ -74,6 +78,7 @@ async fn faults_are_seen_located_and_remedied_and_traps_are_left_alone() {
     wrong.extend(rules_use_series_that_are_there(&stage).await);
     wrong.extend(pages_resolve(&stage, begun_ms).await);
     stage.processes.stop().await;
+    drop(world);
     if !wrong.is_empty() {
         let kept = folder.keep();
         panic!("logs are in {}\n{}", kept.display(), wrong.join("\n"));
@@ -224,6 +229,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 
 #[test]
 fn a_demo_leaves_nothing_running_however_it_ends() {
+    let _world = ONE_WORLD.blocking_lock();
     for signal in ["-INT", "-TERM", "-KILL"] {
         let mark = format!("TALLYLIGHT_E2E_MARK={}{signal}", std::process::id());
         let (name, value) = mark.split_once('=').unwrap();

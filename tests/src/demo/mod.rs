@@ -62,10 +62,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     process::run(play(arguments, rows))
 }
 
-#[expect(clippy::print_stdout, reason = "what was asked for")]
 fn list() {
     for row in ROWS {
-        println!("{:<12} {}", row.id, row.title);
+        say(&format!("{:<12} {}", row.id, row.title));
     }
 }
 
@@ -84,6 +83,7 @@ async fn play(arguments: Arguments, rows: Vec<Row>) -> anyhow::Result<()> {
         }
         None => temporary.path().to_owned(),
     };
+    say("Starting the world; the very first time, clips are encoded, which takes some minutes.");
     // Dropped on a signal, a half-started world ends with the handles of its processes.
     let mut stage = tokio::select! {
         stage = Stage::launch(&project, &folder) => stage?,
@@ -113,6 +113,11 @@ async fn play(arguments: Arguments, rows: Vec<Row>) -> anyhow::Result<()> {
         return verdict.with_context(|| format!("logs are in {}", kept.display()));
     }
     verdict
+}
+
+#[expect(clippy::print_stdout, reason = "news for the person at the terminal")]
+fn say(text: &str) {
+    println!("{text}");
 }
 
 fn own_folder() -> anyhow::Result<PathBuf> {
@@ -147,10 +152,8 @@ async fn play_rows(stage: &mut Stage, rows: &[Row]) -> anyhow::Result<Vec<Outcom
     Ok(outcomes)
 }
 
-#[expect(clippy::print_stdout, reason = "the demo's result")]
 fn show(outcomes: &[Outcome]) {
     let header = [
-        "row",
         "broken",
         "detected",
         "cause",
@@ -164,46 +167,35 @@ fn show(outcomes: &[Outcome]) {
         "",
     ];
     let ms = |span: Option<i64>| span.map_or_else(|| "-".to_owned(), |ms| ms.to_string());
-    let rows: Vec<_> = outcomes
-        .iter()
-        .map(|outcome| {
-            let it = &outcome.moments;
-            let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-            let verdict = if outcome.problems.is_empty() { "right" } else { "WRONG" };
-            vec![
-                outcome.row.id.to_owned(),
-                outcome.row.title.to_owned(),
-                ms(it.detected),
-                text(&it.cause),
-                text(&it.action),
-                ms(it.good),
-                ms(it.hold),
-                ms(it.settle),
-                ms(it.command),
-                ms(it.switch),
-                ms(it.key_frame),
-                verdict.to_owned(),
-            ]
-        })
-        .collect();
-    println!("\nAll spans are in milliseconds; detected and good again count from the break.\n");
-    println!("{}", table::render(&header, &rows));
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+    let row = |outcome: &Outcome| {
+        let it = &outcome.moments;
+        let verdict = if outcome.problems.is_empty() { "right" } else { "WRONG" };
+        let mut cells = vec![outcome.row.title.to_owned(), ms(it.detected), text(&it.cause)];
+        cells.push(text(&it.action));
+        let spans = [it.good, it.hold, it.settle, it.command, it.switch, it.key_frame];
+        cells.extend(spans.map(ms));
+        cells.push(verdict.to_owned());
+        cells
+    };
+    let rows: Vec<_> = outcomes.iter().map(row).collect();
+    say("\nAll spans are in milliseconds; detected and good again count from the break.\n");
+    say(&table::render(&header, &rows));
     for outcome in outcomes {
         for problem in &outcome.problems {
-            println!("{}: {problem}", outcome.row.id);
+            say(&format!("{}: {problem}", outcome.row.id));
         }
     }
 }
 
-#[expect(clippy::print_stdout, reason = "addresses for the person at the terminal")]
 fn show_addresses(stage: &Stage) {
     let at = |address: Option<std::net::SocketAddr>| {
         address.map_or_else(String::new, |address| format!("http://{address}"))
     };
-    println!("Everything keeps running until Ctrl-C:");
-    println!("  collector     {}/api/v1/incidents", at(stage.places.collector[2]));
-    println!("  Prometheus    {}", stage.prometheus);
-    println!("  Alertmanager  {}", at(stage.places.alertmanager));
-    println!("  panel         {}control/commands", stage.panel);
-    println!("  logs          {}", stage.folder.display());
+    say("Everything keeps running until Ctrl-C:");
+    say(&format!("  collector     {}/api/v1/incidents", at(stage.places.collector[2])));
+    say(&format!("  Prometheus    {}", stage.prometheus));
+    say(&format!("  Alertmanager  {}", at(stage.places.alertmanager)));
+    say(&format!("  panel         {}control/commands", stage.panel));
+    say(&format!("  logs          {}", stage.folder.display()));
 }

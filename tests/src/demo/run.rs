@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use serde_json::json;
+use tallylight_model::Metric;
 
 use super::{
     collector::Incident,
@@ -72,6 +73,7 @@ struct Before {
     actions: BTreeSet<String>,
     commands: usize,
     unix_ms: u64,
+    dropped: f64,
 }
 
 impl<'a> Run<'a> {
@@ -97,7 +99,7 @@ impl<'a> Run<'a> {
             return Ok(Outcome { row, problems: vec![problem], moments: Moments::default() });
         }
         self.prepare(row).await?;
-        let before = self.before().await?;
+        let before = self.before(row).await?;
         let (broken_ms, pulses) = self.break_it(row).await?;
         self.say("break", row.title);
         let saw_waiting = self.follow(row, &before).await?;
@@ -113,6 +115,10 @@ impl<'a> Run<'a> {
         let observed = self.observe(&before).await?;
         let mut problems = judge::problems(row.expected, &observed, saw_waiting);
         problems.extend(calm.err());
+        if matches!(row.broken, Broken::AgentHost(_)) && self.dropped(row).await? <= before.dropped
+        {
+            problems.push("no socket of the agent overflowed: nothing was broken".to_owned());
+        }
         let moments = moments(row.expected, &observed, broken_ms);
         match problems.is_empty() {
             true => self.say("right", row.id),
@@ -121,14 +127,25 @@ impl<'a> Run<'a> {
         Ok(Outcome { row, problems, moments })
     }
 
-    async fn before(&self) -> anyhow::Result<Before> {
+    async fn before(&self, row: Row) -> anyhow::Result<Before> {
         let collector = &self.stage.collector;
         Ok(Before {
             incidents: collector.incidents().await?.into_iter().map(|it| it.id).collect(),
             actions: collector.actions().await?.into_iter().map(|it| it.id).collect(),
             commands: self.stage.commands().await?.len(),
             unix_ms: unix_ms(),
+            dropped: self.dropped(row).await?,
         })
+    }
+
+    /// Datagrams that the sockets of the row's agent dropped so far, as the kernel told it.
+    async fn dropped(&self, row: Row) -> anyhow::Result<f64> {
+        match row.broken {
+            Broken::AgentHost(node) => {
+                self.stage.agent_metric(node, Metric::StreamReceiveDropped.name()).await
+            }
+            _ => Ok(0.0),
+        }
     }
 
     async fn observe(&self, before: &Before) -> anyhow::Result<Observed> {
@@ -154,7 +171,7 @@ impl<'a> Run<'a> {
         loop {
             self.check_processes(row)?;
             let observed = self.observe(before).await?;
-            self.tell(&observed, &mut told);
+            self.tell(&observed, &mut told, broken);
             saw_waiting |= observed.actions.iter().any(|it| it.state == "waiting");
             if observed.main_incident(row.expected).is_some() {
                 named_at.get_or_insert_with(Instant::now);
@@ -176,16 +193,20 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Tells each thing once.
-    fn tell(&self, observed: &Observed, told: &mut BTreeSet<String>) {
+    /// Tells each thing once, with the time since the break as it was noticed here.
+    fn tell(&self, observed: &Observed, told: &mut BTreeSet<String>, broken: Instant) {
+        let since = broken.elapsed().as_millis();
         let mut news = |kind: &str, key: String, text: String| {
             if told.insert(key) {
-                self.say(kind, &text);
+                self.say(kind, &format!("{text} (+{since} ms)"));
             }
         };
         for incident in &observed.incidents {
             let id = &incident.id;
-            news("seen", format!("seen {id}"), incident.seen());
+            let seen = incident.seen();
+            if !seen.is_empty() {
+                news("seen", format!("seen {id}"), seen);
+            }
             let text = format!("{} {} (incident {id})", incident.cause, incident.subject);
             news("cause", format!("cause {id}"), text);
             for refusal in &incident.refusals {
@@ -408,7 +429,10 @@ fn moments(expected: Expected, observed: &Observed, broken_ms: u64) -> Moments {
     let action = observed.actions.first();
     Moments {
         cause: Some(named(incident)),
-        action: action.map(|action| format!("{} ({})", action.action, action.state)),
+        action: action.map(|action| match action.state.as_str() {
+            "verified" => action.action.clone(),
+            state => format!("{} ({state})", action.action),
+        }),
         detected: from_break("first_fault"),
         hold: incident.step_ms("first_fault"),
         settle: between("first_fault", "located"),

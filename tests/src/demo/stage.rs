@@ -189,6 +189,21 @@ impl Stage {
         Ok(self.http.get(url).send().await?.error_for_status()?.json().await?)
     }
 
+    /// Adds up all series of one metric on an agent's `/metrics`; zero where there are none.
+    ///
+    /// # Errors
+    /// Fails where the agent does not answer.
+    pub async fn agent_metric(&self, node: &str, name: &str) -> anyhow::Result<f64> {
+        let address = self.places.agents.get(node).context("no such agent")?;
+        let answer = self.http.get(format!("http://{address}/metrics")).send().await?;
+        let text = answer.error_for_status()?.text().await?;
+        Ok(text
+            .lines()
+            .filter(|line| line.split(['{', ' ']).next() == Some(name))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum())
+    }
+
     /// Kills a delivery server.
     ///
     /// # Errors
