@@ -3,11 +3,12 @@
 use std::{collections::VecDeque, time::Duration};
 
 use tallylight_model::{
-    ChannelId, FaultKind, LatencySample, MonoTime, Pid, Ratio, Severity, StreamId, WallTime,
+    ChannelId, Counters, FaultKind, LatencySample, MonoTime, Pid, Ratio, Severity, StreamId,
+    WallTime,
 };
 use tallylight_ts::{
-    AccessUnit, Analyser, AnalyserConfig, Check, CheckClock, Event, Finding, FindingKind, Payload,
-    Position, Wanted,
+    AccessUnit, Analyser, AnalyserConfig, Check, CheckClock, Event, Finding, FindingKind, Limits,
+    Payload, Position, Wanted,
 };
 
 use super::{
@@ -29,6 +30,8 @@ const MAX_SERVICES: usize = 64;
 const NO_DATA_AFTER: Duration = Duration::from_secs(1);
 /// A process that was not run for this long has missed what happened meanwhile.
 const PAUSE: Duration = Duration::from_millis(1_500);
+/// A session that is due to nothing else looks at the clock this often, so that a pause shows.
+const HEARTBEAT: Duration = Duration::from_millis(500);
 /// For so long after own drops nothing is concluded: counters and decoder find back.
 const BLIND_AFTER: Duration = Duration::from_secs(1);
 /// Bytes pushed before events are taken out.
@@ -112,18 +115,10 @@ impl Session {
     /// Starts a session; nothing is known yet.
     #[must_use]
     pub fn new(config: SessionConfig) -> Self {
-        let clock = match config.source {
-            Source::Datagrams => CheckClock::Arrival,
-            Source::Http | Source::Recording => CheckClock::Media,
-        };
-        let (wanted, payload) = match config.decoding {
-            Decoding::On => (wanted(&config.watched), Payload::Keys),
-            Decoding::Off => (wanted(&config.watched), Payload::None),
-        };
-        let analyser = AnalyserConfig { clock, wanted, payload, ..AnalyserConfig::default() };
+        let (analyser, payload) = analyser(&config, None);
         let live = config.source == Source::Datagrams;
         let mut session = Self {
-            analyser: Analyser::new(analyser),
+            analyser,
             segments: None,
             views: Vec::new(),
             now: config.began,
@@ -161,7 +156,7 @@ impl Session {
         match event {
             InputEvent::Opened { phases, at } => self.handle_opened(phases, at),
             InputEvent::Bytes { at, data } => {
-                self.ingest(at, &data);
+                self.ingest(at, Duration::ZERO, &data);
                 self.arrived(at);
             }
             InputEvent::Segment { .. } => self.handle_segment(event),
@@ -260,7 +255,8 @@ impl Session {
             let dry = view.buffer.dry_at().filter(|_| self.segments.is_none());
             [view.deadline(self.progress(view)), dry]
         });
-        views.flatten().chain(silence).min()
+        let heartbeat = self.now + HEARTBEAT;
+        views.flatten().chain(silence).chain([heartbeat]).min()
     }
 
     /// The stream's analyser, for reports.
@@ -365,6 +361,7 @@ impl Session {
             // Segments come at their own pace; two of them lie in a window at least.
             let line = Timeline::new((target * 3).max(LIVE_WINDOW));
             self.views.iter_mut().for_each(|view| view.timeline = line);
+            (self.analyser, self.payload) = analyser(&self.config, Some(target));
         }
         self.segments = Some(Segments { target });
         if discontinuity {
@@ -372,7 +369,7 @@ impl Session {
         } else {
             self.analyser.boundary();
         }
-        self.ingest(at, &data);
+        self.ingest(at, duration, &data);
         self.last_arrival = at;
         if let Some(end) = self.views.first().and_then(|v| self.produced_up_to(v)) {
             self.open.add(end - duration, end);
@@ -397,7 +394,8 @@ impl Session {
         self.views.iter_mut().for_each(View::reset_decoding);
     }
 
-    fn ingest(&mut self, at: MonoTime, data: &[u8]) {
+    /// `length` is how much time the data covers where it comes in segments.
+    fn ingest(&mut self, at: MonoTime, length: Duration, data: &[u8]) {
         let mut events = Vec::new();
         for chunk in data.chunks(CHUNK) {
             let at = if self.config.source == Source::Recording { self.now } else { at };
@@ -411,7 +409,7 @@ impl Session {
                 events.drain(..).for_each(|event| self.route(event));
             }
         }
-        self.count(data.len());
+        let counted = self.count(data.len());
         for view in &mut self.views {
             let program = view.program();
             let media = match program {
@@ -425,6 +423,10 @@ impl Session {
                 }
             }
         }
+        for index in 0..self.views.len() {
+            let end = self.produced_up_to(&self.views[index]).unwrap_or(at);
+            self.views[index].spread(&counted, end - length, end);
+        }
         events.into_iter().for_each(|event| self.route(event));
         self.follow_payload();
     }
@@ -435,16 +437,13 @@ impl Session {
         }
     }
 
-    fn count(&mut self, bytes: usize) {
+    /// What the analyser counted since the last call.
+    fn count(&mut self, bytes: usize) -> Counters {
         let totals = self.analyser.totals();
         let packets = totals.packets - self.packets;
-        let scrambled = totals.scrambled_packets - self.scrambled;
+        let scrambled_packets = totals.scrambled_packets - self.scrambled;
         (self.packets, self.scrambled) = (totals.packets, totals.scrambled_packets);
-        for view in &mut self.views {
-            view.counters.bytes += bytes as u64;
-            view.counters.packets += packets;
-            view.counters.scrambled_packets += scrambled;
-        }
+        Counters { bytes: bytes as u64, packets, scrambled_packets, ..Counters::default() }
     }
 
     fn advance_recording(&mut self) {
@@ -525,15 +524,16 @@ impl Session {
         let claimed = self.claimed(pid);
         for view in &mut self.views {
             let Some(ceiling) = view.ceiling(pid, claimed) else { continue };
+            let at = view.moment(&finding.position);
+            let counters = view.counters_at(at);
             match finding.kind {
                 FindingKind::Continuity { .. } | FindingKind::ExcessDuplicate => {
-                    view.counters.continuity_errors += 1;
-                    view.counters.missing_packets += missing;
+                    counters.continuity_errors += 1;
+                    counters.missing_packets += missing;
                 }
-                FindingKind::TransportError => view.counters.transport_errors += 1,
+                FindingKind::TransportError => counters.transport_errors += 1,
                 _ => {}
             }
-            let at = view.moment(&finding.position);
             let what = Condition { kind, pid: Some(pid) };
             view.tracker.event(what, at, ceiling, evidence.clone());
         }
@@ -701,6 +701,24 @@ const STARVING: [FaultKind; 6] = [
     FaultKind::SegmentMissing,
     FaultKind::Stall,
 ];
+
+/// The analyser for a source. Each segment begins with the tables (RFC 8216, 3), and none need follow: `segment` is their length.
+fn analyser(config: &SessionConfig, segment: Option<Duration>) -> (Analyser, Payload) {
+    let clock = match config.source {
+        Source::Datagrams => CheckClock::Arrival,
+        Source::Http | Source::Recording => CheckClock::Media,
+    };
+    let payload = match config.decoding {
+        Decoding::On => Payload::Keys,
+        Decoding::Off => Payload::None,
+    };
+    let mut limits = Limits::default();
+    if let Some(segment) = segment {
+        (limits.pat, limits.pmt) = (segment * 3, segment * 3);
+    }
+    let wanted = wanted(&config.watched);
+    (Analyser::new(AnalyserConfig { clock, wanted, payload, limits }), payload)
+}
 
 fn wanted(watched: &Watched) -> Wanted {
     match watched {

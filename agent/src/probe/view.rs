@@ -1,6 +1,9 @@
 //! One stream of the lineup as seen in its session: its service's components, faults and slices.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use tallylight_model::{
     Counters, FaultKind, FaultPhase, FaultRecord, LatencySample, MonoTime, Observed, Pid, Profile,
@@ -38,6 +41,8 @@ pub(super) const LIVE_WINDOW: Duration = Duration::from_secs(5);
 const PLAYER_BUFFER: Duration = Duration::from_secs(1);
 /// Latencies in one slice (see `Slice::latencies`).
 const MAX_LATENCIES: usize = 16;
+/// Slices that can be counted in before they begin: more than a segment has seconds.
+const MAX_AHEAD: usize = 64;
 /// Slices made up for at a time after the process was not run.
 const MAX_CATCH_UP: u32 = 60;
 
@@ -82,6 +87,8 @@ pub(super) struct View {
     pub(super) timeline: Timeline,
     pub(super) buffer: PlayerBuffer,
     pub(super) counters: Counters,
+    /// Of slices that have not begun, by their second.
+    ahead: BTreeMap<u64, Counters>,
     pub(super) start: Start,
     told_start: bool,
     picture: PictureDetector,
@@ -122,6 +129,7 @@ impl View {
             timeline,
             buffer: PlayerBuffer::new(PLAYER_BUFFER),
             counters: Counters::default(),
+            ahead: BTreeMap::new(),
             start: Start { began, ..Start::default() },
             told_start: false,
             picture: PictureDetector::new(rules),
@@ -325,6 +333,31 @@ impl View {
         }
     }
 
+    /// The counters of the slice that a moment falls in; of the open one where that is closed already.
+    pub(super) fn counters_at(&mut self, at: MonoTime) -> &mut Counters {
+        let second = second_of(at);
+        if second <= second_of(self.slice_start) || self.ahead.len() >= MAX_AHEAD {
+            return &mut self.counters;
+        }
+        self.ahead.entry(second).or_default()
+    }
+
+    /// Adds counts evenly to the slices between two moments.
+    pub(super) fn spread(&mut self, counted: &Counters, from: MonoTime, to: MonoTime) {
+        let first = second_of(from);
+        let parts = second_of(to).saturating_sub(first).clamp(1, MAX_AHEAD as u64);
+        let share = |count: u64, part: u64| count * (part + 1) / parts - count * part / parts;
+        for part in 0..parts {
+            let at = MonoTime::ZERO + Duration::from_secs(first + part);
+            self.counters_at(at).add(&Counters {
+                bytes: share(counted.bytes, part),
+                packets: share(counted.packets, part),
+                scrambled_packets: share(counted.scrambled_packets, part),
+                ..Counters::default()
+            });
+        }
+    }
+
     /// Adds a latency to the open slice.
     pub(super) fn latency(&mut self, sample: LatencySample) {
         if self.latencies.len() < MAX_LATENCIES {
@@ -365,6 +398,10 @@ impl View {
         if behind > u64::from(MAX_CATCH_UP) {
             // Nobody watched, and nobody needs to hear of every single second.
             self.slice_start = self.slice_start + Duration::from_secs(behind - 1);
+            let skipped = second_of(self.slice_start);
+            while let Some(old) = self.ahead.first_entry().filter(|old| *old.key() <= skipped) {
+                self.counters.add(&old.remove());
+            }
         }
         while let Some(due) = self.slice_due(progress) {
             if due > progress.now {
@@ -419,6 +456,7 @@ impl View {
         let before_origin = self.origin.0.since(from);
         let millis = since_origin.as_millis() as i64 - before_origin.as_millis() as i64;
         let start = WallTime::from_unix_millis(self.origin.1.unix_millis().saturating_add(millis));
+        let next = self.ahead.remove(&second_of(to)).unwrap_or_default();
         self.outputs.push_back(Output::Slice(Slice {
             stream: self.config.stream.clone(),
             start,
@@ -427,7 +465,7 @@ impl View {
             observed,
             conditions,
             standing: self.tracker.standing(),
-            counters: std::mem::take(&mut self.counters),
+            counters: std::mem::replace(&mut self.counters, next),
             latencies: std::mem::take(&mut self.latencies),
         }));
         self.tracker.prune(to);
@@ -449,6 +487,10 @@ impl View {
             (Part::Multiplex, Claim::Service) => None,
         }
     }
+}
+
+fn second_of(at: MonoTime) -> u64 {
+    at.since(MonoTime::ZERO).as_secs()
 }
 
 /// Who answers for a PID.

@@ -130,7 +130,8 @@ impl Profile {
             (_, FaultKind::TransportError) => warning(0, 5_000),
             (_, FaultKind::BoundaryContinuity) => info(10_000),
             // The condition itself begins after the 500 ms of TR 101 290, 1.3a and 1.5a.
-            (_, FaultKind::PsiMissing) => warning(0, 1_000),
+            // TR 101 290 calls 0.5 s an error, but packagers repeat the tables every second or so and no receiver minds.
+            (_, FaultKind::PsiMissing) => warning(2_000, 1_000),
             (_, FaultKind::PsiCrc) => warning(0, 5_000),
             (_, FaultKind::Pcr) => info(5_000),
             (_, FaultKind::Scrambled) => warning(2_000, 2_000),
