@@ -15,24 +15,19 @@ use tallylight_agent::{
     picture::{Condition, KeyFramePolicy, PictureDetector, PictureRules, PictureUnit},
     sound::SoundDetector,
 };
-use tallylight_model::{Codec, FaultKind, Pid, Profile, ProfileName};
-
-const FPS: f64 = 25.0;
+use tallylight_model::{FaultKind, MonoTime, Profile, ProfileName};
+use tallylight_ts::{AccessUnit, AnalyserConfig, Event, Payload};
 
 /// What a clip gave.
 struct Found {
     /// Conditions by kind and onset, as last told.
     conditions: BTreeMap<(FaultKind, Duration), Condition>,
-    decoded: usize,
+    pictures: usize,
+    runs: usize,
     damaged: usize,
 }
 
 impl Found {
-    fn take(&mut self, condition: Condition) {
-        assert!(condition.since <= condition.until, "{condition:?}");
-        self.conditions.insert((condition.kind, condition.since), condition);
-    }
-
     /// Conditions that last long enough to be faults.
     fn faults(&self, profile: ProfileName) -> Vec<(FaultKind, f64, f64)> {
         let profile = Profile::new(profile);
@@ -43,70 +38,78 @@ impl Found {
     }
 }
 
-fn pid() -> Pid {
-    Pid::from_bits(0x100)
+/// Watches a transport stream as a session does.
+fn watch(data: &[u8], rules: PictureRules) -> Found {
+    watch_hurt(data, rules, |_| {})
 }
 
-fn watch(data: &[u8], extension: &str, rules: PictureRules) -> Found {
-    let codec = match extension {
-        "h264" => Codec::H264,
-        "hevc" => Codec::Hevc,
-        _ => Codec::Mpeg2Video,
+/// The same, with access units changed by `hurt` before they are decoded.
+fn watch_hurt(data: &[u8], rules: PictureRules, hurt: impl Fn(&mut Vec<u8>)) -> Found {
+    let mut found = Found { conditions: BTreeMap::new(), pictures: 0, runs: 0, damaged: 0 };
+    let mut stream = tallylight_ts::Analyser::new(AnalyserConfig::default());
+    let mut chain = Chain {
+        policy: KeyFramePolicy::new(),
+        picture: PictureDetector::new(rules),
+        sound: SoundDetector::new(),
+        analyser: Analyser::new(),
     };
-    let mut found = Found { conditions: BTreeMap::new(), decoded: 0, damaged: 0 };
-    let (mut policy, mut detector, mut analyser) =
-        (KeyFramePolicy::new(), PictureDetector::new(rules), Analyser::new());
-    for (index, unit) in clip::split(data, extension).into_iter().enumerate() {
-        let media_time = Duration::from_secs_f64(100.0 + index as f64 / FPS);
-        let facts = PictureUnit { media_time, size: unit.size, key: unit.key, picture: None };
-        detector.unit(&facts);
-        let effort = policy.judge(&facts, detector.suspicion());
-        if effort != Effort::Skip {
-            let (pid, key, data) = (pid(), unit.key, unit.data);
-            let request = Request::Unit(Unit { pid, codec, key, media_time, effort, data });
-            for reply in analyser.handle(request) {
+    stream.set_payload(Payload::All);
+    for chunk in data.chunks(1316) {
+        stream.push(MonoTime::ZERO, chunk);
+        while let Some(event) = stream.poll() {
+            if let Event::Unit(mut unit) = event {
+                hurt(&mut unit.data);
+                let now = unit.media_time.unwrap();
+                chain.unit(unit, &mut found);
+                let all = chain.policy.is_sampled(now);
+                stream.set_payload(if all { Payload::All } else { Payload::Keys });
+            }
+        }
+    }
+    stream.finish();
+    found
+}
+
+struct Chain {
+    policy: KeyFramePolicy,
+    picture: PictureDetector,
+    sound: SoundDetector,
+    analyser: Analyser,
+}
+
+impl Chain {
+    fn unit(&mut self, unit: AccessUnit, found: &mut Found) {
+        let AccessUnit { pid, codec, key, size, picture, .. } = unit;
+        let media_time = unit.media_time.unwrap();
+        let effort = if codec.is_video() {
+            let facts = PictureUnit { media_time, size, key, picture };
+            self.picture.unit(&facts);
+            self.policy.judge(&facts, self.picture.suspicion())
+        } else {
+            Effort::Alone
+        };
+        if effort != Effort::Skip && !unit.data.is_empty() {
+            let unit = Unit { pid, codec, key, media_time, effort, data: unit.data };
+            for reply in self.analyser.handle(Request::Unit(unit)) {
                 match reply {
                     Reply::Picture(stats) => {
-                        found.decoded += 1;
-                        detector.stats(&stats);
+                        found.pictures += 1;
+                        self.picture.stats(&stats);
+                    }
+                    Reply::Sound(stats) => {
+                        found.runs += 1;
+                        self.sound.stats(&stats);
                     }
                     Reply::Damaged { .. } => found.damaged += 1,
-                    other => panic!("{other:?}"),
+                    other @ Reply::Unsupported { .. } => panic!("{other:?}"),
                 }
             }
         }
-        while let Some(mut condition) = detector.poll() {
-            condition.since -= Duration::from_secs(100);
-            condition.until -= Duration::from_secs(100);
-            found.take(condition);
+        while let Some(condition) = self.picture.poll().or_else(|| self.sound.poll()) {
+            assert!(condition.since <= condition.until, "{condition:?}");
+            found.conditions.insert((condition.kind, condition.since), condition);
         }
     }
-    found
-}
-
-fn listen(frames: Vec<Vec<u8>>, codec: Codec, frame: Duration) -> Found {
-    let mut found = Found { conditions: BTreeMap::new(), decoded: 0, damaged: 0 };
-    let (mut detector, mut analyser) = (SoundDetector::new(), Analyser::new());
-    for (index, data) in frames.into_iter().enumerate() {
-        let media_time = frame * index as u32;
-        let effort = Effort::Alone;
-        let request =
-            Request::Unit(Unit { pid: pid(), codec, key: true, media_time, effort, data });
-        for reply in analyser.handle(request) {
-            match reply {
-                Reply::Sound(stats) => {
-                    found.decoded += 1;
-                    detector.stats(&stats);
-                }
-                Reply::Damaged { .. } => found.damaged += 1,
-                other => panic!("{other:?}"),
-            }
-        }
-        while let Some(condition) = detector.poll() {
-            found.take(condition);
-        }
-    }
-    found
 }
 
 /// A live picture: everything in it moves and there is noise on it.
@@ -121,14 +124,13 @@ fn faulty(source: &str) -> String {
     )
 }
 
-fn video(graph: &str, encoder: &str, extension: &str) -> Vec<u8> {
+fn video(graph: &str, encoder: &str) -> Vec<u8> {
     let mut arguments = vec!["-f", "lavfi", "-i", graph];
     arguments.extend(encoder.split_whitespace());
-    clip::encode(&arguments, extension)
+    clip::encode(&arguments)
 }
 
-const X264: &str =
-    "-c:v libx264 -preset veryfast -b:v 2M -maxrate 2500k -bufsize 2500k -g 50 -x264-params aud=1";
+const X264: &str = "-c:v libx264 -preset veryfast -b:v 2M -maxrate 2500k -bufsize 2500k -g 50";
 
 /// Checks that exactly these faults stand under both profiles, each within `slack` seconds.
 #[track_caller]
@@ -153,46 +155,46 @@ const PLANTED: [(FaultKind, f64, f64); 2] =
 
 #[test]
 fn h264_faults_are_found_to_the_picture() {
-    let found = watch(&video(&faulty(LIVE), X264, "h264"), "h264", PictureRules::All);
+    let found = watch(&video(&faulty(LIVE), X264), PictureRules::All);
     check(&found, &PLANTED, 0.2);
-    assert!(found.decoded <= 40, "{} pictures decoded in 50 s", found.decoded);
+    assert!(found.pictures <= 40, "{} pictures decoded in 50 s", found.pictures);
 }
 
 #[test]
 fn constant_bit_rate_with_filler_hides_nothing() {
-    let encoder = "-c:v libx264 -preset veryfast -b:v 2M -minrate 2M -maxrate 2M -bufsize 1M -g 25 -sc_threshold 0 -x264-params aud=1:nal-hrd=cbr:filler=1";
-    let data = video(&faulty(LIVE), encoder, "h264");
+    let encoder = "-c:v libx264 -preset veryfast -b:v 2M -minrate 2M -maxrate 2M -bufsize 1M -g 25 -sc_threshold 0 -x264-params nal-hrd=cbr:filler=1";
+    let data = video(&faulty(LIVE), encoder);
     assert!(data.len() > 11_000_000, "no filler in {} bytes", data.len());
-    check(&watch(&data, "h264", PictureRules::All), &PLANTED, 0.3);
+    check(&watch(&data, PictureRules::All), &PLANTED, 0.3);
 }
 
 #[test]
 fn mpeg2_interlaced_faults_are_found_to_the_group() {
     let encoder =
         "-c:v mpeg2video -b:v 3M -maxrate 3M -bufsize 1200k -g 12 -bf 2 -flags +ildct+ilme";
-    let found = watch(&video(&faulty(LIVE), encoder, "m2v"), "m2v", PictureRules::All);
+    let found = watch(&video(&faulty(LIVE), encoder), PictureRules::All);
     check(&found, &PLANTED, 0.5);
 }
 
 #[test]
 fn ten_bit_hevc_faults_are_found() {
-    let encoder = "-c:v libx265 -preset ultrafast -b:v 1500k -g 50 -pix_fmt yuv420p10le -x265-params aud=1:repeat-headers=1:log-level=none";
-    let found = watch(&video(&faulty(LIVE), encoder, "hevc"), "hevc", PictureRules::All);
+    let encoder = "-c:v libx265 -preset ultrafast -b:v 1500k -g 50 -pix_fmt yuv420p10le -x265-params log-level=none";
+    let found = watch(&video(&faulty(LIVE), encoder), PictureRules::All);
     check(&found, &PLANTED, 0.3);
 }
 
 #[test]
 fn a_group_of_ten_seconds_is_enough_for_long_faults() {
-    let encoder = "-c:v libx264 -preset veryfast -b:v 2M -maxrate 2500k -bufsize 2500k -g 250 -sc_threshold 0 -x264-params aud=1";
-    let found = watch(&video(&faulty(LIVE), encoder, "h264"), "h264", PictureRules::All);
+    let encoder = "-c:v libx264 -preset veryfast -b:v 2M -maxrate 2500k -bufsize 2500k -g 250 -sc_threshold 0";
+    let found = watch(&video(&faulty(LIVE), encoder), PictureRules::All);
     check(&found, &PLANTED, 0.4);
 }
 
 #[test]
 fn a_fault_in_the_first_long_group_is_found() {
     let graph = format!("{LIVE},drawbox=c=black:t=fill:enable='between(t,3,8.99)',trim=0:16");
-    let encoder = "-c:v libx264 -preset veryfast -b:v 2M -g 250 -sc_threshold 0 -x264-params aud=1";
-    let found = watch(&video(&graph, encoder, "h264"), "h264", PictureRules::All);
+    let encoder = "-c:v libx264 -preset veryfast -b:v 2M -g 250 -sc_threshold 0";
+    let found = watch(&video(&graph, encoder), PictureRules::All);
     check(&found, &[(FaultKind::Black, 3.0, 9.0)], 0.3);
 }
 
@@ -200,19 +202,19 @@ fn a_fault_in_the_first_long_group_is_found() {
 fn full_hd_and_intra_only_are_judged_alike() {
     let graph = "testsrc2=size=1920x1080:rate=25,noise=alls=12:allf=t,format=yuv420p,\
         drawbox=c=black:t=fill:enable='between(t,4,10.99)',trim=0:14";
-    let encoder = "-c:v libx264 -preset ultrafast -b:v 6M -g 50 -x264-params aud=1";
-    let found = watch(&video(graph, encoder, "h264"), "h264", PictureRules::All);
+    let encoder = "-c:v libx264 -preset ultrafast -b:v 6M -g 50";
+    let found = watch(&video(graph, encoder), PictureRules::All);
     check(&found, &[(FaultKind::Black, 4.0, 11.0)], 0.3);
-    let encoder = "-c:v libx264 -preset ultrafast -crf 30 -g 1 -x264-params aud=1";
-    let found = watch(&video(&faulty(LIVE), encoder, "h264"), "h264", PictureRules::All);
+    let encoder = "-c:v libx264 -preset ultrafast -crf 30 -g 1";
+    let found = watch(&video(&faulty(LIVE), encoder), PictureRules::All);
     check(&found, &PLANTED, 0.6);
 }
 
 #[test]
 fn a_still_channel_may_stand_and_a_radio_channel_may_be_black() {
-    let data = video(&faulty(LIVE), X264, "h264");
-    check(&watch(&data, "h264", PictureRules::NoFreeze), &PLANTED[..1], 0.2);
-    check(&watch(&data, "h264", PictureRules::None), &[], 0.0);
+    let data = video(&faulty(LIVE), X264);
+    check(&watch(&data, PictureRules::NoFreeze), &PLANTED[..1], 0.2);
+    check(&watch(&data, PictureRules::None), &[], 0.0);
 }
 
 #[test]
@@ -220,7 +222,7 @@ fn black_may_carry_a_logo() {
     let graph = format!(
         "{LIVE},drawbox=c=black:t=fill:enable='between(t,10,19.99)',drawbox=x=540:y=30:w=60:h=40:c=white:t=fill,trim=0:30"
     );
-    let found = watch(&video(&graph, X264, "h264"), "h264", PictureRules::All);
+    let found = watch(&video(&graph, X264), PictureRules::All);
     check(&found, &[(FaultKind::Black, 10.0, 20.0)], 0.2);
 }
 
@@ -253,7 +255,7 @@ fn ordinary_programme_raises_nothing() {
     ];
     for (name, graph) in traps {
         let graph = format!("{graph},trim=0:26,format=yuv420p");
-        let found = watch(&video(&graph, X264, "h264"), "h264", PictureRules::All);
+        let found = watch(&video(&graph, X264), PictureRules::All);
         let faults = found.faults(ProfileName::Sensitive);
         assert!(faults.is_empty(), "{name}: {faults:?}");
     }
@@ -261,28 +263,23 @@ fn ordinary_programme_raises_nothing() {
 
 #[test]
 fn poor_encodes_hide_nothing() {
-    let cases = [
-        ("-c:v libx264 -preset veryfast -crf 40 -g 50 -x264-params aud=1", "h264"),
-        ("-c:v mpeg2video -b:v 600k -maxrate 600k -bufsize 600k -g 12 -bf 2", "m2v"),
-        (
-            "-c:v libx265 -preset ultrafast -b:v 200k -g 50 \
-             -x265-params aud=1:repeat-headers=1:log-level=none",
-            "hevc",
-        ),
+    let encoders = [
+        "-c:v libx264 -preset veryfast -crf 40 -g 50",
+        "-c:v mpeg2video -b:v 600k -maxrate 600k -bufsize 600k -g 12 -bf 2",
+        "-c:v libx265 -preset ultrafast -b:v 200k -g 50 -x265-params log-level=none",
     ];
-    for (encoder, extension) in cases {
-        let found = watch(&video(&faulty(LIVE), encoder, extension), extension, PictureRules::All);
-        check(&found, &PLANTED, 2.0);
+    for encoder in encoders {
+        check(&watch(&video(&faulty(LIVE), encoder), PictureRules::All), &PLANTED, 2.0);
     }
 }
 
 #[test]
 fn intra_refresh_without_key_pictures_is_sampled() {
     let graph = format!("{LIVE},drawbox=c=black:t=fill:enable='gte(t,30)',trim=0:100");
-    let encoder = "-c:v libx264 -preset ultrafast -tune zerolatency -b:v 1M -g 25 -x264-params aud=1:intra-refresh=1";
-    let found = watch(&video(&graph, encoder, "h264"), "h264", PictureRules::All);
+    let encoder = "-c:v libx264 -preset ultrafast -tune zerolatency -b:v 1M -g 25 -x264-params intra-refresh=1";
+    let found = watch(&video(&graph, encoder), PictureRules::All);
     check(&found, &[(FaultKind::Black, 30.0, 99.8)], 0.2);
-    assert!(found.decoded <= 12, "{} pictures", found.decoded);
+    assert!(found.pictures <= 12, "{} pictures", found.pictures);
 }
 
 /// A tone at -21 dBFS, at -50 from 5 s to 12 s, silent on both channels from 15 s to 30 s, on one from 33 s to 45 s.
@@ -293,36 +290,34 @@ const SOUND: &str = "sine=frequency=440:sample_rate=48000:duration=50,\
 
 #[test]
 fn silence_is_found_to_the_tenth_of_a_second_and_a_quiet_passage_is_none() {
-    let cases = [
-        ("aac", "aac", Codec::AacAdts, 1024),
-        ("mp2", "mp2", Codec::MpegAudio, 1152),
-        ("libmp3lame", "mp3", Codec::MpegAudio, 1152),
-        ("ac3", "ac3", Codec::Ac3, 1536),
-        ("eac3", "eac3", Codec::Eac3, 1536),
+    let encoders = [
+        "-c:a aac",
+        "-c:a aac -mpegts_flags latm",
+        "-c:a mp2",
+        "-c:a libmp3lame",
+        "-c:a ac3",
+        "-c:a eac3",
     ];
-    for (encoder, extension, codec, samples) in cases {
-        let mut arguments = vec!["-f", "lavfi", "-i", SOUND, "-c:a", encoder, "-b:a", "192k"];
-        if extension == "mp3" {
-            arguments.extend(["-id3v2_version", "0", "-write_xing", "0"]);
-        }
-        let data = clip::encode(&arguments, extension);
-        let frame = Duration::from_nanos(samples * 1_000_000_000 / 48_000);
-        let frames = clip::split_audio(&data, extension);
-        let found = listen(frames, codec, frame);
+    for encoder in encoders {
+        let mut arguments = vec!["-f", "lavfi", "-i", SOUND, "-b:a", "192k"];
+        arguments.extend(encoder.split_whitespace());
+        let found = watch(&clip::encode(&arguments), PictureRules::All);
         check(&found, &[(FaultKind::Silence, 15.0, 30.0)], 0.15);
-        assert!((390..=500).contains(&found.decoded), "{extension}: {} runs", found.decoded);
+        assert!((390..=500).contains(&found.runs), "{encoder}: {} runs", found.runs);
     }
 }
 
 #[test]
 fn damage_is_reported_where_the_decoder_sees_it() {
-    let mut data =
-        video("testsrc2=size=640x360:rate=25,noise=alls=12:allf=t,trim=0:12", X264, "h264");
-    let intact = watch(&data, "h264", PictureRules::All);
-    assert_eq!(intact.damaged, 0);
-    for at in (40_000..data.len()).step_by(9_973) {
-        data[at] ^= 0x55;
+    let source = format!("{LIVE},trim=0:12");
+    for encoder in [X264, "-c:v mpeg2video -b:v 3M -g 12 -bf 2"] {
+        let data = video(&source, encoder);
+        assert_eq!(watch(&data, PictureRules::All).damaged, 0, "{encoder}");
+        let hurt = watch_hurt(&data, PictureRules::All, |unit| {
+            for byte in unit.iter_mut().skip(400).step_by(997) {
+                *byte ^= 0x55;
+            }
+        });
+        assert!(hurt.damaged > 0, "{encoder}");
     }
-    let hurt = watch(&data, "h264", PictureRules::All);
-    assert!(hurt.damaged > 0);
 }

@@ -18,6 +18,8 @@ const MAX_FRAMES: usize = 64;
 pub(crate) struct Session {
     opened: Opened,
     unit_bytes: usize,
+    /// Zero bytes to put behind each access unit.
+    stuffing: usize,
 }
 
 impl Session {
@@ -29,13 +31,19 @@ impl Session {
         // Without it a key picture that is not an instantaneous refresh (an open GOP) would be held back.
         context.set_flags(Flags::OUTPUT_CORRUPT);
         let mut options = Dictionary::new();
-        options.set("err_detect", "crccheck+bitstream+buffer");
+        // The last bit of MPEG video's last slice may be the first of a zero byte, which whoever cuts off zero stuffing cuts off
+        // with it. One zero byte more is legal stuffing (ISO/IEC 13818-2, 5.2.3), but `bitstream` would call it an error.
+        let (checks, stuffing) = match codec {
+            Codec::Mpeg1Video | Codec::Mpeg2Video => ("crccheck+buffer", 1),
+            _ => ("crccheck+bitstream+buffer", 0),
+        };
+        options.set("err_detect", checks);
         options.set("max_pixels", &limits.pixels.to_string());
         let opened = context
             .decoder()
             .open_as_with(decoder, options)
             .map_err(|source| OpenError::Open { codec, source })?;
-        Ok(Self { opened, unit_bytes: limits.unit_bytes })
+        Ok(Self { opened, unit_bytes: limits.unit_bytes, stuffing })
     }
 
     /// Hands in one access unit, copied once into FFmpeg's padded buffer.
@@ -43,11 +51,11 @@ impl Session {
         if data.is_empty() || data.len() > self.unit_bytes {
             return Err(DecodeError::UnitSize(data.len()));
         }
-        let mut packet = Packet::new(data.len());
-        match packet.data_mut() {
-            Some(place) if place.len() == data.len() => place.copy_from_slice(data),
-            _ => return Err(DecodeError::Unsupported),
-        }
+        let mut packet = Packet::new(data.len() + self.stuffing);
+        let place = packet.data_mut().and_then(|place| place.split_at_mut_checked(data.len()));
+        let Some((place, stuffing)) = place else { return Err(DecodeError::Unsupported) };
+        place.copy_from_slice(data);
+        stuffing.fill(0);
         packet.set_pts(Some(tag));
         self.opened.send_packet(&packet).map_err(reason)
     }
