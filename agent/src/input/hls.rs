@@ -13,21 +13,23 @@
 //! - Media sequence numbers that go back are an old copy in some cache until the list that went back is seen to grow: then
 //!   the origin began anew and is followed. Either way nothing new comes, so the clock of staleness runs on.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use tallylight_model::{FaultKind, MonoTime};
 
 use super::{
-    Backoff, FetchError, InputEvent, Phases, Purpose, StreamUrl,
+    Backoff, FetchError, InputEvent, Purpose, StreamUrl,
     player::{Buffering, Player},
-    playlist::{self, ByteRange, Media, MediaSegment, Playlist},
+    playlist::{self, Media, MediaSegment, Playlist},
 };
 
+mod condition;
+mod exchange;
 mod variant;
+
+use condition::{Conditions, Place};
+pub use exchange::{HlsInput, HlsOutput, PlaylistAnswer};
 
 /// How many target durations without change make a playlist stale.
 const STALE_TARGETS: u32 = 3;
@@ -44,60 +46,6 @@ const MAX_VARIANT_FAILURES: u32 = 3;
 const PROBE_TRIES: u32 = 2;
 /// Segments of a player's cushion.
 const CUSHION: usize = 3;
-
-/// What the driver brings.
-#[derive(Debug)]
-pub enum HlsInput {
-    /// The answer to [`HlsOutput::FetchPlaylist`].
-    Playlist(Result<PlaylistAnswer, FetchError>),
-    /// The answer to [`HlsOutput::FetchSegment`].
-    Segment {
-        /// From the request to the last byte.
-        fetch: Duration,
-        /// The whole segment, or why not.
-        result: Result<Bytes, FetchError>,
-    },
-}
-
-/// A playlist as it came.
-#[derive(Debug)]
-pub struct PlaylistAnswer {
-    /// Where it came from after redirects; references are relative to it.
-    pub url: StreamUrl,
-    /// How long each phase took.
-    pub phases: Phases,
-    /// Its bytes.
-    pub body: Bytes,
-}
-
-/// What the driver is to do.
-#[derive(Debug, PartialEq, Eq)]
-pub enum HlsOutput {
-    /// Load a playlist; at most one is under way.
-    FetchPlaylist(StreamUrl),
-    /// Load a segment; at most one is under way.
-    FetchSegment {
-        /// Its address.
-        url: StreamUrl,
-        /// The part of it.
-        range: Option<ByteRange>,
-        /// When it is of no use any more.
-        within: Duration,
-    },
-    /// Tell the session. After `End` nothing follows.
-    Event(InputEvent),
-}
-
-/// Where a condition was seen: one kind may hold in several places.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
-    /// In loading or reading the playlist.
-    Playlist,
-    /// In comparing it with the one before.
-    Sequence,
-    /// In the segments.
-    Segment,
-}
 
 /// What is known of the media playlist.
 #[derive(Debug)]
@@ -145,9 +93,9 @@ pub struct HlsSession {
     /// The segment that waits for its second try.
     retry: Option<(MonoTime, Pending)>,
     loading: Option<Pending>,
-    /// A discontinuity stands before the next segment to come out.
+    /// A discontinuity stands before the next segment to come out: what was skipped is not the stream's break.
     discontinuity: bool,
-    holds: BTreeSet<(FaultKind, Place)>,
+    conditions: Conditions,
     player: Option<Player>,
 }
 
@@ -171,7 +119,7 @@ impl HlsSession {
             retry: None,
             loading: None,
             discontinuity: false,
-            holds: BTreeSet::new(),
+            conditions: Conditions::default(),
             player: None,
         }
     }
@@ -242,20 +190,9 @@ impl HlsSession {
 
     /// Notes whether a condition holds in one place; `evidence` says what was seen, `None` that it is over.
     fn condition(&mut self, at: MonoTime, kind: FaultKind, place: Place, evidence: Option<String>) {
-        let held = self.held(kind);
-        match evidence {
-            Some(_) => self.holds.insert((kind, place)),
-            None => self.holds.remove(&(kind, place)),
-        };
-        let holds = self.held(kind);
-        if holds != held {
-            let evidence = evidence.unwrap_or_default();
-            self.event(InputEvent::Condition { at, kind, holds, evidence });
+        if let Some(event) = self.conditions.note(at, kind, place, evidence) {
+            self.event(event);
         }
-    }
-
-    fn held(&self, kind: FaultKind) -> bool {
-        self.holds.range((kind, Place::Playlist)..=(kind, Place::Segment)).next().is_some()
     }
 
     /// Lets the virtual player play up to now.
@@ -420,7 +357,7 @@ impl HlsSession {
         while let Some(oldest) = self.queue.front()
             && (oldest.segment.sequence < list.sequence || self.queue.len() > MAX_BEHIND)
         {
-            self.discontinuity |= oldest.segment.discontinuity;
+            self.discontinuity = true;
             self.queue.pop_front();
         }
     }
@@ -531,7 +468,7 @@ impl HlsSession {
         }
         match failure.kind() {
             FaultKind::Unreachable => {
-                self.discontinuity |= pending.segment.discontinuity;
+                self.discontinuity = true;
                 let evidence = Some(format!("segment: {failure}"));
                 self.condition(now, FaultKind::Unreachable, Place::Segment, evidence);
             }
@@ -540,7 +477,7 @@ impl HlsSession {
     }
 
     fn missing(&mut self, now: MonoTime, segment: &MediaSegment, why: &str) {
-        self.discontinuity |= segment.discontinuity;
+        self.discontinuity = true;
         let evidence = Some(format!("segment {}: {why}", segment.sequence));
         self.condition(now, FaultKind::SegmentMissing, Place::Segment, evidence);
     }

@@ -56,13 +56,14 @@ pub enum InputEvent {
     Segment {
         /// When its last byte arrived.
         at: MonoTime,
-        /// Its media sequence number. A gap means that the input fell behind or gave up on the ones between.
+        /// Its media sequence number.
         sequence: u64,
         /// What `EXTINF` says.
         duration: Duration,
         /// What `EXT-X-TARGETDURATION` says.
         target: Duration,
-        /// A discontinuity stands between this segment and the one sent before, or the input began anew.
+        /// A discontinuity stands between this segment and the one sent before, the input gave up on segments between
+        /// them, or the origin began anew.
         discontinuity: bool,
         /// The wall time of its first sample, where stated.
         programme_date_time: Option<WallTime>,

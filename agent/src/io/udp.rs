@@ -19,7 +19,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
 use nix::{
     cmsg_space,
     errno::Errno,
@@ -39,16 +38,21 @@ use crate::input::{
     rtp::{Reorder, RtpOutput, RtpPacket},
 };
 
+mod outbox;
+
+use outbox::Outbox;
+
 /// How often the sockets are swept.
 const SWEEP_EVERY: Duration = Duration::from_millis(10);
-/// Datagrams arriving this close together go to the session as one run, stamped with the arrival of the last.
-const RUN: Duration = Duration::from_millis(10);
 /// Datagrams read by one system call.
 const BATCH: usize = 32;
 /// Calls for one socket in one sweep: 2,048 datagrams, over 2 Gb/s of transport stream. The rest waits in the kernel.
 const CALLS: usize = 64;
 /// The largest UDP payload there is, so that nothing is ever cut off. Memory that is never written is never resident.
 const DATAGRAM: usize = 65_536;
+/// A socket that nothing arrived on for this long is opened anew: an interface that went away took the membership with
+/// it, and a switch that forgot the group learns of it again.
+const REJOIN_AFTER: Duration = Duration::from_secs(30);
 /// What is asked of the kernel for each socket: a second of 60 Mb/s, as the sweeping thread may have to wait for a core.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
@@ -155,30 +159,43 @@ fn grow_buffer(socket: &Socket) {
 
 /// Receives until dropped. Opening is tried again with backoff: an interface may come up later.
 pub(super) async fn run(sweeper: &Sweeper, spec: &DatagramSpec, tx: &mpsc::Sender<InputEvent>) {
+    receive(sweeper, spec, tx, REJOIN_AFTER).await;
+}
+
+async fn receive(
+    sweeper: &Sweeper,
+    spec: &DatagramSpec,
+    tx: &mpsc::Sender<InputEvent>,
+    rejoin_after: Duration,
+) {
     let mut backoff = Backoff::default();
     let mut failing = false;
-    let socket = loop {
-        match open(spec) {
-            Ok(socket) => break socket,
-            Err(error) if !failing => {
-                failing = true;
-                if tx.send(unreachable(true, error.to_string())).await.is_err() {
+    loop {
+        let event = match open(spec) {
+            Ok(socket) => {
+                backoff.reset();
+                if std::mem::take(&mut failing)
+                    && tx.send(unreachable(false, String::new())).await.is_err()
+                {
                     return;
                 }
+                let Some(registration) = sweeper.add(socket, spec.framing, tx.clone()) else {
+                    let error = Some("the receiving thread is gone".to_owned());
+                    let _ = tx.send(InputEvent::End { at: clock::now(), error }).await;
+                    return;
+                };
+                registration.silent_for(rejoin_after).await;
+                continue;
             }
-            Err(_) => {}
+            Err(error) => (!failing).then(|| unreachable(true, error.to_string())),
+        };
+        failing = true;
+        if let Some(event) = event
+            && tx.send(event).await.is_err()
+        {
+            return;
         }
         tokio::time::sleep(backoff.delay()).await;
-    };
-    if failing && tx.send(unreachable(false, String::new())).await.is_err() {
-        return;
-    }
-    match sweeper.add(socket, spec.framing, tx.clone()) {
-        Some(_registration) => std::future::pending().await,
-        None => {
-            let error = Some("the receiving thread is gone".to_owned());
-            let _ = tx.send(InputEvent::End { at: clock::now(), error }).await;
-        }
     }
 }
 
@@ -193,13 +210,32 @@ pub struct Sweeper {
     stepped: Arc<AtomicU64>,
 }
 
+/// What the thread and an input tell each other about a socket.
+#[derive(Debug, Default)]
+struct Shared {
+    gone: AtomicBool,
+    arrived: AtomicBool,
+}
+
 /// Keeps a socket in the sweep; dropping it takes the socket out.
 #[derive(Debug)]
-struct Registration(Arc<AtomicBool>);
+struct Registration(Arc<Shared>);
+
+impl Registration {
+    /// Waits until nothing arrived for that long, give or take as much again.
+    async fn silent_for(&self, span: Duration) {
+        loop {
+            tokio::time::sleep(span).await;
+            if !self.0.arrived.swap(false, Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+}
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.gone.store(true, Ordering::Relaxed);
     }
 }
 
@@ -231,10 +267,10 @@ impl Sweeper {
         framing: Framing,
         tx: mpsc::Sender<InputEvent>,
     ) -> Option<Registration> {
-        let gone = Arc::new(AtomicBool::new(false));
-        let registration = Registration(Arc::clone(&gone));
+        let shared = Arc::new(Shared::default());
+        let registration = Registration(Arc::clone(&shared));
         let rtp = (framing == Framing::Rtp).then(Reorder::default);
-        self.arrivals.send(Slot::new(socket.into(), gone, rtp, Outbox::new(tx))).ok()?;
+        self.arrivals.send(Slot::new(socket.into(), shared, rtp, Outbox::new(tx))).ok()?;
         Some(registration)
     }
 }
@@ -298,7 +334,7 @@ struct Arrival {
 #[derive(Debug)]
 struct Slot {
     socket: OwnedFd,
-    gone: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     rtp: Option<Reorder>,
     outbox: Outbox,
     opened: MonoTime,
@@ -308,13 +344,13 @@ struct Slot {
 }
 
 impl Slot {
-    fn new(socket: OwnedFd, gone: Arc<AtomicBool>, rtp: Option<Reorder>, outbox: Outbox) -> Self {
+    fn new(socket: OwnedFd, shared: Arc<Shared>, rtp: Option<Reorder>, outbox: Outbox) -> Self {
         let now = clock::now();
-        Self { socket, gone, rtp, outbox, opened: now, last: now, drops: 0, begun: false }
+        Self { socket, shared, rtp, outbox, opened: now, last: now, drops: 0, begun: false }
     }
 
     fn over(&self) -> bool {
-        self.gone.load(Ordering::Relaxed) || self.outbox.tx.is_closed()
+        self.shared.gone.load(Ordering::Relaxed) || self.outbox.tx.is_closed()
     }
 
     fn receive(&mut self, buffer: &mut [u8], clock: &mut StampClock) {
@@ -322,6 +358,9 @@ impl Slot {
             let before = ClockSample::take();
             let Ok(arrivals) = read_batch(&self.socket, buffer) else { return };
             let stamps = clock.sweep(before, ClockSample::take());
+            if !arrivals.is_empty() {
+                self.shared.arrived.store(true, Ordering::Relaxed);
+            }
             for (arrival, datagram) in arrivals.iter().zip(buffer.chunks_exact(DATAGRAM)) {
                 self.take(arrival, datagram.get(..arrival.len).unwrap_or_default(), stamps);
             }
@@ -408,94 +447,6 @@ fn read_batch(socket: &OwnedFd, buffer: &mut [u8]) -> Result<Vec<Arrival>, Errno
 fn nanos(stamp: TimeSpec) -> Option<u64> {
     let seconds = u64::try_from(stamp.tv_sec()).ok()?;
     seconds.checked_mul(1_000_000_000)?.checked_add(u64::try_from(stamp.tv_nsec()).ok()?)
-}
-
-/// The run under way, and what must not get lost while the session's queue is full.
-#[derive(Debug)]
-struct Outbox {
-    tx: mpsc::Sender<InputEvent>,
-    opened: Option<InputEvent>,
-    run: BytesMut,
-    /// Arrival of the run's first and last datagram, and how many there are.
-    first: MonoTime,
-    last: MonoTime,
-    datagrams: u64,
-    dropped: u64,
-    lost: u64,
-}
-
-impl Outbox {
-    fn new(tx: mpsc::Sender<InputEvent>) -> Self {
-        Self {
-            tx,
-            opened: None,
-            run: BytesMut::new(),
-            first: MonoTime::ZERO,
-            last: MonoTime::ZERO,
-            datagrams: 0,
-            dropped: 0,
-            lost: 0,
-        }
-    }
-
-    fn append(&mut self, at: MonoTime, bytes: &[u8]) {
-        if self.datagrams > 0 && at.since(self.first) > RUN {
-            self.flush();
-        }
-        if self.datagrams == 0 {
-            self.first = at;
-        }
-        self.last = at;
-        self.datagrams += 1;
-        self.run.extend_from_slice(bytes);
-    }
-
-    fn drop_datagrams(&mut self, at: MonoTime, datagrams: u64) {
-        self.flush();
-        self.last = at;
-        self.dropped = self.dropped.saturating_add(datagrams);
-    }
-
-    fn lose(&mut self, at: MonoTime, datagrams: u64) {
-        self.flush();
-        self.last = at;
-        self.lost = self.lost.saturating_add(datagrams);
-    }
-
-    /// Sends what there is, in order. What the queue has no room for is counted as dropped.
-    fn flush(&mut self) {
-        let datagrams = std::mem::take(&mut self.datagrams);
-        let data: Bytes = self.run.split().freeze();
-        let sent = self.flush_pending()
-            && (data.is_empty()
-                || self.tx.try_send(InputEvent::Bytes { at: self.last, data }).is_ok());
-        if !sent {
-            self.dropped = self.dropped.saturating_add(datagrams);
-        }
-    }
-
-    fn flush_pending(&mut self) -> bool {
-        if let Some(opened) = self.opened.take()
-            && let Err(error) = self.tx.try_send(opened)
-        {
-            self.opened = Some(error.into_inner());
-            return false;
-        }
-        let at = self.last;
-        if self.dropped > 0 {
-            if self.tx.try_send(InputEvent::Dropped { at, datagrams: self.dropped }).is_err() {
-                return false;
-            }
-            self.dropped = 0;
-        }
-        if self.lost > 0 {
-            if self.tx.try_send(InputEvent::RtpLost { at, datagrams: self.lost }).is_err() {
-                return false;
-            }
-            self.lost = 0;
-        }
-        true
-    }
 }
 
 #[cfg(test)]
@@ -657,8 +608,7 @@ mod tests {
             sender.send_to(&[0x47; 1316], &spec.address.into()).unwrap();
         }
         let (tx, mut rx) = mpsc::channel(100);
-        let gone = Arc::new(AtomicBool::new(false));
-        let mut slot = Slot::new(socket.into(), gone, None, Outbox::new(tx));
+        let mut slot = Slot::new(socket.into(), Arc::default(), None, Outbox::new(tx));
         let mut clock = StampClock::default();
         let mut buffer = vec![0; BATCH * DATAGRAM];
         slot.receive(&mut buffer, &mut clock);
@@ -676,24 +626,6 @@ mod tests {
         }
         assert!(dropped > 0);
         assert_eq!(bytes / 1316 + dropped, SENT + 1);
-    }
-
-    #[test]
-    fn what_a_slow_session_does_not_take_is_dropped_by_the_host_and_not_lost() {
-        let (tx, mut rx) = mpsc::channel(1);
-        let mut outbox = Outbox::new(tx);
-        let at = MonoTime::ZERO;
-        for _ in 0..3 {
-            outbox.append(at, &[1, 2]);
-            outbox.append(at, &[3]);
-            outbox.flush();
-        }
-        assert!(matches!(rx.try_recv(), Ok(InputEvent::Bytes { data, .. }) if *data == [1, 2, 3]));
-        outbox.append(at, &[4]);
-        outbox.flush();
-        assert_eq!(rx.try_recv(), Ok(InputEvent::Dropped { at, datagrams: 4 }));
-        outbox.flush();
-        assert_eq!(rx.try_recv(), Ok(InputEvent::Dropped { at, datagrams: 1 }));
     }
 
     #[tokio::test]
@@ -720,6 +652,31 @@ mod tests {
             matches!(others.as_slice(), [InputEvent::RtpLost { datagrams: 2, .. }]),
             "{others:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_silent_socket_is_opened_anew_and_receives_again() {
+        let sweeper = Sweeper::start().unwrap();
+        let spec = spec(&format!("udp://239.255.71.6:{}", free_port()));
+        let to = spec.address;
+        let (tx, mut rx) = mpsc::channel(1000);
+        let task = tokio::spawn(async move {
+            receive(&sweeper, &spec, &tx, Duration::from_millis(50)).await;
+        });
+        let sender = sender("127.0.0.1");
+        // Each socket says once that it is open, so a second time is a second socket.
+        let mut opened = 0;
+        let begun = clock::now();
+        while opened < 2 {
+            assert!(clock::now().since(begun) < DEADLINE);
+            sender.send_to(&[1], &to.into()).unwrap();
+            // Longer than the socket may be silent, shorter than never.
+            let pause = Duration::from_millis(120);
+            while let Ok(Some(event)) = tokio::time::timeout(pause, rx.recv()).await {
+                opened += usize::from(matches!(event, InputEvent::Opened { .. }));
+            }
+        }
+        task.abort();
     }
 
     #[tokio::test]

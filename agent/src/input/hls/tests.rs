@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use proptest::prelude::*;
 
 use super::*;
+use crate::input::Phases;
 
 const TARGET: u64 = 2_000;
 const WINDOW: u64 = 5;

@@ -1,0 +1,123 @@
+//! The way from the sweeping thread to a session: it never waits, and what finds no room is counted.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tallylight_model::MonoTime;
+use tokio::sync::mpsc;
+
+use crate::input::InputEvent;
+
+/// Datagrams arriving this close together go to the session as one run, stamped with the arrival of the last.
+const RUN: Duration = Duration::from_millis(10);
+
+/// The run under way, and what must not get lost while the session's queue is full.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    pub(super) tx: mpsc::Sender<InputEvent>,
+    pub(super) opened: Option<InputEvent>,
+    run: BytesMut,
+    /// Arrival of the run's first and last datagram, and how many there are.
+    first: MonoTime,
+    last: MonoTime,
+    datagrams: u64,
+    dropped: u64,
+    lost: u64,
+}
+
+impl Outbox {
+    pub(super) fn new(tx: mpsc::Sender<InputEvent>) -> Self {
+        Self {
+            tx,
+            opened: None,
+            run: BytesMut::new(),
+            first: MonoTime::ZERO,
+            last: MonoTime::ZERO,
+            datagrams: 0,
+            dropped: 0,
+            lost: 0,
+        }
+    }
+
+    pub(super) fn append(&mut self, at: MonoTime, bytes: &[u8]) {
+        if self.datagrams > 0 && at.since(self.first) > RUN {
+            self.flush();
+        }
+        if self.datagrams == 0 {
+            self.first = at;
+        }
+        self.last = at;
+        self.datagrams += 1;
+        self.run.extend_from_slice(bytes);
+    }
+
+    pub(super) fn drop_datagrams(&mut self, at: MonoTime, datagrams: u64) {
+        self.flush();
+        self.last = at;
+        self.dropped = self.dropped.saturating_add(datagrams);
+    }
+
+    pub(super) fn lose(&mut self, at: MonoTime, datagrams: u64) {
+        self.flush();
+        self.last = at;
+        self.lost = self.lost.saturating_add(datagrams);
+    }
+
+    /// Sends what there is, in order. What the queue has no room for is counted as dropped.
+    pub(super) fn flush(&mut self) {
+        let datagrams = std::mem::take(&mut self.datagrams);
+        let data: Bytes = self.run.split().freeze();
+        let sent = self.flush_pending()
+            && (data.is_empty()
+                || self.tx.try_send(InputEvent::Bytes { at: self.last, data }).is_ok());
+        if !sent {
+            self.dropped = self.dropped.saturating_add(datagrams);
+        }
+    }
+
+    fn flush_pending(&mut self) -> bool {
+        if let Some(opened) = self.opened.take()
+            && let Err(error) = self.tx.try_send(opened)
+        {
+            self.opened = Some(error.into_inner());
+            return false;
+        }
+        let at = self.last;
+        if self.dropped > 0 {
+            if self.tx.try_send(InputEvent::Dropped { at, datagrams: self.dropped }).is_err() {
+                return false;
+            }
+            self.dropped = 0;
+        }
+        if self.lost > 0 {
+            if self.tx.try_send(InputEvent::RtpLost { at, datagrams: self.lost }).is_err() {
+                return false;
+            }
+            self.lost = 0;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_slow_session_does_not_take_is_dropped_by_the_host_and_not_lost() {
+        let (tx, mut rx) = mpsc::channel(1);
+        let mut outbox = Outbox::new(tx);
+        let at = MonoTime::ZERO;
+        for _ in 0..3 {
+            outbox.append(at, &[1, 2]);
+            outbox.append(at, &[3]);
+            outbox.flush();
+        }
+        assert!(matches!(rx.try_recv(), Ok(InputEvent::Bytes { data, .. }) if *data == [1, 2, 3]));
+        outbox.append(at, &[4]);
+        outbox.flush();
+        assert_eq!(rx.try_recv(), Ok(InputEvent::Dropped { at, datagrams: 4 }));
+        outbox.flush();
+        assert_eq!(rx.try_recv(), Ok(InputEvent::Dropped { at, datagrams: 1 }));
+    }
+}
