@@ -125,6 +125,12 @@ impl Moments {
         object.insert(format!("{key}_ms"), json!(at.map(|at| self.since_onset_ms(at))));
     }
 
+    /// Writes the moment itself as `at` and `ms`.
+    fn put_at(self, object: &mut Map<String, Value>, at: MonoTime) {
+        object.insert("at".to_owned(), json!(self.calendar.rfc3339(at)));
+        object.insert("ms".to_owned(), json!(self.since_onset_ms(at)));
+    }
+
     /// Negative for what was before the onset.
     fn since_onset_ms(self, at: MonoTime) -> i64 {
         let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
@@ -149,6 +155,7 @@ fn incident_json(view: &View<'_>, incident: &Incident) -> Value {
         "remedy": incident.remedy.name(),
         "page": incident.page.map(|reason| reason.name()),
         "severity": incident.severity.name(),
+        "onset_unix_ms": view.calendar.unix_ms(incident.onset),
         "fit": candidate(&incident.fit),
         "beaten": incident.beaten.iter().map(candidate).collect::<Vec<_>>(),
         "affected": incident.affected.iter().map(|(channel, region)| {
@@ -188,7 +195,7 @@ fn incident_json(view: &View<'_>, incident: &Incident) -> Value {
             "action": moment.step.action().map(|id| id.to_string()),
             "reason": match moment.step { Step::Refused(reason) => Some(reason.name()), _ => None },
         }));
-        moments.put(&mut out, "at", Some(moment.at));
+        moments.put_at(&mut out, moment.at);
         Value::Object(out)
     });
     out.insert("timeline".to_owned(), timeline.collect());
@@ -210,7 +217,7 @@ fn refusal_json(refusal: &Refusal, moments: Moments) -> Value {
         "action": refusal.kind.map(|kind| kind.name()),
         "reason": refusal.reason.name(),
     }));
-    moments.put(&mut out, "at", Some(refusal.at));
+    moments.put_at(&mut out, refusal.at);
     Value::Object(out)
 }
 

@@ -357,10 +357,10 @@ fn named<T: Copy>(
 
 fn zap_interval(found: &ValueInner<'_>) -> Result<Duration, String> {
     let span = value::duration(found)?;
-    if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&span) {
+    if (Duration::from_secs(5)..=Duration::from_secs(3600)).contains(&span) {
         Ok(span)
     } else {
-        Err("is out of bounds; allowed are 1s to 1h".to_owned())
+        Err("is out of bounds; allowed are 5s to 1h".to_owned())
     }
 }
 

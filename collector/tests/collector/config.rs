@@ -168,7 +168,7 @@ fn every_problem_of_the_lineup_has_its_place_and_says_what_is_allowed() {
         ),
         (
             format!("{CHANNEL}zap_interval = '10ms'\n{SOURCE}"),
-            "lineup.toml:5:17: channel[0].zap_interval: is out of bounds; allowed are 1s to 1h",
+            "lineup.toml:5:17: channel[0].zap_interval: is out of bounds; allowed are 5s to 1h",
         ),
         (
             format!("{CHANNEL}{SOURCE}[[server]]\nid = 'n'\nregion = 'q'\n[[agent]]\nnode = 'x'\n"),

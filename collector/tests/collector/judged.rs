@@ -1,11 +1,11 @@
 //! The whole way: agents speak, the collector judges, the panel is asked, and nothing is forgotten or repeated.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tallylight_collector::io::load;
 use tallylight_model::FaultKind;
 
 use crate::{
-    support::{Site, agree, get, scrape, token},
+    support::{Site, agree, check_golden, get, golden, scrape, token},
     world::{Agents, Manner, Panel},
 };
 
@@ -22,6 +22,74 @@ fn site(panel: &str, mode: &str) -> Site {
 async fn action(api: std::net::SocketAddr) -> Value {
     let mut actions = get(api, "/api/v1/actions").await;
     actions["actions"].as_array_mut().and_then(Vec::pop).unwrap_or_default()
+}
+
+/// Types instead of values; of an array what all its items have together.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Null => json!("null"),
+        Value::Bool(_) => json!("boolean"),
+        Value::Number(_) => json!("number"),
+        Value::String(_) => json!("string"),
+        Value::Array(items) => {
+            Value::Array(items.iter().map(shape).reduce(merge).into_iter().collect())
+        }
+        Value::Object(entries) => {
+            entries.iter().map(|(key, value)| (key.clone(), shape(value))).collect()
+        }
+    }
+}
+
+/// What two shapes have together; what may be absent keeps the type that it has when it is there.
+fn merge(a: Value, b: Value) -> Value {
+    match (a, b) {
+        (Value::Object(mut a), Value::Object(b)) => {
+            for (key, value) in b {
+                let known = a.remove(&key).unwrap_or_else(|| value.clone());
+                a.insert(key, merge(known, value));
+            }
+            Value::Object(a)
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            Value::Array(a.into_iter().chain(b).reduce(merge).into_iter().collect())
+        }
+        (a, b) if b == "null" => a,
+        (_, b) => b,
+    }
+}
+
+/// What this moment cannot show, a list without items or a value that is absent, is taken from what is known.
+fn fill(shown: Value, known: &Value) -> Value {
+    match shown {
+        Value::Object(entries) => entries
+            .into_iter()
+            .map(|(key, value)| {
+                let value = fill(value, &known[&key]);
+                (key, value)
+            })
+            .collect(),
+        Value::Array(mut items) => match (items.pop(), known.as_array()) {
+            (None, Some(known)) => Value::Array(known.clone()),
+            (None, None) => json!([]),
+            (Some(item), _) => json!([fill(item, &known[0])]),
+        },
+        shown if shown == "null" && !known.is_null() => known.clone(),
+        shown => shown,
+    }
+}
+
+/// The API has exactly the keys and types of `api_shape.json`, as far as this moment shows any.
+async fn check_shapes(api: std::net::SocketAddr) {
+    let mut shapes = Map::new();
+    for path in
+        ["channels", "signals", "faults", "incidents", "actions", "sources", "nodes", "mode"]
+    {
+        let shown = get(api, &format!("/api/v1/{path}")).await;
+        shapes.insert(path.to_owned(), shape(&shown));
+    }
+    let known: Value = serde_json::from_str(&golden("api_shape.json")).unwrap_or_default();
+    let filled = fill(Value::Object(shapes), &known);
+    check_golden("api_shape.json", &format!("{filled:#}\n"));
 }
 
 const EVERYWHERE: [&str; 3] = ["one/primary", "one/n1", "one/n2"];
@@ -70,6 +138,7 @@ async fn a_source_that_stops_is_switched_once_and_the_switch_verified() {
     }
     let id = incident["id"].as_str().unwrap();
     assert_eq!(get(at.api, &format!("/api/v1/incidents/{id}")).await["id"], id);
+    check_shapes(at.api).await;
     let text = scrape(at.api).await;
     assert!(text.contains("tallylight_decision_seconds_count 1\n"), "{text}");
     crate::support::promtool(&text);
@@ -128,6 +197,7 @@ async fn under_the_kill_switch_nothing_is_sent_and_the_refusal_shows() {
     })
     .await;
     assert!(scrape(at.api).await.contains("reason=\"kill_switch\""));
+    check_shapes(at.api).await;
     assert_eq!(panel.count(), 0);
     collector.stop().await;
 }

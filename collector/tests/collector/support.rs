@@ -151,3 +151,20 @@ pub(crate) async fn get(api: SocketAddr, path: &str) -> serde_json::Value {
     assert_eq!(response.status().as_u16(), 200, "{path}");
     serde_json::from_str(&response.text().await.unwrap()).unwrap()
 }
+
+fn golden_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/collector").join(name)
+}
+
+/// A file beside the tests.
+pub(crate) fn golden(name: &str) -> String {
+    std::fs::read_to_string(golden_path(name)).unwrap_or_default()
+}
+
+/// Compares with a file beside the tests; `UPDATE=1` writes it anew.
+pub(crate) fn check_golden(name: &str, text: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(golden_path(name), text).unwrap();
+    }
+    assert_eq!(text, golden(name), "{name} is out of date; UPDATE=1 cargo test writes it anew");
+}
