@@ -106,7 +106,7 @@ impl Profile {
 
     /// When a condition of this kind becomes a fault.
     ///
-    /// For kinds that are counted per event (`continuity`, `transport_error`, `decode_errors`, `boundary_continuity`) the
+    /// For kinds that are counted per event (`continuity`, `transport_error`, `psi_crc`, `pcr`, `decode_errors`, `boundary_continuity`) the
     /// condition is "an event within the last second", so that `critical` means errors second after second.
     #[must_use]
     pub const fn hold(&self, kind: FaultKind) -> Hold {
