@@ -53,6 +53,13 @@ impl Cutter {
         }
     }
 
+    /// Shares what pictures in progress may hold with other streams.
+    pub(crate) fn share(&mut self, streams: usize) {
+        if let Self::Video(video) = self {
+            video.share(streams);
+        }
+    }
+
     /// A PES packet begins: its stamps are those of the first access unit that begins in it.
     pub(crate) fn stamps(&mut self, stamps: Stamps, random_access: bool) {
         match self {
@@ -75,7 +82,7 @@ impl Cutter {
     pub(crate) fn lost(&mut self, ready: &mut Vec<Draft>) {
         match self {
             Self::None => {}
-            Self::Video(video) => video.lost(),
+            Self::Video(video) => video.lost(ready),
             Self::Audio(audio) => audio.lost(ready),
         }
     }

@@ -105,6 +105,11 @@ impl Elementary {
         self.cutter.set_payload(payload);
     }
 
+    /// Shares what pictures in progress may hold with other streams.
+    pub(crate) fn share(&mut self, streams: usize) {
+        self.cutter.share(streams);
+    }
+
     pub(crate) fn report(&self) -> ElementaryReport {
         ElementaryReport {
             pid: self.pid,

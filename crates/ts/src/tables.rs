@@ -20,7 +20,7 @@ const SDT: Pid = Pid::from_bits(0x0011);
 /// Programs kept; a PAT that lists more is read up to here.
 const MAX_PROGRAMS: usize = 256;
 /// Components watched over all programs.
-const MAX_STREAMS: usize = 1024;
+const MAX_STREAMS: usize = 512;
 /// Sections remembered of one PID, to pass over their repetitions.
 const MAX_KNOWN: usize = 64;
 
@@ -241,6 +241,8 @@ impl Flow {
                 self.streams.push(stream);
             }
         }
+        let streams = self.streams.len();
+        self.streams.iter_mut().for_each(|stream| stream.share(streams));
         self.close_watches(old);
         if let Some(pid) = over {
             self.over_limit(pid);

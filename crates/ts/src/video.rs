@@ -18,6 +18,8 @@ use crate::{
 
 /// The largest picture whose data is kept: four times what level 5.1 allows an I picture at usual rates.
 const MAX_PICTURE: usize = 4 << 20;
+/// What pictures in progress may hold over all streams of an analyser; with more than 16 of them each has its share.
+const MAX_PICTURES: usize = 64 << 20;
 /// The first bytes of an element, enough for slice headers, the first messages of an SEI and parameter sets.
 const HEAD: usize = 128;
 
@@ -119,9 +121,11 @@ struct Unit {
     copying: bool,
 }
 
-/// Cuts one video stream. Holds at most one picture of [`MAX_PICTURE`] bytes.
+/// Cuts one video stream. Holds at most one picture.
 pub(crate) struct VideoCutter {
     pub(crate) payload: Payload,
+    /// The largest picture whose data is kept, in bytes.
+    max_picture: usize,
     syntax: Syntax,
     /// Zero bytes that may belong to a start code or be stuffing.
     zeros: usize,
@@ -141,6 +145,7 @@ impl VideoCutter {
         };
         Self {
             payload,
+            max_picture: MAX_PICTURE,
             syntax,
             zeros: 0,
             open: None,
@@ -148,6 +153,11 @@ impl VideoCutter {
             pending: Pending::default(),
             used: 0,
         }
+    }
+
+    /// Shares what pictures in progress may hold with other streams.
+    pub(crate) fn share(&mut self, streams: usize) {
+        self.max_picture = (MAX_PICTURES / streams.max(1)).min(MAX_PICTURE);
     }
 
     pub(crate) fn parameters(&self) -> Parameters {
@@ -193,8 +203,9 @@ impl VideoCutter {
     }
 
     /// Bytes are missing: the element cannot be followed, the access unit is damaged.
-    pub(crate) fn lost(&mut self) {
+    pub(crate) fn lost(&mut self, ready: &mut Vec<Draft>) {
         self.zeros = 0;
+        self.classify(ready);
         if let Some(open) = self.open.take()
             && let Some(unit) = &mut self.unit
             && open.known == Some(Known::Counted)
@@ -230,8 +241,12 @@ impl VideoCutter {
 
     /// Ends the element, and drops the zero bytes after it.
     fn end_element(&mut self, ready: &mut Vec<Draft>) -> bool {
-        self.zeros = 0;
         let began = self.classify(ready);
+        // The last bytes of an MPEG header may be zero; those of a NAL unit never are.
+        if matches!(self.syntax, Syntax::Mpeg(_)) {
+            self.copy(&[0; 3][..self.zeros.saturating_sub(2).min(3)]);
+        }
+        self.zeros = 0;
         if let Some(open) = self.open.take()
             && let Some(unit) = &mut self.unit
             && open.known == Some(Known::Counted)
@@ -321,7 +336,7 @@ impl VideoCutter {
 
     fn copy(&mut self, bytes: &[u8]) {
         let Some(unit) = self.unit.as_mut().filter(|unit| unit.copying) else { return };
-        if unit.draft.data.len() + bytes.len() > MAX_PICTURE {
+        if unit.draft.data.len() + bytes.len() > self.max_picture {
             unit.copying = false;
             unit.draft.oversized = true;
             unit.draft.data = Vec::new();
@@ -367,4 +382,133 @@ fn next_start(bytes: &[u8]) -> usize {
         }
     };
     bytes[..found].iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeline::Timeline;
+    use alloc::{string::String, vec};
+    use tallylight_model::Pts;
+
+    const AUD: &[u8] = &[0, 0, 0, 1, 0x09, 0xF0];
+    const SPS: &[u8] = &[0, 0, 0, 1, 0x67, 0x64];
+    const RECOVERY: &[u8] = &[0, 0, 1, 0x06, 0x06, 0x01, 0xC4, 0x80];
+    const IDR: &[u8] = &[0, 0, 1, 0x65, 0x88, 0x84, 7];
+    const I: &[u8] = &[0, 0, 1, 0x41, 0x88, 0x84, 7];
+    const P: &[u8] = &[0, 0, 1, 0x41, 0x98, 0x84, 7];
+    /// A further slice of the same picture.
+    const MORE: &[u8] = &[0, 0, 1, 0x41, 0x58, 0x84, 7];
+    const FILLER: &[u8] = &[0, 0, 1, 0x0C, 0xFF, 0xFF, 0xFF, 0x80];
+
+    /// Cuts PES packets with these stamps (0 for none) into chunks.
+    fn cut(codec: Codec, packets: &[(u64, &[&[u8]])], chunk: usize) -> Vec<Draft> {
+        let timeline = Timeline::default();
+        let here = Here { packet: 0, place: 0, at: Default::default(), timeline: &timeline };
+        let mut cutter = VideoCutter::new(codec, Payload::All);
+        let mut ready = Vec::new();
+        for (pts, parts) in packets {
+            if *pts != 0 {
+                let pts = Some(Pts::from_ticks(*pts));
+                cutter.stamps(Stamps { pts, dts: None }, pts == Some(Pts::from_ticks(77)));
+            }
+            for bytes in parts.concat().chunks(chunk) {
+                cutter.push(bytes, &here, &mut ready);
+            }
+        }
+        cutter.flush(&mut ready);
+        ready
+    }
+
+    /// Each access unit as its stamp, type, a mark for key ones, and size.
+    fn check(codec: Codec, packets: &[(u64, &[&[u8]])], expected: &str) {
+        for chunk in [1, 2, 3, 5, 1000] {
+            let units = cut(codec, packets, chunk);
+            let found: Vec<String> = units
+                .iter()
+                .map(|unit| {
+                    let pts = unit.stamps.pts.map_or(0, Pts::ticks);
+                    let kind = unit.picture.map_or("?".into(), |p| alloc::format!("{p:?}"));
+                    let key = if unit.key { "!" } else { "" };
+                    alloc::format!("{pts}{kind}{key}{}", unit.size)
+                })
+                .collect();
+            assert_eq!(found.join(" "), expected, "chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn stamps_are_those_of_the_access_unit_that_begins_in_the_packet() {
+        check(
+            Codec::H264,
+            &[(10, &[AUD, SPS, IDR]), (20, &[AUD, P]), (30, &[AUD, P])],
+            "10I!17 20P12 30P12",
+        );
+        // Two in one packet, and one that goes on in the next, whose stamp is for the one after.
+        check(
+            Codec::H264,
+            &[(10, &[AUD, IDR, AUD, P]), (20, &[MORE, MORE, AUD, P])],
+            "10I!12 0P26 20P12",
+        );
+        // A start code that lies across the border begins in the packet that has its end.
+        check(
+            Codec::H264,
+            &[(10, &[AUD, IDR, &[0, 0]]), (20, &[&[0, 1, 9, 0xF0], P])],
+            "10I!12 20P12",
+        );
+        // Small pictures without delimiters.
+        check(Codec::H264, &[(10, &[IDR]), (20, &[P]), (30, &[P, MORE])], "10I!7 20P7 30P14");
+    }
+
+    #[test]
+    fn a_picture_is_key_if_decoding_can_start_there() {
+        check(Codec::H264, &[(10, &[AUD, RECOVERY, I]), (20, &[AUD, I])], "10I!20 20I12");
+        check(Codec::H264, &[(77, &[AUD, I]), (20, &[AUD, RECOVERY, P])], "77I!12 20P20");
+        let picture = |kind: u8| vec![0, 0, 1, 0, 0, kind << 3, 0, 0, 0, 0, 1, 1, 0x55];
+        let sequence: &[u8] = &[0, 0, 1, 0xB3, 0x2D, 2, 0x40, 0x33];
+        check(
+            Codec::Mpeg2Video,
+            &[(10, &[sequence, &picture(1)]), (20, &[&picture(3)]), (30, &[&picture(1)])],
+            "10I!19 20B11 30I11",
+        );
+        check(
+            Codec::Hevc,
+            &[(10, &[&[0, 0, 1, 0x26, 1, 0xAC, 9]]), (20, &[&[0, 0, 1, 2, 1, 0xD0, 9]])],
+            "10I!7 20P7",
+        );
+    }
+
+    #[test]
+    fn filler_and_stuffing_are_neither_counted_nor_handed_out() {
+        let stuffed: &[&[u8]] = &[AUD, IDR, FILLER, &[0; 500], MORE, &[0; 300]];
+        check(Codec::H264, &[(10, stuffed), (20, &[AUD, P])], "10I!19 20P12");
+        let unit = &cut(Codec::H264, &[(10, stuffed)], 64)[0];
+        let plain = [&[0, 0, 0, 1], &AUD[4..], &[0, 0, 0, 1], &IDR[3..], &[0, 0, 0, 1], &MORE[3..]];
+        assert_eq!(unit.data, plain.concat());
+    }
+
+    #[test]
+    fn a_loss_damages_the_picture_that_it_cuts() {
+        let timeline = Timeline::default();
+        let here = Here { packet: 0, place: 0, at: Default::default(), timeline: &timeline };
+        let mut cutter = VideoCutter::new(Codec::H264, Payload::All);
+        let mut ready = Vec::new();
+        cutter.push(&[AUD, IDR, AUD, P].concat(), &here, &mut ready);
+        cutter.lost(&mut ready);
+        cutter.push(&[&[1, 2, 3], MORE, AUD, P, AUD, P].concat(), &here, &mut ready);
+        cutter.flush(&mut ready);
+        let damaged: Vec<_> = ready.iter().map(|unit| (unit.damaged, unit.cut)).collect();
+        assert_eq!(damaged, [(false, false), (true, false), (false, false), (false, true)]);
+    }
+
+    #[test]
+    fn a_picture_that_is_too_large_is_measured_but_not_kept() {
+        let large = vec![0xAA; MAX_PICTURE];
+        let units = cut(Codec::H264, &[(10, &[AUD, IDR, &large]), (20, &[AUD, P])], 4096);
+        assert_eq!(
+            (units[0].size, units[0].oversized, units[0].data.len()),
+            (12 + MAX_PICTURE, true, 0)
+        );
+        assert_eq!((units[1].oversized, units[1].data.len()), (false, 14));
+    }
 }
