@@ -12,7 +12,7 @@ use crate::{
     outbox::Outbox,
     packet::Header,
     pes::{self, Stamps},
-    timeline::Timeline,
+    timeline::{MAX_STEP, Timeline},
 };
 
 /// A component's stamps are counted from anew after this long without a PCR, so that they never are a wrap-around away.
@@ -172,15 +172,19 @@ impl Elementary {
     fn refer(&mut self, here: &Here<'_>, stamps: Stamps) {
         let Some(stamp) = stamps.dts.or(stamps.pts) else { return };
         let ticks = here.timeline.ticks();
-        match self.reference {
-            Some((from, base, then)) if then == ticks => {
-                let Some(ahead) = stamp.since(from) else { return };
+        let ahead = self
+            .reference
+            .filter(|(_, _, then)| *then == ticks)
+            .and_then(|(from, base, _)| Some((base, stamp.since(from)?)))
+            .filter(|(_, ahead)| *ahead <= MAX_STEP);
+        match ahead {
+            Some((base, ahead)) => {
                 self.carry = Some((base, ahead));
                 if ahead > REBASE {
                     self.reference = Some((stamp, base + ahead, ticks));
                 }
             }
-            _ => {
+            None => {
                 let now = here.timeline.now(here.place).unwrap_or_default();
                 self.reference = Some((stamp, now, ticks));
             }

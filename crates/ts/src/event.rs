@@ -130,7 +130,7 @@ pub enum Check {
     PatMissing,
     /// A program's PMT stays out (TR 101 290, 1.5a).
     PmtMissing,
-    /// A video, audio or PCR PID of the PMT carries nothing (TR 101 290, 1.6).
+    /// A video or audio PID of the PMT carries nothing (TR 101 290, 1.6).
     PidMissing,
     /// None of the program's video components has access units although packets keep coming.
     NoVideo,

@@ -20,7 +20,7 @@ use core::time::Duration;
 use tallylight_model::{Pcr, Pts};
 
 /// The longest step that is taken for time that passed.
-const MAX_STEP: Duration = Duration::from_secs(60);
+pub(crate) const MAX_STEP: Duration = Duration::from_secs(60);
 /// PCRs stay out if a component's stamps get this much ahead of the last one.
 const PCR_AWAY: Duration = Duration::from_millis(500);
 /// What a jump can at most have taken.

@@ -109,6 +109,44 @@ fn check(options: &str, video: Option<Codec>, audio: Option<Codec>) -> Reading {
     reading
 }
 
+/// Hashes of the decoded pictures or sound, in order.
+fn decoded(arguments: &[&str]) -> Vec<String> {
+    let text = run(
+        "ffmpeg",
+        &[&["-nostdin", "-v", "error"], arguments, &["-f", "framehash", "-"]].concat(),
+    );
+    let text = String::from_utf8_lossy(&text);
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.rsplit(',').next()).map(|hash| hash.trim().to_owned()).collect()
+}
+
+#[test]
+fn what_is_handed_out_decodes_to_the_same_pictures() {
+    for (options, format) in [
+        (
+            "-c:v libx264 -preset veryfast -g 25 -b:v 800k -x264-params nal-hrd=cbr -maxrate 800k -bufsize 400k -an",
+            "h264",
+        ),
+        ("-c:v libx265 -preset ultrafast -x265-params log-level=error:keyint=25 -an", "hevc"),
+        (
+            "-c:v mpeg2video -g 12 -bf 2 -b:v 1M -minrate 1M -maxrate 1M -bufsize 500k -an",
+            "mpegvideo",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = clip(folder.path(), options);
+        let config = AnalyserConfig { payload: Payload::All, ..AnalyserConfig::default() };
+        let units = Reading::of(&std::fs::read(&path).unwrap(), config).units;
+        let cut = folder.path().join("cut").display().to_string();
+        std::fs::write(&cut, units.iter().flat_map(|unit| unit.data.clone()).collect::<Vec<_>>())
+            .unwrap();
+        let expected = decoded(&["-i", &path, "-fps_mode", "passthrough"]);
+        assert_eq!(expected.len(), 100, "{options}");
+        let found = decoded(&["-f", format, "-i", &cut, "-fps_mode", "passthrough"]);
+        assert!(found == expected, "{options}: {} pictures", found.len());
+    }
+}
+
 const X264: &str = "-c:v libx264 -preset ultrafast";
 
 #[test]
