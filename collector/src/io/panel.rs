@@ -203,6 +203,7 @@ impl PanelDriver {
     async fn send(&self, command: &Command) -> Outcome {
         // Once a try may have been carried out, only an answer of the panel can say that it was not.
         let mut last = not_sent("the command is void by its age");
+        let mut received = false;
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 sleep(RETRY_DELAY * 2_u32.pow(attempt - 1)).await;
@@ -216,8 +217,10 @@ impl PanelDriver {
             let reply = self.request(Method::POST, "commands", &id, body, left.min(TOTAL)).await;
             match reply {
                 Ok(reply) => {
-                    let decided_in = self.clock.now().since(command.evidence_arrived);
-                    self.meters.record(Metric::DecisionSeconds, decided_in.as_secs_f64());
+                    if !std::mem::replace(&mut received, true) {
+                        let decided_in = self.clock.now().since(command.evidence_arrived);
+                        self.meters.record(Metric::DecisionSeconds, decided_in.as_secs_f64());
+                    }
                     match panel::answer(reply.status, &reply.body, command) {
                         Answer::Final(outcome) => return outcome,
                         Answer::Running => return self.follow(command, reply.location).await,

@@ -6,7 +6,7 @@ use tallylight_model::FaultKind;
 
 use crate::{
     support::{Site, agree, check_golden, get, golden, scrape, token},
-    world::{Agents, Manner, Panel},
+    world::{Agents, Manner, Panel, Traces},
 };
 
 /// Guards in seconds rather than minutes, so that a test ends.
@@ -92,6 +92,16 @@ async fn check_shapes(api: std::net::SocketAddr) {
     check_golden("api_shape.json", &format!("{filled:#}\n"));
 }
 
+/// Waits until every source could be switched to.
+async fn ready(api: std::net::SocketAddr, agents: &mut Agents) {
+    agree(async || {
+        agents.catch_up().await;
+        let sources = get(api, "/api/v1/sources").await;
+        sources["sources"].as_array().is_some_and(|it| it.iter().all(|it| it["ready"] == true))
+    })
+    .await;
+}
+
 const EVERYWHERE: [&str; 3] = ["one/primary", "one/n1", "one/n2"];
 
 #[tokio::test]
@@ -100,12 +110,7 @@ async fn a_source_that_stops_is_switched_once_and_the_switch_verified() {
     let site = site(&url, "auto");
     let (collector, at) = site.start().await;
     let mut agents = Agents::connect(at.grpc).await;
-    agree(async || {
-        agents.catch_up().await;
-        let sources = get(at.api, "/api/v1/sources").await;
-        sources["sources"].as_array().is_some_and(|it| it.iter().all(|it| it["ready"] == true))
-    })
-    .await;
+    ready(at.api, &mut agents).await;
     agents.begin(FaultKind::NoData, &EVERYWHERE).await;
     agree(async || {
         agents.catch_up().await;
@@ -151,12 +156,7 @@ async fn a_collector_that_dies_between_intent_and_outcome_neither_forgets_nor_re
     let site = site(&url, "auto");
     let (collector, at) = site.start().await;
     let mut agents = Agents::connect(at.grpc).await;
-    agree(async || {
-        agents.catch_up().await;
-        let sources = get(at.api, "/api/v1/sources").await;
-        sources["sources"].as_array().is_some_and(|it| it.iter().all(|it| it["ready"] == true))
-    })
-    .await;
+    ready(at.api, &mut agents).await;
     agents.begin(FaultKind::NoData, &EVERYWHERE).await;
     agree(async || {
         agents.catch_up().await;
@@ -208,12 +208,7 @@ async fn an_action_that_waits_goes_out_when_an_operator_approves_it() {
     let site = site(&url, "approve");
     let (collector, at) = site.start().await;
     let mut agents = Agents::connect(at.grpc).await;
-    agree(async || {
-        agents.catch_up().await;
-        let sources = get(at.api, "/api/v1/sources").await;
-        sources["sources"].as_array().is_some_and(|it| it.iter().all(|it| it["ready"] == true))
-    })
-    .await;
+    ready(at.api, &mut agents).await;
     agents.begin(FaultKind::NoData, &EVERYWHERE).await;
     agree(async || {
         agents.catch_up().await;
@@ -236,6 +231,73 @@ async fn an_action_that_waits_goes_out_when_an_operator_approves_it() {
     .await;
     assert_eq!(action(at.api).await["approved_by"], "ops");
     collector.stop().await;
+}
+
+#[tokio::test]
+async fn a_panel_whose_clock_is_off_gets_nothing_that_nobody_approved() {
+    let (panel, url) = Panel::start(Manner::ClockOff).await;
+    let site = site(&url, "auto");
+    let (collector, at) = site.start().await;
+    let mut agents = Agents::connect(at.grpc).await;
+    ready(at.api, &mut agents).await;
+    agents.begin(FaultKind::NoData, &EVERYWHERE).await;
+    agree(async || {
+        agents.catch_up().await;
+        action(at.api).await["state"] == "waiting"
+    })
+    .await;
+    assert_eq!(panel.count(), 0);
+    let text = scrape(at.api).await;
+    let line = text.lines().find(|it| it.starts_with("tallylight_panel_clock_offset_seconds "));
+    let offset: f64 = line.unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    assert!((-11.0..-9.0).contains(&offset), "{offset}");
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incident_that_is_over_is_one_trace_of_five_phases() {
+    let (spans, traces) = Traces::start().await;
+    let (_panel, url) = Panel::start(Manner::Answers).await;
+    let site = site(&url, "auto");
+    let config = site.path("collector.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("traces = '{traces}'\n{text}")).unwrap();
+    let (collector, at) = site.start().await;
+    let mut agents = Agents::connect(at.grpc).await;
+    ready(at.api, &mut agents).await;
+    agents.begin(FaultKind::NoData, &EVERYWHERE).await;
+    agree(async || {
+        agents.catch_up().await;
+        action(at.api).await["state"] == "verifying"
+    })
+    .await;
+    agents.end(&["one/n1", "one/n2"]).await;
+    agree(async || {
+        agents.catch_up().await;
+        action(at.api).await["state"] == "verified"
+    })
+    .await;
+    agents.end(&["one/primary"]).await;
+    agree(async || {
+        agents.catch_up().await;
+        let incidents = get(at.api, "/api/v1/incidents").await;
+        incidents["incidents"][0]["state"] == "closed"
+    })
+    .await;
+    collector.stop().await;
+    agree(async || spans.lock().unwrap().len() >= 6).await;
+    let spans = spans.lock().unwrap();
+    let mut names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["act", "decide", "detect", "incident", "locate", "verify"]);
+    assert!(spans.iter().all(|span| span.trace_id == spans[0].trace_id));
+    let root = spans.iter().find(|span| span.name == "incident").unwrap();
+    assert!(root.parent_span_id.is_empty());
+    for span in spans.iter().filter(|span| span.name != "incident") {
+        assert_eq!(span.parent_span_id, root.span_id);
+        assert!(span.start_time_unix_nano >= root.start_time_unix_nano, "{}", span.name);
+        assert!(span.end_time_unix_nano >= span.start_time_unix_nano, "{}", span.name);
+    }
 }
 
 #[tokio::test]

@@ -11,11 +11,20 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::State,
+    http::header,
+    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use opentelemetry_proto::tonic::collector::{
-    logs::v1::logs_service_client::LogsServiceClient,
-    metrics::v1::metrics_service_client::MetricsServiceClient,
+use opentelemetry_proto::tonic::{
+    collector::{
+        logs::v1::logs_service_client::LogsServiceClient,
+        metrics::v1::metrics_service_client::MetricsServiceClient,
+        trace::v1::{
+            ExportTraceServiceRequest, ExportTraceServiceResponse,
+            trace_service_server::{TraceService, TraceServiceServer},
+        },
+    },
+    trace::v1::Span,
 };
 use serde_json::{Value, json};
 use tallylight_model::{
@@ -24,7 +33,10 @@ use tallylight_model::{
 };
 use tallylight_wire::{encode_logs, encode_metrics};
 use tokio::net::TcpListener;
-use tonic::{Request, transport::Channel};
+use tonic::{
+    Request, Response as Answer, Status,
+    transport::{Channel, Server, server::TcpIncoming},
+};
 
 use crate::support::token;
 
@@ -185,6 +197,8 @@ fn authorised<T>(node: &str, message: T) -> Request<T> {
 pub(crate) enum Manner {
     Answers,
     Hangs,
+    /// Answers with a `Date` of ten seconds ago.
+    ClockOff,
 }
 
 /// A panel that runs channel `one`.
@@ -232,12 +246,48 @@ async fn command(State(panel): State<Arc<Panel>>, body: Bytes) -> Json<Value> {
     Json(json!({ "state": { "channel": "one", "active": command["to"] } }))
 }
 
-async fn state_of(State(panel): State<Arc<Panel>>) -> Json<Value> {
+async fn state_of(State(panel): State<Arc<Panel>>) -> Response {
     let (version, active, changed_by) = panel.state.lock().unwrap().clone();
     let channel = json!({
         "channel": "one", "active": active, "changed_by": changed_by,
         "sessions": { "north": 3 }, "egress_bytes": { "north": 123 },
     });
     let servers = ["n1", "n2"].map(|id| json!({ "server": id, "state": "active", "sessions": 1 }));
-    Json(json!({ "version": version, "channels": [channel], "servers": servers }))
+    let body = Json(json!({ "version": version, "channels": [channel], "servers": servers }));
+    if panel.manner == Manner::ClockOff {
+        let date = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(10);
+        let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        return ([(header::DATE, date)], body).into_response();
+    }
+    body.into_response()
+}
+
+/// Takes traces.
+#[derive(Clone, Default)]
+pub(crate) struct Traces(Arc<Mutex<Vec<Span>>>);
+
+impl Traces {
+    pub(crate) async fn start() -> (Arc<Mutex<Vec<Span>>>, String) {
+        let traces = Self::default();
+        let spans = Arc::clone(&traces.0);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let service = TraceServiceServer::new(traces);
+        let serve = Server::builder().add_service(service);
+        tokio::spawn(serve.serve_with_incoming(TcpIncoming::from(listener)));
+        (spans, url)
+    }
+}
+
+#[tonic::async_trait]
+impl TraceService for Traces {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Answer<ExportTraceServiceResponse>, Status> {
+        let resources = request.into_inner().resource_spans;
+        let scopes = resources.into_iter().flat_map(|resource| resource.scope_spans);
+        self.0.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
+        Ok(Answer::new(ExportTraceServiceResponse::default()))
+    }
 }
