@@ -46,7 +46,8 @@ pub enum Suspicion {
     Off,
     /// Something does: key pictures are decoded as they come.
     On,
-    /// Pictures seem to repeat at this moment: where key pictures are rare, those between are decoded too.
+    /// Pictures seem to repeat at this moment, or what was found lasts: where key pictures are rare, those between are decoded
+    /// too.
     Repeats,
 }
 

@@ -136,7 +136,7 @@ impl View {
             policy: KeyFramePolicy::new(),
             sound: SoundDetector::new(),
             last_picture: None,
-            wants_every_picture: false,
+            wants_every_picture: true,
             latencies: Vec::new(),
             slice_start,
             origin: (began, wall),
@@ -216,9 +216,7 @@ impl View {
             self.picture.unit(&picture);
             let effort = self.policy.judge(&picture, self.picture.suspicion());
             self.judge_picture();
-            if !unit.key {
-                self.wants_every_picture = effort != Effort::Skip;
-            }
+            self.wants_every_picture = self.policy.is_sampled(media_time);
             effort
         } else if Some(unit.pid) == selection.sound {
             Effort::Alone

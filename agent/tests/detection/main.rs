@@ -25,6 +25,8 @@ struct Found {
     pictures: usize,
     runs: usize,
     damaged: usize,
+    /// When the last access unit is presented, in seconds.
+    end: f64,
 }
 
 impl Found {
@@ -45,7 +47,8 @@ fn watch(data: &[u8], rules: PictureRules) -> Found {
 
 /// The same, with access units changed by `hurt` before they are decoded.
 fn watch_hurt(data: &[u8], rules: PictureRules, hurt: impl Fn(&mut Vec<u8>)) -> Found {
-    let mut found = Found { conditions: BTreeMap::new(), pictures: 0, runs: 0, damaged: 0 };
+    let conditions = BTreeMap::new();
+    let mut found = Found { conditions, pictures: 0, runs: 0, damaged: 0, end: 0.0 };
     let mut stream = tallylight_ts::Analyser::new(AnalyserConfig::default());
     let mut chain = Chain {
         policy: KeyFramePolicy::new(),
@@ -53,6 +56,7 @@ fn watch_hurt(data: &[u8], rules: PictureRules, hurt: impl Fn(&mut Vec<u8>)) -> 
         sound: SoundDetector::new(),
         analyser: Analyser::new(),
     };
+    // Whether key pictures are rare is not known before the second.
     stream.set_payload(Payload::All);
     for chunk in data.chunks(1316) {
         stream.push(MonoTime::ZERO, chunk);
@@ -81,6 +85,7 @@ impl Chain {
     fn unit(&mut self, unit: AccessUnit, found: &mut Found) {
         let AccessUnit { pid, codec, key, size, picture, .. } = unit;
         let media_time = unit.media_time.unwrap();
+        found.end = media_time.as_secs_f64();
         let effort = if codec.is_video() {
             let facts = PictureUnit { media_time, size, key, picture };
             self.picture.unit(&facts);
@@ -147,6 +152,9 @@ fn check(found: &Found, expected: &[(FaultKind, f64, f64)], slack: f64) {
             );
         }
     }
+    let lasting = found.conditions.values().filter(|condition| condition.lasts).count();
+    let to_the_end = expected.iter().filter(|(_, _, end)| *end >= found.end - slack).count();
+    assert_eq!(lasting, to_the_end, "{:?}", found.conditions);
     assert_eq!(found.damaged, 0);
 }
 
