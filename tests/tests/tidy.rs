@@ -200,7 +200,8 @@ fn only_io_and_main_touch_the_outside() {
     };
     let mut broken = Vec::new();
     for (name, text) in ["agent/src", "collector/src"].iter().flat_map(|f| files(f, ".rs")) {
-        if name.contains("/io/") || name.ends_with("/main.rs") || name.ends_with("/io.rs") {
+        let free = ["/main.rs", "/io.rs", "/tests.rs"];
+        if name.contains("/io/") || free.iter().any(|file| name.ends_with(file)) {
             continue;
         }
         // A test module in a file of its own, as `code` leaves out those within a file.
@@ -285,7 +286,7 @@ fn files_and_functions_stay_readable() {
     for (name, text) in rust_files() {
         let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(&text);
         let lines: Vec<&str> = code.lines().collect();
-        if lines.len() > MAX_FILE_LINES && !name.contains("/tests/") {
+        if lines.len() > MAX_FILE_LINES && !name.contains("tests") {
             broken.push(format!("{name}: {} lines", lines.len()));
         }
         for (at, line) in lines.iter().enumerate() {
