@@ -504,4 +504,21 @@ mod tests {
         assert_eq!(kill_switch(&folder.path().join("gone/kill")), KillSwitch::Pulled);
         assert_eq!(kill_switch(&path.join("below-a-file")), KillSwitch::Pulled);
     }
+
+    #[tokio::test]
+    async fn when_the_judge_has_no_room_agents_are_told_at_once_to_come_again() {
+        let (judge, _inbox) = JudgeHandle::channel();
+        for _ in 0..QUEUE {
+            assert!(judge.input(Input::Tick).await);
+        }
+        let batch = Batch {
+            node: tallylight_model::NodeId::new("north-a").unwrap(),
+            epoch: tallylight_model::Epoch(1),
+            slices: Vec::new(),
+            faults: Vec::new(),
+            reports: Vec::new(),
+        };
+        assert_eq!(judge.batch(batch, MonoTime::ZERO).await, Err(Busy));
+        assert_eq!(judge.order(Input::Tick).await, Err(Busy));
+    }
 }

@@ -246,3 +246,33 @@ async fn over_http_the_same_rules_hold() {
     assert_eq!(response.status().as_u16(), 200);
     collector.stop().await;
 }
+
+#[test]
+fn a_stream_second_costs_at_most_200_bytes_on_the_wire() {
+    let mut whole = batch("north-a", 1_700_000_000_000, 1);
+    let example = whole.slices[0].clone();
+    // A healthy stream as it is: every layer observed, numbers that differ from stream to stream.
+    whole.slices = (0..1000_u64)
+        .map(|number| Slice {
+            stream: StreamId::parse(&format!("channel-{number}/n1")).unwrap(),
+            end: NOW - Duration::from_micros(number * 7919 % 1_000_000),
+            observed: Observed {
+                transport: Duration::from_secs(1),
+                picture: Duration::from_secs(1),
+                sound: Duration::from_secs(1),
+                delivery: Duration::from_secs(1),
+            },
+            counters: Counters {
+                bytes: 1_000_000 + number * 7919 % 300_000,
+                packets: 5319 + number * 31 % 1500,
+                decoded_pictures: 1 + number % 3,
+                ..Counters::default()
+            },
+            ..example.clone()
+        })
+        .collect();
+    let bytes = encode_metrics(&whole, NOW).encode_to_vec();
+    let compressed = zstd::encode_all(&bytes[..], 0).unwrap();
+    let each = compressed.len() / 1000;
+    assert!(each <= 200, "{each} bytes each, {} before compression", bytes.len() / 1000);
+}
