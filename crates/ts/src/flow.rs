@@ -210,19 +210,24 @@ impl Flow {
         state.boundaries = self.boundaries;
         let verdict = state.continuity.handle(header, payload);
         let (role, clock) = (state.role, state.clock);
+        let scrambling = header.scrambled || state.scrambled;
         if header.transport_error {
             state.counters.transport_errors += 1;
             self.totals.transport_errors += 1;
             self.find(FindingKind::TransportError, Some(header.pid), self.owner(header.pid));
         }
-        self.judge(header.pid, verdict, crossing);
+        if !matches!(verdict, Verdict::First | Verdict::Expected) {
+            self.judge(header.pid, verdict, crossing);
+        }
         if !header.transport_error {
             if (clock || !self.stray.settled())
                 && let Some(pcr) = header.pcr(raw)
             {
                 self.clock(header, pcr, clock);
             }
-            self.note_scrambling(header, role);
+            if scrambling {
+                self.note_scrambling(header, role);
+            }
         }
         if matches!(verdict, Verdict::LegalDuplicate | Verdict::ExcessDuplicate) {
             return;
