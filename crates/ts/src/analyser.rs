@@ -53,9 +53,9 @@ pub struct Limits {
     pub pmt: Duration,
     /// Packets of a video or audio PID: the user's period of TR 101 290, 1.6; 5 s.
     pub pid: Duration,
-    /// Access units of any video component: 1 s.
+    /// Access units of any video component: 2 s, for a slide show or a sparse still is not missing.
     pub video: Duration,
-    /// Access units of the main audio component: 1 s.
+    /// Access units of the main audio component: 2 s, for a multiplexer may gather a second of quiet sound.
     pub audio: Duration,
     /// Two PCR of a program: 100 ms by TR 101 290, 2.3a.
     pub pcr: Duration,
@@ -67,8 +67,8 @@ impl Default for Limits {
             pat: Duration::from_millis(500),
             pmt: Duration::from_millis(500),
             pid: Duration::from_secs(5),
-            video: Duration::from_secs(1),
-            audio: Duration::from_secs(1),
+            video: Duration::from_secs(2),
+            audio: Duration::from_secs(2),
             pcr: Duration::from_millis(100),
         }
     }

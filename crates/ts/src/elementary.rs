@@ -124,7 +124,7 @@ impl Elementary {
 
     /// Takes a packet's payload; `lost` if packets are missing before it.
     pub(crate) fn push(&mut self, here: &Here<'_>, lost: bool, header: &Header, payload: &[u8]) {
-        self.alive |= header.has_payload;
+        self.alive = true;
         if lost || header.transport_error {
             self.lost();
         }

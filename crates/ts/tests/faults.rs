@@ -142,6 +142,22 @@ fn lost_video_is_timed_although_the_clock_goes_with_it() {
 }
 
 #[test]
+fn a_clock_that_goes_on_alone_is_no_picture() {
+    // Only packets with a PCR are left of the video, without their payload.
+    let cut = altered(constant(), |at, packet| {
+        if pid(packet) != VIDEO || !(3.0..9.0).contains(&at) {
+            return true;
+        }
+        let clock = packet[3] & 0x20 != 0 && packet[4] > 0 && packet[5] & 0x10 != 0;
+        packet[3] = packet[3] & 0xC0 | 0x20;
+        packet[4] = 183;
+        clock
+    });
+    let lost: Vec<_> = spans(&read(&cut)).into_iter().map(|span| span.0).collect();
+    assert_eq!(lost, [Check::NoVideo]);
+}
+
+#[test]
 fn a_service_that_goes_silent_in_a_constant_multiplex_is_timed() {
     let cut = altered(constant(), |at, packet| {
         if (3.0..9.0).contains(&at) && matches!(pid(packet), VIDEO | AUDIO) {

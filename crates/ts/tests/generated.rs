@@ -201,6 +201,8 @@ fn audio_is_cut_as_ffprobe_cuts_it() {
         check(&format!("{X264} {options}"), Some(Codec::H264), Some(codec));
         check(&format!("-vn {options}"), None, Some(codec));
     }
+    check("-vn -c:a aac -ac 1 -ar 16000 -b:a 12k", None, Some(Codec::AacAdts));
+    check("-vn -c:a mp2 -ac 1 -ar 24000 -b:a 8k", None, Some(Codec::MpegAudio));
 }
 
 #[test]
