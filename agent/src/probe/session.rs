@@ -14,15 +14,10 @@ use tallylight_ts::{
 use super::{
     Output,
     expected::must_be_clear,
-    timeline::{Spans, Timeline},
-    view::{Claim, LIVE_WINDOW, Part, Progress, View, ViewConfig},
+    timeline::{PlayerBuffer, Spans, Timeline},
+    view::{Claim, LIVE_WINDOW, PLAYER_BUFFER, Part, Progress, View, ViewConfig},
 };
-use crate::{
-    assignment::Expectation,
-    decode::Reply,
-    input::InputEvent,
-    tracker::{Condition, Evidence},
-};
+use crate::{assignment::Expectation, decode::Reply, input::InputEvent, tracker::Evidence};
 
 /// Services that are watched of one multiplex when all are.
 const MAX_SERVICES: usize = 64;
@@ -30,6 +25,8 @@ const MAX_SERVICES: usize = 64;
 const NO_DATA_AFTER: Duration = Duration::from_secs(1);
 /// A process that was not run for this long has missed what happened meanwhile.
 const PAUSE: Duration = Duration::from_millis(1_500);
+/// How long slices wait for the first media by HTTP, which may be a segment and then belongs to the past.
+const FIRST_MEDIA: Duration = Duration::from_secs(10);
 /// A session that is due to nothing else looks at the clock this often, so that a pause shows.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// For so long after own drops nothing is concluded: counters and decoder find back.
@@ -150,6 +147,12 @@ impl Session {
         session
     }
 
+    /// Whether packets should come: not while the stream is not open, or may yet turn out to come in segments.
+    fn expects_packets(&self) -> bool {
+        let known = self.config.source == Source::Datagrams || self.packets > 0;
+        known && self.segments.is_none() && self.open_since.is_some()
+    }
+
     /// Takes what the input said. `now` is the clock as it is, not as the event has it.
     pub fn handle(&mut self, now: MonoTime, event: InputEvent) {
         self.wake(now);
@@ -197,9 +200,10 @@ impl Session {
         self.settle();
     }
 
-    /// Lets time pass.
+    /// Lets time pass. To be called only when no event waits: what waits would be taken for silence.
     pub fn tick(&mut self, now: MonoTime) {
         self.wake(now);
+        self.judge_silence();
         self.settle();
     }
 
@@ -249,8 +253,8 @@ impl Session {
         if self.config.source == Source::Recording {
             return None;
         }
-        let silence = self.open_since.map(|_| self.last_arrival + NO_DATA_AFTER);
-        let silence = silence.filter(|at| *at > self.now && self.segments.is_none());
+        let silence = self.last_arrival + NO_DATA_AFTER;
+        let silence = (self.expects_packets() && silence > self.now).then_some(silence);
         let views = self.views.iter().flat_map(|view| {
             let dry = view.buffer.dry_at().filter(|_| self.segments.is_none());
             [view.deadline(self.progress(view)), dry]
@@ -291,6 +295,7 @@ impl Session {
         let paused = self.now.since(last);
         if paused > PAUSE {
             self.last_arrival = self.last_arrival.max(self.now);
+            self.views.iter_mut().for_each(|view| view.buffer = PlayerBuffer::new(PLAYER_BUFFER));
             if self.config.source == Source::Http {
                 let millis = paused.as_millis();
                 let evidence = format!("the agent was not run for {millis} ms");
@@ -410,6 +415,8 @@ impl Session {
             }
         }
         let counted = self.count(data.len());
+        let gap = at.since(self.last_arrival) >= NO_DATA_AFTER;
+        let live = self.config.source != Source::Recording;
         for view in &mut self.views {
             let program = view.program();
             let media = match program {
@@ -417,9 +424,13 @@ impl Session {
                 None => self.analyser.position().media,
             };
             if let Some(media) = media {
+                if gap && self.segments.is_none() {
+                    view.timeline.restart(at, media);
+                }
                 view.timeline.observe(at, media);
-                if self.segments.is_none() && program.is_some() {
+                if self.segments.is_none() && live && program.is_some() {
                     view.buffer.feed(at, media);
+                    view.judge_buffer(at);
                 }
             }
         }
@@ -508,8 +519,12 @@ impl Session {
             FindingKind::TransportError => (0, "the transport error indicator is set".to_owned()),
             FindingKind::PcrJump { .. } => {
                 let program = finding.program;
-                let concerned = self.views.iter_mut().filter(|v| v.program() == program);
-                concerned.for_each(View::reset_decoding);
+                for view in self.views.iter_mut().filter(|view| view.program() == program) {
+                    view.reset_decoding();
+                    if let Some(media) = finding.position.media {
+                        view.timeline.restart(finding.position.at, media);
+                    }
+                }
                 return self.note_other(finding);
             }
             // Sync bytes are told by the condition that two of them are.
@@ -534,8 +549,7 @@ impl Session {
                 FindingKind::TransportError => counters.transport_errors += 1,
                 _ => {}
             }
-            let what = Condition { kind, pid: Some(pid) };
-            view.tracker.event(what, at, ceiling, evidence.clone());
+            view.event(kind, Some(pid), at, ceiling, evidence.clone());
         }
     }
 
@@ -568,8 +582,7 @@ impl Session {
         for view in &mut self.views {
             if let Some(ceiling) = view.ceiling(pid, claimed) {
                 let at = view.moment(&finding.position);
-                let what = Condition { kind, pid: finding.pid };
-                view.tracker.event(what, at, ceiling, evidence.clone());
+                view.event(kind, finding.pid, at, ceiling, evidence.clone());
             }
         }
     }
@@ -578,16 +591,15 @@ impl Session {
         let kind = condition.check.fault();
         for view in &mut self.views {
             let Some(ceiling) = concern(view, condition) else { continue };
-            let pid = condition.pid;
-            let what = Condition { kind, pid };
             if condition.holds {
                 let since = view.moment(&condition.since);
-                view.tracker.hold_up_to(what, since, ceiling, describe(condition.check).to_owned());
+                view.hold(kind, condition.pid, since, ceiling, describe(condition.check));
                 if condition.check == Check::Scrambled {
                     view.reset_decoding();
                 }
             } else {
-                view.tracker.release(what, view.moment(&condition.position));
+                let at = view.moment(&condition.position);
+                view.release(kind, condition.pid, at);
             }
         }
     }
@@ -625,13 +637,10 @@ impl Session {
         let recording = self.config.source == Source::Recording;
         if recording {
             self.advance_recording();
-        } else {
-            self.judge_silence();
-            if self.segments.is_none()
-                && let Some(since) = self.open_since
-            {
-                self.open.add(since.max(self.config.began), self.now);
-            }
+        } else if self.segments.is_none()
+            && let Some(since) = self.open_since
+        {
+            self.open.add(since.max(self.config.began), self.now);
         }
         for index in 0..self.views.len() {
             let progress = self.progress(&self.views[index]);
@@ -651,34 +660,28 @@ impl Session {
     }
 
     fn judge_silence(&mut self) {
-        if self.segments.is_some() {
+        if self.segments.is_some() || self.config.source == Source::Recording {
             return;
         }
-        let silent =
-            self.open_since.is_some() && self.now.since(self.last_arrival) >= NO_DATA_AFTER;
+        let silent = self.expects_packets() && self.now.since(self.last_arrival) >= NO_DATA_AFTER;
         for view in &mut self.views {
             if silent {
                 let evidence = "no packets arrive".to_owned();
                 view.tracker.hold(FaultKind::NoData, self.last_arrival, evidence);
             }
-            match view.buffer.check(self.now) {
-                Some(since) => {
-                    let evidence = "a player with a buffer of 1 s has nothing left".to_owned();
-                    view.tracker.hold(FaultKind::Stall, since, evidence);
-                }
-                None => view.tracker.release(FaultKind::Stall, self.now),
-            }
+            view.judge_buffer(self.now);
         }
     }
 
     fn progress(&self, view: &View) -> Progress {
         let now = self.now;
-        let Some(segments) = self.segments else {
-            return Progress { now, complete: now, patience: Duration::ZERO };
-        };
         let starved = STARVING.into_iter().any(|kind| view.tracker.holds(kind));
-        let patience =
-            if starved { Duration::ZERO } else { segments.target * 2 + Duration::from_secs(2) };
+        let patience = match self.segments {
+            _ if starved => Duration::ZERO,
+            Some(Segments { target }) => target * 2 + Duration::from_secs(2),
+            None if self.config.source == Source::Http && self.packets == 0 => FIRST_MEDIA,
+            None => return Progress { now, complete: now, patience: Duration::ZERO },
+        };
         let complete = self.produced_up_to(view).unwrap_or(self.config.began);
         Progress { now, complete: complete.min(now), patience }
     }

@@ -34,6 +34,15 @@ impl Timeline {
         Self { window: Duration::MAX, started: MonoTime::ZERO, current: Some(0), previous: None }
     }
 
+    /// Media is of another clock, or comes after a gap, from here on: what was observed before says nothing about it.
+    pub fn restart(&mut self, at: MonoTime, media: Duration) {
+        if self.window != Duration::MAX {
+            *self = Self::new(self.window);
+            self.started = at;
+            self.observe(at, media);
+        }
+    }
+
     /// Media of this time is here at this moment.
     pub fn observe(&mut self, at: MonoTime, media: Duration) {
         if self.window == Duration::MAX {

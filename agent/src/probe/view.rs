@@ -1,7 +1,7 @@
 //! One stream of the lineup as seen in its session: its service's components, faults and slices.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -38,7 +38,7 @@ const SOUND_LASTS: Duration = Duration::from_millis(500);
 /// The window in which the earliest media dates production.
 pub(super) const LIVE_WINDOW: Duration = Duration::from_secs(5);
 /// A player's buffer on a transport stream (DESIGN 6).
-const PLAYER_BUFFER: Duration = Duration::from_secs(1);
+pub(super) const PLAYER_BUFFER: Duration = Duration::from_secs(1);
 /// Latencies in one slice (see `Slice::latencies`).
 const MAX_LATENCIES: usize = 16;
 /// Slices that can be counted in before they begin: more than a segment has seconds.
@@ -95,6 +95,10 @@ pub(super) struct View {
     policy: KeyFramePolicy,
     sound: SoundDetector,
     last_picture: Option<MonoTime>,
+    /// The conditions of PIDs that hold.
+    held: BTreeSet<(FaultKind, Option<Pid>)>,
+    /// The PID that last showed a kind of fault.
+    pids: BTreeMap<FaultKind, Option<Pid>>,
     /// The payload of all pictures is needed, not of key pictures alone.
     pub(super) wants_every_picture: bool,
     latencies: Vec<LatencySample>,
@@ -136,6 +140,8 @@ impl View {
             policy: KeyFramePolicy::new(),
             sound: SoundDetector::new(),
             last_picture: None,
+            held: BTreeSet::new(),
+            pids: BTreeMap::new(),
             wants_every_picture: true,
             latencies: Vec::new(),
             slice_start,
@@ -282,9 +288,9 @@ impl View {
                     let Some(at) = self.timeline.produced(media_time) else { continue };
                     if !blind(at) {
                         self.counters.decode_errors += 1;
-                        let what = Condition { kind: FaultKind::DecodeErrors, pid: Some(pid) };
-                        let evidence = format!("the decoder finds damage on PID {pid}");
-                        self.tracker.event(what, at, Severity::Critical, evidence);
+                        let evidence = "the decoder finds damage".to_owned();
+                        let (kind, worst) = (FaultKind::DecodeErrors, Severity::Critical);
+                        self.event(kind, Some(pid), at, worst, evidence);
                     }
                 }
                 Reply::Unsupported { .. } => {}
@@ -322,12 +328,73 @@ impl View {
             FaultKind::Silence => s.sound,
             _ => s.picture,
         });
-        let what = Condition { kind: condition.kind, pid };
+        let what = self.condition_of(condition.kind, pid);
         if condition.lasts {
             self.tracker.hold(what, since, condition.evidence);
             self.tracker.advance(Evidence::of(condition.kind), until);
         } else {
             self.tracker.release(what, until);
+        }
+    }
+
+    /// An event on a PID, which is a condition for a second.
+    pub(super) fn event(
+        &mut self,
+        kind: FaultKind,
+        pid: Option<Pid>,
+        at: MonoTime,
+        ceiling: Severity,
+        evidence: String,
+    ) {
+        let what = self.condition_of(kind, pid);
+        self.tracker.event(what, at, ceiling, self.with_pid(pid, evidence));
+    }
+
+    /// A condition of a PID begins.
+    pub(super) fn hold(
+        &mut self,
+        kind: FaultKind,
+        pid: Option<Pid>,
+        since: MonoTime,
+        ceiling: Severity,
+        evidence: &str,
+    ) {
+        let what = self.condition_of(kind, pid);
+        self.held.insert((kind, pid));
+        self.tracker.hold_up_to(what, since, ceiling, self.with_pid(pid, evidence.to_owned()));
+    }
+
+    /// A condition of a PID ends. What several PIDs share ends with the last of them.
+    pub(super) fn release(&mut self, kind: FaultKind, pid: Option<Pid>, at: MonoTime) {
+        self.held.remove(&(kind, pid));
+        let what = self.condition_of(kind, pid);
+        let shared = what.pid.is_none() && self.held.iter().any(|(other, _)| *other == kind);
+        if !shared {
+            self.tracker.release(what, at);
+        }
+    }
+
+    /// A stream of the lineup has one fault of a kind whatever the number of PIDs that show it, a report one for each.
+    fn condition_of(&mut self, kind: FaultKind, pid: Option<Pid>) -> Condition {
+        self.pids.insert(kind, pid);
+        Condition { kind, pid: pid.filter(|_| self.part != Part::Stream) }
+    }
+
+    fn with_pid(&self, pid: Option<Pid>, evidence: String) -> String {
+        match pid.filter(|_| self.part == Part::Stream) {
+            Some(pid) => format!("PID {pid}: {evidence}"),
+            None => evidence,
+        }
+    }
+
+    /// Asks the virtual player whether it has something to play.
+    pub(super) fn judge_buffer(&mut self, now: MonoTime) {
+        match self.buffer.check(now) {
+            Some(since) => {
+                let evidence = "a player with a buffer of 1 s has nothing left".to_owned();
+                self.tracker.hold(FaultKind::Stall, since, evidence);
+            }
+            None => self.tracker.release(FaultKind::Stall, now),
         }
     }
 
@@ -340,19 +407,34 @@ impl View {
         self.ahead.entry(second).or_default()
     }
 
-    /// Adds counts evenly to the slices between two moments.
+    /// Adds counts to the slices between two moments, in proportion.
     pub(super) fn spread(&mut self, counted: &Counters, from: MonoTime, to: MonoTime) {
-        let first = second_of(from);
-        let parts = second_of(to).saturating_sub(first).clamp(1, MAX_AHEAD as u64);
-        let share = |count: u64, part: u64| count * (part + 1) / parts - count * part / parts;
-        for part in 0..parts {
-            let at = MonoTime::ZERO + Duration::from_secs(first + part);
-            self.counters_at(at).add(&Counters {
-                bytes: share(counted.bytes, part),
-                packets: share(counted.packets, part),
-                scrambled_packets: share(counted.scrambled_packets, part),
+        let span = to.since(from).as_nanos().max(1);
+        let up_to = |count: u64, at: MonoTime| {
+            let share = u128::from(count) * at.since(from).as_nanos().min(span) / span;
+            u64::try_from(share).unwrap_or(count)
+        };
+        let mut start = from;
+        for round in 1..=MAX_AHEAD {
+            let end = MonoTime::ZERO + Duration::from_secs(second_of(start) + 1);
+            let last = end >= to || round == MAX_AHEAD;
+            let part = |count: u64| {
+                if last {
+                    count - up_to(count, start)
+                } else {
+                    up_to(count, end) - up_to(count, start)
+                }
+            };
+            self.counters_at(start).add(&Counters {
+                bytes: part(counted.bytes),
+                packets: part(counted.packets),
+                scrambled_packets: part(counted.scrambled_packets),
                 ..Counters::default()
             });
+            if last {
+                return;
+            }
+            start = end;
         }
     }
 
@@ -375,14 +457,15 @@ impl View {
                     self.tracker.forget(kind, change.onset);
                 }
             }
+            let kind = change.condition.kind;
             let declared = declared_by.filter(|_| begins).unwrap_or(change.declared);
             self.outputs.push_back(Output::Fault(FaultRecord {
                 seq: 0,
                 stream: self.config.stream.clone(),
-                kind: change.condition.kind,
+                kind,
                 phase: change.phase,
                 severity: change.severity,
-                pid: change.condition.pid,
+                pid: change.condition.pid.or_else(|| self.pids.get(&kind).copied().flatten()),
                 onset: change.onset,
                 declared: declared.max(change.onset),
                 evidence: change.evidence,

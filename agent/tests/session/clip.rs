@@ -1,0 +1,108 @@
+//! Transport streams made by ffmpeg once and kept in the target directory, and what is done to them.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+    process::Command,
+};
+
+pub(crate) const PACKET: usize = 188;
+pub(crate) const VIDEO: u16 = 0x100;
+pub(crate) const AUDIO: u16 = 0x101;
+
+/// The rate of all clips: media time is a matter of position.
+const MUX_RATE: usize = 2_000_000;
+
+/// A moving, noisy picture and a tone, with this done to picture and sound, at a constant rate.
+pub(crate) fn clip(seconds: u32, picture: &str, sound: &str) -> Vec<u8> {
+    let picture = if picture.is_empty() { "null" } else { picture };
+    let sound = if sound.is_empty() { "anull" } else { sound };
+    let graph = format!(
+        "testsrc2=size=320x180:rate=25,noise=alls=8:allf=t:all_seed=1,{picture}[v];\
+         sine=frequency=440:sample_rate=48000,{sound}[a]"
+    );
+    let length = seconds.to_string();
+    let rate = MUX_RATE.to_string();
+    encode(&[
+        "-filter_complex",
+        &graph,
+        "-map",
+        "[v]",
+        "-map",
+        "[a]",
+        "-t",
+        &length,
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-g",
+        "25",
+        "-b:v",
+        "1M",
+        "-maxrate",
+        "1M",
+        "-bufsize",
+        "1M",
+        "-pix_fmt",
+        "yuv420p",
+        "-c:a",
+        "aac",
+        "-b:a",
+        "96k",
+        "-muxrate",
+        &rate,
+    ])
+}
+
+/// Sound alone.
+pub(crate) fn radio(seconds: u32) -> Vec<u8> {
+    let length = seconds.to_string();
+    let source = "sine=frequency=440:sample_rate=48000";
+    encode(&["-f", "lavfi", "-i", source, "-t", &length, "-c:a", "mp2", "-muxrate", "1000000"])
+}
+
+fn encode(arguments: &[&str]) -> Vec<u8> {
+    let mut hasher = DefaultHasher::new();
+    arguments.hash(&mut hasher);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("streams");
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(format!("{:016x}.ts", hasher.finish()));
+    if !path.exists() {
+        let part = folder.join(format!("{:016x}.{}.part", hasher.finish(), std::process::id()));
+        let output = Command::new("ffmpeg")
+            .args(["-v", "error", "-nostdin", "-threads", "2"])
+            .args(arguments)
+            .args(["-f", "mpegts", "-y"])
+            .arg(&part)
+            .output()
+            .expect("ffmpeg is installed");
+        assert!(output.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&output.stderr));
+        fs::rename(&part, &path).unwrap();
+    }
+    fs::read(&path).unwrap()
+}
+
+pub(crate) fn pid(packet: &[u8]) -> u16 {
+    u16::from_be_bytes([packet[1] & 0x1f, packet[2]])
+}
+
+/// Where in a clip a second begins, on a packet.
+pub(crate) fn at(seconds: f64) -> usize {
+    (seconds * MUX_RATE as f64 / 8.0 / PACKET as f64) as usize * PACKET
+}
+
+/// Keeps the packets for which `keep` says so, by index and PID.
+pub(crate) fn filter(data: &[u8], keep: impl Fn(usize, u16) -> bool) -> Vec<u8> {
+    let packets = data.chunks_exact(PACKET).enumerate();
+    packets.filter(|(at, packet)| keep(*at, pid(packet))).flat_map(|(_, p)| p.to_vec()).collect()
+}
+
+/// Replaces packets of one PID by null packets, from one place to another: the multiplex keeps its rate.
+pub(crate) fn mute(data: &mut [u8], of: u16, from: usize, to: usize) {
+    for packet in data[from..to].chunks_exact_mut(PACKET).filter(|packet| pid(packet) == of) {
+        packet[1] = 0x1f;
+        packet[2] = 0xff;
+    }
+}

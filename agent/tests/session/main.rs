@@ -1,0 +1,494 @@
+//! Whole sessions on streams with planted faults, in virtual time: bytes arrive as the clip's rate says, the decoder answers at
+//! once.
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod clip;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use tallylight_agent::{
+    assignment::{ChannelKind, Encryption, Expectation},
+    decode::Analyser,
+    input::{InputEvent, Phases},
+    probe::{Decoding, Output, Session, SessionConfig, Source, ViewConfig, Watched},
+};
+use tallylight_model::{
+    FaultKind, FaultPhase, FaultRecord, LatencySample, MonoTime, Severity, Slice, StreamId,
+    WallTime,
+};
+
+/// The clock's moment at which all sessions begin.
+const BEGAN: u64 = 100_000;
+/// Bytes of a datagram: seven packets.
+const DATAGRAM: usize = 7 * clip::PACKET;
+
+fn at(ms: u64) -> MonoTime {
+    MonoTime::from_nanos((BEGAN + ms) * 1_000_000)
+}
+
+fn ms(time: MonoTime) -> u64 {
+    time.as_nanos() / 1_000_000 - BEGAN
+}
+
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
+
+/// A session with its decoder and everything that it said.
+struct Run {
+    session: Session,
+    decoders: BTreeMap<usize, Analyser>,
+    now: u64,
+    slices: Vec<Slice>,
+    faults: Vec<FaultRecord>,
+}
+
+impl Run {
+    fn new(source: Source, views: Vec<ViewConfig>) -> Self {
+        let session = Session::new(SessionConfig {
+            source,
+            watched: Watched::Streams(views),
+            decoding: Decoding::On,
+            began: at(0),
+            wall: WallTime::from_unix_millis(1_000_000),
+        });
+        let (slices, faults) = (Vec::new(), Vec::new());
+        Self { session, decoders: BTreeMap::new(), now: 0, slices, faults }
+    }
+
+    fn tv() -> Self {
+        let mut run = Self::new(Source::Datagrams, vec![view("one/a", None, tv())]);
+        run.event(InputEvent::Opened { phases: Phases::default(), at: at(0) });
+        run
+    }
+
+    fn event(&mut self, event: InputEvent) {
+        self.session.handle(at(self.now), event);
+        self.drain();
+    }
+
+    /// Lets time pass without anything arriving.
+    fn wait(&mut self, millis: u64) {
+        let until = self.now + millis;
+        while self.now < until {
+            let deadline = self.session.deadline().map_or(until, |due| ms(due).max(self.now + 1));
+            self.now = deadline.min(until);
+            self.session.tick(at(self.now));
+            self.drain();
+        }
+    }
+
+    /// Datagrams arrive at the clip's own pace.
+    fn play(&mut self, data: &[u8]) {
+        let start = self.now;
+        let mut sent = 0;
+        for datagram in data.chunks(DATAGRAM) {
+            sent += datagram.len();
+            let due = start + (sent * 8 / 2_000) as u64;
+            if due > self.now {
+                self.wait(due - self.now);
+            }
+            let data = Bytes::copy_from_slice(datagram);
+            self.event(InputEvent::Bytes { at: at(self.now), data });
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.session.poll() {
+            match output {
+                Output::Decode { view, request } => {
+                    let replies = self.decoders.entry(view).or_default().handle(request);
+                    self.session.decoded(at(self.now), view, 1, replies);
+                }
+                Output::Fault(record) => self.faults.push(record),
+                Output::Slice(slice) => self.slices.push(slice),
+                Output::Started { .. } | Output::Ended(_) => {}
+            }
+        }
+    }
+
+    /// Begins and ends of warnings and worse, as `kind severity onset..end` in tenths of seconds, by onset.
+    fn told(&self) -> Vec<String> {
+        let tenths = |time: MonoTime| format!("{:.1}", ms(time) as f64 / 1000.0);
+        let mut told = BTreeMap::new();
+        for record in self.faults.iter().filter(|record| record.severity > Severity::Info) {
+            let end = match record.phase {
+                FaultPhase::End(end) => tenths(end),
+                FaultPhase::Begin | FaultPhase::Raise => String::new(),
+            };
+            let (kind, severity) = (record.kind.name(), record.severity.name());
+            let text = format!("{kind} {severity} {}..{end}", tenths(record.onset));
+            told.insert((record.stream.clone(), record.onset, record.kind), text);
+        }
+        told.into_values().collect()
+    }
+
+    fn begin(&self, kind: FaultKind) -> &FaultRecord {
+        let begins = |r: &&FaultRecord| r.kind == kind && r.phase == FaultPhase::Begin;
+        self.faults.iter().find(begins).expect("the fault was told")
+    }
+
+    /// Observed seconds by layer (transport, picture, sound) over all slices of the first stream.
+    fn observed(&self) -> (f64, f64, f64) {
+        self.slices.iter().fold((0.0, 0.0, 0.0), |sum, slice| {
+            let o = &slice.observed;
+            (sum.0 + seconds(o.transport), sum.1 + seconds(o.picture), sum.2 + seconds(o.sound))
+        })
+    }
+
+    fn held(&self, kind: FaultKind) -> f64 {
+        self.slices
+            .iter()
+            .filter_map(|slice| slice.conditions.get(&kind))
+            .map(|d| seconds(*d))
+            .sum()
+    }
+}
+
+fn tv() -> Expectation {
+    Expectation {
+        kind: Some(ChannelKind::Tv),
+        encryption: Some(Encryption::None),
+        ..Expectation::default()
+    }
+}
+
+fn view(stream: &str, service: Option<u16>, expectation: Expectation) -> ViewConfig {
+    ViewConfig { stream: StreamId::parse(stream).unwrap(), service, expectation }
+}
+
+fn near(found: f64, expected: f64, within: f64) {
+    assert!((found - expected).abs() <= within, "{found} is not {expected} +- {within}");
+}
+
+#[test]
+fn a_healthy_stream_is_observed_in_every_layer_and_has_no_fault() {
+    let clip = clip::clip(12, "", "");
+    let mut run = Run::tv();
+    run.play(&clip);
+    assert!(run.told().is_empty(), "{:?}", run.told());
+    let slices = run.slices.len() as f64;
+    near(slices, 12.0, 1.0);
+    let (transport, picture, sound) = run.observed();
+    near(transport, slices, 0.1);
+    near(picture, slices - 1.0, 1.0);
+    near(sound, slices - 1.0, 1.0);
+    let starts: Vec<i64> = run.slices.iter().map(|slice| slice.start.unix_millis()).collect();
+    assert!(starts.windows(2).all(|pair| pair[1] - pair[0] == 1000), "{starts:?}");
+    let bytes: u64 = run.slices.iter().map(|slice| slice.counters.bytes).sum();
+    near(bytes as f64, slices * 250_000.0, 260_000.0);
+    let packets: u64 = run.slices.iter().map(|slice| slice.counters.packets).sum();
+    assert_eq!(packets, bytes / 188);
+    let latencies: Vec<LatencySample> =
+        run.slices.iter().flat_map(|slice| slice.latencies.clone()).collect();
+    assert!(matches!(latencies[..], [LatencySample::FirstByte(_), LatencySample::Startup(_)]));
+}
+
+#[test]
+fn a_stream_that_stops_has_no_data_since_its_last_packet() {
+    let clip = clip::clip(12, "", "");
+    let mut run = Run::tv();
+    run.play(&clip[..clip::at(4.0)]);
+    run.wait(5_100);
+    let fault = run.begin(FaultKind::NoData);
+    near(ms(fault.onset) as f64, 4_000.0, 10.0);
+    assert_eq!(ms(fault.declared) - ms(fault.onset), 2_000);
+    near(run.held(FaultKind::NoData), 5.0, 0.2);
+    let (_, picture, _) = run.observed();
+    near(picture, 3.5, 0.8);
+    run.play(&clip[clip::at(9.0)..]);
+    let told = run.told();
+    assert!(told.contains(&"no_data critical 4.0..9.1".to_owned()), "{told:?}");
+    // What came back is dated by its arrival, not by the clock of before.
+    let late = run.faults.iter().filter(|r| r.kind == FaultKind::Pcr && ms(r.onset) > 4_500);
+    late.for_each(|record| near(ms(record.onset) as f64, 9_100.0, 300.0));
+    let last = run.slices.last().unwrap();
+    assert_eq!(last.observed.transport, Duration::from_secs(1));
+}
+
+#[test]
+fn lost_packets_are_told_at_once_and_are_critical_when_they_go_on() {
+    let clip = clip::clip(12, "", "");
+    let lossy =
+        clip::filter(&clip, |index, _| index * clip::PACKET < clip::at(3.0) || index % 20 != 0);
+    let mut run = Run::tv();
+    run.play(&lossy);
+    let fault = run.begin(FaultKind::Continuity);
+    near(ms(fault.onset) as f64, 3_000.0, 100.0);
+    assert!(ms(fault.declared) - ms(fault.onset) < 20, "{fault:?}");
+    assert_eq!(fault.severity, Severity::Warning);
+    let raise = run.faults.iter().find(|record| record.phase == FaultPhase::Raise).unwrap();
+    assert_eq!((raise.kind, raise.severity), (FaultKind::Continuity, Severity::Critical));
+    near((ms(raise.declared) - ms(raise.onset)) as f64, 3_000.0, 100.0);
+    // All PIDs of the stream are one fault, so that its end cannot be the end of a part of it.
+    let begins = run.faults.iter().filter(|r| r.phase == FaultPhase::Begin);
+    assert_eq!(begins.filter(|r| r.kind == FaultKind::Continuity).count(), 1);
+    let lost: u64 = run.slices.iter().map(|slice| slice.counters.missing_packets).sum();
+    assert!(lost > 100, "{lost}");
+}
+
+#[test]
+fn a_lost_packet_of_a_pid_that_no_viewer_sees_is_counted_by_nobody() {
+    let clip = clip::clip(12, "", "");
+    let mut stray = clip.clone();
+    // Null packets become a PID that no table lists, with counters that stand still.
+    for packet in stray.chunks_exact_mut(clip::PACKET).filter(|p| clip::pid(p) == 0x1fff) {
+        (packet[1], packet[2]) = (0x05, 0x55);
+    }
+    let mut run = Run::tv();
+    run.play(&stray[..clip::at(6.0)]);
+    assert!(run.told().is_empty(), "{:?}", run.told());
+    assert_eq!(run.slices.iter().map(|slice| slice.counters.continuity_errors).sum::<u64>(), 0);
+}
+
+#[test]
+fn a_picture_that_vanishes_from_a_legal_multiplex_is_missed() {
+    let mut clip = clip::clip(12, "", "");
+    let end = clip.len() / clip::PACKET * clip::PACKET;
+    clip::mute(&mut clip, clip::VIDEO, clip::at(4.0), end);
+    let mut run = Run::tv();
+    run.play(&clip);
+    let fault = run.begin(FaultKind::NoVideo);
+    near(ms(fault.onset) as f64, 4_000.0, 250.0);
+    near((ms(fault.declared) - ms(fault.onset)) as f64, 3_000.0, 250.0);
+    let told = run.told();
+    assert!(!told.iter().any(|t| t.contains("audio") || t.contains("continuity")), "{told:?}");
+    assert!(!told.iter().any(|t| t.starts_with("black") || t.starts_with("freeze")), "{told:?}");
+    let (transport, picture, sound) = run.observed();
+    near(picture, 4.0, 1.0);
+    near(sound, transport, 1.0);
+}
+
+#[test]
+fn main_sound_that_vanishes_is_missed() {
+    let mut clip = clip::clip(12, "", "");
+    let end = clip.len() / clip::PACKET * clip::PACKET;
+    clip::mute(&mut clip, clip::AUDIO, clip::at(4.0), end);
+    let mut run = Run::tv();
+    run.play(&clip);
+    near(ms(run.begin(FaultKind::NoAudio).onset) as f64, 4_000.0, 300.0);
+    assert!(!run.told().iter().any(|told| told.starts_with("no_video")));
+}
+
+#[test]
+fn black_and_silence_are_dated_to_the_moment_of_production() {
+    let black = "drawbox=c=black:t=fill:enable='between(t,3,11)'";
+    let clip = clip::clip(20, black, "volume=0:enable='between(t,2,14)'");
+    let mut run = Run::tv();
+    run.play(&clip);
+    let black = run.begin(FaultKind::Black);
+    // The clip's first picture stands a little behind its first byte, and a key picture each second decides.
+    near(ms(black.onset) as f64, 3_300.0, 400.0);
+    near((ms(black.declared) - ms(black.onset)) as f64, 5_000.0, 1_200.0);
+    let silence = run.begin(FaultKind::Silence);
+    near(ms(silence.onset) as f64, 2_300.0, 300.0);
+    near(run.held(FaultKind::Black), 8.0, 2.5);
+    let told = run.told();
+    assert!(
+        told.iter().any(|told| told.starts_with("black warning 3.") && !told.ends_with("..")),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+#[test]
+fn what_this_host_dropped_is_unobserved_and_never_the_streams_loss() {
+    let clip = clip::clip(12, "", "");
+    let mut run = Run::tv();
+    run.play(&clip[..clip::at(4.0)]);
+    // The receive buffer overflows: half a second is missing.
+    run.wait(500);
+    run.event(InputEvent::Dropped { at: at(run.now), datagrams: 95 });
+    run.play(&clip[clip::at(4.5)..]);
+    let told = run.told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("path_degraded warning 4.5"), "{told:?}");
+    let unseen = run.slices.iter().filter(|slice| slice.observed.any().is_zero()).count();
+    assert!((1..=3).contains(&unseen), "{unseen}");
+    assert_eq!(run.slices.iter().map(|slice| slice.counters.continuity_errors).sum::<u64>(), 0);
+    assert_eq!(run.slices.iter().map(|slice| slice.counters.receive_dropped).sum::<u64>(), 95);
+}
+
+#[test]
+fn a_pause_of_the_process_is_nobodys_fault() {
+    let clip = clip::clip(12, "", "");
+    for source in [Source::Datagrams, Source::Http] {
+        let mut run = Run::new(source, vec![view("one/a", None, tv())]);
+        run.event(InputEvent::Opened { phases: Phases::default(), at: at(0) });
+        run.play(&clip[..clip::at(4.0)]);
+        // Stopped for three seconds; what came meanwhile waited in the socket, with the kernel's stamps.
+        run.now += 3_000;
+        for (index, datagram) in clip[clip::at(4.0)..clip::at(7.0)].chunks(DATAGRAM).enumerate() {
+            let stamp = 4_000 + (index * DATAGRAM * 8 / 2_000) as u64;
+            let data = Bytes::copy_from_slice(datagram);
+            run.event(InputEvent::Bytes { at: at(stamp), data });
+        }
+        run.play(&clip[clip::at(7.0)..]);
+        let told = run.told();
+        assert!(told.iter().all(|told| told.starts_with("path_degraded")), "{source:?} {told:?}");
+    }
+}
+
+#[test]
+fn radio_has_no_picture_to_miss_and_television_has() {
+    let clip = clip::radio(12);
+    for (kind, expected) in [
+        (Some(ChannelKind::Radio), false),
+        (Some(ChannelKind::Tv), true),
+        // Where nobody said, the tables do.
+        (None, false),
+    ] {
+        let expectation = Expectation { kind, ..tv() };
+        let mut run = Run::new(Source::Datagrams, vec![view("one/a", None, expectation)]);
+        // Half the rate of the other clips.
+        for datagram in clip.chunks(DATAGRAM) {
+            run.wait((DATAGRAM * 8 / 1_000) as u64);
+            let data = Bytes::copy_from_slice(datagram);
+            run.event(InputEvent::Bytes { at: at(run.now), data });
+        }
+        let told = run.told();
+        assert_eq!(
+            told.iter().any(|told| told.starts_with("no_video critical")),
+            expected,
+            "{kind:?} {told:?}"
+        );
+        assert_eq!(told.len(), usize::from(expected), "{told:?}");
+    }
+}
+
+#[test]
+fn scrambling_is_a_fault_only_where_it_is_not_expected() {
+    let clip = clip::clip(12, "", "");
+    let mut scrambled = clip.clone();
+    for packet in scrambled[clip::at(4.0)..].chunks_exact_mut(clip::PACKET) {
+        if matches!(clip::pid(packet), clip::VIDEO | clip::AUDIO) && packet[3] & 0x10 != 0 {
+            packet[3] |= 0x80;
+        }
+    }
+    for (encryption, faults) in [(Encryption::None, 1), (Encryption::Expected, 0)] {
+        let expectation = Expectation { encryption: Some(encryption), ..tv() };
+        let mut run = Run::new(Source::Datagrams, vec![view("one/a", None, expectation)]);
+        run.play(&scrambled);
+        let told = run.told();
+        assert_eq!(told.len(), faults, "{told:?}");
+        assert!(told.iter().all(|told| told.starts_with("scrambled warning 4.")), "{told:?}");
+        // A scrambled picture is unobserved, not good.
+        let last = run.slices.last().unwrap();
+        assert_eq!(last.observed.transport, Duration::from_secs(1));
+        assert_eq!(last.observed.sound, Duration::ZERO);
+    }
+}
+
+/// Segments of two seconds, each complete 300 ms after its last picture.
+fn play_segments(run: &mut Run, clip: &[u8], count: u32, discontinuity: Option<u32>) {
+    for sequence in 0..count {
+        run.wait(2_000);
+        let from = clip::at(f64::from(sequence) * 2.0);
+        let to = clip::at(f64::from(sequence + 1) * 2.0).min(clip.len());
+        run.event(InputEvent::Segment {
+            at: at(run.now),
+            sequence: u64::from(sequence),
+            duration: Duration::from_secs(2),
+            target: Duration::from_secs(2),
+            discontinuity: sequence == 0 || discontinuity == Some(sequence),
+            programme_date_time: None,
+            fetch: Duration::from_millis(300),
+            data: Bytes::copy_from_slice(&clip[from..to]),
+        });
+    }
+}
+
+#[test]
+fn segments_fill_the_seconds_in_which_they_were_produced() {
+    let black = "drawbox=c=black:t=fill:enable='between(t,4,14)'";
+    let clip = clip::clip(20, black, "");
+    let mut run = Run::new(Source::Http, vec![view("one/hls", None, tv())]);
+    run.event(InputEvent::Opened { phases: Phases::default(), at: at(100) });
+    play_segments(&mut run, &clip, 10, None);
+    run.wait(500);
+    // The first segment was complete at 2 s, so its media was produced from 0 s on.
+    let fault = run.begin(FaultKind::Black);
+    near(ms(fault.onset) as f64, 4_300.0, 500.0);
+    let told = run.told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let (transport, picture, _) = run.observed();
+    let slices = run.slices.len() as f64;
+    near(slices, 20.0, 1.0);
+    near(transport, slices, 0.5);
+    near(picture, slices, 1.0);
+    near(run.held(FaultKind::Black), 10.0, 1.0);
+    let bytes: Vec<u64> = run.slices.iter().map(|slice| slice.counters.bytes).collect();
+    assert!(bytes.iter().all(|bytes| (200_000..300_000).contains(bytes)), "{bytes:?}");
+    // A slice is of media that was produced up to its end: never of the future.
+    assert!(run.slices.iter().all(|slice| ms(slice.end) <= 20_000));
+}
+
+#[test]
+fn a_dead_server_of_segments_is_told_without_waiting_for_one() {
+    let clip = clip::clip(12, "", "");
+    let mut run = Run::new(Source::Http, vec![view("one/hls", None, tv())]);
+    run.event(InputEvent::Opened { phases: Phases::default(), at: at(0) });
+    play_segments(&mut run, &clip, 3, None);
+    let (kind, evidence) = (FaultKind::Unreachable, "connection refused".to_owned());
+    run.event(InputEvent::Condition { at: at(6_000), kind, holds: true, evidence });
+    run.wait(4_000);
+    assert_eq!(run.told(), ["unreachable critical 6.0.."]);
+    let last = run.slices.last().unwrap();
+    assert!(ms(last.end) >= 9_000, "{last:?}");
+    assert_eq!(last.observed.delivery, Duration::from_secs(1));
+    assert_eq!(last.observed.transport, Duration::ZERO);
+    assert!(last.standing.contains_key(&FaultKind::Unreachable));
+}
+
+#[test]
+fn a_jump_between_segments_is_informational() {
+    let clip = clip::clip(12, "", "");
+    // The third segment begins somewhere else in the stream.
+    let jumped = [&clip[..clip::at(4.0)], &clip[clip::at(6.0)..]].concat();
+    for (announced, told) in [(None, 1), (Some(2), 0)] {
+        let mut run = Run::new(Source::Http, vec![view("one/hls", None, tv())]);
+        run.event(InputEvent::Opened { phases: Phases::default(), at: at(0) });
+        play_segments(&mut run, &jumped, 4, announced);
+        assert!(run.told().is_empty(), "{:?}", run.told());
+        let infos = run.faults.iter().filter(|r| r.kind == FaultKind::BoundaryContinuity);
+        assert_eq!(infos.filter(|r| r.phase == FaultPhase::Begin).count(), told);
+    }
+}
+
+#[test]
+fn streams_of_one_multiplex_share_a_session_and_not_their_faults() {
+    let mut clip = clip::clip(12, "", "");
+    let end = clip.len() / clip::PACKET * clip::PACKET;
+    clip::mute(&mut clip, clip::VIDEO, clip::at(3.0), end);
+    let views = vec![
+        view("one/a", Some(1), tv()),
+        view("two/a", Some(1), Expectation { kind: Some(ChannelKind::Radio), ..tv() }),
+        view("three/a", Some(77), tv()),
+    ];
+    let mut run = Run::new(Source::Datagrams, views);
+    run.play(&clip);
+    let streams: Vec<&str> = run
+        .faults
+        .iter()
+        .filter(|record| record.kind == FaultKind::NoVideo && record.phase == FaultPhase::Begin)
+        .map(|record| record.stream.as_str())
+        .collect();
+    assert!(!streams.is_empty() && streams.iter().all(|stream| *stream == "one/a"), "{streams:?}");
+    for stream in ["one/a", "two/a", "three/a"] {
+        let count = run.slices.iter().filter(|slice| slice.stream.as_str() == stream).count();
+        near(count as f64, 12.0, 1.0);
+    }
+}
+
+#[test]
+fn a_session_that_ends_takes_its_faults_with_it() {
+    let clip = clip::clip(12, "", "");
+    let mut run = Run::tv();
+    run.play(&clip[..clip::at(2.0)]);
+    run.wait(4_000);
+    run.session.stop(at(run.now));
+    run.drain();
+    let told = run.told();
+    assert!(told.contains(&"no_data critical 2.0..6.0".to_owned()), "{told:?}");
+}
