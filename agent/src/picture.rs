@@ -163,6 +163,7 @@ impl PictureDetector {
         }
         let at = stats.media_time;
         let previous = self.last;
+        let stood = self.still.pairs > 0 || previous.is_some_and(|seen| seen.black);
         let looks = looks_black(stats);
         // A logo stands still; credits, stars and night scenes do not.
         let moves_in_the_dark = looks
@@ -172,7 +173,8 @@ impl PictureDetector {
         self.judge_freeze(stats, looks || previous.is_some_and(|seen| seen.black));
         let dark = stats.levels.p95 < 38.0;
         self.last = Some(Seen { at, black: looks, dark });
-        if let Some(change) = stats.change.filter(|change| !looks && !is_still(change)) {
+        let moves = |change: &Change| !stood && !looks && !is_still(change);
+        if let Some(change) = stats.change.filter(moves) {
             self.sizes.refute(change.since, at);
         }
     }

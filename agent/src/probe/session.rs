@@ -712,7 +712,8 @@ fn analyser(config: &SessionConfig, segment: Option<Duration>) -> (Analyser, Pay
         Source::Http | Source::Recording => CheckClock::Media,
     };
     let payload = match config.decoding {
-        Decoding::On => Payload::Keys,
+        // Whether key pictures are so rare that those between are needed is not known before the second.
+        Decoding::On => Payload::All,
         Decoding::Off => Payload::None,
     };
     let mut limits = Limits::default();

@@ -8,7 +8,10 @@
 
 mod clip;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use tallylight_agent::{
     decode::{Analyser, Effort, Reply, Request, Unit},
@@ -42,11 +45,11 @@ impl Found {
 
 /// Watches a transport stream as a session does.
 fn watch(data: &[u8], rules: PictureRules) -> Found {
-    watch_hurt(data, rules, |_| {})
+    watch_with(data, rules, 0, |_| {})
 }
 
-/// The same, with access units changed by `hurt` before they are decoded.
-fn watch_hurt(data: &[u8], rules: PictureRules, hurt: impl Fn(&mut Vec<u8>)) -> Found {
+/// The same, with access units changed by `hurt` before they are decoded and answers coming after `lag` further units.
+fn watch_with(data: &[u8], rules: PictureRules, lag: usize, hurt: impl Fn(&mut Vec<u8>)) -> Found {
     let conditions = BTreeMap::new();
     let mut found = Found { conditions, pictures: 0, runs: 0, damaged: 0, end: 0.0 };
     let mut stream = tallylight_ts::Analyser::new(AnalyserConfig::default());
@@ -55,6 +58,7 @@ fn watch_hurt(data: &[u8], rules: PictureRules, hurt: impl Fn(&mut Vec<u8>)) -> 
         picture: PictureDetector::new(rules),
         sound: SoundDetector::new(),
         analyser: Analyser::new(),
+        answers: VecDeque::new(),
     };
     // Whether key pictures are rare is not known before the second.
     stream.set_payload(Payload::All);
@@ -65,12 +69,13 @@ fn watch_hurt(data: &[u8], rules: PictureRules, hurt: impl Fn(&mut Vec<u8>)) -> 
                 hurt(&mut unit.data);
                 let now = unit.media_time.unwrap();
                 chain.unit(unit, &mut found);
+                chain.answer(lag, &mut found);
                 let all = chain.policy.is_sampled(now);
                 stream.set_payload(if all { Payload::All } else { Payload::Keys });
             }
         }
     }
-    stream.finish();
+    chain.answer(0, &mut found);
     found
 }
 
@@ -79,6 +84,7 @@ struct Chain {
     picture: PictureDetector,
     sound: SoundDetector,
     analyser: Analyser,
+    answers: VecDeque<Vec<Reply>>,
 }
 
 impl Chain {
@@ -93,9 +99,16 @@ impl Chain {
         } else {
             Effort::Alone
         };
-        if effort != Effort::Skip && !unit.data.is_empty() {
-            let unit = Unit { pid, codec, key, media_time, effort, data: unit.data };
-            for reply in self.analyser.handle(Request::Unit(unit)) {
+        let request = Unit { pid, codec, key, media_time, effort, data: unit.data };
+        let wanted = effort != Effort::Skip && !request.data.is_empty();
+        let replies = wanted.then(|| self.analyser.handle(Request::Unit(request)));
+        self.answers.push_back(replies.unwrap_or_default());
+        self.tell(found);
+    }
+
+    fn answer(&mut self, lag: usize, found: &mut Found) {
+        while self.answers.len() > lag {
+            for reply in self.answers.pop_front().unwrap_or_default() {
                 match reply {
                     Reply::Picture(stats) => {
                         found.pictures += 1;
@@ -109,7 +122,11 @@ impl Chain {
                     other @ Reply::Unsupported { .. } => panic!("{other:?}"),
                 }
             }
+            self.tell(found);
         }
+    }
+
+    fn tell(&mut self, found: &mut Found) {
         while let Some(condition) = self.picture.poll().or_else(|| self.sound.poll()) {
             assert!(condition.since <= condition.until, "{condition:?}");
             found.conditions.insert((condition.kind, condition.since), condition);
@@ -196,6 +213,15 @@ fn a_group_of_ten_seconds_is_enough_for_long_faults() {
     let encoder = "-c:v libx264 -preset veryfast -b:v 2M -maxrate 2500k -bufsize 2500k -g 250 -sc_threshold 0";
     let found = watch(&video(&faulty(LIVE), encoder), PictureRules::All);
     check(&found, &PLANTED, 0.4);
+}
+
+#[test]
+fn answers_that_come_late_are_dated_all_the_same() {
+    for encoder in [X264, "-c:v mpeg2video -b:v 600k -maxrate 600k -bufsize 600k -g 12 -bf 2"] {
+        let data = video(&faulty(LIVE), encoder);
+        let found = watch_with(&data, PictureRules::All, 250, |_| {});
+        check(&found, &PLANTED, 0.5);
+    }
 }
 
 #[test]
@@ -321,7 +347,7 @@ fn damage_is_reported_where_the_decoder_sees_it() {
     for encoder in [X264, "-c:v mpeg2video -b:v 3M -g 12 -bf 2"] {
         let data = video(&source, encoder);
         assert_eq!(watch(&data, PictureRules::All).damaged, 0, "{encoder}");
-        let hurt = watch_hurt(&data, PictureRules::All, |unit| {
+        let hurt = watch_with(&data, PictureRules::All, 0, |unit| {
             for byte in unit.iter_mut().skip(400).step_by(997) {
                 *byte ^= 0x55;
             }
