@@ -4,7 +4,11 @@
 //! A lock around the judgement, shared by many tasks, would let two inputs interleave between "the journal has it" and "send
 //! it"; one task with a bounded queue cannot.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use tallylight_decide::{
     Decider, IncidentEvent, Input, KillSwitch, Mode, OnAir, Outcome, Output, Policy, Scope,
@@ -35,6 +39,9 @@ const QUEUE: usize = 256;
 const KILL_SWITCH_POLL: std::time::Duration = std::time::Duration::from_millis(200);
 /// How often hours on the air are evaluated.
 const ON_AIR_POLL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Records that wait for a journal that cannot be written; more are lost, and the next change of their subject writes them.
+const MAX_UNWRITTEN: usize = 10_000;
 
 type Question = Box<dyn FnOnce(&View<'_>) + Send>;
 
@@ -157,7 +164,9 @@ struct State {
     latest: MonoTime,
     kill_switch: KillSwitch,
     clock_is_off: bool,
-    off_air: std::collections::BTreeSet<ChannelId>,
+    off_air: BTreeSet<ChannelId>,
+    /// Records that the journal has not taken, by key: a later one replaces an earlier one there too.
+    unwritten: BTreeMap<String, Record>,
 }
 
 /// What the judgement has been told of the hours before.
@@ -200,7 +209,13 @@ impl Judge {
                     None => return,
                 },
                 () = tick => self.feed(Input::Tick),
-                _ = on_air.tick() => { self.look_at_hours(Told::Before); self.look_at_clock() }
+                _ = on_air.tick() => {
+                    self.look_at_hours(Told::Before);
+                    self.look_at_clock();
+                    if !self.state.unwritten.is_empty() {
+                        self.write(Vec::new(), Vec::new()).await;
+                    }
+                }
                 Ok(()) = reloads.changed() => self.reload(),
             }
             self.settle(Vec::new()).await;
@@ -247,6 +262,10 @@ impl Judge {
             if number > 0 {
                 self.meters.count(Metric::CollectorSlices, &[("result", result)], number);
             }
+        }
+        if sifted.fresh == 0 && sifted.duplicate > 0 {
+            // Reports have no key of their own: they came before with the slices beside them.
+            batch.reports.clear();
         }
         if batch.slices.is_empty() && batch.faults.is_empty() && batch.reports.is_empty() {
             return Ok(sifted);
@@ -299,15 +318,11 @@ impl Judge {
             if records.is_empty() && commands.is_empty() && faults.is_empty() {
                 return safe;
             }
-            let written = self.journal.write(records, std::mem::take(&mut faults)).await;
-            if let Err(error) = &written {
-                safe = false;
-                self.meters.count(Metric::JournalErrors, &[], 1);
-                tracing::error!(error = %chain(error), "journal not written, nothing is acted on");
-            }
+            let written = self.write(records, std::mem::take(&mut faults)).await;
+            safe &= written;
             for command in commands {
                 let action = command.action;
-                let not_sent = if written.is_err() {
+                let not_sent = if !written {
                     "the journal cannot be written"
                 } else if self.panel.act(command).is_err() {
                     "too many commands are under way"
@@ -316,6 +331,27 @@ impl Judge {
                 };
                 let outcome = Outcome::NotSent(not_sent.to_owned());
                 self.feed(Input::Outcome { action, outcome });
+            }
+        }
+    }
+
+    /// Writes to the journal, first what could not be written before; false if it is not durable.
+    async fn write(&mut self, records: Vec<Record>, faults: Vec<FaultRow>) -> bool {
+        let unwritten = &mut self.state.unwritten;
+        unwritten.extend(records.into_iter().map(|record| (record.key.clone(), record)));
+        while unwritten.len() > MAX_UNWRITTEN {
+            unwritten.pop_first();
+        }
+        let records = unwritten.values().cloned().collect();
+        match self.journal.write(records, faults).await {
+            Ok(()) => {
+                self.state.unwritten.clear();
+                true
+            }
+            Err(error) => {
+                self.meters.count(Metric::JournalErrors, &[], 1);
+                tracing::error!(error = %chain(&error), "journal not written, nothing is acted on");
+                false
             }
         }
     }

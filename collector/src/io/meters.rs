@@ -9,6 +9,10 @@ use metrics::{Key, Label, Level, Metadata, Recorder as _, Unit};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
+use tallylight_decide::{
+    action::{ActionKind, ActionState, Reason},
+    incident::Cause,
+};
 use tallylight_model::{Metric, MetricKind};
 
 /// Buckets of `tallylight_decision_seconds`: the promise is 20 ms.
@@ -42,6 +46,7 @@ impl Default for Meters {
         for metric in COUNTED {
             meters.describe(*metric);
         }
+        meters.begin_at_zero();
         meters
     }
 }
@@ -58,6 +63,32 @@ const COUNTED: &[Metric] = &[
 ];
 
 impl Meters {
+    /// Shows every series from the start: a rate misses the first event of a series that begins with it.
+    fn begin_at_zero(&self) {
+        for cause in Cause::ALL {
+            self.count(Metric::Incidents, &[("cause", cause.name())], 0);
+        }
+        for kind in ActionKind::ALL {
+            for state in ActionState::ALL {
+                let labels = [("action", kind.name()), ("outcome", state.name())];
+                self.count(Metric::Actions, &labels, 0);
+            }
+        }
+        let kinds = ActionKind::ALL.iter().map(|kind| kind.name()).chain(["none"]);
+        for (kind, reason) in kinds.flat_map(|kind| Reason::ALL.iter().map(move |it| (kind, it))) {
+            self.count(Metric::Refusals, &[("action", kind), ("reason", reason.name())], 0);
+        }
+        for result in ["accepted", "duplicate", "refused"] {
+            self.count(Metric::CollectorSlices, &[("result", result)], 0);
+        }
+        for transport in ["grpc", "http"] {
+            for result in ["ok", "unauthenticated", "denied", "invalid", "too_large", "busy"] {
+                let labels = [("transport", transport), ("result", result)];
+                self.count(Metric::CollectorRequests, &labels, 0);
+            }
+        }
+    }
+
     fn describe(&self, metric: Metric) {
         let (name, help) = (metric.name().into(), metric.help().into());
         match metric.kind() {

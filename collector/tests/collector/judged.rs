@@ -196,9 +196,38 @@ async fn under_the_kill_switch_nothing_is_sent_and_the_refusal_shows() {
         refusals.iter().any(|refusal| refusal["reason"] == "kill_switch")
     })
     .await;
-    assert!(scrape(at.api).await.contains("reason=\"kill_switch\""));
+    let refused = r#"tallylight_refusals_total{action="switch_source",reason="kill_switch"} 1"#;
+    agree(async || scrape(at.api).await.contains(refused)).await;
     check_shapes(at.api).await;
     assert_eq!(panel.count(), 0);
+    collector.stop().await;
+}
+
+#[tokio::test]
+async fn while_the_journal_cannot_be_written_nothing_is_sent_and_after_it_nothing_is_lost() {
+    let (panel, url) = Panel::start(Manner::Answers).await;
+    let site = site(&url, "auto");
+    let (collector, at) = site.start().await;
+    let mut agents = Agents::connect(at.grpc).await;
+    ready(at.api, &mut agents).await;
+    let blocker = rusqlite::Connection::open(site.path("journal.sqlite")).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    agents.stands(FaultKind::NoData, &EVERYWHERE);
+    agree(async || {
+        agents.catch_up().await;
+        action(at.api).await["detail"] == "the journal cannot be written"
+    })
+    .await;
+    assert_eq!(panel.count(), 0);
+    assert!(!scrape(at.api).await.contains("\ntallylight_journal_errors_total 0\n"));
+    let id = action(at.api).await["id"].clone();
+    blocker.execute_batch("ROLLBACK").unwrap();
+    agree(async || {
+        let query = "SELECT count(*) FROM record WHERE key = 'action/' || ?1";
+        let count = blocker.query_row(query, [id.as_str()], |row| row.get::<_, i64>(0));
+        count.unwrap() == 1
+    })
+    .await;
     collector.stop().await;
 }
 

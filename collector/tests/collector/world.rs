@@ -136,6 +136,12 @@ impl Agents {
         self.tell(streams, kind, FaultPhase::Begin, now).await;
     }
 
+    /// A fault stands on these streams, and only slices say so.
+    pub(crate) fn stands(&mut self, kind: FaultKind, streams: &[&'static str]) {
+        let now = self.now();
+        self.standing.extend(streams.iter().map(|stream| (*stream, (kind, now))));
+    }
+
     /// The fault on these streams ends now.
     pub(crate) async fn end(&mut self, streams: &[&'static str]) {
         let now = self.now();
