@@ -3,4 +3,5 @@
 
 pub mod demo;
 pub mod panel;
+pub mod sim;
 pub mod world;

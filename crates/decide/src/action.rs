@@ -179,7 +179,9 @@ pub struct Action {
     pub expires: MonoTime,
     /// When the command went out.
     pub sent: Option<MonoTime>,
-    /// When the panel said done. Only media produced after this says whether it helped.
+    /// When the panel answered the command with done; `None` where that was only taken from its state, or is not known.
+    pub answered: Option<MonoTime>,
+    /// When it was done as far as is known. Only media produced after this says whether it helped.
     pub done: Option<MonoTime>,
     /// When it reached a final state.
     pub ended: Option<MonoTime>,
@@ -222,6 +224,8 @@ pub enum Reason {
     RegionMoveRate,
     /// No source is ready to be switched to.
     NoReadyBackup,
+    /// The backup looks good but has not been seen for long enough to be believed.
+    BackupUnproven,
     /// The backup has not yet shown the programme time of the fault.
     DifferentialUnknown,
     /// Nobody stated how the backup's programme is shifted: held, and then for a person to approve.
@@ -268,6 +272,7 @@ names! {
         GlobalRate "global_rate"
         RegionMoveRate "region_move_rate"
         NoReadyBackup "no_ready_backup"
+        BackupUnproven "backup_unproven"
         DifferentialUnknown "differential_unknown"
         OffsetUnknown "offset_unknown"
         Programme "programme"

@@ -24,6 +24,9 @@ use crate::{
 /// An agent has no vote for this long after its own host dropped packets.
 pub(crate) const DROPS_SILENCE: Duration = Duration::from_secs(5);
 
+/// An agent that is heard may say nothing of a stream for this long: the media of a segment comes all at once.
+const STREAM_QUIET: Duration = Duration::from_secs(15);
+
 /// A batch speaks of the present if the newest thing in it is at most this old.
 const PRESENT: Duration = Duration::from_secs(2);
 
@@ -221,8 +224,7 @@ impl Facts {
 
     /// Whether what an agent says about a stream is of the present.
     pub(crate) fn is_fresh(&self, node: &NodeId, sight: &Sight, now: MonoTime) -> bool {
-        let within = self.policy.guards.agent_silent_after;
-        self.is_heard(node, now) && sight.arrived().is_some_and(|at| now.since(at) <= within)
+        self.is_heard(node, now) && sight.arrived().is_some_and(|at| now.since(at) <= STREAM_QUIET)
     }
 
     /// Whether an agent's own host dropped packets just before `now`.

@@ -87,7 +87,7 @@ pub(crate) fn action_record(now: MonoTime, action: &Action) -> Record {
     out.text(action.state.name());
     out.time(action.decided);
     out.time(action.expires);
-    for time in [action.sent, action.done, action.ended] {
+    for time in [action.sent, action.answered, action.done, action.ended] {
         out.optional_time(time);
     }
     out.u64(action.undoes.map_or(0, |it| it.0));
@@ -213,6 +213,7 @@ fn read_action(input: &mut Reader<'_>) -> Option<Action> {
         decided: input.time()?,
         expires: input.time()?,
         sent: input.optional_time()?,
+        answered: input.optional_time()?,
         done: input.optional_time()?,
         ended: input.optional_time()?,
         undoes: Some(input.u64()?).filter(|&it| it > 0).map(ActionId),

@@ -28,6 +28,10 @@ use crate::{
 /// An incident may be widened for so long after it was opened.
 const WIDEN_WITHIN: Duration = Duration::from_secs(60);
 
+/// A claim that no other vantage point of the same streams shares is waited with for this long, beyond the delay: most
+/// segments are shorter.
+const LONE_CLAIM: Duration = Duration::from_secs(10);
+
 /// While anything is wrong the facts are looked at this often, since silence is news too.
 const WATCH: Duration = Duration::from_secs(1);
 
@@ -37,12 +41,8 @@ const EDGE: Duration = Duration::from_secs(3);
 /// Brings incidents and remedies in line with the scene.
 pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
     let scene = desk.scene;
-    let bad: BTreeSet<StreamId> = scene
-        .troubled
-        .iter()
-        .filter(|it| scene.state(it, scene.onset(it).unwrap_or(scene.now)) == State::Bad)
-        .map(|it| (*it).clone())
-        .collect();
+    let bad: BTreeSet<StreamId> =
+        scene.troubled.iter().filter(|it| is_bad(scene, it)).map(|it| (*it).clone()).collect();
     desk.follow_up(ledger);
     let probes = judge_probes(desk, ledger);
     let unexplained = join(scene, ledger, &bad);
@@ -64,15 +64,16 @@ pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
 
 /// Measures a case against the scene of this moment.
 pub(crate) fn measure(scene: &Scene<'_>, case: &Case) -> (Option<Fit>, Option<Rival>) {
-    let bad: BTreeSet<StreamId> = case
-        .scope
-        .iter()
-        .filter(|it| scene.onset(it).is_some_and(|onset| scene.state(it, onset) == State::Bad))
-        .cloned()
-        .collect();
+    let bad: BTreeSet<StreamId> =
+        case.scope.iter().filter(|it| is_bad(scene, it)).cloned().collect();
     let fit = cause::fit(scene, &case.incident.subject, &bad);
     let rival = fit.as_ref().and_then(|it| cause::rival_of(scene, it, &bad));
     (fit, rival)
+}
+
+/// Whether agents agree that a stream is bad since the fault was first seen on it.
+fn is_bad(scene: &Scene<'_>, stream: &StreamId) -> bool {
+    scene.earliest_onset(stream).is_some_and(|onset| scene.state(stream, onset) == State::Bad)
 }
 
 /// Opens incidents of witnesses at fault; answers all that are.
@@ -117,7 +118,7 @@ fn judge_probes(desk: &mut Desk<'_>, ledger: &mut Ledger) -> BTreeSet<Subject> {
 fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamId>) -> BTreeSet<StreamId> {
     let mut left = BTreeSet::new();
     for stream in bad {
-        let onset = scene.onset(stream).unwrap_or(scene.now);
+        let onset = scene.earliest_onset(stream).unwrap_or(scene.now);
         let mut home = None;
         for case in ledger.cases().filter(|it| it.is_open()) {
             if case.incident.cause() == Cause::Probe {
@@ -191,7 +192,7 @@ fn judge_streams(
 /// Opens, widens or waits.
 fn name(desk: &mut Desk<'_>, ledger: &mut Ledger, verdict: Verdict) {
     let scene = desk.scene;
-    let settled_at = verdict.first_arrival + scene.facts.policy.guards.settle;
+    let settled_at = verdict.first_arrival + settle_time(scene, &verdict.fit);
     let complete = verdict.rival.is_none() && cause::all_have_reported(scene, &verdict.fit);
     if !complete && scene.now < settled_at {
         desk.look_again(settled_at);
@@ -228,6 +229,18 @@ fn name(desk: &mut Desk<'_>, ledger: &mut Ledger, verdict: Verdict) {
             }
         }
         None => open(scene, ledger, opening),
+    }
+}
+
+/// How long to wait for the others to speak: `settle`; where one vantage point of several speaks alone, until the others'
+/// media must have come, because a name that rests on it could only be taken back.
+fn settle_time(scene: &Scene<'_>, fit: &Fit) -> Duration {
+    let settle = scene.facts.policy.guards.settle;
+    if fit.explained.iter().all(|it| scene.is_lone_claim(it)) {
+        let delays = fit.explained.iter().filter_map(|it| scene.facts.lineup.stream(it));
+        settle.max(LONE_CLAIM) + delays.map(StreamRef::delay).max().unwrap_or_default()
+    } else {
+        settle
     }
 }
 

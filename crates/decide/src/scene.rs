@@ -250,6 +250,18 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// Whether some path with a vote calls a stream bad while another one, which is heard, does not.
+    pub(crate) fn is_lone_claim(&self, stream: &StreamId) -> bool {
+        let mut words: BTreeMap<Option<&str>, bool> = BTreeMap::new();
+        for (node, sight) in self.facts.sights_of(stream) {
+            if self.votes(node) && self.facts.is_fresh(node, sight, self.now) {
+                let bad = self.current_faults(node, sight).next().is_some();
+                *words.entry(self.path(node)).or_insert(false) |= bad;
+            }
+        }
+        words.values().any(|&it| it) && words.values().any(|&it| !it)
+    }
+
     /// A stream's current faults by agents with a vote.
     pub(crate) fn faults<'s>(
         &'s self,
@@ -267,10 +279,17 @@ impl<'a> Scene<'a> {
         self.faults(stream).any(|(_, kind, it)| kind.may_act(it.severity))
     }
 
-    /// When a stream's faulty media was first produced, brought back to the time at the source.
+    /// When a stream's faulty media was first seen to be produced. The cause is at least as old: what a delivery's packets or
+    /// segments show is late by anything up to its delay, so the earliest of these over a cause's streams is the safest
+    /// estimate of its onset, and adding a stream's delay to it never calls media from before the fault good.
     pub(crate) fn onset(&self, stream: &StreamId) -> Option<MonoTime> {
+        self.faults(stream).map(|(_, _, it)| it.onset).min()
+    }
+
+    /// The earliest moment at which the cause of a stream's faults can have begun, at the source.
+    pub(crate) fn earliest_onset(&self, stream: &StreamId) -> Option<MonoTime> {
         let delay = self.facts.lineup.stream(stream)?.delay();
-        self.faults(stream).map(|(_, _, it)| it.onset - delay).min()
+        self.onset(stream).map(|it| it - delay)
     }
 
     /// Kinds that stand on a stream, or whose condition holds in the latest slice of an agent with a vote.

@@ -11,6 +11,7 @@ use crate::{
     ledger::Case,
     lineup::{Channel, StreamRef},
     scene::{Scene, State},
+    view::NotReady,
 };
 
 /// The rungs of a cause's ladder; after the last one come people.
@@ -77,7 +78,13 @@ fn switch(scene: &Scene<'_>, from: &StreamId) -> Result<Plan, Reason> {
     if active.as_ref() != Some(from) {
         return Err(Reason::ActiveSourceUnknown);
     }
-    let to = readiness::choose(scene, channel, from).ok_or(Reason::NoReadyBackup)?;
+    let Some(to) = readiness::choose(scene, channel, from) else {
+        let may_be_soon = channel.sources.iter().filter(|it| it.stream != *from).any(|it| {
+            readiness::not_ready(scene, channel, it).iter().all(|it| *it == NotReady::TooNew)
+        });
+        let reason = if may_be_soon { Reason::BackupUnproven } else { Reason::NoReadyBackup };
+        return Err(reason);
+    };
     Ok(Plan {
         kind: ActionKind::SwitchSource,
         target: Target::Channel(channel.id.clone()),

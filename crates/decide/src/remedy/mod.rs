@@ -220,6 +220,7 @@ impl Desk<'_> {
             decided: now,
             expires,
             sent: None,
+            answered: None,
             done: None,
             ended: (mode == Mode::DryRun).then_some(now),
             undoes,
@@ -306,7 +307,16 @@ impl Desk<'_> {
 
     /// Calls people, if viewers are affected at all.
     fn page(&mut self, ledger: &mut Ledger, id: IncidentId, reason: Reason) {
-        if ledger.case(id).is_some_and(|it| !it.incident.affected.is_empty()) {
+        let Some(incident) = ledger.case(id).map(|it| &it.incident) else { return };
+        let told = incident.page;
+        if incident.affected.is_empty() {
+            return;
+        }
+        // Nobody is called twice, but what they read is why they are needed.
+        let passes = told.is_some_and(|it| patience(it) == Patience::MayPass);
+        if passes && patience(reason) == Patience::NoneLeft {
+            ledger.edit(id, |it| it.incident.page = Some(reason));
+        } else {
             ledger.page(id, self.now(), reason);
         }
     }
@@ -336,6 +346,9 @@ impl Desk<'_> {
                 if action.undoes.is_none() {
                     ledger.set_remedy(action.incident, Remedy::Done);
                 }
+            }
+            Proof::Not(_) if action.answered.is_none() && !self.took_effect(action) => {
+                self.failed(ledger, action.id, "it was probably not carried out");
             }
             Proof::Not(why) => {
                 ledger.end(action.id, now, ActionState::NotVerified, why);
@@ -421,7 +434,10 @@ impl Desk<'_> {
             return;
         }
         match outcome {
-            Outcome::Done => self.done(ledger, id),
+            Outcome::Done => {
+                ledger.edit_action(id, |it| it.answered = Some(self.scene.now));
+                self.done(ledger, id);
+            }
             Outcome::Failed(why) => self.failed(ledger, id, why),
             Outcome::Refused(refusal) => self.failed(ledger, id, refusal.name()),
             // It still counts in the budgets, so that a forbidden action is not proposed again and again.

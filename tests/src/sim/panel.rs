@@ -1,0 +1,128 @@
+//! The panel of the simulated world, which does what it is told unless its manners are bad.
+
+use std::collections::BTreeMap;
+
+use tallylight_decide::{
+    ChangedBy, Outcome, PanelChannel, PanelRefusal, PanelServer, PanelState, ServerState,
+    action::{ActionKind, Command, Target},
+};
+use tallylight_model::{ActionId, ChannelId, MonoTime, ServerId};
+
+use super::platform::Platform;
+
+/// How the panel answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manners {
+    /// It obeys and says so.
+    #[default]
+    Obeys,
+    /// It says that it is done and does nothing.
+    Lies,
+    /// It does nothing and says so.
+    Fails,
+    /// It obeys, but the answer is lost.
+    LosesAnswers,
+    /// It does not do it, and the answer is lost.
+    LosesCommands,
+}
+
+/// The panel.
+#[derive(Debug, Default)]
+pub struct Panel {
+    /// How it answers.
+    pub manners: Manners,
+    version: u64,
+    changed_by: BTreeMap<ChannelId, ChangedBy>,
+    drained: BTreeMap<ServerId, bool>,
+    answered: BTreeMap<ActionId, Outcome>,
+    /// Commands that it carried out, in order.
+    pub carried_out: Vec<Command>,
+}
+
+impl Panel {
+    /// Takes a command and answers; the same one again gets the same answer and does nothing.
+    pub fn command(
+        &mut self,
+        now: MonoTime,
+        platform: &mut Platform,
+        command: &Command,
+    ) -> Outcome {
+        if let Some(answer) = self.answered.get(&command.action) {
+            return answer.clone();
+        }
+        let answer = match self.manners {
+            Manners::Lies => Outcome::Done,
+            Manners::Fails => Outcome::Failed("the panel answered 500".to_owned()),
+            Manners::LosesCommands => return Outcome::Unknown,
+            Manners::Obeys | Manners::LosesAnswers => self.obey(now, platform, command),
+        };
+        self.answered.insert(command.action, answer.clone());
+        if self.manners == Manners::LosesAnswers { Outcome::Unknown } else { answer }
+    }
+
+    fn obey(&mut self, now: MonoTime, platform: &mut Platform, command: &Command) -> Outcome {
+        if now >= command.expires {
+            return Outcome::Refused(PanelRefusal::Expired);
+        }
+        match (&command.target, command.kind) {
+            (Target::Channel(channel), ActionKind::SwitchSource) => {
+                if platform.active(channel, now) != command.from.as_ref() {
+                    return Outcome::Refused(PanelRefusal::FromDoesNotHold);
+                }
+                let Some(to) = command.to.clone() else {
+                    return Outcome::Failed("the switch does not say where to".to_owned());
+                };
+                platform.switch(now, channel, to);
+                self.changed_by.insert(channel.clone(), ChangedBy::Action(command.action));
+            }
+            (Target::Channel(channel), _) => {
+                platform.restart(now, channel);
+                self.changed_by.insert(channel.clone(), ChangedBy::Action(command.action));
+            }
+            (Target::Servers(servers), kind) => {
+                assert!(!servers.is_empty(), "no action has an empty target");
+                for server in servers {
+                    self.drained.insert(server.clone(), kind == ActionKind::DrainServer);
+                }
+            }
+            (Target::Region(_), _) => {}
+        }
+        self.version += 1;
+        self.carried_out.push(command.clone());
+        Outcome::Done
+    }
+
+    /// A person puts a channel on a source.
+    pub fn operator_switch(
+        &mut self,
+        now: MonoTime,
+        platform: &mut Platform,
+        channel: &ChannelId,
+        to: tallylight_model::StreamId,
+    ) {
+        platform.switch(now, channel, to);
+        self.changed_by.insert(channel.clone(), ChangedBy::Operator);
+    }
+
+    /// Answers its state.
+    #[must_use]
+    pub fn state(&self, now: MonoTime, platform: &Platform) -> PanelState {
+        let channels = platform.lineup.channels().map(|it| PanelChannel {
+            channel: it.id.clone(),
+            active: platform.active(&it.id, now).cloned(),
+            changed_by: self.changed_by.get(&it.id).cloned().unwrap_or(ChangedBy::Panel),
+            sessions: BTreeMap::new(),
+            egress_bytes: BTreeMap::new(),
+        });
+        let servers = platform.lineup.servers().map(|it| {
+            let drained = self.drained.get(&it.id).copied().unwrap_or(false);
+            let state = if drained { ServerState::Drained } else { ServerState::Active };
+            PanelServer { server: it.id.clone(), state, sessions: if drained { 0 } else { 5 } }
+        });
+        PanelState {
+            version: self.version,
+            channels: channels.collect(),
+            servers: servers.collect(),
+        }
+    }
+}
