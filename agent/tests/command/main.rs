@@ -1,0 +1,301 @@
+//! The command line as people and scripts use it: exit codes, JSON, and the captures with known content.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+#[path = "../session/clip.rs"]
+#[expect(dead_code, reason = "the other test that shares it uses more of it")]
+mod clip;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn agent(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tallylight-agent")).args(arguments).output().unwrap()
+}
+
+fn probe(file: &Path, options: &[&str]) -> (i32, Value) {
+    let mut arguments = vec!["probe", "--json"];
+    arguments.extend(options);
+    arguments.push(file.to_str().unwrap());
+    let output = agent(&arguments);
+    let report = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    (output.status.code().expect("it exits"), report)
+}
+
+/// The folder of captures; a note instead where it is not there.
+fn samples() -> Option<PathBuf> {
+    let stated = std::env::var_os("TALLYLIGHT_SAMPLES").map(PathBuf::from);
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/ts-samples");
+    let found = stated.unwrap_or(beside);
+    if !found.is_dir() {
+        eprintln!("note: no captures at {}: their figures are not checked", found.display());
+        return None;
+    }
+    Some(found)
+}
+
+/// Faults of a kind as (severity, pid, start, end).
+fn faults(report: &Value, kind: &str) -> Vec<(String, Option<u64>, f64, Option<f64>)> {
+    let all = report["faults"].as_array().unwrap().iter().filter(|fault| fault["kind"] == kind);
+    all.map(|fault| {
+        let severity = fault["severity"].as_str().unwrap().to_owned();
+        let start = fault["start_seconds"].as_f64().unwrap();
+        (severity, fault["pid"].as_u64(), start, fault["end_seconds"].as_f64())
+    })
+    .collect()
+}
+
+fn kinds(report: &Value) -> Vec<&str> {
+    let serious = report["faults"].as_array().unwrap().iter().filter(|f| f["severity"] != "info");
+    let mut kinds: Vec<&str> = serious.map(|fault| fault["kind"].as_str().unwrap()).collect();
+    kinds.dedup();
+    kinds
+}
+
+fn near(found: f64, expected: f64, within: f64) {
+    assert!((found - expected).abs() <= within, "{found} is not {expected} +- {within}");
+}
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str, contents: &[u8]) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, contents).unwrap();
+        path
+    }
+}
+
+#[test]
+fn captures_give_the_figures_that_other_tools_give() {
+    let Some(samples) = samples() else { return };
+    let (code, report) = probe(&samples.join("tsduck-test-108.ts"), &[]);
+    assert_eq!((code, &report["verdict"]), (0, &Value::from("clean")), "{report:#}");
+    assert_eq!(report["packets"], 20_000);
+    assert_eq!(report["services"].as_array().unwrap().len(), 8);
+
+    let (code, report) = probe(&samples.join("tsduck-test-025.ts"), &[]);
+    assert_eq!((code, &report["verdict"]), (0, &Value::from("clean")), "{report:#}");
+    assert_eq!(report["packets"], 9_751);
+
+    let (code, report) = probe(&samples.join("tsduck-test-059.2.ts"), &[]);
+    assert_eq!((code, &report["verdict"]), (1, &Value::from("faulty")));
+    assert_eq!((&report["packets"], &report["continuity_errors"]), (&7_970.into(), &43.into()));
+    assert_eq!(report["missing_packets"], 51);
+    let pids = report["pids"].as_array().unwrap();
+    let errors = |pid: u64| {
+        let found = pids.iter().find(|entry| entry["pid"] == pid).unwrap();
+        found["continuity"]["errors"].as_u64().unwrap()
+    };
+    let by_pid = [0x1A4, 0x1AE, 0x1AF, 0x1B0, 0x1B8, 0x1B9].map(errors);
+    assert_eq!(by_pid, [11, 10, 9, 9, 3, 1]);
+    let continuity = faults(&report, "continuity");
+    assert!(continuity.iter().any(|(s, pid, ..)| s != "info" && *pid == Some(0x1A4)));
+
+    let (code, report) = probe(&samples.join("tsduck-test-049.ts"), &[]);
+    assert_eq!(code, 1);
+    let continuity = &report["pids"][0]["continuity"];
+    assert_eq!(continuity["errors"], 42);
+    assert_eq!(
+        continuity["legal_duplicates"].as_u64().unwrap()
+            + continuity["excess_duplicates"].as_u64().unwrap(),
+        307
+    );
+}
+
+#[test]
+fn a_clean_recording_is_clean_wherever_it_was_cut() {
+    let folder = Folder::new();
+    let clip = clip::clip(12, "", "");
+    let (code, report) = probe(&folder.file("whole.ts", &clip), &[]);
+    assert_eq!((code, kinds(&report)), (0, vec![]), "{report:#}");
+    near(report["duration_seconds"].as_f64().unwrap(), 12.0, 0.5);
+    let video = &report["services"][0]["components"][0];
+    assert_eq!((&video["codec"], &video["width"]), (&"h264".into(), &320.into()));
+    assert!(report["decoded_pictures"].as_u64().unwrap() > 3);
+    for (from, to) in [(100, 1_900_000), (777_777, 2_345_678), (188 * 5000 + 3, 188 * 9000 + 7)] {
+        let (code, report) = probe(&folder.file("cut.ts", &clip[from..to]), &[]);
+        assert_eq!(code, 0, "{from}..{to}: {report:#}");
+    }
+}
+
+#[test]
+fn planted_faults_are_found_where_they_were_planted() {
+    let folder = Folder::new();
+    let black = clip::clip(20, "drawbox=c=black:t=fill:enable='between(t,4,12)'", "");
+    let (code, report) = probe(&folder.file("black.ts", &black), &[]);
+    assert_eq!((code, kinds(&report)), (1, vec!["black"]), "{report:#}");
+    let (severity, pid, start, end) = faults(&report, "black").remove(0);
+    assert_eq!((severity.as_str(), pid), ("warning", Some(u64::from(clip::VIDEO))));
+    near(start, 4.3, 0.5);
+    near(end.unwrap(), 12.3, 0.7);
+
+    let silent = clip::clip(20, "", "volume=0:enable='between(t,4,8)'");
+    let silent = folder.file("silent.ts", &silent);
+    let (code, report) = probe(&silent, &[]);
+    assert_eq!((code, kinds(&report)), (0, vec![]), "four seconds are short: {report:#}");
+    let (code, report) = probe(&silent, &["--profile", "sensitive"]);
+    assert_eq!((code, kinds(&report)), (1, vec!["silence"]));
+    near(faults(&report, "silence")[0].2, 4.3, 0.3);
+    let (code, _) = probe(&silent, &["--profile", "sensitive", "--no-decode"]);
+    assert_eq!(code, 0);
+
+    // One frame of the fifth second is shown for twelve; its noise stands still as well.
+    let freeze = "split[x][y];[x][y]freezeframes=first=100:last=399:replace=100";
+    let (code, report) = probe(&folder.file("freeze.ts", &clip::clip(20, freeze, "")), &[]);
+    assert_eq!((code, kinds(&report)), (1, vec!["freeze"]), "{report:#}");
+    near(faults(&report, "freeze")[0].2, 4.3, 1.0);
+}
+
+#[test]
+fn a_fault_that_lasts_to_the_end_has_no_end() {
+    let folder = Folder::new();
+    let mut clip = clip::clip(12, "", "");
+    let end = clip.len() / clip::PACKET * clip::PACKET;
+    clip::mute(&mut clip, clip::VIDEO, clip::at(5.0), end);
+    let (code, report) = probe(&folder.file("no-video.ts", &clip), &[]);
+    assert_eq!(code, 1);
+    let found = faults(&report, "no_video");
+    assert_eq!(found.len(), 1, "{report:#}");
+    assert_eq!((found[0].0.as_str(), found[0].3), ("critical", None));
+    near(found[0].2, 5.0, 0.3);
+    assert!(faults(&report, "continuity").is_empty(), "{report:#}");
+}
+
+#[test]
+fn lost_packets_are_counted_and_placed() {
+    let folder = Folder::new();
+    let clip = clip::clip(20, "", "");
+    let (from, to) = (clip::at(5.0), clip::at(9.0));
+    let lossy = clip::filter(&clip, |index, _| {
+        let place = index * clip::PACKET;
+        !(from..to).contains(&place) || index % 20 != 0
+    });
+    let (code, report) = probe(&folder.file("lossy.ts", &lossy), &[]);
+    assert_eq!(code, 1);
+    let video = |f: &&(String, Option<u64>, f64, Option<f64>)| f.1 == Some(u64::from(clip::VIDEO));
+    let continuity = faults(&report, "continuity");
+    let found = continuity.iter().find(video).unwrap();
+    assert_eq!(found.0, "critical");
+    near(found.2, 5.0, 0.2);
+    // The condition is an error within the last second.
+    near(found.3.unwrap(), 10.0, 0.3);
+}
+
+#[test]
+fn what_cannot_be_read_says_why_and_exits_2() {
+    let folder = Folder::new();
+    let noise: Vec<u8> = (0..1_000_000_u64)
+        .map(|n| (n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(n << 7) >> 33) as u8)
+        .collect();
+    let cases = [
+        (folder.file("noise", &noise), "it is not an MPEG transport stream"),
+        (folder.file("text.html", b"<html>not found</html>"), "it is not an MPEG transport stream"),
+        (folder.file("empty.ts", b""), "it is empty"),
+        (folder.0.path().join("nowhere.ts"), "no such file"),
+        (folder.0.path().to_owned(), "is a directory"),
+        ("http://127.0.0.1:9/x.ts".into(), "connection refused"),
+        ("udp://127.0.0.1:47123".into(), "nothing arrived in 1 s"),
+    ];
+    for (input, error) in cases {
+        let (code, report) = probe(&input, &["--duration", "1s"]);
+        assert_eq!((code, &report["verdict"]), (2, &"unreadable".into()), "{}", input.display());
+        assert_eq!(report["error"], error, "{}", input.display());
+    }
+}
+
+#[test]
+fn wrong_usage_exits_64_and_help_0() {
+    for arguments in [
+        &["probe"][..],
+        &["probe", "--bogus", "x.ts"],
+        &["probe", "srt://127.0.0.1:1"],
+        &["probe", "--duration", "soon", "x.ts"],
+        &["probe", "--profile", "strict", "x.ts"],
+        &["fly"],
+        &[],
+    ] {
+        assert_eq!(agent(arguments).status.code(), Some(64), "{arguments:?}");
+    }
+    for arguments in [&["--help"][..], &["probe", "--help"], &["run", "--help"], &["--version"]] {
+        let output = agent(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(!output.stdout.is_empty());
+    }
+    let help = String::from_utf8(agent(&["probe", "--help"]).stdout).unwrap();
+    assert!(help.contains("Examples:") && help.contains("udp://239.1.1.1:5000"), "{help}");
+}
+
+#[test]
+fn people_read_the_verdict_first() {
+    let folder = Folder::new();
+    let clip = clip::clip(12, "", "");
+    let file = folder.file("clean.ts", &clip);
+    let output = agent(&["probe", file.to_str().unwrap()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("CLEAN\n"), "{text}");
+    assert!(text.contains("0x0100 video h264 320x180 25.00 fps"), "{text}");
+}
+
+#[test]
+fn check_says_everything_that_is_wrong_at_once() {
+    let folder = Folder::new();
+    let file = folder.file("agent.toml", b"nod = 'a'\nlisten = 'here'\n");
+    let output = agent(&["check", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    for expected in
+        ["agent.toml:1:1: nod: unknown key", "agent.toml:2:11: listen", "node: is missing"]
+    {
+        assert!(text.contains(expected), "{expected} is not in\n{text}");
+    }
+    let good = "node = 'a'\ncollector = 'http://127.0.0.1:1'\nassignment = 'http://127.0.0.1:1'\n\
+        token_file = 'token'\nstate_dir = 'state'\n";
+    let file = folder.file("agent.toml", good.as_bytes());
+    let output = agent(&["check", "--config", file.to_str().unwrap()]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("token_file: cannot read"), "{text}");
+    folder.file("token", b"0123456789abcdef\n");
+    let output = agent(&["check", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!folder.0.path().join("state").exists(), "a check does nothing else");
+}
+
+#[test]
+fn no_damage_makes_it_fall_over() {
+    let folder = Folder::new();
+    let clip = clip::clip(12, "", "");
+    let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for round in 0..12 {
+        let mut damaged = clip[..clip.len() / 4].to_vec();
+        for _ in 0..(1 << round) {
+            let at = random() as usize % damaged.len();
+            damaged[at] = random() as u8;
+        }
+        let from = random() as usize % 1_000;
+        let file = folder.file("damaged.ts", &damaged[from..]);
+        let (code, _) = probe(&file, &["--profile", "sensitive"]);
+        assert!((0..=2).contains(&code), "round {round}: {code}");
+    }
+}
