@@ -24,6 +24,8 @@ const HEALTHY: Duration = Duration::from_secs(300);
 const OUTCOME: Duration = Duration::from_secs(120);
 /// For how long a trap stays set after its cause was named, or at all where none is to be.
 const TEMPTATION: Duration = Duration::from_secs(25);
+/// Health and calm must last this long: a put-back shows in the picture a moment later.
+const STEADY: Duration = Duration::from_secs(4);
 /// How often APIs are asked. Moments in the table come from the collector's time line, not from this.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -107,7 +109,7 @@ impl<'a> Run<'a> {
         self.mend(row).await?;
         self.say("mend", row.title);
         let calm = self.wait_until_calm().await?;
-        self.put_back(row).await?;
+        self.put_back().await?;
         let calm = match calm {
             Ok(()) => self.wait_until_calm().await?,
             restless => restless,
@@ -309,19 +311,18 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Puts what an action changed back to where it was, as an operator would.
-    async fn put_back(&mut self, row: Row) -> anyhow::Result<()> {
-        match (row.broken, row.expected) {
-            (Broken::Primary(channel, _), Expected::Action { .. }) => {
-                let order = json!({ "channel": channel, "to": "primary" });
-                self.stage.steer("switch", &order).await
-            }
-            (Broken::Server(server), _) => {
-                let order = json!({ "server": server, "state": "active" });
-                self.stage.steer("server", &order).await
-            }
-            _ => Ok(()),
+    /// Puts everything that was changed back to where it was, as an operator would.
+    async fn put_back(&mut self) -> anyhow::Result<()> {
+        let state = self.stage.panel_state().await?;
+        for channel in state.channels.iter().filter(|channel| channel.active != "primary") {
+            let order = json!({ "channel": channel.channel, "to": "primary" });
+            self.stage.steer("switch", &order).await?;
         }
+        for server in state.servers.iter().filter(|server| server.state != "active") {
+            let order = json!({ "server": server.server, "state": "active" });
+            self.stage.steer("server", &order).await?;
+        }
+        Ok(())
     }
 
     /// Waits until no incident is open and every channel is good. The inner error says what is still wrong.
@@ -346,12 +347,17 @@ impl<'a> Run<'a> {
     ) -> anyhow::Result<Result<(), String>> {
         let deadline = Instant::now() + span;
         let mut told = String::new();
+        let mut since = Instant::now();
         loop {
             if let Some((name, log)) = self.stage.processes.ended() {
                 anyhow::bail!("{name} ended; see {}", log.display());
             }
             let missing = match self.missing(backup_of).await {
-                Ok(None) => return Ok(Ok(())),
+                Ok(None) if since.elapsed() > STEADY => return Ok(Ok(())),
+                Ok(None) => {
+                    tokio::time::sleep(POLL).await;
+                    continue;
+                }
                 Ok(Some(missing)) => missing,
                 // The collector may still be starting.
                 Err(error) => format!("{error:#}"),
@@ -359,6 +365,7 @@ impl<'a> Run<'a> {
             if Instant::now() > deadline {
                 return Ok(Err(format!("no {what} after {} s: {missing}", span.as_secs())));
             }
+            since = Instant::now();
             if missing != told {
                 self.say("wait", &missing);
                 told = missing;

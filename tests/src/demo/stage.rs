@@ -32,6 +32,9 @@ use crate::{
 /// Answers of processes on the same machine.
 const HTTP: Duration = Duration::from_secs(5);
 
+/// From the start of a delivery server to its first HLS segments.
+const DELIVERIES: Duration = Duration::from_secs(60);
+
 /// Where the programs and files of the project are.
 #[derive(Clone, Debug)]
 pub struct Project {
@@ -73,6 +76,33 @@ pub struct Stage {
     edges: BTreeMap<&'static str, Edge>,
 }
 
+/// The panel's state.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PanelState {
+    /// Its channels.
+    pub channels: Vec<PanelChannel>,
+    /// Its servers.
+    pub servers: Vec<PanelServer>,
+}
+
+/// A channel as the panel has it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PanelChannel {
+    /// Its id.
+    pub channel: String,
+    /// The source that it is on.
+    pub active: String,
+}
+
+/// A server as the panel has it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PanelServer {
+    /// Its id.
+    pub server: String,
+    /// `active` or `drained`.
+    pub state: String,
+}
+
 /// A command that the panel got, as it logged it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Command {
@@ -108,6 +138,7 @@ impl Stage {
         let access = start_access(&mut processes, &mut places, &edges).await?;
         let panel = start_panel(&mut processes, &mut places, &edges, &feeds, folder).await?;
         start_viewers(&mut processes, &places, &channels).await?;
+        wait_for_deliveries(&http, &places).await?;
         let (pager, address) = Pager::start().await?;
         places.pager = Some(address);
         let mut ports = Ports::default();
@@ -186,6 +217,15 @@ impl Stage {
     /// Fails where the panel does not answer.
     pub async fn commands(&self) -> anyhow::Result<Vec<Command>> {
         let url = self.panel.join("control/commands")?;
+        Ok(self.http.get(url).send().await?.error_for_status()?.json().await?)
+    }
+
+    /// Returns the panel's state: what each channel is on, and which servers viewers are sent to.
+    ///
+    /// # Errors
+    /// Fails where the panel does not answer.
+    pub async fn panel_state(&self) -> anyhow::Result<PanelState> {
+        let url = self.panel.join("control/state")?;
         Ok(self.http.get(url).send().await?.error_for_status()?.json().await?)
     }
 
@@ -283,6 +323,22 @@ async fn start_edge(
     }
     let ready = processes.world(server.id, &arguments).await?;
     serde_json::from_value(ready).with_context(|| format!("server {}", server.id))
+}
+
+/// Waits until every delivery by HTTP has something to deliver: Tallylight comes to a platform that runs.
+async fn wait_for_deliveries(http: &Client, places: &Places) -> anyhow::Result<()> {
+    let deadline = tokio::time::Instant::now() + DELIVERIES;
+    for url in places.deliveries.values().filter(|url| url.scheme() == "http") {
+        loop {
+            let answer = http.get(url.clone()).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                break;
+            }
+            anyhow::ensure!(tokio::time::Instant::now() < deadline, "{} is not served", url.path());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    Ok(())
 }
 
 type Feeds = BTreeMap<String, Vec<SocketAddr>>;

@@ -24,6 +24,7 @@ pub(super) fn router(panel: Arc<Panel>) -> Router {
         .route("/control/misbehave", post(misbehave))
         .route("/control/commands", get(commands))
         .route("/control/outputs", get(outputs))
+        .route("/control/state", get(state))
         .with_state(panel)
 }
 
@@ -166,4 +167,9 @@ async fn outputs(State(panel): State<Arc<Panel>>) -> Response {
         pids.insert(channel, output.lock().await.pid());
     }
     Json(pids).into_response()
+}
+
+async fn state(State(panel): State<Arc<Panel>>) -> Response {
+    let served = locked(&panel.served).clone();
+    Json(locked(&panel.ledger).state(&served.sessions, &served.egress)).into_response()
 }
