@@ -182,7 +182,7 @@ fn metric_names(expression: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whatever was paged is resolved when all is well again.
+/// What was paged as down is resolved when all is well again. A spent budget takes longer to be forgotten.
 async fn pages_resolve(stage: &Stage, begun_ms: u64) -> Vec<String> {
     let deadline = Instant::now() + RESOLVED;
     loop {

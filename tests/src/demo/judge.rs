@@ -43,9 +43,11 @@ impl Observed {
     }
 }
 
+/// A budget that burns is paged minutes after the fault, when the next row is played: only what is down counts.
 fn is_page(page: &Page) -> bool {
     page.receiver == "pager"
         && page.status == "firing"
+        && page.label("alertname") == "ChannelDown"
         && !page.label("channel").is_empty()
         && !page.label("region").is_empty()
 }

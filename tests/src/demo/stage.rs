@@ -559,7 +559,8 @@ pub struct Pulses {
 }
 
 impl Pulses {
-    const STOPPED: Duration = Duration::from_millis(1500);
+    /// Twice what the largest receive buffer of an unprivileged program holds of one channel.
+    const STOPPED: Duration = Duration::from_millis(2500);
     const RUNNING: Duration = Duration::from_millis(1500);
 
     /// Begins at once.
