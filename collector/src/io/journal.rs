@@ -4,7 +4,13 @@
 //! write is one transaction. A write that fails is answered as failed and nothing is acted on: an action that nobody would
 //! remember is worse than none. The collector's run number, the fencing token of commands, grows with each opening.
 
-use std::{path::Path, sync::mpsc, thread, time::Duration};
+use std::{
+    fs::{File, TryLockError},
+    path::Path,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -24,8 +30,11 @@ const QUEUE: usize = 16;
 const BUSY: Duration = Duration::from_millis(500);
 /// How long the judge waits for a write before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Writes between two prunings of old faults.
-const PRUNE_EVERY: u32 = 1000;
+/// Fault records between two prunings of old ones.
+const PRUNE_EVERY: usize = 1000;
+/// How long to wait for a collector that is just stopping to let go of the journal.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_POLL: Duration = Duration::from_millis(50);
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta (schema INTEGER NOT NULL, epoch INTEGER NOT NULL);
@@ -53,6 +62,12 @@ pub(super) enum JournalError {
         /// Its schema.
         found: i64,
     },
+    /// The lock file beside the journal cannot be made.
+    #[error("cannot lock the journal")]
+    Lock(#[source] std::io::Error),
+    /// Another collector uses it: two would overwrite each other's memory.
+    #[error("another collector uses the journal")]
+    InUse,
     /// A write failed.
     #[error("cannot write the journal")]
     Write(#[source] rusqlite::Error),
@@ -117,13 +132,17 @@ impl Journal {
     /// # Errors
     /// The file cannot be opened, is of a later version, or is not a journal.
     pub(super) fn open(path: &Path) -> Result<(Self, Opened), JournalError> {
+        let lock = lock(path)?;
         let mut connection = Connection::open(path).map_err(JournalError::Open)?;
         prepare(&connection).map_err(JournalError::Open)?;
         let opened = begin(&mut connection)?;
         let (jobs, inbox) = mpsc::sync_channel::<Job>(QUEUE);
         let thread = thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || work(&mut connection, &inbox))
+            .spawn(move || {
+                let _lock = lock;
+                work(&mut connection, &inbox);
+            })
             .map_err(JournalError::Thread)?;
         Ok((Self { jobs: Some(jobs), thread: Some(thread) }, opened))
     }
@@ -156,6 +175,22 @@ impl Drop for Journal {
         if let Some(thread) = self.thread.take() {
             // A panic in the thread has been reported by its hook.
             let _ = thread.join();
+        }
+    }
+}
+
+/// Takes the journal for this process alone. The lock ends with the process, however it ends.
+fn lock(path: &Path) -> Result<File, JournalError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::create(name).map_err(JournalError::Lock)?;
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_POLL),
+            Err(TryLockError::WouldBlock) => return Err(JournalError::InUse),
+            Err(TryLockError::Error(error)) => return Err(JournalError::Lock(error)),
         }
     }
 }
@@ -226,12 +261,12 @@ fn fault_keys(connection: &Connection) -> rusqlite::Result<Vec<(NodeId, Epoch, u
 }
 
 fn work(connection: &mut Connection, inbox: &mpsc::Receiver<Job>) {
-    let mut until_prune = PRUNE_EVERY;
+    let mut unpruned = 0;
     while let Ok(job) = inbox.recv() {
-        until_prune = until_prune.saturating_sub(1);
-        let prune = until_prune == 0;
+        unpruned += job.faults.len();
+        let prune = unpruned >= PRUNE_EVERY;
         if prune {
-            until_prune = PRUNE_EVERY;
+            unpruned = 0;
         }
         let result = write(connection, &job, prune).map_err(JournalError::Write);
         // The judge has stopped waiting; what is written is written.
@@ -352,6 +387,32 @@ mod tests {
         assert!(matches!(result, Err(JournalError::Write(_))), "{result:?}");
         other.execute_batch("ROLLBACK").unwrap();
         journal.write(vec![record("a", b"")], vec![]).await.unwrap();
+    }
+
+    #[test]
+    fn a_journal_belongs_to_one_collector_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let first = Journal::open(&path).unwrap();
+        assert!(matches!(Journal::open(&path), Err(JournalError::InUse)));
+        drop(first);
+        assert_eq!(Journal::open(&path).unwrap().1.epoch, Epoch(2));
+    }
+
+    #[tokio::test]
+    async fn old_faults_go_when_there_are_too_many() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let (journal, _) = Journal::open(&path).unwrap();
+        let limit = u64::try_from(MAX_FAULTS).unwrap();
+        for chunk in 0..11 {
+            let rows = (0..10_000).map(|seq| row(chunk * 10_000 + seq)).collect();
+            journal.write(vec![], rows).await.unwrap();
+        }
+        drop(journal);
+        let (_journal, opened) = Journal::open(&path).unwrap();
+        assert_eq!(u64::try_from(opened.faults.len()).unwrap(), limit);
+        assert_eq!(opened.faults[0].2, 10_000);
     }
 
     #[test]

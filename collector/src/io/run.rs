@@ -6,7 +6,12 @@ use anyhow::Context as _;
 use axum::{Router, serve::ListenerExt as _};
 use tallylight_decide::Decider;
 use tallylight_model::MonoTime;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinSet, spawn_blocking},
+    time::timeout,
+};
 
 use super::{
     Clock, Loaded, grpc, http,
@@ -53,7 +58,9 @@ impl Collector {
         install_crypto();
         let clock = Clock::start();
         let meters = Arc::new(Meters::default());
-        let (journal, opened) = Journal::open(&loaded.settings.journal)
+        let path = loaded.settings.journal.clone();
+        let (journal, opened) = spawn_blocking(move || Journal::open(&path))
+            .await?
             .with_context(|| format!("journal {}", loaded.settings.journal.display()))?;
         let epoch = opened.epoch;
         let (decider, dedupe) = restore(&loaded, opened, clock.now());
