@@ -191,12 +191,12 @@ impl PictureDetector {
     /// Whether anything hints at black or freeze, so that more is worth decoding.
     #[must_use]
     pub fn suspicion(&self) -> Suspicion {
-        let lasts = self.black.is_some() || self.freeze.is_some();
-        let hint = self.still.pairs > 0 || self.last.is_some_and(|seen| seen.dark);
+        let stands = self.still.pairs > 0 || self.black.is_some() || self.freeze.is_some();
+        let dark = self.last.is_some_and(|seen| seen.dark);
         match self.rules {
             PictureRules::None => Suspicion::Off,
-            _ if lasts || self.sizes.is_suspicious() => Suspicion::Repeats,
-            _ if hint => Suspicion::On,
+            _ if stands || self.sizes.is_suspicious() => Suspicion::Repeats,
+            _ if dark => Suspicion::On,
             _ => Suspicion::Off,
         }
     }

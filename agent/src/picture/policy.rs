@@ -44,10 +44,9 @@ pub struct KeyFramePolicy {
 pub enum Suspicion {
     /// Nothing does.
     Off,
-    /// Something does: key pictures are decoded as they come.
+    /// The picture is dark: key pictures are decoded as they come.
     On,
-    /// Pictures seem to repeat at this moment, or what was found lasts: where key pictures are rare, those between are decoded
-    /// too.
+    /// The picture stands, or its sizes say so: where key pictures are rare, those between are decoded too.
     Repeats,
 }
 

@@ -252,6 +252,13 @@ fn a_still_channel_may_stand_and_a_radio_channel_may_be_black() {
 }
 
 #[test]
+fn a_picture_that_stands_from_the_start_is_frozen_even_if_key_pictures_are_rare() {
+    let graph = "smptehdbars=size=640x360:rate=25,trim=0:30";
+    let found = watch(&video(graph, "-c:v libx264 -preset veryfast"), PictureRules::All);
+    check(&found, &[(FaultKind::Freeze, 0.0, 30.0)], 1.0);
+}
+
+#[test]
 fn black_may_carry_a_logo() {
     let graph = format!(
         "{LIVE},drawbox=c=black:t=fill:enable='between(t,10,19.99)',drawbox=x=540:y=30:w=60:h=40:c=white:t=fill,trim=0:30"
