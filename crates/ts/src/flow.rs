@@ -301,6 +301,9 @@ impl Flow {
                 program.timeline.announce();
             }
             let step = program.timeline.pcr(pcr, self.place, start);
+            if step == Step::Suspect {
+                continue;
+            }
             let excused = core::mem::take(&mut program.excused);
             if let Step::Passed(gap) = step {
                 self.excuse_tables(i, gap);
@@ -310,7 +313,7 @@ impl Flow {
                     FindingKind::PcrGap { gap }
                 }
                 Step::Jump(ticks) => FindingKind::PcrJump { ticks },
-                Step::First | Step::Passed(_) => continue,
+                Step::First | Step::Passed(_) | Step::Suspect => continue,
             };
             if !core::mem::replace(&mut told, true) {
                 self.find(kind, Some(header.pid), Some(i));
@@ -373,10 +376,13 @@ impl Flow {
         stream.push(&here, lost, header, payload);
         let carry = stream.carry.take();
         stream.drain(&mut program.timeline, &mut self.out);
-        if let Some((base, ahead)) = carry
-            && let Some(step) = program.timeline.carry(base, ahead, self.place)
-        {
-            self.excuse_tables(owner, step);
+        if let Some((base, ahead)) = carry {
+            // What was there before the step must not be taken for what comes after it.
+            self.run_checks();
+            let timeline = &mut self.programs[owner].timeline;
+            if let Some(step) = timeline.carry(base, ahead, self.place) {
+                self.excuse_tables(owner, step);
+            }
         }
     }
 

@@ -60,7 +60,9 @@ impl Header {
         }
         let field = [0, 0, raw[6], raw[7], raw[8], raw[9], raw[10], raw[11]];
         let field = u64::from_be_bytes(field);
-        Some(Pcr::from_parts(field >> 15, (field & 0x1FF) as u16))
+        // An extension over 299 is forbidden: the field is damaged.
+        let extension = (field & 0x1FF) as u16;
+        (extension < 300).then(|| Pcr::from_parts(field >> 15, extension))
     }
 }
 

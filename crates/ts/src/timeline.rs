@@ -3,7 +3,8 @@
 //! A program's PCR wraps, is cut, jumps and stops; what people and judgements need is "so far into the stream". So the timeline
 //! adds up the steps between PCRs:
 //!
-//! - A step forward of at most a minute is time that passed, be it that packets are missing.
+//! - A step forward of at most a minute is time that passed, be it that packets are missing. Large steps count once the next PCR
+//!   bears them out, because one damaged PCR must not move the line.
 //! - A step back, or further forward, or one that is marked (discontinuity indicator, `EXT-X-DISCONTINUITY`) is another clock.
 //!   The timeline goes on from where it was, plus what the packets between took at the rate so far, a second at most.
 //! - Between two PCRs time goes on with the packets, by the last rate and for one PCR interval at most.
@@ -21,6 +22,8 @@ use tallylight_model::{Pcr, Pts};
 
 /// The longest step that is taken for time that passed.
 pub(crate) const MAX_STEP: Duration = Duration::from_secs(60);
+/// A longer step, or one back, counts only when the next PCR bears it out: it may be a damaged packet's.
+const PROMPT: Duration = Duration::from_secs(3);
 /// PCRs stay out if a component's stamps get this much ahead of the last one.
 const PCR_AWAY: Duration = Duration::from_millis(500);
 /// What a jump can at most have taken.
@@ -41,6 +44,8 @@ pub(crate) enum Step {
     Passed(Duration),
     /// Another clock, unannounced; ticks of 27 MHz.
     Jump(i64),
+    /// So far from the last one that the next one has to bear it out.
+    Suspect,
 }
 
 /// One program's clock. Places are counted in packets since the start of the stream.
@@ -48,6 +53,12 @@ pub(crate) enum Step {
 pub(crate) struct Timeline {
     /// The last PCR, its media time and place.
     pcr: Option<(Pcr, Duration, u64)>,
+    /// The clock before the announced one, until that goes on: the announcement may be a damaged packet's.
+    former: Option<(Pcr, Duration)>,
+    /// A PCR that has to be borne out, and its place.
+    suspect: Option<(Pcr, u64)>,
+    /// A media time by a stamp that has to be borne out.
+    suspect_stamp: Option<Duration>,
     /// Where time was last known, by PCR or by stamps.
     anchor: Option<(Duration, u64)>,
     /// Nanoseconds per packet between the last two PCRs, and their distance.
@@ -109,40 +120,87 @@ impl Timeline {
 
     /// Takes a PCR at a place. `start` is the time that a timeline begins with.
     pub(crate) fn pcr(&mut self, pcr: Pcr, place: u64, start: Duration) -> Step {
-        self.ticks = self.ticks.wrapping_add(1);
         self.keep(place);
-        let fresh = core::mem::take(&mut self.fresh);
-        let (step, time) = match self.pcr {
-            None => (Step::First, self.now(place).unwrap_or(start)),
-            Some((last, time, last_place)) => {
-                let passed = pcr.since(last).filter(|d| *d <= MAX_STEP || self.agrees(*d, time));
-                match passed {
-                    Some(passed) if !fresh => {
-                        let packets = place.saturating_sub(last_place);
-                        if let Some(pace) = nanos(passed).checked_div(packets) {
-                            (self.pace, self.interval) = (pace, passed);
-                        }
-                        (Step::Passed(passed), time + passed)
-                    }
-                    _ => {
-                        let known = self.anchor.map_or(time, |(anchor, _)| anchor.max(time));
-                        let paced = known + self.paced(place.saturating_sub(last_place));
-                        let time = paced.max(self.floor);
-                        self.begin_era();
-                        (if fresh { Step::First } else { Step::Jump(pcr.ticks_since(last)) }, time)
-                    }
-                }
-            }
-        };
-        self.pcr = Some((pcr, time, place));
-        self.set_anchor(time, place);
         self.last_packet = place;
-        step
+        let fresh = core::mem::take(&mut self.fresh);
+        let Some((last, time, _)) = self.pcr.filter(|_| !fresh) else {
+            self.suspect = None;
+            self.former = self.pcr.map(|(pcr, time, _)| (pcr, time));
+            let time = match self.pcr {
+                Some((_, _, last_place)) => self.after_jump(place.saturating_sub(last_place)),
+                None => self.now(place).unwrap_or(start),
+            };
+            self.set_clock(pcr, time, place);
+            return Step::First;
+        };
+        let step = pcr.since(last).filter(|step| *step <= PROMPT || self.agrees(*step, time));
+        let former = self.former.take();
+        if let Some(step) = step {
+            self.suspect = None;
+            self.pass(pcr, step, place);
+            return Step::Passed(step);
+        }
+        if let Some((former, time)) = former
+            && let Some(step) = pcr.since(former).filter(|step| *step <= PROMPT)
+        {
+            self.begin_era();
+            self.set_clock(pcr, time + step, place);
+            return Step::First;
+        }
+        // A damaged PCR is not borne out by the next one.
+        match self.suspect.take() {
+            Some((first, at))
+                if pcr != first && pcr.since(first).is_some_and(|step| step <= MAX_STEP) =>
+            {
+                let step = self.leap(first, last, at);
+                self.pass(pcr, pcr.since(first).unwrap_or_default(), place);
+                step
+            }
+            _ => {
+                self.suspect = Some((pcr, place));
+                Step::Suspect
+            }
+        }
     }
 
-    /// Whether a long step is borne out by the stamps that carried the time meanwhile.
+    /// Time passed up to a PCR.
+    fn pass(&mut self, pcr: Pcr, step: Duration, place: u64) {
+        let Some((_, time, last_place)) = self.pcr else { return };
+        if let Some(pace) = nanos(step).checked_div(place.saturating_sub(last_place)) {
+            (self.pace, self.interval) = (pace, step);
+        }
+        self.set_clock(pcr, time + step, place);
+    }
+
+    /// A large step from the last PCR turned out to be true: much time passed, or this is another clock.
+    fn leap(&mut self, pcr: Pcr, last: Pcr, place: u64) -> Step {
+        if let Some(step) = pcr.since(last).filter(|step| *step <= MAX_STEP) {
+            self.pass(pcr, step, place);
+            return Step::Passed(step);
+        }
+        let last_place = self.pcr.map_or(place, |(_, _, last_place)| last_place);
+        let time = self.after_jump(place.saturating_sub(last_place));
+        self.begin_era();
+        self.set_clock(pcr, time, place);
+        Step::Jump(pcr.ticks_since(last))
+    }
+
+    /// The time at another clock's first PCR, so many packets after the last one.
+    fn after_jump(&self, packets: u64) -> Duration {
+        let pcr = self.pcr.map_or(Duration::ZERO, |(_, time, _)| time);
+        let known = self.anchor.map_or(pcr, |(anchor, _)| anchor.max(pcr));
+        (known + self.paced(packets)).max(self.floor)
+    }
+
+    fn set_clock(&mut self, pcr: Pcr, time: Duration, place: u64) {
+        self.ticks = self.ticks.wrapping_add(1);
+        self.pcr = Some((pcr, time, place));
+        self.set_anchor(time, place);
+    }
+
+    /// Whether a long step is borne out by what stamps and packets say of the time meanwhile.
     fn agrees(&self, step: Duration, since: Duration) -> bool {
-        self.anchor.is_some_and(|(now, _)| step.abs_diff(now.saturating_sub(since)) < MAX_JUMP_TIME)
+        step.abs_diff(self.floor.saturating_sub(since)) < MAX_JUMP_TIME
     }
 
     /// A component's stamp is `ahead` of the one that it had at media time `base`, and no PCR has come since then. Returns by
@@ -159,6 +217,13 @@ impl Timeline {
         self.keep(place);
         let time = base + ahead;
         let step = time.checked_sub(self.floor)?;
+        // A damaged stamp is not borne out by the next one.
+        let borne_out = |first: Duration| time.checked_sub(first).is_some_and(|d| d <= PROMPT);
+        if step > PROMPT && !self.suspect_stamp.take().is_some_and(borne_out) {
+            self.suspect_stamp = Some(time);
+            return None;
+        }
+        self.suspect_stamp = None;
         self.set_anchor(time, place);
         Some(step)
     }
@@ -176,7 +241,7 @@ impl Timeline {
 
     /// The media time of a presentation stamp that was found at a place, in an era.
     pub(crate) fn presented(&mut self, pts: Pts, place: u64, era: u32) -> Option<Duration> {
-        let (pcr, time, _) = self.pcr.filter(|_| era == self.era)?;
+        let (pcr, time, _) = self.pcr.filter(|_| era == self.era && self.suspect.is_none())?;
         let ahead = pts.ticks_since(Pts::from_ticks(pcr.ticks() / 300));
         let here = ticks(self.now(place)?) - ticks(time);
         let lead = *self.lead.get_or_insert(ahead - here);
@@ -243,15 +308,38 @@ mod tests {
 
     #[test]
     fn a_gap_is_time_that_passed_and_a_jump_is_not() {
-        let (line_, steps) = line(&[(0, 0), (100, SECOND), (110, 31 * SECOND)]);
-        assert_eq!(steps[2], Step::Passed(millis(30_000)));
-        assert_eq!(line_.now(110), Some(millis(31_000)));
+        let (line_, steps) =
+            line(&[(0, 0), (100, SECOND), (110, 31 * SECOND), (120, 31 * SECOND + SECOND / 10)]);
+        assert_eq!(steps[2..], [Step::Suspect, Step::Passed(millis(30_000))]);
+        assert_eq!(line_.now(120), Some(millis(31_100)));
 
         for to in [500 * SECOND, WRAP - 5 * SECOND] {
-            let (line, steps) = line(&[(0, 0), (100, SECOND), (110, to)]);
-            assert!(matches!(steps[2], Step::Jump(_)));
-            assert_eq!(line.now(110), Some(millis(1100)));
+            let (line, steps) = line(&[(0, 0), (100, SECOND), (110, to), (120, to + SECOND / 10)]);
+            assert!(matches!(steps[3], Step::Jump(_)));
+            assert_eq!(line.now(120), Some(millis(1200)));
         }
+    }
+
+    #[test]
+    fn one_damaged_clock_moves_nothing() {
+        for wrong in [20 * SECOND, WRAP - 20 * SECOND, 500 * SECOND] {
+            let (line, steps) =
+                line(&[(0, 0), (100, SECOND), (110, wrong), (200, 2 * SECOND), (300, 3 * SECOND)]);
+            assert_eq!(
+                steps[2..],
+                [Step::Suspect, Step::Passed(millis(1000)), Step::Passed(millis(1000))]
+            );
+            assert_eq!(line.now(300), Some(millis(3000)));
+        }
+    }
+
+    #[test]
+    fn a_damaged_announcement_is_taken_back() {
+        let (mut line, _) = line(&[(0, 0), (100, SECOND)]);
+        line.announce();
+        line.pcr(Pcr::from_ticks(700 * SECOND), 110, Duration::ZERO);
+        let next = line.pcr(Pcr::from_ticks(2 * SECOND), 200, Duration::ZERO);
+        assert_eq!((next, line.now(200)), (Step::First, Some(millis(2000))));
     }
 
     #[test]
@@ -275,10 +363,14 @@ mod tests {
     #[test]
     fn stamps_carry_the_time_while_the_clock_is_away() {
         let (mut line, _) = line(&[(0, 0), (100, SECOND)]);
+        (101..=300).for_each(|place| line.touch(place));
         line.carry(millis(900), millis(300), 120);
         assert_eq!(line.now(100), Some(millis(1000)));
-        line.carry(millis(900), millis(5000), 300);
-        assert_eq!(line.now(300), Some(millis(5900)));
+        for (ahead, time) in [(1700, 2600), (9000, 2600), (2500, 3400), (3300, 4200), (5000, 5900)]
+        {
+            line.carry(millis(900), millis(ahead), 300);
+            assert_eq!(line.now(300), Some(millis(time)));
+        }
         let step = line.pcr(Pcr::from_ticks(6 * SECOND), 310, Duration::ZERO);
         assert_eq!(step, Step::Passed(millis(5000)));
         assert_eq!(line.now(310), Some(millis(6000)));

@@ -187,6 +187,17 @@ fn lost_audio_and_video_that_never_comes_are_seen() {
 }
 
 #[test]
+fn an_outage_in_a_recording_lasts_as_long_as_its_clock_says() {
+    for clip in [constant(), variable()] {
+        let reading = read(&altered(clip, |at, _| !(3.0..7.0).contains(&at)));
+        let outage = [(Check::NoVideo, 3.0, Some(7.0)), (Check::NoAudio, 3.0, Some(7.0))];
+        assert_spans(&reading, &outage, "outage");
+        let last = reading.units.iter().filter_map(|unit| unit.media_time).max().unwrap();
+        assert!((last.as_secs_f64() - 12.0).abs() < 0.2, "{last:?}");
+    }
+}
+
+#[test]
 fn missing_tables_are_seen() {
     for clip in [constant(), variable()] {
         let cut = altered(clip, |at, packet| pid(packet) != PAT || !(4.0..6.0).contains(&at));
