@@ -17,7 +17,12 @@ use super::{
     timeline::{PlayerBuffer, Spans, Timeline},
     view::{Claim, LIVE_WINDOW, PLAYER_BUFFER, Part, Progress, View, ViewConfig},
 };
-use crate::{assignment::Expectation, decode::Reply, input::InputEvent, tracker::Evidence};
+use crate::{
+    assignment::{ChannelKind, Expectation},
+    decode::Reply,
+    input::InputEvent,
+    tracker::Evidence,
+};
 
 /// Services that are watched of one multiplex when all are.
 const MAX_SERVICES: usize = 64;
@@ -754,7 +759,11 @@ fn concern(view: &View, condition: &tallylight_ts::Condition) -> Option<Severity
         None => Severity::Critical,
     };
     let concerned = match condition.check {
-        Check::NoVideo => selection.picture.is_some(),
+        // A still picture may come as rarely as it likes; that its PID carries nothing at all is told by another check.
+        Check::NoVideo => {
+            let still = view.config.expectation.kind == Some(ChannelKind::Still);
+            selection.picture.is_some() && !still
+        }
         Check::NoAudio => condition.pid.is_none_or(|pid| selection.sound == Some(pid)),
         Check::Scrambled => {
             must_be_clear(&view.config.expectation) && ceiling == Severity::Critical

@@ -17,7 +17,7 @@ use super::{
     timeline::{PlayerBuffer, Spans, Timeline},
 };
 use crate::{
-    assignment::Expectation,
+    assignment::{ChannelKind, Expectation},
     decode::{Effort, Reply, Request, Unit},
     picture::{self, KeyFramePolicy, PictureDetector, PictureUnit},
     sound::SoundDetector,
@@ -33,7 +33,9 @@ const PICTURE_LASTS: Duration = Duration::from_millis(6_500);
 /// The same where key pictures come further apart than `RARE`.
 const RARE_PICTURE_LASTS: Duration = Duration::from_secs(16);
 const RARE: Duration = Duration::from_secs(4);
-/// The same for a run of sound.
+/// A coded picture shows for so long that pictures come.
+const CODED_LASTS: Duration = Duration::from_secs(1);
+/// The same as for a picture, for a run of sound.
 const SOUND_LASTS: Duration = Duration::from_millis(500);
 /// The window in which the earliest media dates production.
 pub(super) const LIVE_WINDOW: Duration = Duration::from_secs(5);
@@ -95,6 +97,8 @@ pub(super) struct View {
     policy: KeyFramePolicy,
     sound: SoundDetector,
     last_picture: Option<MonoTime>,
+    /// What is decoded now and then says something only as long as coded pictures come.
+    coded_until: MonoTime,
     /// The conditions of PIDs that hold.
     held: BTreeSet<(FaultKind, Option<Pid>)>,
     /// The PID that last showed a kind of fault.
@@ -140,6 +144,7 @@ impl View {
             policy: KeyFramePolicy::new(),
             sound: SoundDetector::new(),
             last_picture: None,
+            coded_until: began,
             held: BTreeSet::new(),
             pids: BTreeMap::new(),
             wants_every_picture: true,
@@ -214,6 +219,10 @@ impl View {
         let Some(selection) = &self.selection else { return };
         let Some(media_time) = unit.media_time else { return };
         let effort = if Some(unit.pid) == selection.picture {
+            let still = self.config.expectation.kind == Some(ChannelKind::Still);
+            let lasts = if still { RARE_PICTURE_LASTS } else { CODED_LASTS };
+            let until = self.moment(&unit.position) + lasts;
+            self.coded_until = until.max(self.coded_until);
             let picture =
                 PictureUnit { media_time, size: unit.size, key: unit.key, picture: unit.picture };
             if unit.key && self.start.first_key.is_none() {
@@ -526,16 +535,16 @@ impl View {
             let seen = transport.min(SLICE.saturating_sub(unseen));
             observed = Observed {
                 transport,
-                picture: self.pictures.within(from, to).min(seen),
+                picture: self.pictures.within(from, to.min(self.coded_until)).min(seen),
                 sound: self.sounds.within(from, to).min(transport),
                 delivery: to.since(from.max(self.start.began)),
             };
         } else {
             conditions.retain(|kind, _| kind.rule().class.is_none());
         }
-        let since_origin = from.since(self.origin.0);
-        let before_origin = self.origin.0.since(from);
-        let millis = since_origin.as_millis() as i64 - before_origin.as_millis() as i64;
+        // Rounded downwards before and after the origin, so that starts are whole seconds apart.
+        let nanos = i128::from(from.as_nanos()) - i128::from(self.origin.0.as_nanos());
+        let millis = i64::try_from(nanos.div_euclid(1_000_000)).unwrap_or(0);
         let start = WallTime::from_unix_millis(self.origin.1.unix_millis().saturating_add(millis));
         let next = self.ahead.remove(&second_of(to)).unwrap_or_default();
         self.outputs.push_back(Output::Slice(Slice {

@@ -1,0 +1,125 @@
+//! The agent as it runs beside a collector that is there, away, and refusing: the real binary on loopback.
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../session/clip.rs"]
+#[expect(dead_code, reason = "the other test that shares it uses more of it")]
+mod clip;
+mod world;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tallylight_model::{FaultKind, FaultPhase};
+
+use world::{Agent, Assignments, Collector, Station, Verdict, eventually};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_while_the_collector_is_away_is_delivered_later_in_order() {
+    let station = Station::start(clip::clip(12, "", "")).await;
+    let assignments = Assignments::start(TOKEN, &station.url()).await;
+    let grpc = world::free_port();
+    let agent = Agent::start(grpc, &assignments.url(), TOKEN).await;
+    eventually("the stream is seen", || async {
+        agent.metric("iptv_stream_packets_total").await > 1_000.0
+    })
+    .await;
+    station.stop();
+    eventually("the fault stands", || async {
+        agent.has(r#"iptv_stream_fault{channel="one",stream="a",kind="unreachable"} 1"#).await
+    })
+    .await;
+    eventually("reports wait", || async {
+        agent.metric("tallylight_agent_queue_slices").await >= 5.0
+    })
+    .await;
+    assert_eq!(agent.metric("tallylight_agent_exports_total{result=\"accepted\"").await, 0.0);
+
+    let collector = Collector::start(grpc, TOKEN, Verdict::Take).await;
+    eventually("everything is delivered", || async {
+        agent.metric("tallylight_agent_queue_slices").await == 0.0
+            && collector.faults().iter().any(|fault| fault.kind == FaultKind::Unreachable)
+            && collector.slices().len() >= 8
+    })
+    .await;
+    let seqs: Vec<u64> = collector.faults().iter().map(|fault| fault.seq).collect();
+    assert_eq!(seqs, (0..seqs.len() as u64).collect::<Vec<_>>(), "in order, none missing");
+    let starts: Vec<i64> =
+        collector.slices().iter().map(|slice| slice.start.unix_millis()).collect();
+    assert!(starts.windows(2).all(|pair| pair[1] - pair[0] == 1_000), "{starts:?}");
+    let begin = |fault: &&tallylight_model::FaultRecord| {
+        fault.kind == FaultKind::Unreachable && fault.phase == FaultPhase::Begin
+    };
+    let faults = collector.faults();
+    let unreachable = faults.iter().find(begin).unwrap();
+    assert_eq!(unreachable.declared.since(unreachable.onset).as_millis() / 100, 20);
+    assert_eq!(agent.metric("tallylight_agent_lost_slices_total").await, 0.0);
+    assert_eq!(agent.stop().await, Some(0), "a clean stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_assignment_is_watched_at_a_start_without_the_collector() {
+    let station = Station::start(clip::clip(12, "", "")).await;
+    let assignments = Assignments::start(TOKEN, &station.url()).await;
+    let grpc = world::free_port();
+    let collector = Collector::start(grpc, TOKEN, Verdict::Take).await;
+    let mut agent = Agent::start(grpc, &assignments.url(), TOKEN).await;
+    eventually("slices arrive", || async { collector.slices().len() > 2 }).await;
+    assert_eq!(agent.signal_and_wait().await, Some(0));
+    assignments.stop();
+    agent.restart().await;
+    eventually("slices of another run arrive", || async { collector.epochs().len() == 2 }).await;
+    let epochs: BTreeSet<u64> = collector.epochs();
+    assert!(epochs.last() > epochs.first());
+
+    // A broken configuration is reported, and the agent goes on with the old one.
+    agent.write_config("nonsense");
+    agent.hang_up();
+    let before = collector.slices().len();
+    eventually("slices go on", || async { collector.slices().len() > before + 2 }).await;
+    assert!(agent.log().contains("the new configuration is broken"), "{}", agent.log());
+    assert_eq!(agent.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_for_good_is_dropped_and_counted() {
+    let station = Station::start(clip::clip(12, "", "")).await;
+    let assignments = Assignments::start(TOKEN, &station.url()).await;
+    let grpc = world::free_port();
+    let collector = Collector::start(grpc, TOKEN, Verdict::Deny).await;
+    let agent = Agent::start(grpc, &assignments.url(), TOKEN).await;
+    eventually("reports are refused", || async {
+        agent.metric("tallylight_agent_exports_total{result=\"refused\"").await >= 2.0
+            && agent.metric("tallylight_agent_lost_slices_total").await >= 1.0
+    })
+    .await;
+    assert!(collector.slices().is_empty());
+    let log = agent.log();
+    assert!(log.contains("refused a report for good"), "{log}");
+    assert!(!log.contains(TOKEN) && !agent.page().await.contains(TOKEN));
+    assert_eq!(agent.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joins_measure_how_long_a_start_takes() {
+    let station = Station::start(clip::clip(12, "", "")).await;
+    let assignments = Assignments::start(TOKEN, &station.url()).await;
+    let grpc = world::free_port();
+    let collector = Collector::start(grpc, TOKEN, Verdict::Take).await;
+    let agent = Agent::start(grpc, &assignments.url(), TOKEN).await;
+    eventually("a second start was measured", || async {
+        agent.metric("iptv_stream_startup_seconds_count").await >= 2.0
+    })
+    .await;
+    assert!(station.connections() >= 2);
+    let slowest = Duration::from_secs(3);
+    let startups = collector.slices().into_iter().flat_map(|slice| slice.latencies);
+    let startups: Vec<Duration> = startups
+        .filter_map(|sample| match sample {
+            tallylight_model::LatencySample::Startup(took) => Some(took),
+            _ => None,
+        })
+        .collect();
+    assert!(startups.iter().all(|took| *took < slowest), "{startups:?}");
+    assert_eq!(agent.stop().await, Some(0));
+}
