@@ -16,12 +16,10 @@ use tallylight_model::{FaultRecord, MonoTime, Slice};
 use crate::{decode::Request, input::Phases};
 
 mod expected;
+mod routing;
 mod session;
 pub mod timeline;
 mod view;
-
-#[cfg(test)]
-mod tests;
 
 pub use session::{Decoding, Session, SessionConfig, Source, Watched};
 pub use view::ViewConfig;
