@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tallylight_model::LatencySample;
+use tallylight_model::{FaultPhase, LatencySample};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinHandle,
@@ -213,10 +213,14 @@ impl Driver {
                     }
                 }
                 Output::Fault(record) => {
-                    tracing::info!(
-                        stream = %record.stream, kind = %record.kind, severity = record.severity.name(),
-                        phase = ?record.phase, evidence = record.evidence, "fault"
-                    );
+                    let phase = match record.phase {
+                        FaultPhase::Begin => "begin",
+                        FaultPhase::Raise => "raise",
+                        FaultPhase::End(_) => "end",
+                    };
+                    let (stream, kind) = (&record.stream, record.kind.name());
+                    let (severity, evidence) = (record.severity.name(), &record.evidence);
+                    tracing::info!(%stream, kind, phase, severity, evidence, "fault");
                     self.shared.outbox.fault(record);
                 }
                 Output::Slice(slice) => self.shared.outbox.slice(slice),

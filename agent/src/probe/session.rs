@@ -277,7 +277,7 @@ impl Session {
     }
 
     /// Notes that the process was not run for a while: what a server threw away meanwhile is not the stream's loss. Datagrams
-    /// waited in the socket or are told as dropped.
+    /// waited in the socket or are told as dropped, and segments wait on the server.
     fn wake(&mut self, now: MonoTime) {
         if self.config.source == Source::Recording {
             return;
@@ -288,7 +288,7 @@ impl Session {
         if paused > PAUSE {
             self.last_arrival = self.last_arrival.max(self.now);
             self.views.iter_mut().for_each(|view| view.buffer = PlayerBuffer::new(PLAYER_BUFFER));
-            if self.config.source == Source::Http {
+            if self.config.source == Source::Http && self.segments.is_none() {
                 let millis = paused.as_millis();
                 let evidence = format!("the agent was not run for {millis} ms");
                 self.blind(last, self.now, &evidence);

@@ -380,6 +380,27 @@ fn scrambling_is_a_fault_only_where_it_is_not_expected() {
     }
 }
 
+#[test]
+fn what_is_no_transport_stream_has_lost_its_sync() {
+    let clip = clip::clip(12, "", "");
+    let noise: Vec<u8> = (0..clip.len() as u64)
+        .map(|n| (n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(n << 7) >> 33) as u8)
+        .collect();
+    // From the start, and after a good while.
+    for good in [0.0, 4.0] {
+        let mut run = Run::tv();
+        run.play(&clip[..clip::at(good)]);
+        run.play(&noise[..clip::at(5.0)]);
+        let fault = run.begin(FaultKind::SyncLoss);
+        assert_eq!(fault.severity, Severity::Critical);
+        // A packet or two of noise may look like one.
+        near(ms(fault.onset) as f64, good * 1000.0, 500.0);
+        run.play(&clip[clip::at(4.0)..]);
+        let told = run.told();
+        assert!(told.iter().any(|t| t.starts_with("sync_loss") && !t.ends_with("..")), "{told:?}");
+    }
+}
+
 /// Segments of two seconds, each complete 300 ms after its last picture.
 fn play_segments(run: &mut Run, clip: &[u8], count: u32, discontinuity: Option<u32>) {
     for sequence in 0..count {
