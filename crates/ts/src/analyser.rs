@@ -53,7 +53,7 @@ pub struct Limits {
     pub pmt: Duration,
     /// Packets of a video or audio PID: the user's period of TR 101 290, 1.6; 5 s.
     pub pid: Duration,
-    /// Access units of any video component: 2 s, for a slide show or a sparse still is not missing.
+    /// Access units of any video component: 1 s.
     pub video: Duration,
     /// Access units of the main audio component: 2 s, for a multiplexer may gather a second of quiet sound.
     pub audio: Duration,
@@ -67,7 +67,7 @@ impl Default for Limits {
             pat: Duration::from_millis(500),
             pmt: Duration::from_millis(500),
             pid: Duration::from_secs(5),
-            video: Duration::from_secs(2),
+            video: Duration::from_secs(1),
             audio: Duration::from_secs(2),
             pcr: Duration::from_millis(100),
         }
