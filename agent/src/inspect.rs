@@ -275,6 +275,8 @@ pub struct Findings {
     pub faults: Faults,
     /// The thresholds used.
     pub profile: ProfileName,
+    /// The one service that was to be looked at.
+    pub service: Option<u16>,
     /// How long it was watched.
     pub duration: Duration,
     /// Pictures decoded; `None` if none was to be.
@@ -287,7 +289,7 @@ impl Report {
     /// Writes the report of an analysed stream.
     #[must_use]
     pub fn new(analyser: &Analyser, findings: Findings) -> Self {
-        let Findings { faults, profile, duration, decoded_pictures, error } = findings;
+        let Findings { faults, profile, service, duration, decoded_pictures, error } = findings;
         let totals = analyser.totals();
         let pids = analyser.pids();
         let rate = |packets: u64| {
@@ -300,7 +302,9 @@ impl Report {
             .collect();
         let pids = pids.iter().map(|pid| PidReport::new(pid, analyser, &rate)).collect();
         let (faults, more_faults) = faults.finish();
-        let error = error.or_else(|| unreadable(analyser));
+        let error = error
+            .or_else(|| unreadable(analyser))
+            .or_else(|| service.and_then(|service| not_listed(analyser, service)));
         let verdict = if error.is_some() {
             Verdict::Unreadable
         } else if faults.iter().any(|fault| fault.severity > Severity::Info) || more_faults > 0 {
@@ -342,6 +346,15 @@ fn unreadable(analyser: &Analyser) -> Option<String> {
         return Some("it is not an MPEG transport stream".to_owned());
     }
     None
+}
+
+/// Why a service cannot be looked at.
+fn not_listed(analyser: &Analyser, service: u16) -> Option<String> {
+    let listed: Vec<u16> = analyser.services().map(|service| service.program).collect();
+    (!listed.contains(&service)).then(|| {
+        let listed: Vec<String> = listed.iter().map(u16::to_string).collect();
+        format!("service {service} is not in it; its services are: {}", listed.join(", "))
+    })
 }
 
 impl ServiceReport {

@@ -168,6 +168,7 @@ impl Probe {
         let findings = Findings {
             faults: self.faults,
             profile: options.profile,
+            service: options.service,
             duration,
             decoded_pictures: (options.decoding == Decoding::On).then_some(self.pictures),
             error: self.error,

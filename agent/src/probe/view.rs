@@ -93,6 +93,8 @@ pub(super) struct View {
     ahead: BTreeMap<u64, Counters>,
     pub(super) start: Start,
     told_start: bool,
+    /// The tables do not list the service.
+    absent: bool,
     picture: PictureDetector,
     policy: KeyFramePolicy,
     sound: SoundDetector,
@@ -140,6 +142,7 @@ impl View {
             ahead: BTreeMap::new(),
             start: Start { began, ..Start::default() },
             told_start: false,
+            absent: false,
             picture: PictureDetector::new(rules),
             policy: KeyFramePolicy::new(),
             sound: SoundDetector::new(),
@@ -164,16 +167,18 @@ impl View {
     /// Follows the tables: finds the service and chooses its components.
     pub(super) fn resolve<'a>(
         &mut self,
-        mut services: impl Iterator<Item = &'a Service>,
+        services: impl Iterator<Item = &'a Service>,
         at: MonoTime,
     ) {
         if self.part == Part::Multiplex {
             return;
         }
+        let services: Vec<&Service> = services.collect();
         let found = match self.config.service {
-            Some(number) => services.find(|service| service.program == number),
-            None => services.next(),
+            Some(number) => services.iter().find(|service| service.program == number),
+            None => services.first(),
         };
+        self.judge_presence(found.is_some() || services.is_empty(), at);
         let selection = found.map(|service| Selection::of(service, &self.config.expectation));
         // Tables that are away for a moment change nothing: what they listed is still expected.
         if selection.is_none() || selection == self.selection {
@@ -202,6 +207,18 @@ impl View {
             }
         }
         self.selection = selection;
+    }
+
+    /// A service that the tables do not list has neither picture nor sound, whatever the multiplex carries.
+    fn judge_presence(&mut self, present: bool, at: MonoTime) {
+        let radio = self.config.expectation.kind == Some(ChannelKind::Radio);
+        let kind = if radio { FaultKind::NoAudio } else { FaultKind::NoVideo };
+        if !present {
+            self.absent = true;
+            self.tracker.hold(kind, at, "the tables do not list the service".to_owned());
+        } else if std::mem::take(&mut self.absent) {
+            self.tracker.release(kind, at);
+        }
     }
 
     /// The number of the view's service, once it is known.

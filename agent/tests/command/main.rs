@@ -220,6 +220,16 @@ fn what_cannot_be_read_says_why_and_exits_2() {
 }
 
 #[test]
+fn a_service_that_is_not_there_is_not_called_clean() {
+    let folder = Folder::new();
+    let file = folder.file("clean.ts", &clip::clip(12, "", ""));
+    assert_eq!(probe(&file, &["--service", "1"]).0, 0);
+    let (code, report) = probe(&file, &["--service", "99"]);
+    assert_eq!(code, 2);
+    assert_eq!(report["error"], "service 99 is not in it; its services are: 1");
+}
+
+#[test]
 fn wrong_usage_exits_64_and_help_0() {
     for arguments in [
         &["probe"][..],
