@@ -254,3 +254,62 @@ fn what_waits_for_approval_is_withdrawn_when_its_reason_goes_away() {
     let moves: Vec<_> = story.actions.iter().map(|it| (it.kind, it.state)).collect();
     assert_eq!(moves, [(ActionKind::RegionMove, ActionState::Withdrawn)], "{}", story.log);
 }
+
+#[test]
+fn a_restart_gives_back_every_incident_and_action_as_it_was() {
+    for name in ["black", "region", "programme", "backup-dead", "path-cut", "server-dies"] {
+        let mut world = world(3, shape(name), 2);
+        // An incident that is open, and later one that is closed.
+        for span in [WARM_UP + Duration::from_secs(60), Duration::from_secs(100)] {
+            world.run_for(span);
+            let before = world.decider().expect("nothing crashed");
+            let after = world.remembered();
+            assert!(before.incidents().count() > 0, "{name}");
+            assert!(before.incidents().eq(after.incidents()), "{name}");
+            assert!(before.actions().eq(after.actions()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn many_broken_channels_are_mended_within_the_budget() {
+    let names: Vec<String> = (1..=12).map(|it| format!("c{it}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let lineup = tallylight_decide::lineup::Lineup::new(platform::parts(&names));
+    let at = START + WARM_UP;
+    let hang = |name: &&str| platform::Event {
+        from: at,
+        to: at + Duration::from_secs(600),
+        what: platform::Trouble::Hang(platform::channel(name)),
+    };
+    let events = names[..8].iter().map(hang).collect();
+    let mut world = World::new(5, lineup.expect("the lineup is whole"), events, 2);
+    world.run_for(WARM_UP + Duration::from_secs(120));
+    let story = world.story();
+    assert_eq!(story.incidents.len(), 8, "{}", story.log);
+    assert_eq!(kinds(&story), [ActionKind::RestartStream; 8], "{}", story.log);
+    let first = story.commanded[0].0;
+    let at_once = story.commanded.iter().filter(|it| it.0.since(first) < Duration::from_secs(5));
+    assert_eq!(at_once.count(), 5, "the budget held the others\n{}", story.log);
+    let told = story.incidents.iter().flat_map(|it| &it.refusals);
+    assert!(told.into_iter().any(|it| it.reason.name() == "global_rate"));
+}
+
+#[test]
+fn two_regions_that_break_and_a_person_who_closes_are_two_incidents_and_stay_apart() {
+    let at = START + WARM_UP;
+    let lossy = |id| platform::Event {
+        from: at,
+        to: at + Duration::from_secs(60),
+        what: platform::Trouble::Lossy(platform::region(id)),
+    };
+    let events = vec![lossy("north"), lossy("south")];
+    let mut world = World::new(1, platform::demo_lineup(), events, 2);
+    world.run_for(WARM_UP + Duration::from_secs(30));
+    let open: Vec<_> =
+        world.decider().into_iter().flat_map(|it| it.incidents()).map(|it| it.id).collect();
+    assert_eq!(open.len(), 2);
+    world.tell(Input::Close { incident: open[0], by: "ops".to_owned() });
+    assert!(world.incident(open[0]).is_some_and(|it| it.closed.is_some()));
+    assert!(world.incident(open[1]).is_some_and(|it| it.closed.is_none()));
+}

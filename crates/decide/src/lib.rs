@@ -1,4 +1,21 @@
-//! The whole judgement: lineup, signals, causes and remedies, without a clock, a socket or a file.
+//! The whole judgement: from what agents say to what the panel is asked to do, without a clock, a socket or a file.
+//!
+//! ```text
+//! Input -> facts -> scene -> causes -> incidents -> remedies -> guards -> Output
+//!            \-> signals
+//! ```
+//!
+//! - [`Decider`] has the one form of judging components here: `handle(now, Input)` never fails, whatever comes in; `poll`
+//!   answers what to do; `deadline` says when to come back if nothing else happens.
+//! - *Facts* are what is known. A *scene* is the facts at one moment with the votes counted. *Causes* are sets of streams that
+//!   are measured against the scene. *Incidents* keep what they explain until it is good again. *Guards* are asked one by one
+//!   before each action. Nothing decides by what it remembers of an earlier decision, so that after a restart the same facts
+//!   lead to the same place; only incidents and actions are remembered, and they are all that the journal holds.
+//! - A decision falls within the `handle` call that brought the evidence. The rejected alternative, a loop that judges twice a
+//!   second, is simpler to reason about and costs a quarter of a second of every viewer's black screen.
+//! - Every refusal is typed and kept: why nothing was done is as much a result as what was done.
+//!
+//! A new cause is a file in `cause/` and a line in its table; a new guard is a file in `guard/` and a line in its table.
 #![no_std]
 #![forbid(unsafe_code)]
 

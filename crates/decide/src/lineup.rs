@@ -4,11 +4,9 @@
 //! takes the lists as they stand in the file and answers *all* problems, each with its place, so that the reader of the file
 //! can point at lines.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    string::String,
-    vec::Vec,
-};
+mod check;
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
 use tallylight_model::{ChannelId, NodeId, ProfileName, ProviderId, RegionId, ServerId, StreamId};
@@ -374,7 +372,7 @@ impl Lineup {
     /// # Errors
     /// Answers every broken rule with its place, in the order of the lists.
     pub fn new(parts: Parts) -> Result<Self, Vec<Problem>> {
-        let problems = check(&parts);
+        let problems = check::check(&parts);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -457,119 +455,5 @@ impl Lineup {
                 Some(StreamRef::Delivery(channel, delivery, self.servers.get(&delivery.server)?))
             }
         }
-    }
-}
-
-fn check(parts: &Parts) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut found = |place, key, rule| problems.push(Problem { place, key, rule });
-
-    let regions = unique(parts.regions.iter().map(|it| &it.id), |i, id| {
-        found(Place::Region(i), "id", Rule::Duplicate(id));
-    });
-    let servers = unique(parts.servers.iter().map(|it| &it.id), |i, id| {
-        found(Place::Server(i), "id", Rule::Duplicate(id));
-    });
-    let providers = unique(parts.providers.iter().map(|it| &it.id), |i, id| {
-        found(Place::Provider(i), "id", Rule::Duplicate(id));
-    });
-    unique(parts.agents.iter().map(|it| &it.node), |i, id| {
-        found(Place::Agent(i), "node", Rule::Duplicate(id));
-    });
-    unique(parts.channels.iter().map(|it| &it.id), |i, id| {
-        found(Place::Channel(i), "id", Rule::Duplicate(id));
-    });
-    for (i, server) in parts.servers.iter().enumerate() {
-        if !regions.contains(&server.region) {
-            found(Place::Server(i), "region", Rule::UnknownRegion(server.region.clone()));
-        }
-    }
-    for (i, agent) in parts.agents.iter().enumerate() {
-        if !regions.contains(&agent.region) {
-            found(Place::Agent(i), "region", Rule::UnknownRegion(agent.region.clone()));
-        }
-    }
-    let known = Known { regions, servers, providers };
-    for (i, channel) in parts.channels.iter().enumerate() {
-        check_channel(i, channel, &known, &mut found);
-    }
-    problems
-}
-
-struct Known<'a> {
-    regions: BTreeSet<&'a RegionId>,
-    servers: BTreeSet<&'a ServerId>,
-    providers: BTreeSet<&'a ProviderId>,
-}
-
-fn unique<'a, T: Ord + fmt::Display>(
-    ids: impl Iterator<Item = &'a T>,
-    mut twice: impl FnMut(usize, String),
-) -> BTreeSet<&'a T> {
-    let mut seen = BTreeSet::new();
-    for (i, id) in ids.enumerate() {
-        if !seen.insert(id) {
-            twice(i, alloc::format!("{id}"));
-        }
-    }
-    seen
-}
-
-fn check_channel(
-    at: usize,
-    channel: &Channel,
-    known: &Known<'_>,
-    found: &mut impl FnMut(Place, &'static str, Rule),
-) {
-    let place = Place::Channel(at);
-    if channel.sources.is_empty() {
-        found(place, "source", Rule::NoSource);
-    }
-    for (key, len) in [("source", channel.sources.len()), ("delivery", channel.deliveries.len())] {
-        if len > MAX_STREAMS {
-            found(place, key, Rule::TooMany { len, limit: MAX_STREAMS });
-        }
-    }
-    if channel.sources.iter().filter(|it| it.role == SourceRole::Primary).count() > 1 {
-        found(place, "source", Rule::TwoPrimaries);
-    }
-    let mut streams = BTreeSet::new();
-    for (i, source) in channel.sources.iter().enumerate() {
-        let place = Place::Source { channel: at, source: i };
-        check_stream(place, channel, &source.stream, &mut streams, found);
-        if !known.regions.contains(&source.region) {
-            found(place, "region", Rule::UnknownRegion(source.region.clone()));
-        }
-        if let Some(id) = source.provider.as_ref().filter(|id| !known.providers.contains(id)) {
-            found(place, "provider", Rule::UnknownProvider(id.clone()));
-        }
-        if let Some(offset) = source.offset.filter(|&it| it > MAX_DELAY) {
-            found(place, "offset", Rule::TooLong(offset));
-        }
-    }
-    for (i, delivery) in channel.deliveries.iter().enumerate() {
-        let place = Place::Delivery { channel: at, delivery: i };
-        check_stream(place, channel, &delivery.stream, &mut streams, found);
-        if !known.servers.contains(&delivery.server) {
-            found(place, "server", Rule::UnknownServer(delivery.server.clone()));
-        }
-        if delivery.delay > MAX_DELAY {
-            found(place, "delay", Rule::TooLong(delivery.delay));
-        }
-    }
-}
-
-fn check_stream<'a>(
-    place: Place,
-    channel: &Channel,
-    stream: &'a StreamId,
-    seen: &mut BTreeSet<&'a StreamId>,
-    found: &mut impl FnMut(Place, &'static str, Rule),
-) {
-    if stream.channel() != channel.id.as_str() {
-        found(place, "id", Rule::ForeignStream(stream.clone()));
-    }
-    if !seen.insert(stream) {
-        found(place, "id", Rule::Duplicate(alloc::format!("{stream}")));
     }
 }

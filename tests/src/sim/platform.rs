@@ -122,6 +122,12 @@ pub fn demo_lineup() -> Lineup {
 /// The same as lists, for worlds that differ in something.
 #[must_use]
 pub fn demo_parts() -> Parts {
+    parts(&["one", "two", "three", "four"])
+}
+
+/// The demo's platform with other channels.
+#[must_use]
+pub fn parts(channels: &[&str]) -> Parts {
     let servers = [("n1", "north"), ("n2", "north"), ("s1", "south"), ("s2", "south")];
     let agents = [
         ("head-1", "headend", "rack"),
@@ -143,7 +149,7 @@ pub fn demo_parts() -> Parts {
                 path: path.to_owned(),
             })
             .into(),
-        channels: ["one", "two", "three", "four"].map(demo_channel).into(),
+        channels: channels.iter().map(|it| demo_channel(it)).collect(),
     }
 }
 

@@ -28,6 +28,10 @@ const DOWN_FOR: Duration = Duration::from_secs(2);
 /// Actions like one before must be at least this far apart.
 const TARGET_INTERVAL: Duration = Duration::from_secs(60);
 
+/// So many actions at once, and so many more within a minute.
+const BURST: usize = 5;
+const PER_MINUTE: usize = 10;
+
 /// Something on its way.
 #[derive(Debug)]
 enum Message {
@@ -302,8 +306,13 @@ impl World {
         self.post(at + DOWN_FOR, Message::Restart);
     }
 
-    fn restart(&mut self, at: MonoTime) {
-        self.epoch += 1;
+    /// What the journal alone would give back at this moment.
+    #[must_use]
+    pub fn remembered(&self) -> Decider {
+        self.recall(self.now)
+    }
+
+    fn recall(&self, at: MonoTime) -> Decider {
         let journal = self.journal.values().map(|(written, record)| Remembered {
             record: record.clone(),
             age: at.since(*written),
@@ -312,7 +321,12 @@ impl World {
         let (decider, unread) =
             Decider::restore(lineup, policy, Epoch(self.epoch), at, journal.collect::<Vec<_>>());
         assert!(unread.is_empty(), "unread records: {unread:?}");
-        self.decider = Some(decider);
+        decider
+    }
+
+    fn restart(&mut self, at: MonoTime) {
+        self.epoch += 1;
+        self.decider = Some(self.recall(at));
         self.handle(at, Input::Tick);
     }
 
@@ -349,6 +363,12 @@ impl World {
             let apart = !other.target.overlaps(&command.target);
             assert!(apart, "{}", say("one action in flight on a target"));
         }
+        let lately = |span| {
+            let young = |it: &&(MonoTime, Command)| at.since(it.0) < Duration::from_secs(span);
+            self.commanded.iter().filter(young).count()
+        };
+        assert!(lately(1) < BURST, "{}", say("a burst of five"));
+        assert!(lately(60) < BURST + PER_MINUTE, "{}", say("ten a minute"));
         for (before, other) in &self.commanded {
             assert_ne!(other.action, command.action, "{}", say("no action id twice"));
             let apart = at.since(*before) >= TARGET_INTERVAL;

@@ -151,6 +151,19 @@ pub const SHAPES: &[Shape] = &[
         truth: named(&[("probe", "south-a")], "probe"),
     },
     Shape {
+        name: "host-drops-now-and-then",
+        events: |at| {
+            let pulse = |i: u32| at + Duration::from_secs(3) * i;
+            (0..20).map(|i| for_secs(pulse(i), 1.5, Trouble::Drops(node("south-a")))).collect()
+        },
+        truth: named(&[("probe", "south-a")], "probe"),
+    },
+    Shape {
+        name: "one-hiccup-of-a-host",
+        events: |at| vec![for_secs(at, 0.5, Trouble::Drops(node("head-1")))],
+        truth: NOTHING,
+    },
+    Shape {
         name: "path-cut",
         events: |at| vec![lasting(at, Trouble::Cut(node("north-a")))],
         truth: named(&[("probe", "north-a")], "probe"),

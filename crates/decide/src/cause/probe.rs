@@ -8,7 +8,7 @@ use alloc::{
 };
 use core::time::Duration;
 
-use tallylight_model::{FaultKind, MonoTime, NodeId, StreamId};
+use tallylight_model::{MonoTime, NodeId, StreamId};
 
 use crate::{facts::DROPS_SILENCE, incident::Vote, lineup::StreamRef, scene::Scene};
 
@@ -19,8 +19,8 @@ const LONE_HOLD: Duration = Duration::from_secs(10);
 /// A lone voice about several servers at once: longer than agents' declarations of one fault lie apart.
 const LONE_HOLD_WIDE: Duration = Duration::from_secs(3);
 
-/// A host drops packets for good if it did so in this many reports within [`DROPS_SILENCE`] twice over.
-const DROP_REPORTS: usize = 4;
+/// A host is at fault if it dropped packets in this many seconds within [`DROPS_SILENCE`] twice over.
+const DROP_SECONDS: usize = 3;
 
 /// A witness at fault.
 #[derive(Clone, Debug)]
@@ -67,17 +67,14 @@ pub(crate) fn probes(scene: &Scene<'_>) -> (Vec<ProbeVerdict>, Option<MonoTime>)
     (found, again)
 }
 
-/// Whether an agent without a vote for its drops is a condition and not a blip.
+/// Whether an agent without a vote for its drops is at fault, and does not only have a hiccup: it drops second after second,
+/// or peers deny what it says meanwhile.
 fn is_dropping(scene: &Scene<'_>, node: &NodeId) -> bool {
-    let degraded = scene
-        .facts
-        .sights()
-        .filter_map(|(_, sights)| sights.get(node))
-        .any(|sight| sight.standing().any(|(kind, _)| kind == FaultKind::PathDegraded));
-    let recent = scene.facts.witness(node).map_or(0, |it| {
-        it.drops.iter().filter(|&&at| scene.now.since(at) <= DROPS_SILENCE * 2).count()
-    });
-    degraded || recent >= DROP_REPORTS || !claims(scene, node).is_empty()
+    let drops = scene.facts.witness(node).map(|it| &it.drops);
+    let recent =
+        drops.into_iter().flatten().filter(|&&at| scene.now.since(at) <= DROPS_SILENCE * 2);
+    let seconds: BTreeSet<u64> = recent.map(|at| at.as_nanos() / 1_000_000_000).collect();
+    seconds.len() >= DROP_SECONDS || scene.dissents.contains_key(node)
 }
 
 /// What an agent calls bad, with the onset.

@@ -3,6 +3,7 @@
 //! There is no state machine beside the facts: where an incident stands follows from its actions, so a restart that gets the
 //! actions back from the journal goes on where it was.
 
+mod answer;
 mod ladder;
 pub(crate) mod readiness;
 mod verify;
@@ -16,16 +17,16 @@ use core::time::Duration;
 use tallylight_model::{ActionId, Epoch, IncidentId, MonoTime};
 
 use crate::{
-    action::{Action, ActionKind, ActionState, Command, Reason, Target},
+    action::{Action, ActionKind, ActionState, Command, Reason},
     cause::{Fit, Rival},
     guard::{self, Answer, Proposal},
     incident::{Cause, IncidentState, Remedy, Side, Step, Subject},
-    input::{ChangedBy, Outcome},
     ledger::Ledger,
     output::Output,
     policy::Mode,
     scene::Scene,
 };
+use answer::ANSWER_MARGIN;
 use ladder::Plan;
 use verify::Proof;
 
@@ -34,12 +35,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// And is not even told before it has lasted this long: evidence of one moment comes in over some tenths of a second.
 const PASSING: Duration = Duration::from_secs(1);
-
-/// No answer to a command is given up this long after the command is void: the panel's own timeouts are shorter.
-const ANSWER_MARGIN: Duration = Duration::from_secs(5);
-
-/// If the panel's state cannot be read for this long after, nobody will know.
-const NOBODY_KNOWS: Duration = Duration::from_secs(60);
 
 /// Sentences of evidence that a command carries.
 const MAX_REASONS: usize = 8;
@@ -356,98 +351,6 @@ impl Desk<'_> {
                 if action.undoes.is_none() {
                     ledger.edit(action.incident, |case| case.rung += 1);
                 }
-            }
-        }
-    }
-
-    /// Finds out from the panel's state what became of a command without an answer.
-    fn reconcile(&mut self, ledger: &mut Ledger, action: &Action) {
-        let now = self.now();
-        let void = action.expires + ANSWER_MARGIN;
-        if action.state == ActionState::Sent {
-            if now < void {
-                self.look_again(void);
-                return;
-            }
-            ledger.edit_action(action.id, |it| {
-                it.state = ActionState::Unknown;
-                it.detail = String::from("no answer came");
-            });
-            ledger.push(Output::ReadPanel);
-        }
-        let read = self.scene.facts.panel_at.is_some_and(|at| action.sent < Some(at));
-        if read && self.took_effect(action) {
-            self.done(ledger, action.id);
-        } else if now < void {
-            self.look_again(void);
-        } else if read && action.kind == ActionKind::RestartStream {
-            // The panel's state does not show a restart; the streams will.
-            self.done(ledger, action.id);
-        } else if read {
-            self.failed(ledger, action.id, "the panel's state says that it was not carried out");
-        } else if now >= void + NOBODY_KNOWS {
-            self.failed(ledger, action.id, "no answer came, and the panel's state cannot be read");
-        } else {
-            self.look_again(void + NOBODY_KNOWS);
-        }
-    }
-
-    /// Whether the panel's state shows an action's effect.
-    fn took_effect(&self, action: &Action) -> bool {
-        let facts = self.scene.facts;
-        let by_it = |by: &ChangedBy| *by == ChangedBy::Action(action.id);
-        match &action.target {
-            Target::Channel(channel) => facts.active(channel).is_some_and(|it| {
-                by_it(&it.changed_by)
-                    || action.kind == ActionKind::SwitchSource && it.stream == action.to
-            }),
-            Target::Servers(servers) => {
-                let drained = servers.iter().filter(|it| facts.is_drained(it)).count();
-                let wanted = if action.kind == ActionKind::DrainServer { servers.len() } else { 0 };
-                drained == wanted
-            }
-            Target::Region(_) => false,
-        }
-    }
-
-    fn done(&mut self, ledger: &mut Ledger, id: ActionId) {
-        let now = self.now();
-        let Some(incident) = ledger.action(id).map(|it| it.incident) else { return };
-        ledger.edit_action(id, |it| {
-            it.state = ActionState::Verifying;
-            it.done = Some(now);
-            it.detail = String::from("the panel says that it is done");
-        });
-        ledger.step(incident, now, Step::Done(id));
-    }
-
-    fn failed(&mut self, ledger: &mut Ledger, id: ActionId, why: &str) {
-        let Some(incident) = ledger.action(id).map(|it| it.incident) else { return };
-        ledger.end(id, self.now(), ActionState::Failed, why);
-        ledger.step(incident, self.now(), Step::Failed(id));
-    }
-
-    /// Takes in how a command ended. What is not out is left alone.
-    pub(crate) fn outcome(&mut self, ledger: &mut Ledger, id: ActionId, outcome: &Outcome) {
-        let state = ledger.action(id).map(|it| it.state);
-        if !matches!(state, Some(ActionState::Sent | ActionState::Unknown)) {
-            return;
-        }
-        match outcome {
-            Outcome::Done => {
-                ledger.edit_action(id, |it| it.answered = Some(self.scene.now));
-                self.done(ledger, id);
-            }
-            Outcome::Failed(why) => self.failed(ledger, id, why),
-            Outcome::Refused(refusal) => self.failed(ledger, id, refusal.name()),
-            // It still counts in the budgets, so that a forbidden action is not proposed again and again.
-            Outcome::NotSent(why) => ledger.end(id, self.now(), ActionState::Withdrawn, why),
-            Outcome::Unknown => {
-                ledger.edit_action(id, |it| {
-                    it.state = ActionState::Unknown;
-                    it.detail = String::from("no answer came");
-                });
-                ledger.push(Output::ReadPanel);
             }
         }
     }

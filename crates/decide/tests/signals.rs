@@ -1,0 +1,276 @@
+//! What the signals promise: every watched second counts once, by agreement, and sums only grow.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tallylight_decide::{
+    Decider, Input, OnAir, Policy,
+    lineup::{Agent, Channel, Delivery, Lineup, Parts, Region, Server, Source, SourceRole},
+    view::Up,
+};
+use tallylight_model::{
+    Batch, ChannelId, Counters, Epoch, FaultClass, FaultKind, FaultPhase, FaultRecord,
+    LatencySample, MonoTime, NodeId, Observed, RegionId, ServerId, Severity, Slice, StreamId,
+    WallTime,
+};
+
+const START: u64 = 100_000;
+
+fn at(second: u64) -> MonoTime {
+    MonoTime::from_nanos((START + second) * 1_000_000_000)
+}
+
+fn parts(servers: &[&str], agents: &[&str]) -> Parts {
+    let region = RegionId::new("home").unwrap();
+    let delivery = |id: &&str| Delivery {
+        stream: StreamId::parse(&format!("one/{id}")).unwrap(),
+        server: ServerId::new(id).unwrap(),
+        delay: Duration::ZERO,
+    };
+    Parts {
+        regions: vec![Region { id: region.clone() }],
+        servers: servers
+            .iter()
+            .map(|id| Server { id: ServerId::new(id).unwrap(), region: region.clone() })
+            .collect(),
+        providers: Vec::new(),
+        agents: agents
+            .iter()
+            .map(|id| Agent {
+                node: NodeId::new(id).unwrap(),
+                region: region.clone(),
+                path: (*id).to_owned(),
+            })
+            .collect(),
+        channels: vec![Channel {
+            id: ChannelId::new("one").unwrap(),
+            name: "One".to_owned(),
+            kind: Default::default(),
+            profile: Default::default(),
+            encryption: Default::default(),
+            audio: Vec::new(),
+            single_witness: Default::default(),
+            programme_match: Default::default(),
+            sources: vec![Source {
+                stream: StreamId::parse("one/primary").unwrap(),
+                role: SourceRole::Primary,
+                priority: 1,
+                provider: None,
+                region,
+                offset: None,
+            }],
+            deliveries: servers.iter().map(delivery).collect(),
+        }],
+    }
+}
+
+fn decider(servers: &[&str], agents: &[&str]) -> Decider {
+    let lineup = Lineup::new(parts(servers, agents)).unwrap();
+    Decider::new(lineup, Policy::default(), Epoch(1))
+}
+
+fn slice(stream: &str, second: u64, conditions: &[FaultKind], standing: &[FaultKind]) -> Slice {
+    let second_long = Duration::from_secs(1);
+    Slice {
+        stream: StreamId::parse(stream).unwrap(),
+        start: WallTime::from_unix_millis(second as i64 * 1000),
+        end: at(second + 1),
+        length: second_long,
+        observed: Observed {
+            transport: second_long,
+            picture: second_long,
+            sound: second_long,
+            delivery: second_long,
+        },
+        conditions: conditions.iter().map(|&kind| (kind, second_long)).collect(),
+        standing: standing.iter().map(|&kind| (kind, Severity::Warning)).collect(),
+        counters: Counters::default(),
+        latencies: Vec::new(),
+    }
+}
+
+fn say(decider: &mut Decider, node: &str, now: u64, slices: Vec<Slice>, faults: Vec<FaultRecord>) {
+    let node = NodeId::new(node).unwrap();
+    let batch = Batch { node, epoch: Epoch(1), slices, faults, reports: Vec::new() };
+    decider.handle(at(now), Input::Batch(batch));
+    while decider.poll().is_some() {}
+}
+
+fn begin(stream: &str, kind: FaultKind, onset: u64, declared: u64) -> FaultRecord {
+    FaultRecord {
+        seq: declared,
+        stream: StreamId::parse(stream).unwrap(),
+        kind,
+        phase: FaultPhase::Begin,
+        severity: Severity::Warning,
+        pid: None,
+        onset: at(onset),
+        declared: at(declared),
+        evidence: String::new(),
+    }
+}
+
+/// Observed at any layer, bad, and seconds by class.
+fn sums(decider: &Decider, now: u64) -> (f64, f64, BTreeMap<&'static str, f64>) {
+    let view = decider.signals(at(now)).next().expect("the channel has a region");
+    let classes = view.faults.iter().filter(|it| it.1 > 0.0);
+    (view.observed_any, view.bad, classes.map(|(class, sum)| (class.name(), *sum)).collect())
+}
+
+#[test]
+fn a_declared_fault_counts_from_its_onset_and_an_undeclared_one_never() {
+    let mut decider = decider(&["s"], &["a"]);
+    let black = [FaultKind::Black];
+    for second in 0..20 {
+        let dark = (3..5).contains(&second) || second >= 10;
+        let declared = second >= 14;
+        let conditions = if dark { &black[..] } else { &[] };
+        let standing = if declared { &black[..] } else { &[] };
+        let faults = match second {
+            14 => vec![begin("one/s", FaultKind::Black, 10, 15)],
+            _ => Vec::new(),
+        };
+        say(
+            &mut decider,
+            "a",
+            second + 1,
+            vec![slice("one/s", second, conditions, standing)],
+            faults,
+        );
+    }
+    for second in 20..30 {
+        say(&mut decider, "a", second + 1, vec![slice("one/s", second, &[], &[])], Vec::new());
+    }
+    let (observed, bad, classes) = sums(&decider, 30);
+    assert_eq!((observed, bad), (27.0, 10.0), "the last seconds are still open");
+    assert_eq!(classes, BTreeMap::from([(FaultClass::Black.name(), 10.0)]));
+}
+
+#[test]
+fn the_majority_of_agents_says_whether_a_second_was_bad() {
+    // Which of three agents call every second bad, and whether it then is.
+    for (bad_agents, is_bad) in [(0, false), (1, false), (2, true), (3, true)] {
+        let mut decider = decider(&["s"], &["a", "b", "c"]);
+        for second in 0..20 {
+            for (i, node) in ["a", "b", "c"].into_iter().enumerate() {
+                let kinds = [FaultKind::NoData];
+                let kinds = if i < bad_agents { &kinds[..] } else { &[] };
+                say(
+                    &mut decider,
+                    node,
+                    second + 1,
+                    vec![slice("one/s", second, kinds, kinds)],
+                    vec![],
+                );
+            }
+        }
+        let (observed, bad, _) = sums(&decider, 20);
+        assert_eq!((observed, bad), (17.0, if is_bad { 17.0 } else { 0.0 }), "{bad_agents} of 3");
+    }
+}
+
+#[test]
+fn deliveries_weigh_equally_and_what_nobody_watched_is_neither_good_nor_bad() {
+    let mut decider = decider(&["s", "t"], &["a"]);
+    for second in 0..20 {
+        let bad = slice("one/s", second, &[FaultKind::NoData], &[FaultKind::NoData]);
+        let mut slices = vec![bad];
+        if second < 10 {
+            slices.push(slice("one/t", second, &[], &[]));
+        } else {
+            let mut unseen = slice("one/t", second, &[], &[]);
+            unseen.observed = Observed::default();
+            slices.push(unseen);
+        }
+        say(&mut decider, "a", second + 1, slices, vec![]);
+    }
+    let (observed, bad, _) = sums(&decider, 20);
+    assert_eq!((observed, bad), (17.0 / 2.0 + 5.0, 17.0 / 2.0));
+}
+
+#[test]
+fn a_source_and_a_channel_off_the_air_count_as_nothing() {
+    let mut decider = decider(&["s"], &["a"]);
+    let kinds = [FaultKind::NoData];
+    for second in 0..10 {
+        say(
+            &mut decider,
+            "a",
+            second + 1,
+            vec![slice("one/primary", second, &kinds, &kinds)],
+            vec![],
+        );
+    }
+    assert_eq!(sums(&decider, 10).0, 0.0);
+    let channel = ChannelId::new("one").unwrap();
+    decider.handle(at(10), Input::OnAir { channel, on_air: OnAir::Off });
+    for second in 10..20 {
+        say(&mut decider, "a", second + 1, vec![slice("one/s", second, &kinds, &kinds)], vec![]);
+    }
+    let view = decider.signals(at(20)).next().unwrap();
+    assert_eq!((view.observed_any, view.up), (0.0, None));
+    assert_eq!(decider.incidents().count(), 0, "nothing is a fault off the air");
+}
+
+#[test]
+fn late_slices_count_once_in_their_own_second_and_sums_only_grow() {
+    let mut decider = decider(&["s"], &["a", "b"]);
+    let mut before = (0.0, 0.0);
+    for second in 0..200 {
+        say(&mut decider, "a", second + 1, vec![slice("one/s", second, &[], &[])], vec![]);
+        // The other agent's queue comes in bursts, minutes late.
+        if second % 150 == 149 {
+            let late = (second - 149..=second).map(|it| slice("one/s", it, &[], &[])).collect();
+            say(&mut decider, "b", second + 1, late, vec![]);
+        }
+        let (observed, bad, _) = sums(&decider, second + 1);
+        assert!(observed >= before.0 && bad >= before.1);
+        before = (observed, bad);
+    }
+    assert_eq!(before, (197.0, 0.0));
+}
+
+#[test]
+fn a_channel_is_up_down_or_unwatched() {
+    let mut decider = decider(&["s"], &["a"]);
+    let up = |decider: &Decider, now| decider.signals(at(now)).next().unwrap().up;
+    assert_eq!(up(&decider, 0), None);
+    say(&mut decider, "a", 1, vec![slice("one/s", 0, &[], &[])], vec![]);
+    assert_eq!(up(&decider, 1), Some(Up::Good));
+    let kinds = [FaultKind::NoData];
+    say(&mut decider, "a", 2, vec![slice("one/s", 1, &kinds, &kinds)], vec![]);
+    assert_eq!(up(&decider, 2), Some(Up::Bad));
+    assert_eq!(up(&decider, 20), None, "a silent agent watches nothing");
+}
+
+#[test]
+fn startup_times_have_quantiles_from_twenty_samples_on() {
+    let mut decider = decider(&["s"], &["a"]);
+    for second in 0..20 {
+        let mut zap = slice("one/s", second, &[], &[]);
+        zap.latencies.push(LatencySample::Startup(Duration::from_millis(100 * (second + 1))));
+        let view = decider.signals(at(second)).next().unwrap();
+        assert_eq!(view.startup.quantiles, None, "{second} samples");
+        say(&mut decider, "a", second + 1, vec![zap], vec![]);
+    }
+    let startup = decider.signals(at(20)).next().unwrap().startup;
+    assert_eq!(startup.count, 20);
+    assert!((startup.sum - 21.0).abs() < 1e-9);
+    let [(half, median), ..] = startup.quantiles.unwrap();
+    assert_eq!(half, 0.5);
+    assert!((median - 1.0).abs() < 0.05, "{median}");
+}
+
+#[test]
+fn series_end_with_what_they_are_of() {
+    let mut decider = decider(&["s"], &["a"]);
+    for second in 0..10 {
+        say(&mut decider, "a", second + 1, vec![slice("one/s", second, &[], &[])], vec![]);
+    }
+    assert!(sums(&decider, 10).0 > 0.0);
+    let lineup = Lineup::new(parts(&[], &["a"])).unwrap();
+    decider.handle(at(10), Input::Lineup(Box::new(lineup)));
+    assert_eq!(decider.signals(at(10)).count(), 0);
+    let lineup = Lineup::new(parts(&["s"], &["a"])).unwrap();
+    decider.handle(at(11), Input::Lineup(Box::new(lineup)));
+    assert_eq!(sums(&decider, 11).0, 0.0, "it starts afresh");
+}
