@@ -48,6 +48,7 @@ pub struct Board {
     streams: BTreeMap<StreamId, Totals>,
     saturation: NodeReport,
     exports: BTreeMap<ExportResult, u64>,
+    decode_refused: u64,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +73,7 @@ impl Board {
             streams: BTreeMap::new(),
             saturation: NodeReport::default(),
             exports: BTreeMap::new(),
+            decode_refused: 0,
         }
     }
 
@@ -115,6 +117,11 @@ impl Board {
         *self.exports.entry(result).or_default() += 1;
     }
 
+    /// Counts an access unit that no decoder had time for.
+    pub const fn decode_refused(&mut self) {
+        self.decode_refused += 1;
+    }
+
     /// Writes the page. `waiting` and `lost` are the queue's.
     #[must_use]
     pub fn render(&self, waiting: usize, lost: u64) -> String {
@@ -136,6 +143,7 @@ impl Board {
         page.one(Metric::AgentStreams, &[], self.streams.len() as f64);
         page.one(Metric::AgentQueueSlices, &[], waiting as f64);
         page.one(Metric::AgentLostSlices, &[], lost as f64);
+        page.one(Metric::AgentDecodeRefused, &[], self.decode_refused as f64);
         page.family(Metric::AgentExports);
         for result in [ExportResult::Accepted, ExportResult::Retried, ExportResult::Refused] {
             let count = self.exports.get(&result).copied().unwrap_or_default();

@@ -32,7 +32,15 @@ impl Outbox {
 
     /// Queues a fault record; it leaves at once.
     pub fn fault(&self, record: FaultRecord) {
-        self.queue().push_fault(record);
+        let lost = {
+            let mut queue = self.queue();
+            let before = queue.lost_faults();
+            queue.push_fault(record);
+            (queue.lost_faults() > before).then(|| queue.lost_faults())
+        };
+        if let Some(lost) = lost.filter(|lost| lost.is_power_of_two()) {
+            tracing::error!(lost, "fault records are lost: the queue is full of them");
+        }
         self.faults.notify_one();
     }
 
@@ -48,6 +56,11 @@ impl Outbox {
         self.board().node(&report);
         self.queue().push_report(report);
         self.slices.notify_one();
+    }
+
+    /// Counts an access unit that no decoder had time for.
+    pub fn decode_refused(&self) {
+        self.board().decode_refused();
     }
 
     /// Shows exactly these streams.

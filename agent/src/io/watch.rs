@@ -205,6 +205,7 @@ impl Driver {
                 Output::Decode { view, request } => {
                     if self.desk.ask(view, request).is_err() {
                         self.refused += 1;
+                        self.shared.outbox.decode_refused();
                         if self.refused.is_power_of_two() {
                             let refused = self.refused;
                             tracing::warn!(stream = %self.name(), refused, "the decoder is too busy; parts of picture and sound are not observed");

@@ -7,6 +7,7 @@ use tallylight_ts::{Analyser, AnalyserConfig, CheckClock, Limits, Payload, Wante
 
 use super::{
     Output,
+    expected::must_be_clear,
     routing::stream_id,
     timeline::{PlayerBuffer, Spans, Timeline},
     view::{LIVE_WINDOW, PLAYER_BUFFER, Part, Progress, View, ViewConfig},
@@ -299,7 +300,7 @@ impl Session {
     fn blind(&mut self, from: MonoTime, at: MonoTime, evidence: &str) {
         self.blind_until = self.blind_until.max(at + BLIND_AFTER);
         self.blind.add(from, at + BLIND_AFTER);
-        for view in &mut self.views {
+        for view in self.views.iter_mut().filter(|view| view.part != Part::Service) {
             let what = FaultKind::PathDegraded;
             view.tracker.event(what, at, Severity::Critical, evidence.to_owned());
         }
@@ -328,14 +329,14 @@ impl Session {
         {
             self.open.add(since, at);
         }
-        for view in &mut self.views {
-            if holds {
+        for view in self.views.iter_mut().filter(|view| view.part != Part::Service) {
+            if !holds {
+                view.tracker.release(kind, at);
+            } else if kind != FaultKind::Scrambled || must_be_clear(&view.config.expectation) {
                 view.tracker.hold(kind, at, evidence.to_owned());
                 if away {
                     view.tracker.release(FaultKind::NoData, at);
                 }
-            } else {
-                view.tracker.release(kind, at);
             }
         }
     }
@@ -508,7 +509,7 @@ impl Session {
         }
         let silent = self.expects_packets() && self.now.since(self.last_arrival) >= NO_DATA_AFTER;
         for view in &mut self.views {
-            if silent {
+            if silent && view.part != Part::Service {
                 let evidence = "no packets arrive".to_owned();
                 view.tracker.hold(FaultKind::NoData, self.last_arrival, evidence);
             }

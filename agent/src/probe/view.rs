@@ -475,13 +475,19 @@ impl View {
     pub(super) fn tell(&mut self, declared_by: Option<MonoTime>) {
         while let Some(change) = self.tracker.poll() {
             let begins = matches!(change.phase, FaultPhase::Begin | FaultPhase::Raise);
-            let gone = [FaultKind::NoData, FaultKind::NoVideo, FaultKind::Unreachable];
-            if begins && gone.contains(&change.condition.kind) {
-                // There is no picture to be black; what is gone is told by this fault.
-                self.reset_decoding();
-                for kind in [FaultKind::Black, FaultKind::Freeze] {
-                    self.tracker.forget(kind, change.onset);
+            let gone: &[FaultKind] = match change.condition.kind {
+                _ if !begins => &[],
+                FaultKind::NoData | FaultKind::Unreachable => {
+                    &[FaultKind::Black, FaultKind::Freeze, FaultKind::Silence]
                 }
+                FaultKind::NoVideo => &[FaultKind::Black, FaultKind::Freeze],
+                FaultKind::NoAudio => &[FaultKind::Silence],
+                _ => &[],
+            };
+            if !gone.is_empty() {
+                // There is nothing left to be black or silent; what is gone is told by this fault.
+                self.reset_decoding();
+                gone.iter().for_each(|kind| self.tracker.forget(*kind, change.onset));
             }
             let kind = change.condition.kind;
             let declared = declared_by.filter(|_| begins).unwrap_or(change.declared);

@@ -162,6 +162,8 @@ metrics! {
         "Slices and fault records that wait for the collector.";
     AgentLostSlices "tallylight_agent_lost_slices_total" "tallylight.agent.lost_slices" Counter "{slice}" [] Agent
         "Slices given up because the queue was full.";
+    AgentDecodeRefused "tallylight_agent_decode_refused_total" "tallylight.agent.decode_refused" Counter "{unit}" [] Agent
+        "Access units that no decoder had time for: parts of picture and sound were not observed.";
     AgentExports "tallylight_agent_exports_total" "tallylight.agent.exports" Counter "{request}" ["result"] Agent
         "Batches offered to the collector, by result.";
     CollectorRequests "tallylight_collector_requests_total" "tallylight.collector.requests" Counter "{request}" ["transport" "result"] Collector
