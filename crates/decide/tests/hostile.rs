@@ -1,4 +1,5 @@
 //! Whatever comes in, in whatever order, nothing panics, nothing waits in the past, and nothing grows without bound.
+#![expect(clippy::unwrap_used, reason = "ids and lineups of these tests are literals")]
 
 use std::{collections::BTreeMap, time::Duration};
 

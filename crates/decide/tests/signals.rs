@@ -1,4 +1,9 @@
 //! What the signals promise: every watched second counts once, by agreement, and sums only grow.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "ids and lineups of these tests are literals"
+)]
 
 use std::{collections::BTreeMap, time::Duration};
 
