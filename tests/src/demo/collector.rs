@@ -53,7 +53,7 @@ pub struct Moment {
     /// What happened.
     pub step: String,
     /// When, from the onset.
-    pub at_ms: i64,
+    pub ms: i64,
 }
 
 /// What was not done.
@@ -75,7 +75,7 @@ impl Incident {
     /// Returns when a step first happened, in milliseconds from the onset.
     #[must_use]
     pub fn step_ms(&self, name: &str) -> Option<i64> {
-        self.timeline.iter().find(|moment| moment.step == name).map(|moment| moment.at_ms)
+        self.timeline.iter().find(|moment| moment.step == name).map(|moment| moment.ms)
     }
 
     /// Says what speaks for the cause: the first few faults that were seen.
