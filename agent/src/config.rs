@@ -13,6 +13,8 @@ use url::Url;
 /// Where `/metrics` listens unless told otherwise.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
 const MAX_DECODE_THREADS: i64 = 256;
+/// From some datagrams to a second of 1 Gb/s.
+const RECEIVE_BUFFER_BYTES: std::ops::RangeInclusive<i64> = 16_384..=134_217_728;
 
 /// A checked configuration. Paths are resolved against the file's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The local address of outgoing connections.
     pub source_address: Option<IpAddr>,
+    /// What is asked of the kernel for each UDP socket, in bytes; `None` leaves it to the agent.
+    pub receive_buffer_bytes: Option<usize>,
     /// Decoding threads; `None` leaves it to the number of cores.
     pub decode_threads: Option<usize>,
     /// What the whole of the network is.
@@ -97,6 +101,7 @@ impl Config {
         let listen = root.optional("listen", value::socket_address);
         let state_dir = root.required("state_dir", value::path);
         let source_address = root.optional("source_address", value::parsed(ip_address));
+        let buffer = root.optional("receive_buffer_bytes", value::integer(RECEIVE_BUFFER_BYTES));
         let threads = root.optional("decode_threads", value::integer(1..=MAX_DECODE_THREADS));
         let uplink = root.optional_placed("uplink", value::bitrate);
         let traces = root.optional_placed("traces", value::url(&["http", "https"]));
@@ -116,6 +121,7 @@ impl Config {
                 listen: listen.unwrap_or(DEFAULT_LISTEN),
                 state_dir: folder.join(state_dir?),
                 source_address,
+                receive_buffer_bytes: buffer.and_then(|bytes| usize::try_from(bytes).ok()),
                 decode_threads: threads.and_then(|threads| usize::try_from(threads).ok()),
                 uplink: uplink.map(|uplink| uplink.value),
                 traces: traces.map(|traces| traces.value),
@@ -199,7 +205,7 @@ mod tests {
             .map(|line| {
                 match line
                     .strip_prefix("# ")
-                    .filter(|rest| rest.contains(" = \"") || rest.starts_with("decode_threads"))
+                    .filter(|rest| rest.contains(" = \"") || rest.contains(" = 1"))
                 {
                     Some(rest) if !rest.starts_with("Relative") => format!("{rest}\n"),
                     _ => format!("{line}\n"),
@@ -208,6 +214,7 @@ mod tests {
             .collect();
         let config = parse(&all).unwrap();
         assert_eq!(config.decode_threads, Some(1));
+        assert_eq!(config.receive_buffer_bytes, Some(1_048_576));
         assert_eq!(config.uplink, Some(Bitrate::from_bps(1_000_000_000)));
         assert!(config.source_address.is_some() && config.traces.is_some());
     }
@@ -266,7 +273,7 @@ mod tests {
             ),
             (
                 with("streams = []"),
-                "etc/agent.toml:6:1: streams: unknown key; allowed are node, collector, assignment, token, token_file, listen, state_dir, source_address, decode_threads, uplink, traces",
+                "etc/agent.toml:6:1: streams: unknown key; allowed are node, collector, assignment, token, token_file, listen, state_dir, source_address, receive_buffer_bytes, decode_threads, uplink, traces",
             ),
         ];
         for (text, expected) in cases {

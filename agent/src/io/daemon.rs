@@ -95,7 +95,7 @@ pub async fn run(path: PathBuf) -> anyhow::Result<()> {
     let threads = checked.config.decode_threads.unwrap_or_else(half_the_cores);
     let shared = Shared {
         outbox,
-        inputs: Inputs::new(checked.config.source_address),
+        inputs: Inputs::new(checked.config.source_address, checked.config.receive_buffer_bytes),
         decoders: Decoders::start(threads).context("cannot start decoding threads")?,
         saturated,
         joins: Arc::new(Semaphore::new(MAX_JOINS)),
@@ -229,9 +229,11 @@ impl Agent {
         let collector = Collector::new(&new.config, &new.token)?;
         let assigner = Assigner::new(&new.config, &new.token)?;
         let restart = self.checked.config.needs_restart(&new.config);
-        if self.checked.config.source_address != new.config.source_address {
-            // Sessions that run keep their address until they are started again.
-            self.shared.inputs = Inputs::new(new.config.source_address);
+        let inputs = |config: &Config| (config.source_address, config.receive_buffer_bytes);
+        if inputs(&self.checked.config) != inputs(&new.config) {
+            // Sessions that run keep their address and buffers until they are started again.
+            let (source, buffer) = inputs(&new.config);
+            self.shared.inputs = Inputs::new(source, buffer);
         }
         self.assigner = assigner;
         self.collector.send_replace(collector);

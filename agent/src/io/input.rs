@@ -16,15 +16,17 @@ use crate::input::{InputEvent, InputSpec, Purpose};
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
     source: Option<IpAddr>,
+    receive_buffer: Option<usize>,
     sweeper: Arc<OnceLock<udp::Sweeper>>,
     tls: http::Tls,
 }
 
 impl Inputs {
-    /// Takes the local address that outgoing connections come from; `None` leaves it to the routing table.
+    /// Takes the local address that outgoing connections come from, `None` leaves it to the routing table; and the bytes of
+    /// receive buffer to ask for each UDP socket, `None` for [`udp::RECEIVE_BUFFER`].
     #[must_use]
-    pub fn new(source: Option<IpAddr>) -> Self {
-        Self { source, ..Self::default() }
+    pub fn new(source: Option<IpAddr>, receive_buffer: Option<usize>) -> Self {
+        Self { source, receive_buffer, ..Self::default() }
     }
 
     /// Runs one input until it ends or the receiver is gone. Dropping the future stops it at once.
@@ -63,7 +65,8 @@ impl Inputs {
         match self.sweeper.get() {
             Some(sweeper) => Ok(sweeper),
             // Two inputs that come first at the same time may both start a thread; the one left over ends by itself.
-            None => udp::Sweeper::start().map(|sweeper| self.sweeper.get_or_init(|| sweeper)),
+            None => udp::Sweeper::start(self.receive_buffer.unwrap_or(udp::RECEIVE_BUFFER))
+                .map(|sweeper| self.sweeper.get_or_init(|| sweeper)),
         }
     }
 }

@@ -53,8 +53,8 @@ const DATAGRAM: usize = 65_536;
 /// A socket that nothing arrived on for this long is opened anew: an interface that went away took the membership with
 /// it, and a switch that forgot the group learns of it again.
 const REJOIN_AFTER: Duration = Duration::from_secs(30);
-/// What is asked of the kernel for each socket: a second of 60 Mb/s, as the sweeping thread may have to wait for a core.
-const RECEIVE_BUFFER: usize = 8 << 20;
+/// What is asked of the kernel for each socket unless told otherwise, in bytes: a second of 60 Mb/s, as the sweeping thread may have to wait for a core.
+pub const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// Why a socket cannot be opened. The texts hold no address.
 #[derive(Debug, thiserror::Error)]
@@ -80,13 +80,13 @@ pub enum UdpError {
 ///
 /// # Errors
 /// [`UdpError`] says which step failed.
-pub fn open(spec: &DatagramSpec) -> Result<Socket, UdpError> {
+pub fn open(spec: &DatagramSpec, receive_buffer: usize) -> Result<Socket, UdpError> {
     let failed = |step| move |error| UdpError::Socket { step, error };
     let address = spec.address;
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
         .map_err(failed("open a socket"))?;
     socket.set_nonblocking(true).map_err(failed("make the socket non-blocking"))?;
-    grow_buffer(&socket);
+    set_buffer(&socket, receive_buffer);
     let option = |step| move |errno: Errno| UdpError::Socket { step, error: errno.into() };
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)
         .map_err(option("ask for receive stamps"))?;
@@ -138,20 +138,16 @@ fn interface_v4(name: &str) -> Result<Ipv4Addr, UdpError> {
         .ok_or_else(|| UdpError::InterfaceAddress(name.to_owned()))
 }
 
-/// Asks for a large receive buffer: past the system's limit where the process may, else up to it.
-fn grow_buffer(socket: &Socket) {
-    if setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+/// Asks for a receive buffer: past the system's limit where the process may, else up to it.
+fn set_buffer(socket: &Socket, wanted: usize) {
+    if setsockopt(socket, sockopt::RcvBufForce, &wanted).is_err() {
         // A smaller buffer still works; what it drops is counted.
-        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+        let _ = socket.set_recv_buffer_size(wanted);
     }
     // The kernel doubles what it was asked for, to account for its own bookkeeping (socket(7)).
     let given = socket.recv_buffer_size().unwrap_or(0) / 2;
-    if given < RECEIVE_BUFFER {
-        tracing::info!(
-            given,
-            wanted = RECEIVE_BUFFER,
-            "receive buffer is limited by net.core.rmem_max"
-        );
+    if given < wanted {
+        tracing::info!(given, wanted, "receive buffer is limited by net.core.rmem_max");
     } else {
         tracing::debug!(given, "receive buffer");
     }
@@ -171,7 +167,7 @@ async fn receive(
     let mut backoff = Backoff::default();
     let mut failing = false;
     loop {
-        let event = match open(spec) {
+        let event = match open(spec, sweeper.receive_buffer) {
             Ok(socket) => {
                 backoff.reset();
                 if std::mem::take(&mut failing)
@@ -208,6 +204,7 @@ fn unreachable(holds: bool, evidence: String) -> InputEvent {
 pub struct Sweeper {
     arrivals: blocking::Sender<Slot>,
     stepped: Arc<AtomicU64>,
+    receive_buffer: usize,
 }
 
 /// What the thread and an input tell each other about a socket.
@@ -240,18 +237,18 @@ impl Drop for Registration {
 }
 
 impl Sweeper {
-    /// Starts the thread.
+    /// Starts the thread; sockets ask for a receive buffer of so many bytes.
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn start() -> std::io::Result<Self> {
+    pub fn start(receive_buffer: usize) -> std::io::Result<Self> {
         let (arrivals, queue) = blocking::channel();
         let stepped = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&stepped);
         thread::Builder::new().name("udp-sweep".to_owned()).spawn(move || {
             Sweep { queue, slots: Vec::new(), clock: StampClock::default(), counter }.run();
         })?;
-        Ok(Self { arrivals, stepped })
+        Ok(Self { arrivals, stepped, receive_buffer })
     }
 
     /// Returns how many reads had unusable receive stamps since the wall clock stepped.
@@ -525,7 +522,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_any_source_group_on_lo_is_received_and_other_groups_stay_out() {
-        let sweeper = Sweeper::start().unwrap();
+        let sweeper = Sweeper::start(RECEIVE_BUFFER).unwrap();
         let port = free_port();
         let wanted = spec(&format!("udp://239.255.71.1:{port}"));
         let to = wanted.address;
@@ -551,7 +548,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_source_specific_group_lets_one_sender_in() {
-        let sweeper = Sweeper::start().unwrap();
+        let sweeper = Sweeper::start(RECEIVE_BUFFER).unwrap();
         let spec = spec(&format!("udp://127.0.0.2@232.255.71.3:{}", free_port()));
         let to = spec.address;
         let mut receiver = Receiver::start(&sweeper, spec);
@@ -565,7 +562,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_unicast_stream_says_how_long_the_first_byte_took_and_when_bytes_came() {
-        let sweeper = Sweeper::start().unwrap();
+        let sweeper = Sweeper::start(RECEIVE_BUFFER).unwrap();
         let spec = spec(&format!("udp://127.0.0.1:{}", free_port()));
         let to = spec.address;
         let mut receiver = Receiver::start(&sweeper, spec);
@@ -600,7 +597,7 @@ mod tests {
     #[test]
     fn an_overflowed_socket_says_how_many_datagrams_it_dropped() {
         let spec = spec(&format!("udp://127.0.0.1:{}", free_port()));
-        let socket = open(&spec).unwrap();
+        let socket = open(&spec, RECEIVE_BUFFER).unwrap();
         socket.set_recv_buffer_size(8192).unwrap();
         let sender = sender("127.0.0.1");
         const SENT: u64 = 500;
@@ -630,7 +627,7 @@ mod tests {
 
     #[tokio::test]
     async fn rtp_is_unpacked_in_order_and_its_losses_are_told() {
-        let sweeper = Sweeper::start().unwrap();
+        let sweeper = Sweeper::start(RECEIVE_BUFFER).unwrap();
         let spec = spec(&format!("rtp://239.255.71.4:{}", free_port()));
         let to = spec.address;
         let mut receiver = Receiver::start(&sweeper, spec);
@@ -656,7 +653,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_socket_is_opened_anew_and_receives_again() {
-        let sweeper = Sweeper::start().unwrap();
+        let sweeper = Sweeper::start(RECEIVE_BUFFER).unwrap();
         let spec = spec(&format!("udp://239.255.71.6:{}", free_port()));
         let to = spec.address;
         let (tx, mut rx) = mpsc::channel(1000);
@@ -681,7 +678,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_interface_is_said_and_the_input_stops_when_told() {
-        let sweeper = Sweeper::start().unwrap();
+        let sweeper = Sweeper::start(RECEIVE_BUFFER).unwrap();
         let mut spec = spec("udp://239.255.71.5:5000");
         spec.interface = Some("nosuch0".to_owned());
         let mut receiver = Receiver::start(&sweeper, spec);
