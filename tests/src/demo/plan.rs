@@ -29,6 +29,9 @@ pub const AGENTS: [Agent; 5] = [
     agent("south-b", "south", "isp-4", "127.0.0.14"),
 ];
 
+/// The agent whose host is made to drop packets.
+pub const SMALL_HOST: &str = "south-a";
+
 const fn agent(
     node: &'static str,
     region: &'static str,
@@ -262,6 +265,10 @@ pub fn agent_config(places: &Places, agent: Agent) -> String {
     let node = agent.node;
     let _ = writeln!(out, "token_file = \"{node}.token\"\nstate_dir = \"{node}.state\"");
     let _ = writeln!(out, "source_address = \"{}\"\ndecode_threads = 1", agent.source_address);
+    if node == SMALL_HOST {
+        // 2 s of a channel: a host whose memory is scarce, so that its sockets can overflow at all.
+        out.push_str("receive_buffer_bytes = 262144\n");
+    }
     out
 }
 

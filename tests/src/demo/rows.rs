@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::plan::SMALL_HOST;
+
 /// One row.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
@@ -189,7 +191,7 @@ pub const ROWS: [Row; 14] = [
     Row {
         id: "agent-host",
         title: "trap: south-a drops packets on its own host",
-        broken: Broken::AgentHost("south-a"),
+        broken: Broken::AgentHost(SMALL_HOST),
         expected: Expected::Named { cause: "probe", subject: "south-a" },
     },
     Row {

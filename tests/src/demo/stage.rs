@@ -559,8 +559,8 @@ pub struct Pulses {
 }
 
 impl Pulses {
-    /// Twice what the largest receive buffer of an unprivileged program holds of one channel.
-    const STOPPED: Duration = Duration::from_millis(2500);
+    /// More than the receive buffers of that agent hold, less than makes it silent.
+    const STOPPED: Duration = Duration::from_millis(3000);
     const RUNNING: Duration = Duration::from_millis(1500);
 
     /// Begins at once.
