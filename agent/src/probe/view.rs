@@ -43,6 +43,8 @@ pub(super) const LIVE_WINDOW: Duration = Duration::from_secs(5);
 pub(super) const PLAYER_BUFFER: Duration = Duration::from_secs(1);
 /// Latencies in one slice (see `Slice::latencies`).
 const MAX_LATENCIES: usize = 16;
+/// What takes longer is no slow start but a stream that was away; its faults say so.
+const LONGEST_START: Duration = Duration::from_secs(20);
 /// Slices that can be counted in before they begin: more than a segment has seconds.
 const MAX_AHEAD: usize = 64;
 /// Slices made up for at a time after the process was not run.
@@ -466,7 +468,11 @@ impl View {
 
     /// Adds a latency to the open slice.
     pub(super) fn latency(&mut self, sample: LatencySample) {
-        if self.latencies.len() < MAX_LATENCIES {
+        let away = match sample {
+            LatencySample::FirstByte(took) | LatencySample::Startup(took) => took > LONGEST_START,
+            LatencySample::SegmentFetch(_) | LatencySample::LiveDelay(_) => false,
+        };
+        if !away && self.latencies.len() < MAX_LATENCIES {
             self.latencies.push(sample);
         }
     }

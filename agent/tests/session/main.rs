@@ -208,6 +208,19 @@ fn a_stream_that_stops_has_no_data_since_its_last_packet() {
 }
 
 #[test]
+fn a_stream_that_was_away_at_first_is_no_slow_start() {
+    let clip = clip::clip(12, "", "");
+    for (away, samples) in [(5_000, 2), (60_000, 0)] {
+        let mut run = Run::new(Source::Datagrams, vec![view("one/a", None, tv())]);
+        run.wait(away);
+        run.event(InputEvent::Opened { phases: Phases::default(), at: at(run.now) });
+        run.play(&clip[..clip::at(4.0)]);
+        let found: usize = run.slices.iter().map(|slice| slice.latencies.len()).sum();
+        assert_eq!(found, samples, "after {away} ms");
+    }
+}
+
+#[test]
 fn lost_packets_are_told_at_once_and_are_critical_when_they_go_on() {
     let clip = clip::clip(12, "", "");
     let lossy =
