@@ -6,6 +6,7 @@
     reason = "a helper of a test fails the test"
 )]
 
+#[path = "../encoded/mod.rs"]
 mod clip;
 
 use std::{

@@ -1,11 +1,9 @@
 //! Transport streams made by ffmpeg once and kept in the target directory, and what is done to them.
 
-use std::{
-    fs,
-    hash::{DefaultHasher, Hash, Hasher},
-    path::Path,
-    process::Command,
-};
+#[path = "../encoded/mod.rs"]
+mod encoded;
+
+use encoded::encode;
 
 pub(crate) const PACKET: usize = 188;
 pub(crate) const VIDEO: u16 = 0x100;
@@ -61,27 +59,6 @@ pub(crate) fn radio(seconds: u32) -> Vec<u8> {
     let length = seconds.to_string();
     let source = "sine=frequency=440:sample_rate=48000";
     encode(&["-f", "lavfi", "-i", source, "-t", &length, "-c:a", "mp2", "-muxrate", "1000000"])
-}
-
-fn encode(arguments: &[&str]) -> Vec<u8> {
-    let mut hasher = DefaultHasher::new();
-    arguments.hash(&mut hasher);
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("streams");
-    fs::create_dir_all(&folder).unwrap();
-    let path = folder.join(format!("{:016x}.ts", hasher.finish()));
-    if !path.exists() {
-        let part = folder.join(format!("{:016x}.{}.part", hasher.finish(), std::process::id()));
-        let output = Command::new("ffmpeg")
-            .args(["-v", "error", "-nostdin", "-threads", "2"])
-            .args(arguments)
-            .args(["-f", "mpegts", "-y"])
-            .arg(&part)
-            .output()
-            .expect("ffmpeg is installed");
-        assert!(output.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&output.stderr));
-        fs::rename(&part, &path).unwrap();
-    }
-    fs::read(&path).unwrap()
 }
 
 pub(crate) fn pid(packet: &[u8]) -> u16 {
