@@ -54,11 +54,11 @@ pub enum Form {
 
 impl Form {
     /// Produced at the source to seen by an agent, beyond the duration of a segment.
-    const fn delay(self) -> &'static str {
+    const fn delay_ms(self, segment_seconds: u64) -> u64 {
         match self {
-            Self::HttpTs | Self::Multicast => "300ms",
+            Self::HttpTs | Self::Multicast => 300,
             // A playlist is asked for at most one target duration late.
-            Self::Hls => "2500ms",
+            Self::Hls => segment_seconds * 1000 + 500,
         }
     }
 }
@@ -109,6 +109,8 @@ pub struct Places {
     pub sources: Vec<Source>,
     /// By (server, channel) where agents and viewers watch.
     pub deliveries: BTreeMap<(String, String), Url>,
+    /// Length of HLS segments.
+    pub segment_seconds: u64,
     /// The panel's signed listener.
     pub panel: Option<Url>,
     /// The collector's listeners: gRPC, HTTP, API.
@@ -168,7 +170,7 @@ pub fn lineup(places: &Places) -> String {
         for server in SERVERS {
             let place = (server.id.to_owned(), channel.to_owned());
             if let Some(url) = places.deliveries.get(&place) {
-                put_delivery(&mut out, server, url);
+                put_delivery(&mut out, server, places.segment_seconds, url);
             }
         }
     }
@@ -192,12 +194,12 @@ fn put_source(out: &mut String, source: &Source) {
     put(out, "channel.source", &keys);
 }
 
-fn put_delivery(out: &mut String, server: Server, url: &Url) {
+fn put_delivery(out: &mut String, server: Server, segment_seconds: u64, url: &Url) {
     let mut keys = vec![
         ("id", quoted(server.id)),
         ("server", quoted(server.id)),
         ("url", quoted(url.as_str())),
-        ("delay", quoted(server.form.delay())),
+        ("delay", format!("\"{}ms\"", server.form.delay_ms(segment_seconds))),
     ];
     if server.form == Form::Multicast {
         keys.push(("interface", quoted("lo")));
@@ -239,7 +241,7 @@ pub fn collector(places: &Places, tokens: &BTreeMap<String, String>, operator: &
     out
 }
 
-fn hash(token: &str) -> String {
+pub(crate) fn hash(token: &str) -> String {
     let digest = Sha256::digest(token.as_bytes());
     let hex = digest.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
@@ -326,6 +328,7 @@ mod tests {
                 .iter()
                 .map(|server| ((server.id.to_owned(), "one".to_owned()), url.clone()))
                 .collect(),
+            segment_seconds: 2,
             panel: Some(Url::parse("http://127.0.0.1:8500").unwrap()),
             collector: [address(4317), address(4318), address(8480)],
             agents: AGENTS.iter().zip(9000..).map(|(a, p)| (a.node, address(p).unwrap())).collect(),

@@ -31,6 +31,8 @@ use crate::{
 
 /// Answers of processes on the same machine.
 const HTTP: Duration = Duration::from_secs(5);
+/// Length of HLS segments.
+const SEGMENT_SECONDS: u64 = 2;
 
 /// From the start of a delivery server to its first HLS segments.
 const DELIVERIES: Duration = Duration::from_secs(60);
@@ -122,17 +124,30 @@ impl Stage {
     /// # Errors
     /// Says which part does not start.
     pub async fn launch(project: &Project, folder: &Path) -> anyhow::Result<Self> {
+        Self::launch_with(project, folder, SEGMENT_SECONDS).await
+    }
+
+    /// The same with HLS segments of a length of one's own.
+    ///
+    /// # Errors
+    /// See [`launch`](Self::launch).
+    pub async fn launch_with(
+        project: &Project,
+        folder: &Path,
+        segment_seconds: u64,
+    ) -> anyhow::Result<Self> {
         // Fails where one is installed, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = Client::builder().timeout(HTTP).build().context("cannot make a client")?;
         let mut processes = Children::new(folder, project.bin.join("tallylight-world"));
-        let mut places = Places::default();
+        let mut places = Places { segment_seconds, ..Places::default() };
         let headend = start_headend(&mut processes, &mut places).await?;
         let channels: Vec<String> =
             plan::channels(&places.sources).into_iter().map(str::to_owned).collect();
         let mut edges = BTreeMap::new();
         for server in SERVERS {
-            edges.insert(server.id, start_edge(&mut processes, server, &channels, None).await?);
+            let edge = start_edge(&mut processes, server, &channels, segment_seconds, None).await?;
+            edges.insert(server.id, edge);
         }
         let (links, feeds) = start_links(&mut processes, &edges, &channels).await?;
         let access = start_access(&mut processes, &mut places, &edges).await?;
@@ -262,7 +277,8 @@ impl Stage {
         let before = self.edges.get(server.id).cloned();
         let channels: Vec<String> =
             plan::channels(&self.places.sources).into_iter().map(str::to_owned).collect();
-        start_edge(&mut self.processes, server, &channels, before.as_ref()).await.map(drop)
+        let (seconds, before) = (self.places.segment_seconds, before.as_ref());
+        start_edge(&mut self.processes, server, &channels, seconds, before).await.map(drop)
     }
 
     /// Cuts an agent's path to the servers, or mends it.
@@ -295,6 +311,7 @@ async fn start_edge(
     processes: &mut Children,
     server: plan::Server,
     channels: &[String],
+    segment_seconds: u64,
     before: Option<&Edge>,
 ) -> anyhow::Result<Edge> {
     let mode = match server.form {
@@ -304,6 +321,7 @@ async fn start_edge(
     };
     let mut arguments = vec!["edge".into(), "--server".into(), server.id.into()];
     arguments.extend(["--mode".into(), mode.to_owned()]);
+    arguments.extend(["--segment-seconds".into(), segment_seconds.to_string()]);
     for channel in channels {
         let feed = before.and_then(|edge| edge.feeds.get(channel));
         let feed = feed.map_or_else(String::new, |address| format!("={address}"));
@@ -538,14 +556,14 @@ fn start_monitoring(
     Ok(Url::parse(&format!("http://{prometheus}"))?)
 }
 
-fn token() -> anyhow::Result<String> {
+pub(crate) fn token() -> anyhow::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).context("no random numbers")?;
     Ok(format!("tl_{}", URL_SAFE_NO_PAD.encode(bytes)))
 }
 
 /// Writes what only its owner may read.
-fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     let file = fs::File::options().create(true).write(true).truncate(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
