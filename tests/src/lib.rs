@@ -1,6 +1,7 @@
 //! The synthetic world that Tallylight is tested on.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod demo;
 pub mod panel;
 pub mod sim;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tallylight_tests::{
+    bench,
     demo::{self, tie},
     panel::{self, forward},
     world::{access, clip, edge, headend, link, viewers},
@@ -43,6 +44,8 @@ enum Command {
     Forward(forward::Arguments),
     /// Run the main job on live streams: break things in turn and check what becomes of it.
     Demo(demo::Arguments),
+    /// Measure decisions, healing and the agent's cost on live processes.
+    Bench(bench::Arguments),
     /// Run a program that ends when its starter does. The demo starts programs by it.
     #[command(hide = true)]
     Tie(tie::Arguments),
@@ -69,6 +72,7 @@ fn run(command: Command) -> Result<()> {
         Command::Panel(arguments) => panel::run(arguments),
         Command::Forward(arguments) => forward::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Tie(arguments) => tie::run(arguments),
     }
 }

@@ -120,7 +120,7 @@ fn say(text: &str) {
     println!("{text}");
 }
 
-fn own_folder() -> anyhow::Result<PathBuf> {
+pub(crate) fn own_folder() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let folder = program.parent().map(Path::to_owned).context("this program has no folder")?;
     for name in ["tallylight-agent", "tallylight-collector"] {
@@ -132,7 +132,7 @@ fn own_folder() -> anyhow::Result<PathBuf> {
 }
 
 /// Completes on SIGINT or SIGTERM. Standard input is left alone: a demo may run without one.
-async fn stopped() -> anyhow::Result<()> {
+pub(crate) async fn stopped() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -1,0 +1,114 @@
+//! Plays one clip to many groups in real time from one thread. Datagrams of a stream leave evenly, as a constant rate is.
+
+use std::{
+    net::{SocketAddrV4, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+
+use super::clip::RATE;
+use crate::world::packet::PACKET;
+
+const DATAGRAM: usize = 7 * PACKET;
+/// How often due datagrams are looked for: one of a stream lasts 12 ms.
+const TICK: Duration = Duration::from_millis(2);
+/// Streams begin so far apart, so that their key pictures do not come at the same moment.
+const STAGGER: Duration = Duration::from_millis(147);
+
+/// A clip that is being played.
+pub(super) struct Player {
+    thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    latest_us: AtomicU64,
+}
+
+impl Player {
+    /// Begins at once.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn start(
+        clip: Arc<[u8]>,
+        groups: Vec<(UdpSocket, SocketAddrV4)>,
+    ) -> anyhow::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let sockets = groups.into_iter().map(|(socket, _)| socket).collect();
+        let of_thread = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("player".to_owned())
+            .spawn(move || play(&clip, sockets, &of_thread))
+            .context("cannot start a thread")?;
+        Ok(Self { thread: Some(thread), shared })
+    }
+
+    /// Whether the clip is at its end.
+    pub(super) fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Ends it; answers by how much a datagram was late at most.
+    pub(super) fn stop(mut self) -> Duration {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        // A player that panicked has been noticed by the streams that stopped.
+        self.thread.take().map(JoinHandle::join);
+        Duration::from_micros(self.shared.latest_us.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn play(clip: &[u8], sockets: Vec<UdpSocket>, shared: &Shared) {
+    let start = Instant::now();
+    let mut streams: Vec<_> = (0_u32..)
+        .zip(sockets)
+        .map(|(number, socket)| (start + STAGGER * number, socket, clip.chunks_exact(DATAGRAM), 0))
+        .collect();
+    while !shared.stop.load(Ordering::Relaxed) {
+        let now = Instant::now();
+        for (begins, socket, left, sent) in &mut streams {
+            while *begins + due(*sent) <= now {
+                let Some(datagram) = left.next() else { return };
+                // What a full buffer refuses the agent counts as lost, and the run as wrong.
+                let _ = socket.send(datagram);
+                let late = now - (*begins + due(*sent));
+                shared.latest_us.fetch_max(late.as_micros() as u64, Ordering::Relaxed);
+                *sent += 1;
+            }
+        }
+        thread::sleep(TICK);
+    }
+}
+
+/// When a datagram is due, from its stream's begin.
+fn due(number: u64) -> Duration {
+    Duration::from_nanos(number * (DATAGRAM as u64 * 8) * 1_000_000_000 / RATE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_leave_at_the_rate_of_the_clip() {
+        let a_second = RATE / (DATAGRAM as u64 * 8);
+        let last = due(a_second).as_secs_f64();
+        assert!((0.998..=1.0).contains(&last), "{last}");
+        // No overflow within the longest clip.
+        assert!(due(a_second * 1_000) > Duration::from_secs(990));
+    }
+}
