@@ -118,6 +118,8 @@ struct StillRun {
     first: Duration,
     /// The key picture before it, which was different or unknown.
     before: Option<Duration>,
+    /// Whether that one stood too: another picture stood before this one.
+    after_another: bool,
 }
 
 /// A condition that lasts.
@@ -147,7 +149,9 @@ impl PictureDetector {
     pub fn unit(&mut self, unit: &PictureUnit) {
         let Some(repeats) = self.sizes.push(unit) else { return };
         // A picture that only repeats the one before carries what is known on to its own time.
-        if repeats {
+        if !repeats {
+            self.end_by_sizes(unit.media_time);
+        } else {
             for (kind, open) in
                 [(FaultKind::Black, &mut self.black), (FaultKind::Freeze, &mut self.freeze)]
             {
@@ -159,6 +163,22 @@ impl PictureDetector {
                         tell(&mut self.pending, kind, open, Phase::Lasts);
                     }
                 }
+            }
+        }
+    }
+
+    /// Ends what sizes carried on and then no longer did, where no decoded picture comes to say so: one between key pictures
+    /// that are too far apart.
+    fn end_by_sizes(&mut self, now: Duration) {
+        let Some(seen) = self.last.map(|seen| seen.at) else { return };
+        for kind in [FaultKind::Black, FaultKind::Freeze] {
+            let place = if kind == FaultKind::Black { &self.black } else { &self.freeze };
+            let over = place.as_ref().is_some_and(|open| {
+                open.until > seen && now >= open.until + UNDECODED && self.sizes.moves()
+            });
+            if over {
+                self.still = StillRun::default();
+                self.close(kind, Some(now));
             }
         }
     }
@@ -222,7 +242,11 @@ impl PictureDetector {
                 tell(&mut self.pending, FaultKind::Black, open, Phase::Lasts);
             }
             (None, true) => {
-                let since = self.sizes.run_start(previous, at).unwrap_or(at);
+                let since = match previous {
+                    Some(previous) if self.still.pairs > 0 => self.sizes.changed(previous, at),
+                    _ => None,
+                };
+                let since = since.or_else(|| self.sizes.run_start(previous, at)).unwrap_or(at);
                 let mut open = Open { since, until: at, told: at, evidence: black_evidence(stats) };
                 tell(&mut self.pending, FaultKind::Black, &mut open, Phase::Lasts);
                 self.black = Some(open);
@@ -241,7 +265,8 @@ impl PictureDetector {
             return self.close(FaultKind::Freeze, None);
         };
         if black || self.rules != PictureRules::All || !is_still(&change) {
-            self.still = StillRun { before: previous, ..StillRun::default() };
+            let stood = self.still.pairs > 0 || self.last.is_some_and(|seen| seen.black);
+            self.still = StillRun { before: previous, after_another: stood, ..StillRun::default() };
             return self.close(FaultKind::Freeze, Some(at));
         }
         if self.still.pairs == 0 {
@@ -254,7 +279,7 @@ impl PictureDetector {
         }
         let shown_by_sizes = self.sizes.run_before(at) >= sizes::SUSPICIOUS_RUN;
         let since = if shown_by_sizes {
-            self.sizes.run_start(self.still.before, at).unwrap_or(self.still.first)
+            self.still_since(at)
         } else if self.still.pairs >= CONFIRMING_PAIRS
             && at.saturating_sub(self.still.first) >= CONFIRMING_SPAN
         {
@@ -271,17 +296,30 @@ impl PictureDetector {
         self.freeze = Some(open);
     }
 
+    /// When the pictures that stand up to a key picture began to, by their sizes.
+    fn still_since(&self, at: Duration) -> Duration {
+        let StillRun { first, before, after_another, .. } = self.still;
+        let change = before.filter(|_| after_another).and_then(|b| self.sizes.changed(b, first));
+        // The encoder may go on refining what stands: key pictures that are the same prove more than sizes.
+        change.or_else(|| self.sizes.run_start(before, at)).unwrap_or(first).min(first)
+    }
+
     /// Ends a condition. Where a picture `seen` shows that it is over, the sizes may tell when before that it ended.
     fn close(&mut self, kind: FaultKind, seen: Option<Duration>) {
         let place = if kind == FaultKind::Black { &mut self.black } else { &mut self.freeze };
         let Some(mut open) = place.take() else { return };
         if let Some(seen) = seen {
-            open.until = self.sizes.run_end(open.since, seen).unwrap_or(open.until);
+            let end = self.sizes.run_end(open.since, seen);
+            // Sizes may have shown the begin alone; what a decoded picture showed since then stays. What repeats after `seen`
+            // repeats something else.
+            open.until = open.until.min(seen).max(end.unwrap_or_default());
         }
         tell(&mut self.pending, kind, &mut open, Phase::Ended);
     }
 }
 
+/// While something stands, a picture is decoded more often than this if any can be.
+const UNDECODED: Duration = Duration::from_secs(4);
 /// A condition that goes on without a decoded picture is told again after this long.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
@@ -413,6 +451,79 @@ mod tests {
         assert_eq!(show(&keys), [(FaultKind::Freeze, 2, 8, true)]);
         keys.push(key(10, LIVE, Some(2.1)));
         assert_eq!(show(&keys), [(FaultKind::Freeze, 2, 8, false)]);
+    }
+
+    /// Shows units of these sizes every 40 ms, with a key picture every 50, which differs from the one before at `cuts`.
+    fn shown(pictures: u32, size: impl Fn(u32) -> usize, cuts: &[u32]) -> Vec<(u128, u128)> {
+        let mut detector = PictureDetector::new(PictureRules::All);
+        let mut found: Vec<(u128, u128)> = Vec::new();
+        for index in 0..pictures {
+            let media_time = Duration::from_millis(40) * index;
+            let is_key = index % 50 == 0;
+            let unit = PictureUnit { media_time, size: size(index), key: is_key, picture: None };
+            detector.unit(&unit);
+            if is_key {
+                let cut =
+                    cuts.iter().any(|cut| (index.saturating_sub(50) + 1..=index).contains(cut));
+                let change = (index > 0).then_some(if cut { 90.0 } else { 0.3 });
+                detector.stats(&key(u64::from(index / 25), LIVE, change));
+            }
+            while let Some(c) = detector.poll() {
+                found.retain(|(since, _)| *since != c.since.as_millis());
+                found.push((c.since.as_millis(), c.until.as_millis()));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_slide_that_follows_another_begins_with_itself() {
+        // Moving up to 4 s; then slides that change at 12 s, a key picture, and at 21 s, a larger one between.
+        let size = |index| if index < 100 || index == 525 { 9_000 } else { 20 };
+        let moving: Vec<u32> = (0..=100).chain([300, 525]).collect();
+        let found = shown(900, size, &moving);
+        assert_eq!(found, [(4_000, 12_000), (12_000, 22_000), (21_000, 35_800)]);
+    }
+
+    #[test]
+    fn what_sizes_show_to_be_over_is_over_without_another_key_picture() {
+        let mut detector = PictureDetector::new(PictureRules::All);
+        let mut last = None;
+        for index in 0..1_000 {
+            let media_time = Duration::from_millis(40) * index;
+            let size = if (100..400).contains(&index) { 20 } else { 9_000 };
+            detector.unit(&PictureUnit { media_time, size, key: false, picture: None });
+            if [0, 50, 150, 200].contains(&index) {
+                let black = index >= 150;
+                let levels = if black { BLACK } else { LIVE };
+                let change = if index == 200 { 0.0 } else { 50.0 };
+                detector.stats(&key(u64::from(index / 25), levels, Some(change)));
+            }
+            last = std::iter::from_fn(|| detector.poll()).last().or(last);
+        }
+        let last = last.unwrap();
+        assert_eq!((last.kind, last.lasts), (FaultKind::Black, false));
+        assert_eq!((last.since.as_millis(), last.until.as_millis()), (4_000, 16_000));
+    }
+
+    #[test]
+    fn pictures_that_refine_a_freeze_do_not_shorten_it() {
+        // It stands from the key picture at 8 s to that at 18 s; sizes are small from 9.6 s on.
+        let size = |index| if (240..450).contains(&index) { 20 } else { 9_000 };
+        let moving: Vec<u32> = (0..=200).chain(451..600).collect();
+        assert_eq!(shown(600, size, &moving), [(8_000, 18_040)]);
+    }
+
+    #[test]
+    fn a_freeze_with_noise_lasts_as_long_as_key_pictures_show_it() {
+        // Only the second picture of the freeze is small; the freeze lasts from 8 s to 20 s.
+        let size = |index| if index == 201 { 20 } else { 9_000 };
+        let moving: Vec<u32> = (0..=200).chain(501..900).collect();
+        let [(since, until)] = shown(900, size, &moving)[..] else { panic!("not one freeze") };
+        assert!(
+            (8_000..8_100).contains(&since) && (20_000..22_000).contains(&until),
+            "{since} {until}"
+        );
     }
 
     #[test]

@@ -376,7 +376,7 @@ impl State {
     /// Where a run begins that goes on or starts at this moment. Events are told late at times, as for a segment: one within
     /// the run before continues it.
     fn start_of_run(&self, at: MonoTime) -> MonoTime {
-        let continued = self.run.or(self.last.filter(|_| at <= self.ended));
+        let continued = self.run.or(self.last.filter(|_| at < self.ended));
         continued.map_or(at, |run| run.since)
     }
 
@@ -525,6 +525,25 @@ mod tests {
         t.release(FaultKind::Black, at(8_000));
         t.advance(Evidence::Picture, at(12_000));
         assert_eq!(told(&mut t), ["black begin warning 1000", "black end warning 1000-8000"]);
+    }
+
+    #[test]
+    fn a_condition_that_follows_another_at_once_is_held_anew() {
+        let mut t = tracker();
+        for start in [0, 8_000, 16_000] {
+            t.hold(FaultKind::Freeze, at(start), String::new());
+            t.release(FaultKind::Freeze, at(start + 8_000));
+            t.advance(Evidence::Picture, at(start + 8_000));
+        }
+        t.advance(Evidence::Picture, at(60_000));
+        assert!(told(&mut t).is_empty());
+        for start in [100_000, 120_000] {
+            t.hold(FaultKind::Freeze, at(start), String::new());
+            t.release(FaultKind::Freeze, at(start + 20_000));
+        }
+        t.advance(Evidence::Picture, at(200_000));
+        let one = ["freeze begin warning 100000", "freeze end warning 100000-140000"];
+        assert_eq!(told(&mut t), one);
     }
 
     #[test]

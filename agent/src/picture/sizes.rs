@@ -31,6 +31,8 @@ pub(super) struct Sizes {
 struct Entry {
     at: Duration,
     tiny: bool,
+    /// As large as one that is wholly new.
+    whole: bool,
 }
 
 impl Sizes {
@@ -54,12 +56,18 @@ impl Sizes {
         if self.history.len() == HISTORY {
             self.history.pop_front();
         }
-        self.history.push_back(Entry { at: unit.media_time, tiny });
+        let whole = median.is_some_and(|median| unit.size >= median);
+        self.history.push_back(Entry { at: unit.media_time, tiny, whole });
         median.map(|_| tiny)
     }
 
     pub(super) fn is_suspicious(&self) -> bool {
         self.run >= SUSPICIOUS_RUN
+    }
+
+    /// Whether the latest pictures are larger than tiny.
+    pub(super) fn moves(&self) -> bool {
+        self.larger >= SUSPICIOUS_RUN
     }
 
     /// Two decoded pictures at these times showed movement: if sizes say otherwise, they are learnt anew.
@@ -91,6 +99,15 @@ impl Sizes {
                 entry.at > after && larger < 2
             })
             .filter(|entry| entry.tiny)
+    }
+
+    /// Two different pictures stand at two key pictures: when one took the other's place, if all between repeat one of them. It is
+    /// the one large picture between, or else the second key picture itself. A smaller one refines what stands.
+    pub(super) fn changed(&self, before: Duration, at: Duration) -> Option<Duration> {
+        let between = || self.before(at).take_while(|entry| entry.at > before);
+        let larger = between().filter(|entry| !entry.tiny).count();
+        (larger <= 1 && between().count() > larger)
+            .then(|| between().find(|entry| entry.whole).map_or(at, |entry| entry.at))
     }
 
     /// When the last run of tiny pictures between `since` and the picture at `seen` ended: the first picture after it.
@@ -172,6 +189,18 @@ mod tests {
         let end = push(&mut sizes, end, [Some(8000); 5]);
         assert!(!sizes.is_suspicious());
         assert_eq!(sizes.run_end(PICTURE * 50, PICTURE * end), Some(PICTURE * 60));
+    }
+
+    #[test]
+    fn one_still_picture_after_another_is_dated_to_the_change() {
+        let mut sizes = Sizes::default();
+        let end = push(&mut sizes, 0, [Some(9000); 50]);
+        let first = push(&mut sizes, end, [None, Some(50), Some(50), Some(9500), Some(50)]);
+        assert_eq!(sizes.changed(PICTURE * end, PICTURE * first), Some(PICTURE * (end + 3)));
+        let second = push(&mut sizes, first, [None, Some(50), Some(2000), Some(50)]);
+        assert_eq!(sizes.changed(PICTURE * first, PICTURE * second), Some(PICTURE * second));
+        let third = push(&mut sizes, second, [None, Some(50), Some(8000), Some(8000), Some(50)]);
+        assert_eq!(sizes.changed(PICTURE * second, PICTURE * third), None);
     }
 
     #[test]
