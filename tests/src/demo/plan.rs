@@ -161,6 +161,8 @@ pub fn lineup(places: &Places) -> String {
             ("id", quoted(channel)),
             ("name", quoted(channel)),
             ("kind", quoted("tv")),
+            // Four times as often as by default: percentiles need 20 starts, and a demo is short.
+            ("zap_interval", quoted("15s")),
             ("audio", "[{ language = \"eng\", role = \"main\" }]".to_owned()),
         ];
         put(&mut out, "channel", &keys);
