@@ -6,6 +6,7 @@
 pub mod children;
 pub mod collector;
 pub mod judge;
+mod launch;
 pub mod pager;
 pub mod plan;
 pub mod ports;
