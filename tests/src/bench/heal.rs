@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn spans_join_without_a_gap_from_black_to_good() {
-        let moment = |step: &str, at_ms: i64| json!({ "step": step, "at_ms": at_ms });
+        let moment = |step: &str, at_ms: i64| json!({ "step": step, "ms": at_ms });
         let incident: Incident = serde_json::from_value(json!({
             "id": "1", "cause": "source", "subject": "one/primary", "state": "open",
             "onset": "2026-01-01T00:00:00.000Z", "evidence": [], "refusals": [],
