@@ -69,7 +69,8 @@ pub(super) async fn measure(
     let first = *addresses.first().context("no stream")?;
     let mut site = Site::start(bin, folder, &addresses).await?;
     let player = Player::start(clip, groups)?;
-    site.wait_until_seen(usize::from(streams)).await?;
+    let late = || format!("the player was up to {} ms late", player.late().as_millis());
+    site.wait_until_seen(usize::from(streams)).await.with_context(late)?;
     site.start_ffmpeg(first)?;
     tokio::time::sleep(SETTLE).await;
     tell(&format!("agent: measuring {streams} streams for {seconds} s"));
@@ -82,7 +83,8 @@ pub(super) async fn measure(
     let after = site.counts().await?;
     let elapsed = begun.elapsed().as_secs_f64();
     let mut wrong = site.problems(&before, &after).await?;
-    let late = player.stop();
+    let late = player.late();
+    drop(player);
     if late > Duration::from_millis(500) {
         wrong.push(format!("the player was {} ms late: the host is too slow", late.as_millis()));
     }

@@ -57,11 +57,8 @@ impl Player {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Ends it; answers by how much a datagram was late at most.
-    pub(super) fn stop(mut self) -> Duration {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        // A player that panicked has been noticed by the streams that stopped.
-        self.thread.take().map(JoinHandle::join);
+    /// By how much a datagram was late at most: more than a little, and the host is too slow to measure on.
+    pub(super) fn late(&self) -> Duration {
         Duration::from_micros(self.shared.latest_us.load(Ordering::Relaxed))
     }
 }
@@ -69,6 +66,8 @@ impl Player {
 impl Drop for Player {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
+        // A player that panicked has been noticed by the streams that stopped.
+        self.thread.take().map(JoinHandle::join);
     }
 }
 
