@@ -1,18 +1,15 @@
 //! The agent's `/metrics`: totals of every watched stream, of the node and of the agent itself, as Prometheus text 0.0.4.
 //!
-//! The text is written here rather than by `metrics-exporter-prometheus`: a stream that leaves the lineup has to be gone at the
-//! next scrape, and that exporter can only forget series that were idle for a while; it also renders in hash order, so that two
-//! scrapes cannot be compared. Names, types and help come from the registry in `model` and from nowhere else.
+//! It is written from these totals at each scrape: a stream that leaves the lineup is gone at the next one.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fmt::Write as _,
     time::Duration,
 };
 
 use tallylight_model::{
-    Counters, FaultKind, LatencySample, Layer, Metric, MetricKind, NodeId, NodeReport, Severity,
-    Slice, StreamId,
+    Counters, FaultKind, LatencySample, Layer, Metric, NodeId, NodeReport, PrometheusText,
+    Severity, Slice, StreamId,
 };
 
 /// Start latencies kept for the quantiles.
@@ -125,71 +122,71 @@ impl Board {
     /// Writes the page. `waiting` and `lost` are the queue's.
     #[must_use]
     pub fn render(&self, waiting: usize, lost: u64) -> String {
-        let mut page = Page::default();
+        let mut page = PrometheusText::default();
         for &(metric, value) in COUNTERS {
-            page.family(metric);
+            page.metric(metric);
             for (stream, totals) in &self.streams {
-                page.sample(metric, "", &labels(stream), value(&totals.counters) as f64);
+                page.series(&labels(stream), value(&totals.counters) as f64);
             }
         }
         self.render_states(&mut page);
         self.render_startup(&mut page);
-        page.family(Metric::NodeSaturation);
+        page.metric(Metric::NodeSaturation);
         for (resource, ratio) in &self.saturation.saturation {
             let labels = [("node", self.node.as_str()), ("resource", resource.name())];
-            page.sample(Metric::NodeSaturation, "", &labels, ratio.get());
+            page.series(&labels, ratio.get());
         }
-        page.one(Metric::BuildInfo, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-        page.one(Metric::AgentStreams, &[], self.streams.len() as f64);
-        page.one(Metric::AgentQueueSlices, &[], waiting as f64);
-        page.one(Metric::AgentLostSlices, &[], lost as f64);
-        page.one(Metric::AgentDecodeRefused, &[], self.decode_refused as f64);
-        page.family(Metric::AgentExports);
+        one(&mut page, Metric::BuildInfo, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        one(&mut page, Metric::AgentStreams, &[], self.streams.len() as f64);
+        one(&mut page, Metric::AgentQueueSlices, &[], waiting as f64);
+        one(&mut page, Metric::AgentLostSlices, &[], lost as f64);
+        one(&mut page, Metric::AgentDecodeRefused, &[], self.decode_refused as f64);
+        page.metric(Metric::AgentExports);
         for result in [ExportResult::Accepted, ExportResult::Retried, ExportResult::Refused] {
             let count = self.exports.get(&result).copied().unwrap_or_default();
-            page.sample(Metric::AgentExports, "", &[("result", result.name())], count as f64);
+            page.series(&[("result", result.name())], count as f64);
         }
-        page.text
+        page.finish()
     }
 
-    fn render_states(&self, page: &mut Page) {
-        page.family(Metric::StreamBitrate);
+    fn render_states(&self, page: &mut PrometheusText) {
+        page.metric(Metric::StreamBitrate);
         for (stream, totals) in &self.streams {
-            page.sample(Metric::StreamBitrate, "", &labels(stream), totals.bitrate);
+            page.series(&labels(stream), totals.bitrate);
         }
-        page.family(Metric::StreamObservedSeconds);
+        page.metric(Metric::StreamObservedSeconds);
         for (stream, totals) in &self.streams {
             for (layer, observed) in &totals.observed {
                 let [channel, name] = labels(stream);
                 let labels = [channel, name, ("layer", layer.name())];
-                page.sample(Metric::StreamObservedSeconds, "", &labels, observed.as_secs_f64());
+                page.series(&labels, observed.as_secs_f64());
             }
         }
-        page.family(Metric::StreamFaultSeconds);
+        page.metric(Metric::StreamFaultSeconds);
         for (stream, totals) in &self.streams {
             for (kind, held) in &totals.held {
                 let [channel, name] = labels(stream);
                 let labels = [channel, name, ("kind", kind.name())];
-                page.sample(Metric::StreamFaultSeconds, "", &labels, held.as_secs_f64());
+                page.series(&labels, held.as_secs_f64());
             }
         }
-        page.family(Metric::StreamFault);
+        page.metric(Metric::StreamFault);
         for (stream, totals) in &self.streams {
             for (kind, _) in totals.standing.iter().filter(|(_, s)| **s >= Severity::Warning) {
                 let [channel, name] = labels(stream);
-                page.sample(Metric::StreamFault, "", &[channel, name, ("kind", kind.name())], 1.0);
+                page.series(&[channel, name, ("kind", kind.name())], 1.0);
             }
         }
-        page.family(Metric::AgentProbeSuccess);
+        page.metric(Metric::AgentProbeSuccess);
         for (stream, totals) in &self.streams {
             let success = if totals.success { 1.0 } else { 0.0 };
-            page.sample(Metric::AgentProbeSuccess, "", &labels(stream), success);
+            page.series(&labels(stream), success);
         }
     }
 
-    fn render_startup(&self, page: &mut Page) {
+    fn render_startup(&self, page: &mut PrometheusText) {
         let metric = Metric::StreamStartup;
-        page.family(metric);
+        page.metric(metric);
         for (stream, totals) in &self.streams {
             let [channel, name] = labels(stream);
             if totals.startups.len() >= STARTUP_QUANTILE_FROM {
@@ -198,11 +195,11 @@ impl Board {
                 for (quantile, share) in [("0.5", 50), ("0.95", 95), ("0.99", 99)] {
                     let at = (sorted.len() * share).div_ceil(100).saturating_sub(1);
                     let value = sorted.get(at).copied().unwrap_or_default().as_secs_f64();
-                    page.sample(metric, "", &[channel, name, ("quantile", quantile)], value);
+                    page.series(&[channel, name, ("quantile", quantile)], value);
                 }
             }
-            page.sample(metric, "_sum", &[channel, name], totals.startup_sum.as_secs_f64());
-            page.sample(metric, "_count", &[channel, name], totals.startup_count as f64);
+            page.suffixed("_sum", &[channel, name], totals.startup_sum.as_secs_f64());
+            page.suffixed("_count", &[channel, name], totals.startup_count as f64);
         }
     }
 }
@@ -239,40 +236,9 @@ fn labels(stream: &StreamId) -> [(&'static str, &str); 2] {
     [("channel", channel), ("stream", name)]
 }
 
-#[derive(Default)]
-struct Page {
-    text: String,
-}
-
-impl Page {
-    fn family(&mut self, metric: Metric) {
-        let kind = match metric.kind() {
-            MetricKind::Counter => "counter",
-            MetricKind::Gauge => "gauge",
-            MetricKind::Summary => "summary",
-            MetricKind::Histogram => "histogram",
-        };
-        let name = metric.name();
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.text, "# HELP {name} {}\n# TYPE {name} {kind}", metric.help());
-    }
-
-    fn one(&mut self, metric: Metric, labels: &[(&str, &str)], value: f64) {
-        self.family(metric);
-        self.sample(metric, "", labels, value);
-    }
-
-    /// Label values are ids, which need no escape.
-    fn sample(&mut self, metric: Metric, suffix: &str, labels: &[(&str, &str)], value: f64) {
-        self.text.push_str(metric.name());
-        self.text.push_str(suffix);
-        for (at, (label, text)) in labels.iter().enumerate() {
-            let open = if at == 0 { '{' } else { ',' };
-            let _ = write!(self.text, "{open}{label}=\"{text}\"");
-        }
-        let close = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.text, "{close} {value}");
-    }
+fn one(page: &mut PrometheusText, metric: Metric, labels: &[(&str, &str)], value: f64) {
+    page.metric(metric);
+    page.series(labels, value);
 }
 
 #[cfg(test)]

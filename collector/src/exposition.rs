@@ -1,100 +1,37 @@
 //! State as Prometheus text: signals of channels, sources, incidents, modes, agents.
 //!
-//! It is written from the judgement at each scrape, so that what is gone is gone at the next one; an exporter that keeps
-//! series of its own cannot remove any (DESIGN 5). Names, types and help come from the registry; a label that the registry
-//! does not allow cannot be written.
-
-use std::fmt::Write as _;
+//! It is written from the judgement at each scrape, so that what is gone is gone at the next one.
 
 use tallylight_decide::{
     KillSwitch, Scope,
     incident::IncidentState,
     view::{SignalView, Summary, Up},
 };
-use tallylight_model::{Metric, MetricKind};
+use tallylight_model::{Metric, PrometheusText};
 
 use crate::view::View;
 
 /// Writes all state in the Prometheus text format (version 0.0.4).
 #[must_use]
 pub fn render(view: &View<'_>) -> String {
-    let mut text = Text::default();
+    let mut text = PrometheusText::default();
     signals(&mut text, view);
     sources(&mut text, view);
     nodes(&mut text, view);
     incidents(&mut text, view);
     own(&mut text, view);
-    text.out
+    text.finish()
 }
 
-#[derive(Default)]
-struct Text {
-    out: String,
-    metric: Option<Metric>,
-}
-
-impl Text {
-    /// Begins a metric: all its series follow in one piece, as the format asks.
-    fn metric(&mut self, metric: Metric) {
-        let kind = match metric.kind() {
-            MetricKind::Counter => "counter",
-            MetricKind::Gauge => "gauge",
-            MetricKind::Summary => "summary",
-            MetricKind::Histogram => "histogram",
-        };
-        let name = metric.name();
-        let help = metric.help().replace('\\', "\\\\").replace('\n', "\\n");
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        self.metric = Some(metric);
+fn summary(text: &mut PrometheusText, labels: &[(&str, &str)], summary: &Summary) {
+    for (quantile, value) in summary.quantiles.iter().flatten() {
+        let quantile = quantile.to_string();
+        let mut labels = labels.to_vec();
+        labels.push(("quantile", &quantile));
+        text.series(&labels, *value);
     }
-
-    fn series(&mut self, labels: &[(&str, &str)], value: f64) {
-        self.suffixed("", labels, value);
-    }
-
-    fn suffixed(&mut self, suffix: &str, labels: &[(&str, &str)], value: f64) {
-        let Some(metric) = self.metric else { return };
-        self.out.push_str(metric.name());
-        self.out.push_str(suffix);
-        let allowed = |label: &str| label == "quantile" || metric.labels().contains(&label);
-        debug_assert!(labels.iter().all(|(label, _)| allowed(label)), "{}", metric.name());
-        let mut open = '{';
-        for (label, text) in labels.iter().filter(|(label, _)| allowed(label)) {
-            self.out.push(open);
-            self.out.push_str(label);
-            self.out.push_str("=\"");
-            escape(&mut self.out, text);
-            self.out.push('"');
-            open = ',';
-        }
-        if open == ',' {
-            self.out.push('}');
-        }
-        let _ = writeln!(self.out, " {value}");
-    }
-
-    fn summary(&mut self, labels: &[(&str, &str)], summary: &Summary) {
-        for (quantile, value) in summary.quantiles.iter().flatten() {
-            let quantile = quantile.to_string();
-            let mut labels = labels.to_vec();
-            labels.push(("quantile", &quantile));
-            self.series(&labels, *value);
-        }
-        self.suffixed("_sum", labels, summary.sum);
-        self.suffixed("_count", labels, float(summary.count));
-    }
-}
-
-fn escape(out: &mut String, text: &str) {
-    for c in text.chars() {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '"' => out.push_str("\\\""),
-            '\n' => out.push_str("\\n"),
-            c => out.push(c),
-        }
-    }
+    text.suffixed("_sum", labels, summary.sum);
+    text.suffixed("_count", labels, float(summary.count));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "every value of the format is a double")]
@@ -107,9 +44,9 @@ fn flag(holds: bool) -> f64 {
 }
 
 /// Writes one metric's series of a signal; the labels given are channel and region.
-type WriteSignal<'a> = dyn Fn(&mut Text, &[(&str, &str)], &SignalView<'_>) + 'a;
+type WriteSignal<'a> = dyn Fn(&mut PrometheusText, &[(&str, &str)], &SignalView<'_>) + 'a;
 
-fn signals(text: &mut Text, view: &View<'_>) {
+fn signals(text: &mut PrometheusText, view: &View<'_>) {
     let signals: Vec<_> = view.decider.signals(view.calendar.now).collect();
     let mut each = |metric, write: &WriteSignal<'_>| {
         text.metric(metric);
@@ -130,15 +67,15 @@ fn signals(text: &mut Text, view: &View<'_>) {
             text.series(&[labels[0], labels[1], ("class", class.name())], seconds);
         }
     });
-    each(Metric::ChannelStartup, &|text, labels, signal| text.summary(labels, &signal.startup));
+    each(Metric::ChannelStartup, &|text, labels, signal| summary(text, labels, &signal.startup));
     each(Metric::ChannelFirstByte, &|text, labels, signal| {
-        text.summary(labels, &signal.first_byte);
+        summary(text, labels, &signal.first_byte);
     });
     each(Metric::ChannelSegmentFetch, &|text, labels, signal| {
-        text.summary(labels, &signal.segment_fetch);
+        summary(text, labels, &signal.segment_fetch);
     });
     each(Metric::ChannelLiveDelay, &|text, labels, signal| {
-        text.summary(labels, &signal.live_delay);
+        summary(text, labels, &signal.live_delay);
     });
     each(Metric::ChannelSessions, &|text, labels, signal| {
         signal.sessions.into_iter().for_each(|count| text.series(labels, float(count)));
@@ -154,7 +91,7 @@ fn signals(text: &mut Text, view: &View<'_>) {
     });
 }
 
-fn sources(text: &mut Text, view: &View<'_>) {
+fn sources(text: &mut PrometheusText, view: &View<'_>) {
     let sources: Vec<_> = view.decider.sources(view.calendar.now).collect();
     let labels = |source: &tallylight_decide::view::SourceView<'_>| {
         let channel = source.channel.as_str().to_owned();
@@ -181,19 +118,13 @@ fn sources(text: &mut Text, view: &View<'_>) {
     }
 }
 
-fn nodes(text: &mut Text, view: &View<'_>) {
+fn nodes(text: &mut PrometheusText, view: &View<'_>) {
     let nodes: Vec<_> = view.decider.nodes(view.calendar.now).collect();
     text.metric(Metric::CollectorAgentSeen);
     for node in &nodes {
         // An agent that never spoke since the start is as far away as can be told: rules alert on large values.
         let seen = node.last_seen.map_or(f64::INFINITY, |span| span.as_secs_f64());
-        let seen = if seen.is_finite() { seen.to_string() } else { "+Inf".to_owned() };
-        let _ = writeln!(
-            text.out,
-            "{}{{node=\"{}\"}} {seen}",
-            Metric::CollectorAgentSeen.name(),
-            node.node
-        );
+        text.series(&[("node", node.node.as_str())], seen);
     }
     text.metric(Metric::NodeSaturation);
     for node in &nodes {
@@ -204,7 +135,7 @@ fn nodes(text: &mut Text, view: &View<'_>) {
     }
 }
 
-fn incidents(text: &mut Text, view: &View<'_>) {
+fn incidents(text: &mut PrometheusText, view: &View<'_>) {
     text.metric(Metric::IncidentOpen);
     for incident in view.decider.incidents().filter(|it| it.state == IncidentState::Open) {
         let id = incident.id.to_string();
@@ -227,7 +158,7 @@ fn incidents(text: &mut Text, view: &View<'_>) {
     }
 }
 
-fn own(text: &mut Text, view: &View<'_>) {
+fn own(text: &mut PrometheusText, view: &View<'_>) {
     text.metric(Metric::BuildInfo);
     text.series(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     text.metric(Metric::ModeInfo);

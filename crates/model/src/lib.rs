@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod clock;
 mod codec;
+mod exposition;
 mod fault;
 mod id;
 mod metric;
@@ -19,6 +20,7 @@ mod unit;
 
 pub use clock::{Pcr, Pts};
 pub use codec::{Codec, PictureType};
+pub use exposition::PrometheusText;
 pub use fault::{Acts, FaultClass, FaultKind, FaultRule, Layer, Severity};
 pub use id::{
     ActionId, ChannelId, IdError, IncidentId, NodeId, Pid, ProviderId, RegionId, ServerId, StreamId,
