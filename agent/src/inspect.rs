@@ -42,6 +42,10 @@ pub struct Report {
     pub continuity_errors: u64,
     /// Packets missing by the counters, over all PIDs.
     pub missing_packets: u64,
+    /// Packets whose first byte is not 0x47 (TR 101 290, 1.2).
+    pub sync_byte_errors: u64,
+    /// How often packets were no longer found at their places (TR 101 290, 1.1).
+    pub sync_losses: u64,
     /// Packets with the transport error indicator.
     pub transport_errors: u64,
     /// Scrambled packets.
@@ -131,6 +135,8 @@ pub struct ComponentReport {
     /// Samples per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_rate_hz: Option<u32>,
+    /// Whether it came scrambled, at least at times, and could not be looked at then.
+    pub scrambled: bool,
     /// Pictures or audio frames seen.
     pub units: u64,
     /// Mean rate, in bits per second.
@@ -201,11 +207,14 @@ pub struct FaultReport {
     pub evidence: String,
 }
 
+/// What tells open faults apart.
+type FaultKey = (StreamId, FaultKind, Option<Pid>);
+
 /// Gathers fault records into faults.
 #[derive(Debug)]
 pub struct Faults {
     zero: MonoTime,
-    open: BTreeMap<(StreamId, FaultKind, Option<Pid>), usize>,
+    open: BTreeMap<FaultKey, usize>,
     list: Vec<FaultReport>,
     more: u64,
 }
@@ -241,17 +250,28 @@ impl Faults {
                 self.list.push(fault);
             }
             FaultPhase::Raise => {
-                if let Some(fault) = self.open.get(&key).and_then(|at| self.list.get_mut(*at)) {
+                let open = self.open_key(&key).and_then(|key| self.open.get(&key));
+                if let Some(fault) = open.and_then(|at| self.list.get_mut(*at)) {
                     fault.severity = severity;
+                    fault.evidence = evidence;
                 }
             }
             FaultPhase::End(end) => {
                 let end = seconds(end);
-                if let Some(fault) = self.open.remove(&key).and_then(|at| self.list.get_mut(at)) {
+                let open = self.open_key(&key).and_then(|key| self.open.remove(&key));
+                if let Some(fault) = open.and_then(|at| self.list.get_mut(at)) {
                     fault.end_seconds = Some(end);
+                    fault.evidence = evidence;
                 }
             }
         }
+    }
+
+    /// The fault that a record is about. A service may have got another picture meanwhile; its fault is the same.
+    fn open_key(&self, key: &FaultKey) -> Option<FaultKey> {
+        let same = |other: &&FaultKey| (&other.0, other.1) == (&key.0, key.1);
+        let exact = self.open.get_key_value(key).map(|(key, _)| key);
+        exact.or_else(|| self.open.keys().filter(|_| key.2.is_none()).find(same)).cloned()
     }
 
     /// The faults, earliest first; what several services share once.
@@ -301,9 +321,14 @@ impl Report {
             .map(|service| ServiceReport::new(service, analyser, &rate))
             .collect();
         let pids = pids.iter().map(|pid| PidReport::new(pid, analyser, &rate)).collect();
-        let (faults, more_faults) = faults.finish();
+        let (mut faults, mut more_faults) = faults.finish();
+        let chance = not_packets(analyser);
+        if chance.is_some() {
+            (faults, more_faults) = (Vec::new(), 0);
+        }
         let error = error
-            .or_else(|| unreadable(analyser))
+            .or(chance)
+            .or_else(|| without_program(analyser, duration))
             .or_else(|| service.and_then(|service| not_listed(analyser, service)));
         let verdict = if error.is_some() {
             Verdict::Unreadable
@@ -323,6 +348,8 @@ impl Report {
             bitrate_bps: rate(totals.packets),
             continuity_errors: totals.continuity_errors,
             missing_packets: totals.missing_packets,
+            sync_byte_errors: totals.sync_byte_errors,
+            sync_losses: totals.sync_losses,
             transport_errors: totals.transport_errors,
             scrambled_packets: totals.scrambled_packets,
             decoded_pictures,
@@ -334,8 +361,19 @@ impl Report {
     }
 }
 
-/// Why a stream that ended regularly says nothing.
-fn unreadable(analyser: &Analyser) -> Option<String> {
+/// Why nothing can be said of packets that are packets.
+fn without_program(analyser: &Analyser, watched: Duration) -> Option<String> {
+    let totals = analyser.totals();
+    if totals.packets == totals.null_packets {
+        return Some("it holds nothing but null packets".to_owned());
+    }
+    // A recording without tables and clock has no time by which anything could be judged.
+    let nothing = analyser.services().next().is_none() && watched.is_zero();
+    nothing.then(|| "it holds neither tables nor a clock".to_owned())
+}
+
+/// Why what looked like packets is none.
+fn not_packets(analyser: &Analyser) -> Option<String> {
     let totals = analyser.totals();
     if totals.bytes == 0 {
         return Some("it is empty".to_owned());
@@ -376,7 +414,7 @@ impl ComponentReport {
     fn new(c: &Component, analyser: &Analyser, rate: &impl Fn(u64) -> Option<u64>) -> Self {
         let elementary = analyser.elementary().find(|e| e.pid == c.pid);
         let parameters = elementary.as_ref().map(|e| e.parameters).unwrap_or_default();
-        let packets = analyser.pid(c.pid).map_or(0, |report| report.counters.packets);
+        let counters = analyser.pid(c.pid).map(|report| report.counters).unwrap_or_default();
         Self {
             pid: c.pid.get(),
             kind: kind_of(c.coding.kind()),
@@ -390,7 +428,8 @@ impl ComponentReport {
             channels: parameters.channels,
             sample_rate_hz: parameters.sample_rate_hz,
             units: elementary.map_or(0, |e| e.units.units),
-            bitrate_bps: rate(packets),
+            scrambled: counters.scrambled_packets > 0,
+            bitrate_bps: rate(counters.packets),
         }
     }
 }
@@ -471,6 +510,9 @@ impl fmt::Display for Report {
         } else {
             let faulty = self.verdict == Verdict::Faulty;
             write!(f, "{}", if faulty { "FAULTY" } else { "CLEAN" })?;
+            if !faulty && self.services.iter().flat_map(|s| &s.components).any(|c| c.scrambled) {
+                write!(f, " as far as it is not scrambled")?;
+            }
             let serious = self.faults.iter().filter(|x| x.severity > Severity::Info).count() as u64;
             match serious + self.more_faults {
                 0 => writeln!(f)?,
@@ -479,7 +521,8 @@ impl fmt::Display for Report {
             }
         }
         let seconds = self.duration_seconds.map_or(String::new(), |s| format!(", {s:.1} s"));
-        writeln!(f, "{} packets{seconds}{}", self.packets, rate_of(self.bitrate_bps))?;
+        let packets = if self.packets == 1 { "packet" } else { "packets" };
+        writeln!(f, "{} {packets}{seconds}{}", self.packets, rate_of(self.bitrate_bps))?;
         self.write_counts(f)?;
         if !self.faults.is_empty() {
             writeln!(f, "\nFaults (profile {}):", self.profile.name())?;
@@ -498,16 +541,18 @@ impl fmt::Display for Report {
 impl Report {
     fn write_counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [
-            (self.continuity_errors, "continuity errors"),
-            (self.missing_packets, "packets missing by the counters"),
-            (self.transport_errors, "packets marked as damaged"),
-            (self.scrambled_packets, "scrambled packets"),
-            (self.skipped_bytes, "bytes in no packet"),
+            (self.continuity_errors, "continuity error", ""),
+            (self.missing_packets, "packet", " missing by the counters"),
+            (self.sync_byte_errors, "wrong sync byte", ""),
+            (self.transport_errors, "packet", " marked as damaged"),
+            (self.scrambled_packets, "scrambled packet", ""),
+            (self.skipped_bytes, "byte", " in no packet"),
         ];
         let mut line = String::new();
-        for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+        for (count, what, rest) in counts.into_iter().filter(|(count, ..)| *count > 0) {
+            let more = if count == 1 { "" } else { "s" };
             let comma = if line.is_empty() { "" } else { ", " };
-            write!(line, "{comma}{count} {what}")?;
+            write!(line, "{comma}{count} {what}{more}{rest}")?;
         }
         if line.is_empty() { Ok(()) } else { writeln!(f, "{line}") }
     }
@@ -552,7 +597,8 @@ impl fmt::Display for ServiceReport {
             if let Some(language) = &c.language {
                 write!(f, " {}", language.escape_debug())?;
             }
-            writeln!(f, "{}", rate_of(c.bitrate_bps))?;
+            let scrambled = if c.scrambled { ", not looked at where scrambled" } else { "" };
+            writeln!(f, "{}{scrambled}", rate_of(c.bitrate_bps))?;
         }
         Ok(())
     }

@@ -186,6 +186,12 @@ impl Tracker {
         self.step(what, at);
     }
 
+    /// Whether what happens at this moment still belongs to an episode that began before.
+    pub fn goes_on(&mut self, what: Condition, at: MonoTime) -> bool {
+        self.step(what, at);
+        self.states.contains_key(&what)
+    }
+
     /// Evidence of this kind is complete up to this moment.
     pub fn advance(&mut self, evidence: Evidence, now: MonoTime) {
         let known = self.now.entry(evidence).or_insert(now);
@@ -212,8 +218,16 @@ impl Tracker {
         }
     }
 
-    /// Ends what is over: nothing more will come that could bring it back.
+    /// Ends what is over: nothing more will come that could bring it back. What events came to is told again for those faults
+    /// that are not over.
     pub fn finish(&mut self) {
+        for (what, state) in &self.states {
+            if let Some(fault) = state.fault
+                && state.run.is_some_and(|run| run.until.is_some())
+            {
+                self.changes.push_back(change(*what, FaultPhase::Raise, fault, state));
+            }
+        }
         let over: Vec<Condition> =
             self.states.iter().filter(|(_, s)| s.run.is_none()).map(|(what, _)| *what).collect();
         for what in over {

@@ -18,6 +18,7 @@ use crate::{decode::Request, input::Phases};
 mod expected;
 mod routing;
 mod session;
+mod tally;
 pub mod timeline;
 mod view;
 

@@ -40,15 +40,11 @@ impl Session {
     }
 
     fn route_finding(&mut self, finding: &Finding) {
-        let (missing, evidence) = match finding.kind {
-            FindingKind::Continuity { missing } => {
-                (u64::from(missing), format!("{missing} packets missing by the counter"))
-            }
-            FindingKind::BoundaryContinuity { missing } => {
-                (0, format!("{missing} packets missing between two segments"))
-            }
-            FindingKind::ExcessDuplicate => (0, "a packet came more than twice".to_owned()),
-            FindingKind::TransportError => (0, "the transport error indicator is set".to_owned()),
+        let missing = match finding.kind {
+            FindingKind::Continuity { missing } => u64::from(missing),
+            FindingKind::BoundaryContinuity { .. }
+            | FindingKind::ExcessDuplicate
+            | FindingKind::TransportError => 0,
             FindingKind::PcrJump { .. } => {
                 let program = finding.program;
                 for view in self.views.iter_mut().filter(|view| view.program() == program) {
@@ -81,7 +77,7 @@ impl Session {
                 FindingKind::TransportError => counters.transport_errors += 1,
                 _ => {}
             }
-            view.event(kind, Some(pid), at, ceiling, evidence.clone());
+            view.counted(kind, pid, at, ceiling, finding.kind);
         }
     }
 
@@ -126,6 +122,7 @@ impl Session {
             if condition.holds {
                 let since = view.moment(&condition.since);
                 view.hold(kind, condition.pid, since, ceiling, describe(condition.check));
+                view.name_component(kind);
                 if condition.check == Check::Scrambled {
                     view.reset_decoding();
                 }
@@ -184,16 +181,18 @@ fn concern(view: &View, condition: &tallylight_ts::Condition) -> Option<Severity
         Some(pid) => selection.ceiling(pid)?,
         None => Severity::Critical,
     };
+    if condition.check == Check::Scrambled && !must_be_clear(&view.config.expectation) {
+        // Nobody said that it should be clear; a report says that it was not looked into.
+        return (view.part == Part::Service).then_some(Severity::Info);
+    }
     let concerned = match condition.check {
+        Check::Scrambled => ceiling == Severity::Critical,
         // A still picture may come as rarely as it likes; that its PID carries nothing at all is told by another check.
         Check::NoVideo => {
             let still = view.config.expectation.kind == Some(ChannelKind::Still);
             selection.picture.is_some() && !still
         }
         Check::NoAudio => condition.pid.is_none_or(|pid| selection.sound == Some(pid)),
-        Check::Scrambled => {
-            must_be_clear(&view.config.expectation) && ceiling == Severity::Critical
-        }
         Check::PidMissing => view.part != Part::Stream || ceiling == Severity::Critical,
         _ => true,
     };
@@ -208,6 +207,6 @@ const fn describe(check: Check) -> &'static str {
         Check::PidMissing => "the PMT lists it and nothing comes",
         Check::NoVideo => "no pictures come while the multiplex goes on",
         Check::NoAudio => "no main sound comes while the multiplex goes on",
-        Check::Scrambled => "the payload is scrambled",
+        Check::Scrambled => "the payload is scrambled and was not looked at",
     }
 }

@@ -9,11 +9,12 @@ use tallylight_model::{
     Counters, FaultKind, FaultPhase, FaultRecord, LatencySample, MonoTime, Observed, Pid, Profile,
     Severity, Slice, StreamId, WallTime,
 };
-use tallylight_ts::{AccessUnit, Position, Service};
+use tallylight_ts::{AccessUnit, FindingKind, Position, Service};
 
 use super::{
     Output, Start,
     expected::{self, Selection},
+    tally::Tally,
     timeline::{PlayerBuffer, Spans, Timeline},
 };
 use crate::{
@@ -105,6 +106,8 @@ pub(super) struct View {
     coded_until: MonoTime,
     /// The conditions of PIDs that hold.
     held: BTreeSet<(FaultKind, Option<Pid>)>,
+    /// What counted findings come to, by the condition that they are.
+    tallies: BTreeMap<Condition, Tally>,
     /// The PID that last showed a kind of fault.
     pids: BTreeMap<FaultKind, Option<Pid>>,
     /// The payload of all pictures is needed, not of key pictures alone.
@@ -151,6 +154,7 @@ impl View {
             last_picture: None,
             coded_until: began,
             held: BTreeSet::new(),
+            tallies: BTreeMap::new(),
             pids: BTreeMap::new(),
             wants_every_picture: true,
             latencies: Vec::new(),
@@ -378,6 +382,25 @@ impl View {
         self.tracker.event(what, at, ceiling, self.with_pid(pid, evidence));
     }
 
+    /// A finding that is counted: the fault's evidence says what its findings come to.
+    pub(super) fn counted(
+        &mut self,
+        kind: FaultKind,
+        pid: Pid,
+        at: MonoTime,
+        ceiling: Severity,
+        finding: FindingKind,
+    ) {
+        let what = self.condition_of(kind, Some(pid));
+        if !self.tracker.goes_on(what, at) {
+            self.tallies.remove(&what);
+        }
+        let tally = self.tallies.entry(what).or_default();
+        tally.add(finding);
+        let evidence = tally.evidence();
+        self.event(kind, Some(pid), at, ceiling, evidence);
+    }
+
     /// A condition of a PID begins.
     pub(super) fn hold(
         &mut self,
@@ -392,6 +415,19 @@ impl View {
         self.tracker.hold_up_to(what, since, ceiling, self.with_pid(pid, evidence.to_owned()));
     }
 
+    /// Says which component a fault of the service's picture or sound is about.
+    pub(super) fn name_component(&mut self, kind: FaultKind) {
+        let selection = self.selection.as_ref();
+        let pid = match kind {
+            FaultKind::NoVideo => selection.and_then(|s| s.picture),
+            FaultKind::NoAudio => selection.and_then(|s| s.sound),
+            _ => None,
+        };
+        if pid.is_some() {
+            self.pids.insert(kind, pid);
+        }
+    }
+
     /// A condition of a PID ends. What several PIDs share ends with the last of them.
     pub(super) fn release(&mut self, kind: FaultKind, pid: Option<Pid>, at: MonoTime) {
         self.held.remove(&(kind, pid));
@@ -404,7 +440,9 @@ impl View {
 
     /// A stream of the lineup has one fault of a kind whatever the number of PIDs that show it, a report one for each.
     fn condition_of(&mut self, kind: FaultKind, pid: Option<Pid>) -> Condition {
-        self.pids.insert(kind, pid);
+        if pid.is_some() {
+            self.pids.insert(kind, pid);
+        }
         Condition { kind, pid: pid.filter(|_| self.part != Part::Stream) }
     }
 

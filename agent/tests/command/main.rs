@@ -203,10 +203,14 @@ fn what_cannot_be_read_says_why_and_exits_2() {
     let noise: Vec<u8> = (0..1_000_000_u64)
         .map(|n| (n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(n << 7) >> 33) as u8)
         .collect();
+    let mut null = [0xFF; clip::PACKET];
+    null[..4].copy_from_slice(&[0x47, 0x1F, 0xFF, 0x10]);
     let cases = [
         (folder.file("noise", &noise), "it is not an MPEG transport stream"),
         (folder.file("text.html", b"<html>not found</html>"), "it is not an MPEG transport stream"),
         (folder.file("empty.ts", b""), "it is empty"),
+        (folder.file("null.ts", &null.repeat(5000)), "it holds nothing but null packets"),
+        (folder.file("g.txt", &b"G\n".repeat(9000)), "it holds neither tables nor a clock"),
         (folder.0.path().join("nowhere.ts"), "no such file"),
         (folder.0.path().to_owned(), "is a directory"),
         ("http://127.0.0.1:9/x.ts".into(), "connection refused"),
@@ -227,6 +231,60 @@ fn a_service_that_is_not_there_is_not_called_clean() {
     let (code, report) = probe(&file, &["--service", "99"]);
     assert_eq!(code, 2);
     assert_eq!(report["error"], "service 99 is not in it; its services are: 1");
+}
+
+#[test]
+fn what_is_scrambled_is_said_not_to_have_been_looked_at() {
+    let folder = Folder::new();
+    let mut clip = clip::clip(12, "", "");
+    for packet in clip.chunks_exact_mut(clip::PACKET) {
+        if u16::from_be_bytes([packet[1], packet[2]]) & 0x1FFF == clip::VIDEO {
+            packet[3] |= 0x80;
+        }
+    }
+    let file = folder.file("scrambled.ts", &clip);
+    let (code, report) = probe(&file, &[]);
+    assert_eq!((code, kinds(&report)), (0, vec![]), "{report:#}");
+    let found = faults(&report, "scrambled");
+    let [(severity, Some(pid), ..)] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((severity.as_str(), *pid), ("info", u64::from(clip::VIDEO)));
+    let components = report["services"][0]["components"].as_array().unwrap();
+    let scrambled: Vec<bool> =
+        components.iter().map(|c| c["scrambled"].as_bool().unwrap()).collect();
+    assert_eq!(scrambled, [true, false]);
+    let text = String::from_utf8(agent(&["probe", file.to_str().unwrap()]).stdout).unwrap();
+    assert!(text.starts_with("CLEAN as far as it is not scrambled\n"), "{text}");
+}
+
+#[test]
+fn bytes_that_are_in_no_packet_are_a_loss_of_synchronisation() {
+    let folder = Folder::new();
+    let mut clip = clip::clip(12, "", "");
+    let middle = clip::at(6.0) / clip::PACKET * clip::PACKET;
+    clip.splice(middle..middle, [0x11; 3000]);
+    let (code, report) = probe(&folder.file("garbage.ts", &clip), &[]);
+    assert_eq!((code, kinds(&report)), (1, vec!["sync_loss"]), "{report:#}");
+    assert_eq!((&report["skipped_bytes"], &report["sync_losses"]), (&3000.into(), &1.into()));
+    let (severity, _, start, end) = &faults(&report, "sync_loss")[0];
+    assert_eq!(severity, "warning");
+    near(*start, 6.0, 0.2);
+    near(end.unwrap(), 6.0, 0.3);
+}
+
+#[test]
+fn a_fault_states_what_all_its_events_came_to() {
+    let folder = Folder::new();
+    let clip = clip::clip(12, "", "");
+    let lossy = clip::filter(&clip, |index, _| index % 100 != 99);
+    let (_, report) = probe(&folder.file("lossy.ts", &lossy), &[]);
+    let pids = report["pids"].as_array().unwrap();
+    let video = pids.iter().find(|pid| pid["pid"] == clip::VIDEO).unwrap();
+    let (errors, missing) =
+        (&video["continuity"]["errors"], &video["continuity"]["missing_packets"]);
+    let all = report["faults"].as_array().unwrap();
+    let fault = all.iter().find(|f| f["kind"] == "continuity" && f["pid"] == clip::VIDEO).unwrap();
+    let expected = format!("{errors} continuity errors, {missing} packets missing by the counter");
+    assert_eq!(fault["evidence"], expected);
 }
 
 #[test]

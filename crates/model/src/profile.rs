@@ -121,7 +121,8 @@ impl Profile {
             (ProfileName::Sensitive, FaultKind::Freeze) => hold(4_000, 10_000, 3_000),
             (_, FaultKind::Unreachable | FaultKind::HttpError) => critical(2_000, 3_000),
             (_, FaultKind::NoData) => critical(2_000, 1_000),
-            (_, FaultKind::SyncLoss) => critical(1_000, 1_000),
+            // TR 101 290, 1.1 calls two wrong sync bytes an error; an outage it is after a second.
+            (_, FaultKind::SyncLoss) => hold(0, 1_000, 1_000),
             (_, FaultKind::NoVideo | FaultKind::NoAudio) => critical(3_000, 1_000),
             // TR 101 290, 1.6: the user's period, 5 s unless stated.
             (_, FaultKind::PidMissing) => critical(5_000, 1_000),
