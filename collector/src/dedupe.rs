@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tallylight_model::{Batch, Epoch, NodeId, StreamId};
+use tallylight_model::{Batch, Epoch, FaultRecord, NodeId, StreamId};
 
 /// Slices remembered for each stream of a run; what is older than all of them counts as known.
 const MAX_SLICES: usize = 256;
@@ -36,10 +36,12 @@ impl<T: Ord + Copy> Window<T> {
 struct Run {
     slices: BTreeMap<StreamId, Window<i64>>,
     faults: Window<u64>,
+    /// Fault records that came in and could not be kept; beyond [`MAX_FAULTS`] the oldest count as kept.
+    unkept: BTreeSet<u64>,
 }
 
 /// How much of a batch was new.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sifted {
     /// Slices and records that are new.
     pub fresh: u64,
@@ -47,6 +49,17 @@ pub struct Sifted {
     pub duplicate: u64,
     /// Ones of a run long gone, or of more streams than are remembered.
     pub refused: u64,
+    /// Records that came before and are still to be kept: they must not be counted a second time.
+    pub unkept: Vec<FaultRecord>,
+}
+
+/// Whether records are durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// They are.
+    Yes,
+    /// They are not: their sender was told to come again.
+    No,
 }
 
 /// What came in, by node.
@@ -79,6 +92,9 @@ impl Dedupe {
         });
         batch.faults.retain(|fault| {
             let fresh = run.faults.add(fault.seq, MAX_FAULTS);
+            if !fresh && run.unkept.contains(&fault.seq) {
+                sifted.unkept.push(fault.clone());
+            }
             sifted.duplicate += u64::from(!fresh);
             fresh
         });
@@ -93,19 +109,20 @@ impl Dedupe {
         }
     }
 
-    /// Forgets what a batch brought, because it could not be kept: the agent will send it again.
-    pub fn forget(&mut self, batch: &Batch) {
-        let Some(run) = self.runs.get_mut(&batch.node).and_then(|runs| runs.get_mut(&batch.epoch))
-        else {
+    /// Notes whether fault records that came in were kept. The agent sends again what was not, and [`sift`](Self::sift)
+    /// then knows it for what it is. Slices are kept nowhere, so they need none of this.
+    pub fn note(&mut self, node: &NodeId, epoch: Epoch, seqs: &[u64], kept: Kept) {
+        let Some(run) = self.runs.get_mut(node).and_then(|runs| runs.get_mut(&epoch)) else {
             return;
         };
-        for fault in &batch.faults {
-            run.faults.seen.remove(&fault.seq);
+        for seq in seqs {
+            match kept {
+                Kept::Yes => run.unkept.remove(seq),
+                Kept::No => run.unkept.insert(*seq),
+            };
         }
-        for slice in &batch.slices {
-            if let Some(window) = run.slices.get_mut(&slice.stream) {
-                window.seen.remove(&slice.start.unix_millis());
-            }
+        while run.unkept.len() > MAX_FAULTS {
+            run.unkept.pop_first();
         }
     }
 
@@ -169,21 +186,37 @@ mod tests {
     fn what_came_before_is_dropped_in_whatever_order_it_comes_again() {
         let mut dedupe = Dedupe::default();
         let mut first = batch(1, vec![slice(2000), slice(1000)], vec![fault(5)]);
-        assert_eq!(dedupe.sift(&mut first), Sifted { fresh: 3, duplicate: 0, refused: 0 });
+        assert_eq!(dedupe.sift(&mut first), Sifted { fresh: 3, duplicate: 0, ..Sifted::default() });
         let mut again = batch(1, vec![slice(1000), slice(3000)], vec![fault(4), fault(5)]);
-        assert_eq!(dedupe.sift(&mut again), Sifted { fresh: 2, duplicate: 2, refused: 0 });
+        assert_eq!(dedupe.sift(&mut again), Sifted { fresh: 2, duplicate: 2, ..Sifted::default() });
         assert_eq!((again.slices, again.faults), (vec![slice(3000)], vec![fault(4)]));
         let mut other_run = batch(2, vec![slice(1000)], vec![fault(5)]);
         assert_eq!(dedupe.sift(&mut other_run).fresh, 2);
     }
 
     #[test]
-    fn what_could_not_be_kept_is_new_again() {
+    fn what_could_not_be_kept_is_kept_when_it_comes_again_and_is_not_new() {
         let mut dedupe = Dedupe::default();
-        let mut first = batch(1, vec![slice(0)], vec![fault(1)]);
-        dedupe.sift(&mut first);
-        dedupe.forget(&first);
-        assert_eq!(dedupe.sift(&mut first).fresh, 2);
+        let first = batch(1, vec![slice(0)], vec![fault(1)]);
+        assert_eq!(dedupe.sift(&mut first.clone()).fresh, 2);
+        let note = |dedupe: &mut Dedupe, kept| dedupe.note(&first.node, Epoch(1), &[1], kept);
+        note(&mut dedupe, Kept::No);
+        let mut again = first.clone();
+        let sifted = dedupe.sift(&mut again);
+        assert_eq!((sifted.fresh, sifted.duplicate, sifted.unkept), (0, 2, vec![fault(1)]));
+        assert!(again.slices.is_empty() && again.faults.is_empty());
+        note(&mut dedupe, Kept::Yes);
+        assert!(dedupe.sift(&mut first.clone()).unkept.is_empty());
+    }
+
+    #[test]
+    fn records_that_wait_to_be_kept_are_bounded() {
+        let mut dedupe = Dedupe::default();
+        let seqs: Vec<u64> = (1..=MAX_FAULTS as u64 + 5).collect();
+        let first = batch(1, vec![], seqs.iter().map(|it| fault(*it)).collect());
+        dedupe.sift(&mut first.clone());
+        dedupe.note(&first.node, Epoch(1), &seqs, Kept::No);
+        assert_eq!(dedupe.sift(&mut first.clone()).unkept.len(), MAX_FAULTS);
     }
 
     #[test]
@@ -193,12 +226,12 @@ mod tests {
         let slices = (1..=MAX_SLICES as i64 + 10).map(slice).collect();
         dedupe.sift(&mut batch(9, slices, faults));
         let mut old = batch(9, vec![slice(3)], vec![fault(3)]);
-        assert_eq!(dedupe.sift(&mut old), Sifted { fresh: 0, duplicate: 2, refused: 0 });
+        assert_eq!(dedupe.sift(&mut old), Sifted { fresh: 0, duplicate: 2, ..Sifted::default() });
         for epoch in 10..20 {
             dedupe.sift(&mut batch(epoch, vec![], vec![fault(1)]));
         }
         let mut gone = batch(9, vec![slice(1)], vec![fault(1)]);
-        assert_eq!(dedupe.sift(&mut gone), Sifted { fresh: 0, duplicate: 0, refused: 2 });
+        assert_eq!(dedupe.sift(&mut gone), Sifted { refused: 2, ..Sifted::default() });
         assert!(dedupe.runs.values().all(|runs| runs.len() <= MAX_EPOCHS));
     }
 }

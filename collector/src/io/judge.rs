@@ -15,7 +15,7 @@ use tallylight_decide::{
     action::{ActionKind, Command},
     journal::Record,
 };
-use tallylight_model::{ActionId, Batch, ChannelId, FaultPhase, Metric, MonoTime};
+use tallylight_model::{ActionId, Batch, ChannelId, FaultPhase, FaultRecord, Metric, MonoTime};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval, sleep_until},
@@ -29,7 +29,7 @@ use super::{
     traces::Traces,
 };
 use crate::{
-    dedupe::{Dedupe, Sifted},
+    dedupe::{Dedupe, Kept, Sifted},
     view::View,
 };
 
@@ -267,25 +267,20 @@ impl Judge {
             // Reports have no key of their own: they came before with the slices beside them.
             batch.reports.clear();
         }
-        if batch.slices.is_empty() && batch.faults.is_empty() && batch.reports.is_empty() {
-            return Ok(sifted);
+        let rows = self.fault_rows(&batch, &sifted.unkept);
+        let seqs: Vec<u64> = rows.iter().map(|row| row.fault.seq).collect();
+        let (node, epoch) = (batch.node.clone(), batch.epoch);
+        if !(batch.slices.is_empty() && batch.faults.is_empty() && batch.reports.is_empty()) {
+            self.feed_at(arrived, Input::Batch(batch));
         }
-        let rows = self.fault_rows(&batch);
-        let kept = (!rows.is_empty()).then(|| batch.clone());
-        self.feed_at(arrived, Input::Batch(batch));
-        if self.settle(rows).await {
-            return Ok(sifted);
-        }
-        if let Some(batch) = kept {
-            self.dedupe.forget(&batch);
-            return Err(Busy);
-        }
-        Ok(sifted)
+        let kept = if self.settle(rows).await { Kept::Yes } else { Kept::No };
+        self.dedupe.note(&node, epoch, &seqs, kept);
+        if kept == Kept::No && !seqs.is_empty() { Err(Busy) } else { Ok(sifted) }
     }
 
-    fn fault_rows(&self, batch: &Batch) -> Vec<FaultRow> {
+    fn fault_rows(&self, batch: &Batch, unkept: &[FaultRecord]) -> Vec<FaultRow> {
         let calendar = self.clock.calendar();
-        let row = |fault: &tallylight_model::FaultRecord| FaultRow {
+        let row = |fault: &FaultRecord| FaultRow {
             node: batch.node.clone(),
             epoch: batch.epoch,
             onset_ms: calendar.unix_ms(fault.onset),
@@ -296,7 +291,7 @@ impl Judge {
             },
             fault: fault.clone(),
         };
-        batch.faults.iter().map(row).collect()
+        batch.faults.iter().chain(unkept).map(row).collect()
     }
 
     fn feed(&mut self, input: Input) {

@@ -232,6 +232,34 @@ async fn while_the_journal_cannot_be_written_nothing_is_sent_and_after_it_nothin
 }
 
 #[tokio::test]
+async fn what_the_journal_refused_is_kept_when_it_comes_again_and_counts_once() {
+    let site = Site::new("");
+    let (collector, at) = site.start().await;
+    let mut agents = Agents::connect(at.grpc).await;
+    let taken = async |result: &str| {
+        let text = scrape(at.api).await;
+        let name = format!("tallylight_collector_slices_total{{result=\"{result}\"}} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok());
+        value.unwrap_or(0)
+    };
+    let blocker = rusqlite::Connection::open(site.path("journal.sqlite")).unwrap();
+    let kept = || {
+        let query = "SELECT count(*) FROM fault WHERE seq = 900";
+        blocker.query_row(query, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let before = taken("accepted").await;
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(!agents.try_begin(900).await, "the agent must keep it");
+    assert_eq!(kept(), 0);
+    blocker.execute_batch("ROLLBACK").unwrap();
+    assert!(agents.try_begin(900).await);
+    assert_eq!(kept(), 1);
+    assert_eq!(taken("accepted").await, before + 1, "the judgement had it once");
+    assert_eq!(taken("duplicate").await, 1);
+    collector.stop().await;
+}
+
+#[tokio::test]
 async fn an_action_that_waits_goes_out_when_an_operator_approves_it() {
     let (panel, url) = Panel::start(Manner::Answers).await;
     let site = site(&url, "approve");

@@ -136,6 +136,24 @@ impl Agents {
         self.tell(streams, kind, FaultPhase::Begin, now).await;
     }
 
+    /// The head-end's first agent says that a fault began, always with the same record; false if it is to come again.
+    pub(crate) async fn try_begin(&mut self, seq: u64) -> bool {
+        let mut batch = empty("head-1");
+        batch.faults.push(FaultRecord {
+            seq,
+            stream: StreamId::parse("one/backup").unwrap(),
+            kind: FaultKind::Continuity,
+            phase: FaultPhase::Begin,
+            severity: Severity::Warning,
+            pid: None,
+            onset: self.now(),
+            declared: self.now(),
+            evidence: "1 packet lost".to_owned(),
+        });
+        let request = authorised("head-1", encode_logs(&batch, self.now()));
+        self.logs.export(request).await.is_ok()
+    }
+
     /// A fault stands on these streams, and only slices say so.
     pub(crate) fn stands(&mut self, kind: FaultKind, streams: &[&'static str]) {
         let now = self.now();
