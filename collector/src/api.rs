@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tallylight_decide::{
     ChangedBy, KillSwitch, OnAir,
-    action::{Action, Refusal, Target},
+    action::{Action, Feed, Refusal, Target},
     incident::{Candidate, Incident, Step},
     lineup::{Lineup, StreamRef},
     view::{SignalView, Summary, Up},
@@ -227,8 +227,8 @@ fn action_json(action: &Action, moments: Moments) -> Value {
         "incident": action.incident.to_string(),
         "action": action.kind.name(),
         "target": target(&action.target),
-        "from": action.from.as_ref().map(StreamId::name),
-        "to": action.to.as_ref().map(StreamId::name),
+        "from": action.from.as_ref().map(Feed::name),
+        "to": action.to.as_ref().map(Feed::name),
         "mode": action.mode.name(),
         "state": action.state.name(),
         "undoes": action.undoes.map(|id| id.to_string()),

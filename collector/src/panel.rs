@@ -13,14 +13,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tallylight_decide::{
-    ChangedBy, Outcome, PanelChannel, PanelRefusal, PanelServer, PanelState, ServerState,
-    action::{ActionKind, Command, Target},
+    ChangedBy, Outcome, PanelChannel, PanelRefusal, PanelRegion, PanelServer, PanelState,
+    ServerState,
+    action::{ActionKind, Command, Feed, Target},
 };
 use tallylight_model::{ActionId, ChannelId, RegionId, ServerId, StreamId};
 
 use crate::calendar::Calendar;
 
-/// The most channels and the most servers taken from a panel's state.
+/// The most channels, servers and regions taken from a panel's state.
 const MAX_ENTRIES: usize = 20_000;
 /// Failures in a row after which commands are no longer tried until the panel answers again.
 const CIRCUIT_FAILURES: u32 = 3;
@@ -115,8 +116,8 @@ pub fn body(command: &Command, calendar: &Calendar) -> Vec<u8> {
         "expires_in_ms": u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
         "action": command.kind.name(),
         "target": target,
-        "from": command.from.as_ref().map(StreamId::name),
-        "to": command.to.as_ref().map(StreamId::name),
+        "from": command.from.as_ref().map(Feed::name),
+        "to": command.to.as_ref().map(Feed::name),
         "reason": {
             "incident": command.incident.to_string(),
             "cause": command.cause.name(),
@@ -179,14 +180,14 @@ pub fn progress(status: u16, body: &[u8], command: &Command) -> Answer {
 fn done(body: &[u8], command: &Command) -> Outcome {
     let Ok(body) = serde_json::from_slice::<Value>(body) else { return Outcome::Unknown };
     let state = &body["state"];
+    let to = command.to.as_ref().map(Feed::name);
+    let differs = |key: &str| state[key].as_str().is_some_and(|it| Some(it) != to);
     let contradicts = match command.kind {
-        ActionKind::SwitchSource => {
-            let to = command.to.as_ref().map(StreamId::name);
-            state["active"].as_str().is_some_and(|active| Some(active) != to)
-        }
+        ActionKind::SwitchSource => differs("active"),
+        ActionKind::RegionMove => differs("served_by"),
         ActionKind::DrainServer => servers_differ(state, "drained"),
         ActionKind::UndrainServer => servers_differ(state, "active"),
-        ActionKind::RestartStream | ActionKind::RegionMove => false,
+        ActionKind::RestartStream => false,
     };
     if contradicts {
         Outcome::Failed(
@@ -209,6 +210,8 @@ struct RawState {
     channels: Vec<RawChannel>,
     #[serde(default)]
     servers: Vec<RawServer>,
+    #[serde(default)]
+    regions: Vec<RawRegion>,
 }
 
 #[derive(Deserialize)]
@@ -232,6 +235,12 @@ struct RawServer {
     sessions: u64,
 }
 
+#[derive(Deserialize)]
+struct RawRegion {
+    region: String,
+    served_by: String,
+}
+
 /// Reads a panel's state. What is not an id of ours is left out: a panel may run more than the lineup lists.
 ///
 /// # Errors
@@ -246,7 +255,18 @@ pub fn read_state(body: &[u8]) -> Result<PanelState, serde_json::Error> {
             sessions: raw.sessions,
         })
     });
-    Ok(PanelState { version: raw.version, channels, servers: servers.collect() })
+    let regions = raw.regions.into_iter().take(MAX_ENTRIES).filter_map(|raw| {
+        Some(PanelRegion {
+            region: RegionId::new(&raw.region).ok()?,
+            served_by: RegionId::new(&raw.served_by).ok()?,
+        })
+    });
+    Ok(PanelState {
+        version: raw.version,
+        channels,
+        servers: servers.collect(),
+        regions: regions.collect(),
+    })
 }
 
 fn channel(raw: RawChannel) -> Option<PanelChannel> {
@@ -340,8 +360,8 @@ mod tests {
             epoch: Epoch(3),
             kind: ActionKind::SwitchSource,
             target: Target::Channel(ChannelId::new("one").unwrap()),
-            from: StreamId::parse("one/primary").ok(),
-            to: StreamId::parse("one/backup").ok(),
+            from: StreamId::parse("one/primary").ok().map(Feed::Source),
+            to: StreamId::parse("one/backup").ok().map(Feed::Source),
             decided: MonoTime::ZERO,
             expires: MonoTime::from_nanos(10_000_000_000),
             evidence_arrived: MonoTime::ZERO,
@@ -387,6 +407,87 @@ mod tests {
         assert_eq!(body, expected);
     }
 
+    fn region_move() -> Command {
+        let region = |id| Some(Feed::Region(RegionId::new(id).unwrap()));
+        Command {
+            kind: ActionKind::RegionMove,
+            target: Target::Region(RegionId::new("north").unwrap()),
+            from: region("north"),
+            to: region("south"),
+            cause: Cause::Region,
+            evidence: vec!["5 % of its packets lost".to_owned()],
+            ..switch()
+        }
+    }
+
+    #[test]
+    fn a_move_names_both_regions_and_its_answer_must_not_deny_it() {
+        let calendar =
+            Calendar { now: MonoTime::ZERO, wall: "2026-11-20T12:00:00Z".parse().unwrap() };
+        let command = region_move();
+        let body: Value = serde_json::from_slice(&body(&command, &calendar)).unwrap();
+        let expected = json!({
+            "action_id": "17", "epoch": 3, "expires_at": "2026-11-20T12:00:10.000Z",
+            "expires_in_ms": 10000, "action": "region_move", "target": {"region": "north"},
+            "from": "north", "to": "south", "dry_run": false,
+            "reason": {"incident": "12", "cause": "region", "evidence": ["5 % of its packets lost"]},
+        });
+        assert_eq!(body, expected);
+        let to = |region: &str| {
+            let body = json!({"state": {"region": "north", "served_by": region}}).to_string();
+            answer(200, body.as_bytes(), &command)
+        };
+        assert_eq!(to("south"), Answer::Final(Outcome::Done));
+        assert!(matches!(to("north"), Answer::Final(Outcome::Failed(_))));
+    }
+
+    /// The JSON examples of `docs/panel.md`.
+    fn examples() -> Vec<Value> {
+        let text = include_str!("../../docs/panel.md");
+        let blocks = text.split("```json").skip(1).map(|it| it.split("```").next().unwrap());
+        blocks.map(|it| serde_json::from_str(it).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_documented_contract_is_what_is_sent_and_read() {
+        let calendar =
+            Calendar { now: MonoTime::ZERO, wall: "2026-11-20T12:00:00Z".parse().unwrap() };
+        let drain = Command {
+            kind: ActionKind::DrainServer,
+            target: Target::Servers(vec![ServerId::new("n1").unwrap()]),
+            from: None,
+            to: None,
+            ..switch()
+        };
+        let sent: Vec<Value> = [switch(), region_move()]
+            .map(|it| serde_json::from_slice(&body(&it, &calendar)).unwrap())
+            .into();
+        let (mut commands, mut answers) = (Vec::new(), 0);
+        for example in examples() {
+            let text = example.to_string();
+            if example.get("action_id").is_some() {
+                commands.push(example);
+            } else if example.get("status").is_some() {
+                let answer = progress(200, text.as_bytes(), &switch());
+                assert_eq!(answer, Answer::Final(Outcome::Done), "{text}");
+            } else if let Some(state) = example.get("state") {
+                let command = match state {
+                    _ if state.get("servers").is_some() => &drain,
+                    _ if state.get("region").is_some() => &region_move(),
+                    _ => &switch(),
+                };
+                answers += 1;
+                let answer = answer(200, text.as_bytes(), command);
+                assert_eq!(answer, Answer::Final(Outcome::Done), "{text}");
+            } else {
+                let state = read_state(text.as_bytes()).unwrap();
+                let read = (state.channels.len(), state.servers.len(), state.regions.len());
+                assert_eq!(read, (1, 2, 2));
+            }
+        }
+        assert_eq!((commands, answers), (sent, 3));
+    }
+
     #[test]
     fn each_answer_means_one_thing() {
         let is_final = |outcome| Answer::Final(outcome);
@@ -421,9 +522,12 @@ mod tests {
                  "egress_bytes": {"north": 9, "no such region!": 1}},
                 {"channel": "not an id", "active": "x"}],
                "servers": [{"server": "n1", "state": "drained", "sessions": 2},
-                           {"server": "n2", "state": "on fire"}], "more": 1}"#,
+                           {"server": "n2", "state": "on fire"}],
+               "regions": [{"region": "north", "served_by": "south"},
+                           {"region": "no such region!", "served_by": "south"}], "more": 1}"#,
         )
         .unwrap();
+        assert_eq!((state.regions.len(), state.regions[0].served_by.as_str()), (1, "south"));
         assert_eq!((state.version, state.channels.len(), state.servers.len()), (4, 1, 1));
         assert_eq!(state.channels[0].active, StreamId::parse("one/backup").ok());
         assert_eq!(state.channels[0].changed_by, ChangedBy::Action(ActionId(17)));

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tallylight_decide::{
     Input, KillSwitch, Mode, Policy, Scope,
-    action::{ActionKind, ActionState},
+    action::{Action, ActionKind, ActionState, Feed, Reason},
     incident::Remedy,
 };
 use tallylight_tests::sim::{Manners, SHAPES, START, Shape, Story, World, platform};
@@ -253,6 +253,117 @@ fn what_waits_for_approval_is_withdrawn_when_its_reason_goes_away() {
     let story = world.story();
     let moves: Vec<_> = story.actions.iter().map(|it| (it.kind, it.state)).collect();
     assert_eq!(moves, [(ActionKind::RegionMove, ActionState::Withdrawn)], "{}", story.log);
+}
+
+/// A world that runs until the move of the south waits for a person, and the move.
+#[expect(clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
+fn waiting_move(seed: u64, more: Vec<platform::Event>) -> (World, Action) {
+    let mut events = (shape("region").events)(START + WARM_UP);
+    events.extend(more);
+    let mut world = World::new(seed, platform::demo_lineup(), events, 2);
+    world.run_for(WARM_UP + Duration::from_secs(15));
+    let action = world.decider().and_then(|it| it.actions().next().cloned());
+    let action = action.expect("the move waits");
+    assert_eq!((action.kind, action.state), (ActionKind::RegionMove, ActionState::Waiting));
+    (world, action)
+}
+
+#[expect(clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
+fn approve(world: &mut World, action: &Action) -> Action {
+    world.tell(Input::Approve { action: action.id, by: "ops".to_owned() });
+    world.decider().and_then(|it| it.action(action.id)).cloned().expect("it is still known")
+}
+
+fn region(id: &str) -> Option<Feed> {
+    Some(Feed::Region(platform::region(id)))
+}
+
+#[test]
+fn an_approved_move_names_both_regions_and_is_verified_by_what_viewers_get_there() {
+    for seed in 1..=3 {
+        let (mut world, waiting) = waiting_move(seed, Vec::new());
+        assert_eq!((&waiting.from, &waiting.to), (&region("south"), &region("north")));
+        assert_eq!(approve(&mut world, &waiting).state, ActionState::Sent);
+        world.run_for(Duration::from_secs(12));
+        let state = |world: &World| world.decider()?.action(waiting.id).map(|it| it.state);
+        assert_eq!(state(&world), Some(ActionState::Verifying), "good media takes its time");
+        world.run_for(WATCHED);
+        let story = world.story();
+        let log = &story.log;
+        assert_eq!(kinds(&story), [ActionKind::RegionMove], "{log}");
+        let sent = &story.carried_out[0];
+        assert_eq!((&sent.from, &sent.to), (&region("south"), &region("north")), "{log}");
+        assert_eq!(story.actions.last().map(|it| it.state), Some(ActionState::Verified), "{log}");
+        let incident = story.incident("region", "south").expect("the region is named");
+        assert_eq!(incident.remedy, Remedy::Done, "{log}");
+    }
+}
+
+#[test]
+fn a_move_is_not_believed_where_the_panel_moved_nobody() {
+    for (manners, state) in [
+        (Manners::Lies, ActionState::NotVerified),
+        (Manners::LosesAnswers, ActionState::Verified),
+        (Manners::LosesCommands, ActionState::Failed),
+    ] {
+        let (mut world, waiting) = waiting_move(1, Vec::new());
+        world.panel.manners = manners;
+        approve(&mut world, &waiting);
+        world.run_for(Duration::from_secs(90));
+        let story = world.story();
+        assert_eq!(story.actions[0].state, state, "{manners:?}\n{}", story.log);
+    }
+}
+
+#[test]
+fn nobody_is_moved_to_a_region_that_is_bad_or_full() {
+    let at = START + WARM_UP;
+    let for_long = |what| platform::Event { from: START, to: at + WATCHED, what };
+    let mut watched = platform::demo_parts();
+    watched.agents.push(tallylight_decide::lineup::Agent {
+        node: platform::node("n1"),
+        region: platform::region("north"),
+        path: "rack-n".to_owned(),
+    });
+    let cases = [
+        ("lossy", platform::Trouble::Lossy(platform::region("north"))),
+        ("one server dead", platform::Trouble::Dead(platform::server("n1"))),
+        ("one server full", platform::Trouble::Busy(platform::node("n1"))),
+        ("unseen", platform::Trouble::Mute(platform::node("north-a"))),
+    ];
+    for (name, what) in cases {
+        let mut events = (shape("region").events)(at);
+        events.push(for_long(what));
+        let full = name == "one server full";
+        let parts = if full { watched.clone() } else { platform::demo_parts() };
+        let lineup = tallylight_decide::lineup::Lineup::new(parts).expect("the lineup is whole");
+        let mut policy = Policy::default();
+        policy.modes.insert(Scope::Global, Mode::Auto);
+        // A server that is drained is no part of its region.
+        policy.modes.insert(Scope::Action(ActionKind::DrainServer), Mode::Off);
+        let mut world = World::new(1, lineup, events, 2).with_policy(policy);
+        world.run_for(WARM_UP + Duration::from_secs(30));
+        let story = world.story();
+        let incident = story.incident("region", "south").expect("the region is named");
+        let told: Vec<_> = incident.refusals.iter().map(|it| it.reason.name()).collect();
+        assert!(told.contains(&"no_destination"), "{name}: {told:?}\n{}", story.log);
+        assert_eq!(incident.page.map(|it| it.name()), Some("no_destination"), "{name}");
+        assert!(incident.actions.is_empty(), "{name}\n{}", story.log);
+    }
+}
+
+#[test]
+fn an_approval_comes_too_late_when_the_destination_has_gone_bad_meanwhile() {
+    let north = platform::Trouble::Lossy(platform::region("north"));
+    let from = START + WARM_UP + Duration::from_secs(20);
+    let lossy = platform::Event { from, to: from + WATCHED, what: north };
+    let (mut world, waiting) = waiting_move(1, vec![lossy]);
+    world.run_for(Duration::from_secs(20));
+    assert_eq!(approve(&mut world, &waiting).state, ActionState::Waiting);
+    let story = world.story();
+    let incident = story.incident("region", "south").expect("the region is named");
+    assert!(incident.refusals.iter().any(|it| it.reason == Reason::NoDestination));
+    assert!(story.commanded.is_empty(), "{}", story.log);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use reqwest::{Method, redirect};
 use tallylight_decide::{
     Input, Outcome, PanelRefusal, PanelState,
-    action::{Command, Target},
+    action::{Command, Feed, Target},
 };
 use tallylight_model::{Epoch, Metric};
 use tokio::{
@@ -354,13 +354,19 @@ fn not_sent(why: &str) -> Outcome {
     Outcome::NotSent(why.to_owned())
 }
 
-/// Whether the channel is on the source that it is to be switched from. What the panel does not say is left to it.
+/// Whether the target's viewers are served from what they are to be taken from. What the panel does not say is left to it.
 fn from_holds(command: &Command, state: &PanelState) -> bool {
-    let (Target::Channel(channel), Some(from)) = (&command.target, &command.from) else {
-        return true;
-    };
-    let active = state.channels.iter().find(|it| it.channel == *channel);
-    active.and_then(|it| it.active.as_ref()).is_none_or(|active| active == from)
+    match (&command.target, &command.from) {
+        (Target::Channel(channel), Some(Feed::Source(from))) => {
+            let channel = state.channels.iter().find(|it| it.channel == *channel);
+            channel.and_then(|it| it.active.as_ref()).is_none_or(|active| active == from)
+        }
+        (Target::Region(region), Some(Feed::Region(from))) => {
+            let region = state.regions.iter().find(|it| it.region == *region);
+            region.is_none_or(|it| it.served_by == *from)
+        }
+        _ => true,
+    }
 }
 
 #[cfg(test)]

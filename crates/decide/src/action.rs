@@ -71,6 +71,44 @@ impl fmt::Display for Target {
     }
 }
 
+/// What viewers are served from: the two ends of an action that changes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Feed {
+    /// A source of their channel.
+    Source(StreamId),
+    /// The servers of a region.
+    Region(RegionId),
+}
+
+impl Feed {
+    /// Returns the name in commands and in the API: a source's within its channel, or the region's id.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Source(stream) => stream.name(),
+            Self::Region(region) => region.as_str(),
+        }
+    }
+
+    /// Returns the source, if it is one.
+    #[must_use]
+    pub const fn source(&self) -> Option<&StreamId> {
+        match self {
+            Self::Source(stream) => Some(stream),
+            Self::Region(_) => None,
+        }
+    }
+
+    /// Returns the region, if it is one.
+    #[must_use]
+    pub const fn region(&self) -> Option<&RegionId> {
+        match self {
+            Self::Source(_) => None,
+            Self::Region(region) => Some(region),
+        }
+    }
+}
+
 /// A command to the panel. The collector sends it only after the journal has everything that was put out before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -82,10 +120,10 @@ pub struct Command {
     pub kind: ActionKind,
     /// What to do it to.
     pub target: Target,
-    /// The source that the channel must be on for it to be done.
-    pub from: Option<StreamId>,
-    /// The source to put it on.
-    pub to: Option<StreamId>,
+    /// What the target's viewers must be served from for it to be done; `None` where the action changes nothing there.
+    pub from: Option<Feed>,
+    /// What to serve them from.
+    pub to: Option<Feed>,
     /// When it was decided.
     pub decided: MonoTime,
     /// After this it is void.
@@ -165,10 +203,10 @@ pub struct Action {
     pub kind: ActionKind,
     /// To what.
     pub target: Target,
-    /// The source switched away from.
-    pub from: Option<StreamId>,
-    /// The source switched to.
-    pub to: Option<StreamId>,
+    /// What the target's viewers are taken from; `None` where the action changes nothing there.
+    pub from: Option<Feed>,
+    /// What they are served from after it.
+    pub to: Option<Feed>,
     /// The mode it was decided in.
     pub mode: Mode,
     /// Where it stands.
@@ -244,6 +282,8 @@ pub enum Reason {
     LadderExhausted,
     /// No other server of the region can take the viewers.
     NoSurvivor,
+    /// No other region can take the viewers.
+    NoDestination,
     /// The best candidate explains too little of what it would break.
     WeakCause,
     /// Another cause would explain as much and is not ruled out.
@@ -282,6 +322,7 @@ names! {
         ActiveSourceUnknown "active_source_unknown"
         LadderExhausted "ladder_exhausted"
         NoSurvivor "no_survivor"
+        NoDestination "no_destination"
         WeakCause "weak_cause"
         Ambiguous "ambiguous"
         AlreadyDone "already_done"

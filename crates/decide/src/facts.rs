@@ -63,6 +63,8 @@ pub(crate) struct Facts {
     pub(crate) panel_at: Option<MonoTime>,
     panel_channels: BTreeMap<ChannelId, PanelChannel>,
     panel_servers: BTreeMap<ServerId, PanelServer>,
+    /// By whose servers each region's viewers are served.
+    served_by: BTreeMap<RegionId, RegionId>,
 }
 
 /// What a batch changed.
@@ -173,6 +175,12 @@ impl Facts {
             .filter(|it| lineup.server(&it.server).is_some())
             .map(|it| (it.server.clone(), it))
             .collect();
+        self.served_by = state
+            .regions
+            .into_iter()
+            .filter(|it| lineup.region(&it.region).is_some())
+            .map(|it| (it.region, it.served_by))
+            .collect();
     }
 
     pub(crate) fn on_air(&mut self, channel: ChannelId, on_air: OnAir) {
@@ -190,6 +198,7 @@ impl Facts {
         self.off_air.retain(|channel| lineup.channel(channel).is_some());
         self.panel_channels.retain(|channel, _| lineup.channel(channel).is_some());
         self.panel_servers.retain(|server, _| lineup.server(server).is_some());
+        self.served_by.retain(|region, _| lineup.region(region).is_some());
         self.lineup = lineup;
         for (stream, sights) in &mut self.sights {
             let region = self.lineup.stream(stream).map(|it| it.region().clone());
@@ -245,6 +254,11 @@ impl Facts {
 
     pub(crate) fn panel_server(&self, server: &ServerId) -> Option<&PanelServer> {
         self.panel_servers.get(server)
+    }
+
+    /// The region whose servers serve a region's viewers, if the panel says so.
+    pub(crate) fn served_by(&self, region: &RegionId) -> Option<&RegionId> {
+        self.served_by.get(region)
     }
 
     pub(crate) fn is_drained(&self, server: &ServerId) -> bool {

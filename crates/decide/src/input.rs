@@ -128,6 +128,8 @@ pub struct PanelState {
     pub channels: Vec<PanelChannel>,
     /// Servers the panel sends viewers to.
     pub servers: Vec<PanelServer>,
+    /// Regions whose viewers the panel sends somewhere; empty if it does not say.
+    pub regions: Vec<PanelRegion>,
 }
 
 /// One channel in the panel's state.
@@ -139,7 +141,7 @@ pub struct PanelChannel {
     pub active: Option<StreamId>,
     /// Who put it there.
     pub changed_by: ChangedBy,
-    /// Viewers by region.
+    /// Viewers by the region whose servers serve them.
     pub sessions: BTreeMap<RegionId, u64>,
     /// Bytes sent to viewers by region, since some origin.
     pub egress_bytes: BTreeMap<RegionId, u64>,
@@ -165,6 +167,15 @@ pub struct PanelServer {
     pub state: ServerState,
     /// Viewers on it.
     pub sessions: u64,
+}
+
+/// One region in the panel's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PanelRegion {
+    /// The region.
+    pub region: RegionId,
+    /// The region whose servers serve its viewers: itself unless they were moved.
+    pub served_by: RegionId,
 }
 
 /// Whether a server gets viewers.

@@ -15,7 +15,7 @@ use tallylight_model::{
 };
 
 use crate::{
-    action::{Action, ActionKind, ActionState, Reason, Refusal, Target},
+    action::{Action, ActionKind, ActionState, Feed, Reason, Refusal, Target},
     incident::{
         Candidate, Evidence, Incident, IncidentState, Moment, Remedy, Sees, Side, Step, Subject,
         Vantage, Vote,
@@ -80,8 +80,12 @@ pub(crate) fn action_record(now: MonoTime, action: &Action) -> Record {
     out.u64(action.incident.0);
     out.text(action.kind.name());
     write_target(&mut out, &action.target);
-    for stream in [&action.from, &action.to] {
-        out.text(stream.as_ref().map_or("", StreamId::as_str));
+    for feed in [&action.from, &action.to] {
+        out.text(match feed {
+            Some(Feed::Source(stream)) => stream.as_str(),
+            Some(Feed::Region(region)) => region.as_str(),
+            None => "",
+        });
     }
     out.text(action.mode.name());
     out.text(action.state.name());
@@ -201,13 +205,15 @@ fn read_scope(name: &str) -> Option<Scope> {
 }
 
 fn read_action(input: &mut Reader<'_>) -> Option<Action> {
+    let (id, incident) = (ActionId(input.u64()?), IncidentId(input.u64()?));
+    let kind = ActionKind::from_name(&input.text()?)?;
     Some(Action {
-        id: ActionId(input.u64()?),
-        incident: IncidentId(input.u64()?),
-        kind: ActionKind::from_name(&input.text()?)?,
+        id,
+        incident,
+        kind,
         target: read_target(input)?,
-        from: StreamId::parse(&input.text()?).ok(),
-        to: StreamId::parse(&input.text()?).ok(),
+        from: read_feed(kind, &input.text()?),
+        to: read_feed(kind, &input.text()?),
         mode: Mode::from_name(&input.text()?)?,
         state: ActionState::from_name(&input.text()?)?,
         decided: input.time()?,
@@ -220,6 +226,13 @@ fn read_action(input: &mut Reader<'_>) -> Option<Action> {
         approved_by: Some(input.text()?).filter(|it| !it.is_empty()),
         detail: input.text()?,
     })
+}
+
+fn read_feed(kind: ActionKind, text: &str) -> Option<Feed> {
+    match kind {
+        ActionKind::RegionMove => RegionId::new(text).ok().map(Feed::Region),
+        _ => StreamId::parse(text).ok().map(Feed::Source),
+    }
 }
 
 fn read_case(input: &mut Reader<'_>) -> Option<Case> {

@@ -43,8 +43,8 @@ pub mod view;
 
 pub use decider::Decider;
 pub use input::{
-    ChangedBy, Input, KillSwitch, OnAir, Outcome, PanelChannel, PanelRefusal, PanelServer,
-    PanelState, ServerState,
+    ChangedBy, Input, KillSwitch, OnAir, Outcome, PanelChannel, PanelRefusal, PanelRegion,
+    PanelServer, PanelState, ServerState,
 };
 pub use output::{IncidentEvent, Output};
 pub use policy::{Guards, Mode, Policy, Scope};

@@ -353,6 +353,8 @@ impl<'a> StreamRef<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Lineup {
     regions: BTreeMap<RegionId, Region>,
+    /// In the order of the file.
+    listed_regions: Vec<RegionId>,
     servers: BTreeMap<ServerId, Server>,
     providers: BTreeMap<ProviderId, Provider>,
     agents: BTreeMap<NodeId, Agent>,
@@ -386,6 +388,7 @@ impl Lineup {
             }
         }
         Ok(Self {
+            listed_regions: parts.regions.iter().map(|it| it.id.clone()).collect(),
             regions: parts.regions.into_iter().map(|it| (it.id.clone(), it)).collect(),
             servers: parts.servers.into_iter().map(|it| (it.id.clone(), it)).collect(),
             providers: parts.providers.into_iter().map(|it| (it.id.clone(), it)).collect(),
@@ -415,6 +418,11 @@ impl Lineup {
         self.regions.values()
     }
 
+    /// All regions in the order in which they were listed.
+    pub fn listed_regions(&self) -> impl Iterator<Item = &RegionId> {
+        self.listed_regions.iter()
+    }
+
     /// All providers, by id.
     pub fn providers(&self) -> impl Iterator<Item = &Provider> {
         self.providers.values()
@@ -430,6 +438,12 @@ impl Lineup {
     #[must_use]
     pub fn agent(&self, node: &NodeId) -> Option<&Agent> {
         self.agents.get(node)
+    }
+
+    /// The region of that id.
+    #[must_use]
+    pub fn region(&self, id: &RegionId) -> Option<&Region> {
+        self.regions.get(id)
     }
 
     /// The server of that id.

@@ -219,16 +219,7 @@ impl<'a> Scene<'a> {
 
     /// What agents with a vote say together since a moment at the source.
     pub(crate) fn state(&self, stream: &StreamId, since: MonoTime) -> State {
-        let Some(found) = self.facts.lineup.stream(stream) else { return State::Unknown };
-        let since = since + found.delay();
-        // Agents on one path are one vantage point; the worst of their words is its word.
-        let mut words: BTreeMap<Option<&str>, Word> = BTreeMap::new();
-        for (node, sight) in self.facts.sights_of(stream) {
-            if self.votes(node) {
-                let word = words.entry(self.path(node)).or_insert(Word::Unknown);
-                *word = self.word(node, sight, since).max(*word);
-            }
-        }
+        let words = self.words(stream, since);
         let count = |word| words.values().filter(|&&it| it == word).count();
         let (bad, suspect, good) = (count(Word::Bad), count(Word::Suspect), count(Word::Good));
         match (bad + suspect).cmp(&good) {
@@ -238,6 +229,26 @@ impl<'a> Scene<'a> {
             Ordering::Equal => State::Unknown,
             Ordering::Less => State::Good,
         }
+    }
+
+    /// On how many independent paths a stream is seen well.
+    pub(crate) fn good_paths(&self, stream: &StreamId) -> usize {
+        self.words(stream, MonoTime::ZERO).values().filter(|&&it| it == Word::Good).count()
+    }
+
+    /// What each path with a vote says since a moment at the source. Agents on one path are one vantage point; the worst of
+    /// their words is its word.
+    fn words(&self, stream: &StreamId, since: MonoTime) -> BTreeMap<Option<&'a str>, Word> {
+        let mut words = BTreeMap::new();
+        let Some(found) = self.facts.lineup.stream(stream) else { return words };
+        let since = since + found.delay();
+        for (node, sight) in self.facts.sights_of(stream) {
+            if self.votes(node) {
+                let word = words.entry(self.path(node)).or_insert(Word::Unknown);
+                *word = self.word(node, sight, since).max(*word);
+            }
+        }
+        words
     }
 
     /// Like [`state`](Self::state) since a cause's onset, but what was bad long before that is another cause's.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tallylight_decide::{
     ChangedBy, Decider, Input, KillSwitch, Mode, OnAir, Outcome, Output, PanelChannel,
-    PanelRefusal, PanelServer, PanelState, Policy, Scope, ServerState,
+    PanelRefusal, PanelRegion, PanelServer, PanelState, Policy, Scope, ServerState,
     journal::{Record, Remembered},
     lineup::{Agent, Channel, Delivery, Lineup, Parts, Region, Server, Source, SourceRole},
 };
@@ -178,6 +178,12 @@ fn panel(dice: &mut Dice) -> PanelState {
                 server: ServerId::new(id).unwrap(),
                 state: *dice.pick(ServerState::ALL),
                 sessions: u64::MAX,
+            })
+            .into(),
+        regions: ["home", "foreign"]
+            .map(|id| PanelRegion {
+                region: RegionId::new(id).unwrap(),
+                served_by: RegionId::new(dice.word(&["home", "foreign"])).unwrap(),
             })
             .into(),
     }

@@ -206,3 +206,26 @@ fn servers(target: RawTarget) -> Result<Vec<String>, Malformed> {
     servers.dedup();
     Ok(servers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_commands_are_understood() {
+        let text = include_str!("../../../docs/panel.md");
+        let blocks = text.split("```json").skip(1).filter_map(|it| it.split("```").next());
+        let commands = blocks.filter(|it| it.contains("action_id"));
+        let acts: Vec<Act> =
+            commands.map(|it| Command::parse(it.as_bytes()).unwrap().act).collect();
+        let expected = [
+            Act::Switch { channel: "one".into(), from: "primary".into(), to: "backup".into() },
+            Act::Move {
+                region: "north".into(),
+                from: Some("north".into()),
+                to: Some("south".into()),
+            },
+        ];
+        assert_eq!(acts, expected);
+    }
+}

@@ -371,7 +371,17 @@ impl Ledger {
                 json!({ "server": id, "state": server.state, "sessions": count })
             })
             .collect();
-        json!({ "version": self.version, "channels": channels, "servers": servers })
+        let regions: Vec<_> = self
+            .served_by
+            .iter()
+            .map(|(region, by)| json!({ "region": region, "served_by": by }))
+            .collect();
+        json!({
+            "version": self.version,
+            "channels": channels,
+            "servers": servers,
+            "regions": regions,
+        })
     }
 }
 

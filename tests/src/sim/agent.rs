@@ -8,7 +8,7 @@ use std::{
 use tallylight_decide::lineup::StreamRef;
 use tallylight_model::{
     Batch, Counters, Epoch, FaultKind, FaultPhase, FaultRecord, MonoTime, NodeId, NodeReport,
-    Observed, Profile, ProfileName, Severity, Slice, StreamId, WallTime,
+    Observed, Profile, ProfileName, Ratio, Resource, Severity, Slice, StreamId, WallTime,
 };
 
 use super::{
@@ -75,6 +75,7 @@ impl Agent {
             reports: Vec::new(),
         };
         let drops = platform.drops(&self.node, now);
+        let busy = platform.busy(&self.node, now);
         for (stream, probe) in &mut self.streams {
             let unreachable = platform.unreachable(&self.node, stream, now);
             let shows = if unreachable {
@@ -106,6 +107,7 @@ impl Agent {
             batch.reports.push(NodeReport {
                 at: now,
                 receive_dropped: if drops { 40 } else { 0 },
+                saturation: busy.then_some((Resource::Cpu, Ratio::new(0.9))).into_iter().collect(),
                 ..NodeReport::default()
             });
         }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use tallylight_decide::{
-    ChangedBy, Outcome, PanelChannel, PanelRefusal, PanelServer, PanelState, ServerState,
-    action::{ActionKind, Command, Target},
+    ChangedBy, Outcome, PanelChannel, PanelRefusal, PanelRegion, PanelServer, PanelState,
+    ServerState,
+    action::{ActionKind, Command, Feed, Target},
 };
-use tallylight_model::{ActionId, ChannelId, MonoTime, ServerId};
+use tallylight_model::{ActionId, ChannelId, MonoTime, RegionId, ServerId};
 
 use super::platform::Platform;
 
@@ -34,6 +35,7 @@ pub struct Panel {
     version: u64,
     changed_by: BTreeMap<ChannelId, ChangedBy>,
     drained: BTreeMap<ServerId, bool>,
+    served_by: BTreeMap<RegionId, RegionId>,
     answered: BTreeMap<ActionId, Outcome>,
     /// Commands that it carried out, in order.
     pub carried_out: Vec<Command>,
@@ -66,10 +68,10 @@ impl Panel {
         }
         match (&command.target, command.kind) {
             (Target::Channel(channel), ActionKind::SwitchSource) => {
-                if platform.active(channel, now) != command.from.as_ref() {
+                if platform.active(channel, now) != command.from.as_ref().and_then(Feed::source) {
                     return Outcome::Refused(PanelRefusal::FromDoesNotHold);
                 }
-                let Some(to) = command.to.clone() else {
+                let Some(Feed::Source(to)) = command.to.clone() else {
                     return Outcome::Failed("the switch does not say where to".to_owned());
                 };
                 platform.switch(now, channel, to);
@@ -85,7 +87,19 @@ impl Panel {
                     self.drained.insert(server.clone(), kind == ActionKind::DrainServer);
                 }
             }
-            (Target::Region(_), _) => {}
+            (Target::Region(region), _) => {
+                let (Some(Feed::Region(from)), Some(Feed::Region(to))) =
+                    (&command.from, &command.to)
+                else {
+                    return Outcome::Failed(
+                        "the move does not say between which regions".to_owned(),
+                    );
+                };
+                if self.served_by.get(region).unwrap_or(region) != from {
+                    return Outcome::Refused(PanelRefusal::FromDoesNotHold);
+                }
+                self.served_by.insert(region.clone(), to.clone());
+            }
         }
         self.version += 1;
         self.carried_out.push(command.clone());
@@ -119,10 +133,15 @@ impl Panel {
             let state = if drained { ServerState::Drained } else { ServerState::Active };
             PanelServer { server: it.id.clone(), state, sessions: if drained { 0 } else { 5 } }
         });
+        let regions = platform.lineup.regions().map(|it| PanelRegion {
+            region: it.id.clone(),
+            served_by: self.served_by.get(&it.id).unwrap_or(&it.id).clone(),
+        });
         PanelState {
             version: self.version,
             channels: channels.collect(),
             servers: servers.collect(),
+            regions: regions.collect(),
         }
     }
 }

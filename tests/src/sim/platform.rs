@@ -41,6 +41,8 @@ pub enum Trouble {
     Cut(NodeId),
     /// An agent says nothing.
     Mute(NodeId),
+    /// An agent's own host is used to nine tenths.
+    Busy(NodeId),
 }
 
 /// A trouble with its time.
@@ -244,6 +246,12 @@ impl Platform {
     #[must_use]
     pub fn mute(&self, agent: &NodeId, at: MonoTime) -> bool {
         self.any(at, |it| matches!(it, Trouble::Mute(node) if node == agent))
+    }
+
+    /// Whether an agent's own host is used to nine tenths.
+    #[must_use]
+    pub fn busy(&self, agent: &NodeId, at: MonoTime) -> bool {
+        self.any(at, |it| matches!(it, Trouble::Busy(node) if node == agent))
     }
 
     /// What a viewer at an agent's place finds wrong with a stream's media that was produced at a moment.

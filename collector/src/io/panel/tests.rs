@@ -12,9 +12,9 @@ use axum::{
     routing::{get, post},
 };
 use serde_json::{Value, json};
-use tallylight_decide::action::ActionKind;
 use tallylight_decide::incident::Cause;
-use tallylight_model::{ActionId, ChannelId, IncidentId, StreamId};
+use tallylight_decide::{PanelRegion, action::ActionKind};
+use tallylight_model::{ActionId, ChannelId, IncidentId, MonoTime, StreamId};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::*;
@@ -54,7 +54,7 @@ impl Panel {
     }
 }
 
-async fn command(State(panel): State<Arc<Panel>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn take(State(panel): State<Arc<Panel>>, headers: HeaderMap, body: Bytes) -> Response {
     let id = panel.check(&headers, &body);
     panel.commands.lock().unwrap().push((id, serde_json::from_slice(&body).unwrap()));
     match panel.behaviour {
@@ -103,7 +103,7 @@ async fn outcome_of(
         elsewhere: AtomicUsize::new(0),
     });
     let router = Router::new()
-        .route("/api/commands", post(command))
+        .route("/api/commands", post(take))
         .route("/api/state", get(state))
         .route("/api/progress", get(progress))
         .route("/elsewhere", get(elsewhere).post(elsewhere))
@@ -112,6 +112,23 @@ async fn outcome_of(
     let url = format!("http://{}/api", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
     (ask(&url, allowed, good_for).await, panel)
+}
+
+fn command(now: MonoTime, good_for: Duration) -> Command {
+    Command {
+        action: ActionId(17),
+        epoch: Epoch(3),
+        kind: ActionKind::SwitchSource,
+        target: Target::Channel(ChannelId::new("one").unwrap()),
+        from: StreamId::parse("one/primary").ok().map(Feed::Source),
+        to: StreamId::parse("one/backup").ok().map(Feed::Source),
+        decided: now,
+        expires: now + good_for,
+        evidence_arrived: now,
+        incident: IncidentId(12),
+        cause: Cause::Source,
+        evidence: Vec::new(),
+    }
 }
 
 async fn ask(url: &str, allowed: Result<(), String>, good_for: Duration) -> Outcome {
@@ -133,22 +150,7 @@ async fn ask(url: &str, allowed: Result<(), String>, good_for: Duration) -> Outc
     let meters = Arc::new(Meters::default());
     let (driver, orders) = PanelDriver::new(config, clock, Epoch(3), judge, meters).unwrap();
     tokio::spawn(Arc::clone(&driver).run(orders));
-    let now = clock.now();
-    let command = Command {
-        action: ActionId(17),
-        epoch: Epoch(3),
-        kind: ActionKind::SwitchSource,
-        target: Target::Channel(ChannelId::new("one").unwrap()),
-        from: StreamId::parse("one/primary").ok(),
-        to: StreamId::parse("one/backup").ok(),
-        decided: now,
-        expires: now + good_for,
-        evidence_arrived: now,
-        incident: IncidentId(12),
-        cause: Cause::Source,
-        evidence: Vec::new(),
-    };
-    driver.act(command).unwrap();
+    driver.act(command(clock.now(), good_for)).unwrap();
     let deadline = Duration::from_secs(20);
     timeout(deadline, async {
         loop {
@@ -249,6 +251,23 @@ async fn nothing_is_sent_where_the_source_moved_the_judge_forbids_or_time_is_up(
     let (outcome, panel) = outcome_of(done, "primary", Ok(()), Duration::ZERO).await;
     assert!(matches!(outcome, Outcome::NotSent(_)), "{outcome:?}");
     assert!(panel.commands.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_move_goes_out_only_from_the_region_that_serves_and_a_panel_that_does_not_say_decides() {
+    let region = |id| tallylight_model::RegionId::new(id).unwrap();
+    let mut command = command(MonoTime::ZERO, LONG);
+    command.kind = ActionKind::RegionMove;
+    command.target = Target::Region(region("north"));
+    command.from = Some(Feed::Region(region("north")));
+    command.to = Some(Feed::Region(region("south")));
+    let state = |served_by| PanelState {
+        regions: vec![PanelRegion { region: region("north"), served_by: region(served_by) }],
+        ..PanelState::default()
+    };
+    assert!(from_holds(&command, &state("north")));
+    assert!(!from_holds(&command, &state("south")));
+    assert!(from_holds(&command, &PanelState::default()));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tallylight_model::{FaultKind, MonoTime, StreamId};
 
 use super::{Answer, Proposal};
 use crate::{
-    action::{ActionKind, Reason},
+    action::{ActionKind, Feed, Reason},
     incident::Subject,
     lineup::{Source, StreamRef},
     scene::Scene,
@@ -39,7 +39,7 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     {
         return Answer::Pass;
     }
-    let Some(to) = &proposal.to else { return Answer::Refuse(Reason::NoReadyBackup) };
+    let Some(Feed::Source(to)) = &proposal.to else { return Answer::Refuse(Reason::NoReadyBackup) };
     let (Some(from), Some(to)) = (source(scene, stream), source(scene, to)) else {
         return Answer::Refuse(Reason::DifferentialUnknown);
     };

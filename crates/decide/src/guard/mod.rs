@@ -14,12 +14,13 @@ mod panel;
 mod quorum;
 mod region_move;
 mod staleness;
+mod successor;
 mod target_rate;
 
-use tallylight_model::{ActionId, MonoTime, StreamId};
+use tallylight_model::{ActionId, MonoTime};
 
 use crate::{
-    action::{ActionKind, Reason, Target},
+    action::{ActionKind, Feed, Reason, Target},
     cause::{Fit, Rival},
     ledger::{Case, Ledger},
     scene::Scene,
@@ -37,7 +38,7 @@ pub(crate) struct Proposal<'a> {
     pub(crate) rival: Option<Rival>,
     pub(crate) kind: ActionKind,
     pub(crate) target: Target,
-    pub(crate) to: Option<StreamId>,
+    pub(crate) to: Option<Feed>,
     /// The action that it would undo: then it rests on that action's failure, and on no fault.
     pub(crate) undoes: Option<ActionId>,
 }
@@ -79,6 +80,7 @@ const GUARDS: &[Guard] = &[
     guard(staleness::check, Undo::Skipped),
     guard(quorum::check, Undo::Skipped),
     guard(differential::check, Undo::Skipped),
+    guard(successor::check, Undo::Asked),
     guard(lock::check, Undo::Asked),
     guard(circuit::check, Undo::Asked),
     guard(target_rate::check, Undo::Asked),

@@ -7,7 +7,7 @@ use tallylight_model::ActionId;
 
 use super::Desk;
 use crate::{
-    action::{Action, ActionKind, ActionState, Target},
+    action::{Action, ActionKind, ActionState, Feed, Target},
     incident::Step,
     input::{ChangedBy, Outcome},
     ledger::Ledger,
@@ -41,8 +41,8 @@ impl Desk<'_> {
             self.done(ledger, action.id);
         } else if now < void {
             self.look_again(void);
-        } else if read && action.kind == ActionKind::RestartStream {
-            // The panel's state does not show a restart; the streams will.
+        } else if read && !self.would_show(action) {
+            // The panel's state cannot tell; the streams and the sessions will.
             self.done(ledger, action.id);
         } else if read {
             self.failed(ledger, action.id, "the panel's state says that it was not carried out");
@@ -60,14 +60,27 @@ impl Desk<'_> {
         match &action.target {
             Target::Channel(channel) => facts.active(channel).is_some_and(|it| {
                 by_it(&it.changed_by)
-                    || action.kind == ActionKind::SwitchSource && it.stream == action.to
+                    || action.kind == ActionKind::SwitchSource
+                        && it.stream.as_ref() == action.to.as_ref().and_then(Feed::source)
             }),
             Target::Servers(servers) => {
                 let drained = servers.iter().filter(|it| facts.is_drained(it)).count();
                 let wanted = if action.kind == ActionKind::DrainServer { servers.len() } else { 0 };
                 drained == wanted
             }
-            Target::Region(_) => false,
+            Target::Region(region) => {
+                let serving = facts.served_by(region);
+                serving.is_some() && serving == action.to.as_ref().and_then(Feed::region)
+            }
+        }
+    }
+
+    /// Whether the panel's state would show an action's effect at all: never a restart's, and a move's if it lists regions.
+    fn would_show(&self, action: &Action) -> bool {
+        match &action.target {
+            Target::Region(region) => self.scene.facts.served_by(region).is_some(),
+            Target::Channel(_) => action.kind != ActionKind::RestartStream,
+            Target::Servers(_) => true,
         }
     }
 

@@ -4,9 +4,9 @@ use alloc::vec;
 
 use tallylight_model::{ChannelId, MonoTime, RegionId, ServerId, StreamId};
 
-use super::readiness;
+use super::{destination, readiness};
 use crate::{
-    action::{ActionKind, Reason, Target},
+    action::{ActionKind, Feed, Reason, Target},
     incident::{Cause, Subject},
     ledger::Case,
     lineup::{Channel, StreamRef},
@@ -31,8 +31,8 @@ pub(crate) const fn rungs(cause: Cause) -> &'static [ActionKind] {
 pub(crate) struct Plan {
     pub(crate) kind: ActionKind,
     pub(crate) target: Target,
-    pub(crate) from: Option<StreamId>,
-    pub(crate) to: Option<StreamId>,
+    pub(crate) from: Option<Feed>,
+    pub(crate) to: Option<Feed>,
 }
 
 impl Plan {
@@ -63,7 +63,7 @@ pub(crate) fn plan(
         }
         (Subject::Processing(channel), ActionKind::RestartStream) => Ok(restart(channel)),
         (Subject::Server(server), ActionKind::DrainServer) => drain(scene, server),
-        (Subject::Region(region), ActionKind::RegionMove) => Ok(region_move(region)),
+        (Subject::Region(region), ActionKind::RegionMove) => region_move(scene, region),
         _ => Err(Reason::LadderExhausted),
     }
 }
@@ -88,8 +88,8 @@ fn switch(scene: &Scene<'_>, from: &StreamId) -> Result<Plan, Reason> {
     Ok(Plan {
         kind: ActionKind::SwitchSource,
         target: Target::Channel(channel.id.clone()),
-        from: Some(from.clone()),
-        to: Some(to.stream.clone()),
+        from: Some(Feed::Source(from.clone())),
+        to: Some(Feed::Source(to.stream.clone())),
     })
 }
 
@@ -97,12 +97,21 @@ fn restart(channel: &ChannelId) -> Plan {
     Plan::on(ActionKind::RestartStream, Target::Channel(channel.clone()))
 }
 
-fn region_move(region: &RegionId) -> Plan {
-    Plan::on(ActionKind::RegionMove, Target::Region(region.clone()))
+fn region_move(scene: &Scene<'_>, region: &RegionId) -> Result<Plan, Reason> {
+    if scene.facts.served_by(region).is_some_and(|it| it != region) {
+        return Err(Reason::AlreadyDone);
+    }
+    let to = destination::choose(scene, region).ok_or(Reason::NoDestination)?;
+    Ok(Plan {
+        kind: ActionKind::RegionMove,
+        target: Target::Region(region.clone()),
+        from: Some(Feed::Region(region.clone())),
+        to: Some(Feed::Region(to.clone())),
+    })
 }
 
 /// A server is drained only if another one of its region can take the viewers: it gets them now and serves them well.
-fn drain(scene: &Scene<'_>, server: &ServerId) -> Result<Plan, Reason> {
+pub(crate) fn drain(scene: &Scene<'_>, server: &ServerId) -> Result<Plan, Reason> {
     let facts = scene.facts;
     let region = &facts.lineup.server(server).ok_or(Reason::NoSurvivor)?.region;
     if facts.is_drained(server) {

@@ -4,7 +4,8 @@
 //! actions back from the journal goes on where it was.
 
 mod answer;
-mod ladder;
+pub(crate) mod destination;
+pub(crate) mod ladder;
 pub(crate) mod readiness;
 mod verify;
 

@@ -3,11 +3,11 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::time::Duration;
 
-use tallylight_model::{ChannelId, MonoTime, StreamId};
+use tallylight_model::{ChannelId, MonoTime, RegionId, StreamId};
 
-use super::readiness;
+use super::{destination, readiness};
 use crate::{
-    action::{Action, ActionKind, Target},
+    action::{Action, ActionKind, Feed, Target},
     ledger::{Case, Ledger},
     policy::Guards,
     scene::Scene,
@@ -37,7 +37,7 @@ pub(crate) fn proof(scene: &Scene<'_>, ledger: &Ledger, action: &Action) -> Proo
             media(scene, ledger, action, channel, from, restart_rule(&scene.facts.policy.guards))
         }
         (ActionKind::DrainServer, target) => drained(scene, from, target),
-        (ActionKind::RegionMove, target) => moved(scene, from, target),
+        (ActionKind::RegionMove, _) => moved(scene, ledger, action, from),
         (ActionKind::UndrainServer, _) => Proof::Good(None),
         _ => Proof::Not("the target is not one of this action"),
     }
@@ -77,7 +77,7 @@ fn media(
     };
     let others = explained_elsewhere(ledger, action);
     let mut proofs = Vec::new();
-    if let Some(to) = &action.to {
+    if let Some(Feed::Source(to)) = &action.to {
         proofs.push(stream(scene, to, from, rule, Unseen::Matters));
     }
     for delivery in &channel.deliveries {
@@ -196,22 +196,57 @@ fn drained(scene: &Scene<'_>, from: MonoTime, target: &Target) -> Proof {
     if over { Proof::Not("viewers are still on the server") } else { Proof::Pending }
 }
 
-fn moved(scene: &Scene<'_>, from: MonoTime, target: &Target) -> Proof {
-    let Target::Region(region) = target else { return Proof::Not("no region is named") };
+/// Viewers left for the destination, as the panel tells, and every channel of theirs that it carries is good there.
+fn moved(scene: &Scene<'_>, ledger: &Ledger, action: &Action, from: MonoTime) -> Proof {
+    let (Target::Region(left), Some(Feed::Region(to))) = (&action.target, &action.to) else {
+        return Proof::Not("no two regions are named");
+    };
     let facts = scene.facts;
-    let read = facts.panel_at.is_some_and(|at| at > from);
-    let channels = facts.lineup.channels().filter_map(|it| facts.panel_channel(&it.id));
-    let left = channels.filter_map(|it| it.sessions.get(region)).any(|&it| it > 0);
-    if read && !left {
-        return Proof::Good(None);
-    }
     let over = scene.now >= from + facts.policy.guards.verify_restart_within;
-    if over { Proof::Not("viewers are still in the region") } else { Proof::Pending }
+    let wait = |why| if over { Proof::Not(why) } else { Proof::Pending };
+    let read = facts.panel_at.is_some_and(|at| at > from);
+    if !read || !have_left(scene, left, to) {
+        return wait("the panel does not show that the viewers were moved");
+    }
+    if destination::is_full(scene, to) {
+        return wait("the servers of the other region are too full");
+    }
+    let others = explained_elsewhere(ledger, action);
+    let rule = restart_rule(&facts.policy.guards);
+    let mut proofs = Vec::new();
+    for channel in destination::moving(scene, left) {
+        for delivery in destination::deliveries(scene, channel, to) {
+            if !others.contains(&&delivery.stream) {
+                let from = from + delivery.delay;
+                proofs.push(stream(scene, &delivery.stream, from, rule, Unseen::IsSkipped));
+            }
+        }
+    }
+    match combine(proofs) {
+        Proof::Good(None) => wait("nobody sees the region that the viewers were moved to"),
+        proof => proof,
+    }
+}
+
+/// Whether the panel says that a region's viewers are served elsewhere: by its word, by its counts, and by both where it
+/// gives both. No counts and no word are no proof.
+fn have_left(scene: &Scene<'_>, left: &RegionId, to: &RegionId) -> bool {
+    let facts = scene.facts;
+    let watch = |region| {
+        let mut channels = facts.lineup.channels().filter_map(|it| facts.panel_channel(&it.id));
+        channels.any(|it| it.sessions.get(region).is_some_and(|&it| it > 0))
+    };
+    let said = facts.served_by(left);
+    !watch(left) && said.map_or_else(|| watch(to), |it| it == to)
 }
 
 /// Whether a failed switch can be undone: only if the source that it left is ready again.
 pub(crate) fn can_undo(scene: &Scene<'_>, action: &Action) -> bool {
     action.kind == ActionKind::SwitchSource
         && action.undoes.is_none()
-        && action.from.as_ref().is_some_and(|it| readiness::is_ready(scene, it))
+        && action
+            .from
+            .as_ref()
+            .and_then(Feed::source)
+            .is_some_and(|it| readiness::is_ready(scene, it))
 }

@@ -1,0 +1,25 @@
+//! What viewers are brought to must be able to take them at this moment too: a proposal waits minutes for its approval.
+
+use super::{Answer, Proposal};
+use crate::{
+    action::{ActionKind, Feed, Reason, Target},
+    remedy::{destination, ladder, readiness},
+};
+
+pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
+    let scene = proposal.scene;
+    let refused = match (proposal.kind, &proposal.target, &proposal.to) {
+        (ActionKind::SwitchSource, _, Some(Feed::Source(to))) => {
+            (!readiness::is_ready(scene, to)).then_some(Reason::NoReadyBackup)
+        }
+        (ActionKind::RegionMove, Target::Region(from), Some(Feed::Region(to))) => {
+            destination::lacking(scene, from, to).is_none().then_some(Reason::NoDestination)
+        }
+        (ActionKind::RegionMove, ..) => Some(Reason::NoDestination),
+        (ActionKind::DrainServer, Target::Servers(servers), _) => {
+            servers.iter().find_map(|it| ladder::drain(scene, it).err())
+        }
+        _ => None,
+    };
+    refused.map_or(Answer::Pass, Answer::Refuse)
+}
