@@ -9,8 +9,8 @@ use super::{
     Output,
     expected::must_be_clear,
     routing::stream_id,
-    timeline::{PlayerBuffer, Spans, Timeline},
-    view::{LIVE_WINDOW, PLAYER_BUFFER, Part, Progress, View, ViewConfig},
+    timeline::{Spans, Timeline, Viewer},
+    view::{LIVE_WINDOW, Part, Progress, View, ViewConfig},
 };
 use crate::{assignment::Expectation, decode::Reply, input::InputEvent, tracker::Evidence};
 
@@ -249,7 +249,7 @@ impl Session {
         let silence = self.last_arrival + NO_DATA_AFTER;
         let silence = (self.expects_packets() && silence > self.now).then_some(silence);
         let views = self.views.iter().flat_map(|view| {
-            let dry = view.buffer.dry_at().filter(|_| self.segments.is_none());
+            let dry = view.viewer.dry_at().filter(|_| self.segments.is_none());
             [view.deadline(self.progress(view)), dry]
         });
         let heartbeat = self.now + HEARTBEAT;
@@ -288,7 +288,8 @@ impl Session {
         let paused = self.now.since(last);
         if paused > PAUSE {
             self.last_arrival = self.last_arrival.max(self.now);
-            self.views.iter_mut().for_each(|view| view.buffer = PlayerBuffer::new(PLAYER_BUFFER));
+            let now = self.now;
+            self.views.iter_mut().for_each(|view| view.viewer = Viewer::new(now));
             if self.config.source == Source::Http && self.segments.is_none() {
                 let millis = paused.as_millis();
                 let evidence = format!("the agent was not run for {millis} ms");
@@ -422,7 +423,7 @@ impl Session {
                 }
                 view.timeline.observe(at, media);
                 if self.segments.is_none() && live && program.is_some() {
-                    view.buffer.feed(at, media);
+                    view.viewer.feed(at, media);
                     view.judge_buffer(at);
                 }
             }

@@ -4,6 +4,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use tallylight_model::MonoTime;
 
+use crate::input::player::{Buffering, Player};
+
 /// Spans kept; the oldest goes first, and slices that old are closed.
 const MAX_SPANS: usize = 256;
 
@@ -115,33 +117,22 @@ impl Spans {
     }
 }
 
-/// The buffer of a player that joined with this session and plays in real time.
-#[derive(Clone, Copy, Debug)]
-pub struct PlayerBuffer {
-    target: Duration,
-    state: Playing,
+/// A player that joined with this session, plays in real time and follows the sender's clock: since when it has nothing to play.
+#[derive(Clone, Debug)]
+pub struct Viewer {
+    player: Player,
     last_media: Option<Duration>,
+    dry_since: Option<MonoTime>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Playing {
-    /// It gathers media before it starts, or starts again; dry since then, if it had played before.
-    Filling { has: Duration, dry_since: Option<MonoTime> },
-    /// It plays and will have nothing left at this moment.
-    Until(MonoTime),
-}
-
-/// Media further ahead than this cannot be bought by a burst: no player keeps more.
-const MAX_AHEAD: Duration = Duration::from_secs(30);
 /// A step of media time beyond this is no media.
 const MAX_STEP: Duration = Duration::from_secs(10);
 
-impl PlayerBuffer {
-    /// Starts to play when it has `target`.
+impl Viewer {
+    /// Joins with an empty buffer.
     #[must_use]
-    pub const fn new(target: Duration) -> Self {
-        let state = Playing::Filling { has: Duration::ZERO, dry_since: None };
-        Self { target, state, last_media: None }
+    pub const fn new(now: MonoTime) -> Self {
+        Self { player: Player::new(Buffering::STREAM, now), last_media: None, dry_since: None }
     }
 
     /// Media up to this time is here.
@@ -149,36 +140,22 @@ impl PlayerBuffer {
         let last = self.last_media.replace(media).unwrap_or(media);
         let step = media.checked_sub(last).filter(|step| *step <= MAX_STEP).unwrap_or_default();
         self.check(at);
-        self.state = match self.state {
-            Playing::Filling { has, dry_since } if has + step < self.target => {
-                Playing::Filling { has: has + step, dry_since }
-            }
-            Playing::Filling { has, .. } => Playing::Until(at + has + step),
-            Playing::Until(dry) => Playing::Until((dry + step).min(at + MAX_AHEAD)),
-        };
+        self.player.handle(at, step);
     }
 
     /// Since when a viewer would look at a still picture; `None` while there is something to play, and before the first start.
     pub fn check(&mut self, now: MonoTime) -> Option<MonoTime> {
-        if let Playing::Until(dry) = self.state {
-            if now < dry {
-                return None;
-            }
-            self.state = Playing::Filling { has: Duration::ZERO, dry_since: Some(dry) };
+        self.player.handle_deadline(now);
+        while let Some((at, dry)) = self.player.poll() {
+            self.dry_since = dry.then_some(at);
         }
-        match self.state {
-            Playing::Filling { dry_since, .. } => dry_since,
-            Playing::Until(_) => None,
-        }
+        self.dry_since
     }
 
     /// When it will run dry if nothing more comes.
     #[must_use]
-    pub const fn dry_at(&self) -> Option<MonoTime> {
-        match self.state {
-            Playing::Until(dry) => Some(dry),
-            Playing::Filling { .. } => None,
-        }
+    pub fn dry_at(&self) -> Option<MonoTime> {
+        self.player.deadline()
     }
 }
 
@@ -241,29 +218,40 @@ mod tests {
 
     #[test]
     fn a_player_stalls_when_its_buffer_is_dry_and_goes_on_when_it_is_full_again() {
-        let mut player = PlayerBuffer::new(media(1_000));
-        assert_eq!(player.check(at(60_000)), None, "it has not started");
+        let mut viewer = Viewer::new(at(60_000));
+        assert_eq!(viewer.check(at(60_000)), None, "it has not started");
         for step in 0..=20 {
-            player.feed(at(60_000 + step * 100), media(step * 100));
+            viewer.feed(at(60_000 + step * 100), media(step * 100));
         }
-        assert_eq!(player.dry_at(), Some(at(63_000)));
-        assert_eq!(player.check(at(62_999)), None);
-        assert_eq!(player.check(at(63_500)), Some(at(63_000)));
-        player.feed(at(64_000), media(2_500));
-        assert_eq!(player.check(at(64_000)), Some(at(63_000)), "half full");
-        player.feed(at(64_100), media(3_100));
-        assert_eq!(player.check(at(64_100)), None);
-        assert_eq!(player.dry_at(), Some(at(65_200)));
+        assert_eq!(viewer.check(at(62_990)), None);
+        let dry = viewer.check(at(63_500)).unwrap();
+        // It follows the sender's clock, which costs a millisecond or two.
+        assert!((at(62_998)..at(63_002)).contains(&dry), "{dry:?}");
+        viewer.feed(at(64_000), media(2_500));
+        assert_eq!(viewer.check(at(64_000)), Some(dry), "half full");
+        viewer.feed(at(64_100), media(3_100));
+        assert_eq!(viewer.check(at(64_100)), None);
+        assert!(viewer.dry_at() > Some(at(65_199)));
     }
 
     #[test]
     fn jitter_within_the_buffer_and_a_jump_of_the_clock_stall_nothing() {
-        let mut player = PlayerBuffer::new(media(1_000));
-        player.feed(at(0), media(0));
-        player.feed(at(1_000), media(1_000));
-        player.feed(at(1_900), media(1_900));
-        player.feed(at(2_000), media(900_000));
-        assert_eq!(player.check(at(2_100)), None);
-        assert_eq!(player.dry_at(), Some(at(2_900)));
+        let mut viewer = Viewer::new(at(0));
+        viewer.feed(at(0), media(0));
+        viewer.feed(at(1_000), media(1_000));
+        viewer.feed(at(1_900), media(1_900));
+        viewer.feed(at(2_000), media(900_000));
+        assert_eq!(viewer.check(at(2_100)), None);
+        assert!(viewer.dry_at() > Some(at(2_890)));
+    }
+
+    #[test]
+    fn a_sender_whose_clock_is_slow_stalls_nobody_in_a_day() {
+        let mut viewer = Viewer::new(at(0));
+        for step in 0..24 * 3600 * 10_u64 {
+            // 50 ppm slow, 100 ms at a time.
+            viewer.feed(at(step * 100), Duration::from_nanos(step * 99_995_000));
+            assert_eq!(viewer.check(at(step * 100 + 50)), None, "after {} s", step / 10);
+        }
     }
 }

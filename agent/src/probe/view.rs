@@ -15,7 +15,7 @@ use super::{
     Output, Start,
     expected::{self, Selection},
     tally::Tally,
-    timeline::{PlayerBuffer, Spans, Timeline},
+    timeline::{Spans, Timeline, Viewer},
 };
 use crate::{
     assignment::{ChannelKind, Expectation},
@@ -40,8 +40,6 @@ const CODED_LASTS: Duration = Duration::from_secs(1);
 const SOUND_LASTS: Duration = Duration::from_millis(500);
 /// The window in which the earliest media dates production.
 pub(super) const LIVE_WINDOW: Duration = Duration::from_secs(5);
-/// A player's buffer on a transport stream (DESIGN 6).
-pub(super) const PLAYER_BUFFER: Duration = Duration::from_secs(1);
 /// Latencies in one slice (see `Slice::latencies`).
 const MAX_LATENCIES: usize = 16;
 /// What takes longer is no slow start but a stream that was away; its faults say so.
@@ -90,7 +88,7 @@ pub(super) struct View {
     pub(super) selection: Option<Selection>,
     pub(super) tracker: Tracker,
     pub(super) timeline: Timeline,
-    pub(super) buffer: PlayerBuffer,
+    pub(super) viewer: Viewer,
     pub(super) counters: Counters,
     /// Of slices that have not begun, by their second.
     ahead: BTreeMap<u64, Counters>,
@@ -142,7 +140,7 @@ impl View {
             selection: None,
             tracker: Tracker::new(Profile::new(config.expectation.profile)),
             timeline,
-            buffer: PlayerBuffer::new(PLAYER_BUFFER),
+            viewer: Viewer::new(began),
             counters: Counters::default(),
             ahead: BTreeMap::new(),
             start: Start { began, ..Start::default() },
@@ -455,7 +453,7 @@ impl View {
 
     /// Asks the virtual player whether it has something to play.
     pub(super) fn judge_buffer(&mut self, now: MonoTime) {
-        match self.buffer.check(now) {
+        match self.viewer.check(now) {
             Some(since) => {
                 let evidence = "a player with a buffer of 1 s has nothing left".to_owned();
                 self.tracker.hold(FaultKind::Stall, since, evidence);
