@@ -6,6 +6,7 @@ use tallylight_decide::{
     ChangedBy, Outcome, PanelChannel, PanelRefusal, PanelRegion, PanelServer, PanelState,
     ServerState,
     action::{ActionKind, Command, Feed, Target},
+    lineup::Delivery,
 };
 use tallylight_model::{ActionId, ChannelId, MonoTime, RegionId, ServerId};
 
@@ -118,6 +119,19 @@ impl Panel {
         self.changed_by.insert(channel.clone(), ChangedBy::Operator);
     }
 
+    /// Who watches a channel, by the region that serves them: agents stay where viewers are moved away.
+    fn sessions(&self, platform: &Platform, deliveries: &[Delivery]) -> BTreeMap<RegionId, u64> {
+        let mut sessions: BTreeMap<RegionId, u64> = BTreeMap::new();
+        for delivery in deliveries {
+            let Some(server) = platform.lineup.server(&delivery.server) else { continue };
+            let own = &server.region;
+            *sessions.entry(own.clone()).or_default() += probes(platform, own);
+            let serving = self.served_by.get(own).unwrap_or(own);
+            *sessions.entry(serving.clone()).or_default() += 50;
+        }
+        sessions
+    }
+
     /// Answers its state.
     #[must_use]
     pub fn state(&self, now: MonoTime, platform: &Platform) -> PanelState {
@@ -125,13 +139,17 @@ impl Panel {
             channel: it.id.clone(),
             active: platform.active(&it.id, now).cloned(),
             changed_by: self.changed_by.get(&it.id).cloned().unwrap_or(ChangedBy::Panel),
-            sessions: BTreeMap::new(),
+            sessions: self.sessions(platform, &it.deliveries),
             egress_bytes: BTreeMap::new(),
         });
         let servers = platform.lineup.servers().map(|it| {
             let drained = self.drained.get(&it.id).copied().unwrap_or(false);
             let state = if drained { ServerState::Drained } else { ServerState::Active };
-            PanelServer { server: it.id.clone(), state, sessions: if drained { 0 } else { 5 } }
+            let all = platform.lineup.channels().flat_map(|it| &it.deliveries);
+            let own = all.filter(|delivery| delivery.server == it.id).count() as u64;
+            let probes = own * probes(platform, &it.region);
+            let viewers = if drained { 0 } else { 50 };
+            PanelServer { server: it.id.clone(), state, sessions: probes + viewers }
         });
         let regions = platform.lineup.regions().map(|it| PanelRegion {
             region: it.id.clone(),
@@ -144,4 +162,9 @@ impl Panel {
             regions: regions.collect(),
         }
     }
+}
+
+/// How many sessions the agents of a region have on each delivery there.
+fn probes(platform: &Platform, region: &RegionId) -> u64 {
+    platform.lineup.agents().filter(|it| it.region == *region).count() as u64
 }

@@ -3,16 +3,20 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::time::Duration;
 
-use tallylight_model::{ChannelId, MonoTime, RegionId, StreamId};
+use tallylight_model::{ChannelId, MonoTime, RegionId, ServerId, StreamId};
 
 use super::{destination, readiness};
 use crate::{
     action::{Action, ActionKind, Feed, Target},
     ledger::{Case, Ledger},
+    lineup::Delivery,
     policy::Guards,
     scene::Scene,
     sight::{Seen, Sight},
 };
+
+/// An agent watches a delivery, and now and then joins it afresh beside that.
+const SESSIONS_OF_AN_AGENT: u64 = 2;
 
 /// How far the proof is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,8 +178,11 @@ fn drained(scene: &Scene<'_>, from: MonoTime, target: &Target) -> Proof {
     let Target::Servers(servers) = target else { return Proof::Not("no servers are named") };
     let facts = scene.facts;
     let read = facts.panel_at.is_some_and(|at| at > from);
-    let empty =
-        |id| facts.is_drained(id) && facts.panel_server(id).is_some_and(|it| it.sessions == 0);
+    let empty = |id: &ServerId| {
+        let all = facts.lineup.channels().flat_map(|it| &it.deliveries);
+        let own = own_sessions(scene, all.filter(|it| it.server == *id));
+        facts.is_drained(id) && facts.panel_server(id).is_some_and(|it| it.sessions <= own)
+    };
     let over = scene.now >= from + facts.policy.guards.verify_restart_within;
     if read && servers.iter().all(empty) {
         let regions: Vec<_> =
@@ -229,15 +236,31 @@ fn moved(scene: &Scene<'_>, ledger: &Ledger, action: &Action, from: MonoTime) ->
 }
 
 /// Whether the panel says that a region's viewers are served elsewhere: by its word, by its counts, and by both where it
-/// gives both. No counts and no word are no proof.
+/// gives both. No word and no counts are no proof.
 fn have_left(scene: &Scene<'_>, left: &RegionId, to: &RegionId) -> bool {
     let facts = scene.facts;
-    let watch = |region| {
-        let mut channels = facts.lineup.channels().filter_map(|it| facts.panel_channel(&it.id));
-        channels.any(|it| it.sessions.get(region).is_some_and(|&it| it > 0))
+    let is_there = |it: &&Delivery| {
+        facts.lineup.server(&it.server).is_some_and(|server| server.region == *left)
     };
-    let said = facts.served_by(left);
-    !watch(left) && said.map_or_else(|| watch(to), |it| it == to)
+    let mut counted = false;
+    for channel in facts.lineup.channels() {
+        let Some(panel) = facts.panel_channel(&channel.id) else { continue };
+        counted |= !panel.sessions.is_empty();
+        let own = own_sessions(scene, channel.deliveries.iter().filter(is_there));
+        if panel.sessions.get(left).is_some_and(|&it| it > own) {
+            return false;
+        }
+    }
+    facts.served_by(left).map_or(counted, |it| it == to)
+}
+
+/// The most sessions on deliveries that are those of our own agents, who stay where viewers left.
+fn own_sessions<'a>(scene: &Scene<'_>, deliveries: impl Iterator<Item = &'a Delivery>) -> u64 {
+    let lineup = &scene.facts.lineup;
+    let regions = deliveries.filter_map(|it| Some(&lineup.server(&it.server)?.region));
+    let agents =
+        |region: &RegionId| lineup.agents().filter(|it| it.region == *region).count() as u64;
+    regions.map(agents).sum::<u64>() * SESSIONS_OF_AN_AGENT
 }
 
 /// Whether a failed switch can be undone: only if the source that it left is ready again.
