@@ -330,6 +330,7 @@ impl HlsSession {
     fn start(&mut self, now: MonoTime, base: &StreamUrl, list: &Media) {
         let edge = list.edge();
         if list.ended && self.purpose == Purpose::Probe {
+            self.event(InputEvent::Recording);
             return self.enqueue(base, list, list.sequence);
         }
         let mut cushion = list.segments.iter().rev().take(CUSHION).map(|segment| segment.duration);

@@ -45,6 +45,9 @@ pub enum InputEvent {
         /// When the first byte arrived.
         at: MonoTime,
     },
+    /// Told to a probe only, before `Opened`: what follows is complete and comes as fast as it can be read, so it is to be judged
+    /// by its own time.
+    Recording,
     /// Transport stream bytes as they arrived: a run of datagrams, one HTTP read, one block of a file.
     Bytes {
         /// When the last of them arrived, by the kernel's stamp where there is one.

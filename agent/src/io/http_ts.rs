@@ -19,6 +19,9 @@ const STEADY: Duration = Duration::from_secs(10);
 /// How often a probe tries to open before it says that the stream cannot be read.
 const PROBE_TRIES: u32 = 2;
 
+/// An answer of a stated length is a recording, unless the length is one that only says "very long".
+const LONGEST_RECORDING: u64 = 1 << 40;
+
 /// Says what happens, once per change.
 struct Reporter<'a> {
     tx: &'a Sender<InputEvent>,
@@ -99,6 +102,10 @@ impl Reporter<'_> {
                     self.request(false).await?;
                     failures = 0;
                     self.clear().await?;
+                    let ends = answer.length.is_some_and(|length| length < LONGEST_RECORDING);
+                    if ends && purpose == Purpose::Probe {
+                        self.tx.send(InputEvent::Recording).await?;
+                    }
                     self.stream(answer, first).await?
                 }
                 Err(failure) => {

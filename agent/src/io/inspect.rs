@@ -41,38 +41,22 @@ pub async fn inspect(options: Options) -> Report {
     };
     let (tx, rx) = mpsc::channel(MAX_WAITING);
     let began = clock::now();
-    let zero = if source == Source::Recording { MonoTime::ZERO } else { began };
-    let expectation = Expectation { profile: options.profile, ..Expectation::default() };
-    let session = Session::new(SessionConfig {
-        source,
-        watched: Watched::Everything { only: options.service, expectation },
-        decoding: options.decoding,
-        began: zero,
-        wall: clock::wall(),
-    });
-    let mut probe = Probe {
-        session,
-        analysers: BTreeMap::new(),
-        faults: Faults::new(zero),
-        pictures: 0,
-        error: None,
-        ended: false,
-        away: None,
-    };
+    let mut probe = Probe::new(&options, source, began);
     let spec = options.spec.clone();
     let input = tokio::spawn(async move {
         Inputs::default().run(spec, Purpose::Probe, tx).await;
     });
     let until = (source != Source::Recording).then(|| began + options.duration);
-    probe.run(rx, until).await;
+    probe.run(&options, rx, until).await;
     input.abort();
-    probe.report(&options, began, source)
+    probe.report(&options, began)
 }
 
 /// Bytes of a recording that are handled at a time: 32 packets, 20 ms at 2.4 Mb/s.
 const PIECE: usize = 32 * 188;
 
 struct Probe {
+    source: Source,
     session: Session,
     analysers: BTreeMap<usize, Analyser>,
     faults: Faults,
@@ -84,7 +68,34 @@ struct Probe {
 }
 
 impl Probe {
-    async fn run(&mut self, mut rx: mpsc::Receiver<InputEvent>, until: Option<MonoTime>) {
+    fn new(options: &Options, source: Source, began: MonoTime) -> Self {
+        let zero = if source == Source::Recording { MonoTime::ZERO } else { began };
+        let expectation = Expectation { profile: options.profile, ..Expectation::default() };
+        let session = Session::new(SessionConfig {
+            source,
+            watched: Watched::Everything { only: options.service, expectation },
+            decoding: options.decoding,
+            began: zero,
+            wall: clock::wall(),
+        });
+        Self {
+            source,
+            session,
+            analysers: BTreeMap::new(),
+            faults: Faults::new(zero),
+            pictures: 0,
+            error: None,
+            ended: false,
+            away: None,
+        }
+    }
+
+    async fn run(
+        &mut self,
+        options: &Options,
+        mut rx: mpsc::Receiver<InputEvent>,
+        until: Option<MonoTime>,
+    ) {
         while !self.ended {
             let next = [self.session.deadline(), until].into_iter().flatten().min();
             let wait = next.map(|at| at.since(clock::now()));
@@ -97,6 +108,10 @@ impl Probe {
                 return;
             }
             match event {
+                Some(Some(InputEvent::Recording)) if self.source == Source::Http => {
+                    // Nothing of the stream has come yet, so the session can begin anew by media time.
+                    *self = Self::new(options, Source::Recording, now);
+                }
                 Some(Some(event)) => self.take(now, event),
                 Some(None) => return,
                 None => self.session.tick(now),
@@ -106,10 +121,21 @@ impl Probe {
     }
 
     /// Hands an event to the session, bytes piece by piece: what one piece shows decides what of the next is decoded.
-    fn take(&mut self, now: MonoTime, event: InputEvent) {
+    fn take(&mut self, now: MonoTime, mut event: InputEvent) {
         self.note(&event);
-        let InputEvent::Bytes { at, mut data } = event else {
-            return self.session.handle(now, event);
+        let (at, mut data) = match event {
+            InputEvent::Bytes { at, data } => (at, data),
+            InputEvent::Segment { at, ref mut data, .. } if self.source == Source::Recording => {
+                // The bytes follow in pieces; the event says that a segment begins.
+                let bytes = std::mem::take(data);
+                self.session.handle(now, event);
+                (at, bytes)
+            }
+            InputEvent::Condition { ref mut at, .. } if self.source == Source::Recording => {
+                *at = self.session.now();
+                return self.session.handle(now, event);
+            }
+            event => return self.session.handle(now, event),
         };
         while !data.is_empty() {
             let piece = data.split_to(data.len().min(PIECE));
@@ -153,7 +179,8 @@ impl Probe {
         }
     }
 
-    fn report(mut self, options: &Options, began: MonoTime, source: Source) -> Report {
+    fn report(mut self, options: &Options, began: MonoTime) -> Report {
+        let source = self.source;
         self.session.finish();
         self.drain();
         let nothing = self.session.analyser().totals().bytes == 0;

@@ -163,6 +163,8 @@ impl Session {
                 let evidence = format!("this host dropped {datagrams} datagrams on receipt");
                 self.blind(from, at, &evidence);
             }
+            // Whoever made this session chose its source.
+            InputEvent::Recording => {}
             // The counters of the packets inside tell whether a viewer misses anything.
             InputEvent::RtpLost { .. } => {}
             InputEvent::Condition { at, kind, holds, evidence } => {
@@ -356,6 +358,9 @@ impl Session {
         else {
             return;
         };
+        if self.config.source == Source::Recording {
+            return self.handle_recorded(target, discontinuity, &data);
+        }
         if self.segments.is_none() {
             // Segments come at their own pace; two of them lie in a window at least.
             let line = Timeline::new((target * 3).max(LIVE_WINDOW));
@@ -386,6 +391,18 @@ impl Session {
                 view.latency(LatencySample::LiveDelay(delay));
             }
         }
+    }
+
+    /// Takes a segment of a recording: it is dated by itself.
+    fn handle_recorded(&mut self, target: Duration, discontinuity: bool, data: &[u8]) {
+        if self.packets == 0 {
+            (self.analyser, self.payload) = analyser(&self.config, Some(target));
+        } else if discontinuity {
+            self.discontinuity();
+        } else {
+            self.analyser.boundary();
+        }
+        self.ingest(self.now, Duration::ZERO, data);
     }
 
     fn discontinuity(&mut self) {

@@ -12,6 +12,8 @@ mod clip;
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -175,6 +177,57 @@ fn a_fault_that_lasts_to_the_end_has_no_end() {
     assert_eq!((found[0].0.as_str(), found[0].3), ("critical", None));
     near(found[0].2, 5.0, 0.3);
     assert!(faults(&report, "continuity").is_empty(), "{report:#}");
+}
+
+/// Serves each of these files once per request, with its length stated, until the test is over; returns where.
+fn serve(files: Vec<(&'static str, Vec<u8>)>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, files) = (stream.unwrap(), files.clone());
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let (mut request, mut rest) = (String::new(), String::new());
+                reader.read_line(&mut request).unwrap();
+                while rest != "\r\n" {
+                    rest.clear();
+                    reader.read_line(&mut rest).unwrap();
+                }
+                let wanted = request.split(' ').nth(1).unwrap();
+                let (_, body) = files.iter().find(|(name, _)| *name == wanted).unwrap();
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    body.len()
+                );
+                stream.write_all(head.as_bytes()).unwrap();
+                stream.write_all(body).unwrap();
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn a_recording_by_http_is_judged_by_its_own_time() {
+    let clip = clip::clip(20, "drawbox=c=black:t=fill:enable='between(t,6,13.99)'", "");
+    let segment = |from, to| clip[clip::at(from)..clip::at(to)].to_vec();
+    let list =
+        "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\na.ts\n#EXTINF:10,\nb.ts\n#EXT-X-ENDLIST\n";
+    let server = serve(vec![
+        ("/whole.ts", clip.clone()),
+        ("/list.m3u8", list.as_bytes().to_vec()),
+        ("/a.ts", segment(0.0, 10.0)),
+        ("/b.ts", clip[clip::at(10.0)..].to_vec()),
+    ]);
+    for path in ["/whole.ts", "/list.m3u8"] {
+        let (code, report) = probe(Path::new(&format!("{server}{path}")), &[]);
+        assert_eq!((code, kinds(&report)), (1, vec!["black"]), "{path}: {report:#}");
+        near(report["duration_seconds"].as_f64().unwrap(), 20.0, 0.5);
+        let (_, _, start, end) = &faults(&report, "black")[0];
+        near(*start, 6.0, 0.2);
+        near(end.unwrap(), 14.0, 0.2);
+    }
 }
 
 #[test]
