@@ -31,11 +31,12 @@ impl Buffering {
         capacity: Duration::from_secs(10),
     };
 
-    /// For HLS: three segments, which RFC 8216, 6.3.3 has players start with; going on with half of one, since segments
-    /// differ in length.
+    /// For HLS: three segments, which RFC 8216, 6.3.3 has players start with. They go on with two: players wait for some
+    /// seconds after a stall (Android's Media3 for 2 to 5 s), since one that goes on with a single segment
+    /// stalls again before each next one, for as long as it plays.
     #[must_use]
     pub fn segments(three: Duration) -> Self {
-        Self { start: three, resume: three / 6, capacity: three.saturating_mul(4) }
+        Self { start: three, resume: three * 2 / 3, capacity: three.saturating_mul(4) }
     }
 }
 
@@ -169,11 +170,15 @@ mod tests {
             (0..20).map(|n| (n * 2000 + if n == 9 { 1900 } else { 0 }, 2000)).collect();
         // Playing starts with the third segment at 4 s; after the sixth (10 s) nothing comes before 20 s.
         let away: Vec<_> = (0..6).chain(10..20).map(|n| (n * 2000, 2000)).collect();
+        // Media is lost for good (a source gone for 7 s, segments on time but empty): one stall, then the cushion is back.
+        let short_by_a_cushion: Vec<_> =
+            (0..20).map(|n| (n * 2000, if (7..11).contains(&n) { 250 } else { 2000 })).collect();
         type Case<'a> = (&'a str, &'a [(u64, u64)], &'a [(u64, bool)]);
-        let cases: [Case<'_>; 5] = [
+        let cases: [Case<'_>; 6] = [
             ("on time", &on_time, &[]),
             ("one late segment", &late_once, &[]),
-            ("away", &away, &[(16_000, true), (20_000, false)]),
+            ("away", &away, &[(16_000, true), (22_000, false)]),
+            ("below its cushion for good", &short_by_a_cushion, &[(18_750, true), (24_000, false)]),
             ("never filled", &[(0, 2000)], &[]),
             ("ends", &[(0, 6000)], &[(6_000, true)]),
         ];
