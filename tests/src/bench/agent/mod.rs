@@ -76,7 +76,8 @@ pub(super) async fn measure(
     tell(&format!("agent: measuring {streams} streams for {seconds} s"));
     let before = site.counts().await?;
     let (begun, mut samples) = (Instant::now(), Vec::new());
-    while begun.elapsed() + WINDOW <= Duration::from_secs(seconds.into()) + SETTLE / 100 {
+    let windows = Duration::from_secs(seconds.into()).as_millis().div_ceil(WINDOW.as_millis());
+    for _ in 0..windows {
         samples.push(site.sample().await?);
         ensure!(!player.is_over(), "the clip is too short for so many seconds");
     }
