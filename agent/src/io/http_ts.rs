@@ -93,6 +93,7 @@ impl Reporter<'_> {
             // A fresh connection each time: the old one may be what is broken.
             let mut client = Client::new(connector.clone());
             let begun = clock::now();
+            let mut recording = false;
             let ended = match open(&mut client, url).await {
                 Ok((answer, first)) if is_playlist(&answer, &first.1) => {
                     self.clear().await?;
@@ -103,7 +104,8 @@ impl Reporter<'_> {
                     failures = 0;
                     self.clear().await?;
                     let ends = answer.length.is_some_and(|length| length < LONGEST_RECORDING);
-                    if ends && purpose == Purpose::Probe {
+                    recording = ends && purpose == Purpose::Probe;
+                    if recording {
                         self.tx.send(InputEvent::Recording).await?;
                     }
                     self.stream(answer, first).await?
@@ -117,6 +119,11 @@ impl Reporter<'_> {
             match (&ended, purpose) {
                 (Ok(()), Purpose::Probe) => {
                     self.end(None).await?;
+                    return Ok(Outcome::Ended);
+                }
+                // Asked for again it would begin again.
+                (Err(failure), Purpose::Probe) if recording => {
+                    self.end(Some(failure.to_string())).await?;
                     return Ok(Outcome::Ended);
                 }
                 (Err(failure), Purpose::Probe) if failures >= PROBE_TRIES => {

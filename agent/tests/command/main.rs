@@ -179,7 +179,8 @@ fn a_fault_that_lasts_to_the_end_has_no_end() {
     assert!(faults(&report, "continuity").is_empty(), "{report:#}");
 }
 
-/// Serves each of these files once per request, with its length stated, until the test is over; returns where.
+/// Serves these files with their length stated, until the test is over; returns where. What is asked for with `?cut` breaks off
+/// half-way.
 fn serve(files: Vec<(&'static str, Vec<u8>)>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -195,13 +196,15 @@ fn serve(files: Vec<(&'static str, Vec<u8>)>) -> String {
                     reader.read_line(&mut rest).unwrap();
                 }
                 let wanted = request.split(' ').nth(1).unwrap();
+                let (wanted, cut) = wanted.split_once('?').unwrap_or((wanted, ""));
                 let (_, body) = files.iter().find(|(name, _)| *name == wanted).unwrap();
                 let head = format!(
                     "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                     body.len()
                 );
                 stream.write_all(head.as_bytes()).unwrap();
-                stream.write_all(body).unwrap();
+                let sent = if cut.is_empty() { body.len() } else { body.len() / 2 };
+                stream.write_all(&body[..sent]).unwrap();
             });
         }
     });
@@ -228,6 +231,10 @@ fn a_recording_by_http_is_judged_by_its_own_time() {
         near(*start, 6.0, 0.2);
         near(end.unwrap(), 14.0, 0.2);
     }
+    // Half of it is read once, not again and again, and not called the whole.
+    let (code, report) = probe(Path::new(&format!("{server}/whole.ts?cut")), &[]);
+    assert_eq!((code, &report["verdict"]), (2, &"unreadable".into()), "{report:#}");
+    near(report["duration_seconds"].as_f64().unwrap(), 10.0, 0.5);
 }
 
 #[test]
