@@ -328,7 +328,7 @@ impl Report {
         }
         let error = error
             .or(chance)
-            .or_else(|| without_program(analyser, duration))
+            .or_else(|| without_program(analyser, duration).filter(|_| faults.is_empty()))
             .or_else(|| service.and_then(|service| not_listed(analyser, service)));
         let verdict = if error.is_some() {
             Verdict::Unreadable
