@@ -56,9 +56,18 @@ fn members() -> Vec<String> {
 
 const MANIFEST: &str = include_str!("../../Cargo.toml");
 
+/// A file up to its test module, and from there on. A module in a file of its own hides nothing.
+fn split_tests(text: &str) -> (&str, &str) {
+    let begin = "\n#[cfg(test)]\nmod ";
+    let inline = |(at, _): &(usize, &str)| {
+        text[at + begin.len()..].lines().next().is_some_and(|line| line.ends_with('{'))
+    };
+    text.match_indices(begin).find(inline).map_or((text, ""), |(at, _)| text.split_at(at))
+}
+
 /// A file's code: without its test module, comments and the contents of strings.
 fn code(text: &str) -> String {
-    let text = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text);
+    let text = split_tests(text).0;
     let mut plain = String::new();
     for line in text.lines() {
         let line = line.split("//").next().unwrap_or(line);
@@ -281,10 +290,22 @@ const MAX_FUNCTION_LINES: usize = 70;
 const LONG: &[(&str, &str)] = &[];
 
 #[test]
+fn tests_stand_last_so_that_no_code_hides_behind_them() {
+    let mut broken = Vec::new();
+    for (name, text) in rust_files() {
+        let (_, tests) = split_tests(&text);
+        if tests.split_once("\n}\n").is_some_and(|(_, behind)| !behind.trim().is_empty()) {
+            broken.push(name);
+        }
+    }
+    fail_if_any("code behind a test module", &broken);
+}
+
+#[test]
 fn files_and_functions_stay_readable() {
     let mut broken = Vec::new();
     for (name, text) in rust_files() {
-        let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(&text);
+        let code = split_tests(&text).0;
         let lines: Vec<&str> = code.lines().collect();
         if lines.len() > MAX_FILE_LINES && !name.contains("tests") {
             broken.push(format!("{name}: {} lines", lines.len()));
