@@ -144,7 +144,6 @@ const PURE_ROOTS: &[&str] = &[
     "bytes",
     "clap",
     "core",
-    "ebur128",
     "hmac",
     "jiff",
     "serde",
