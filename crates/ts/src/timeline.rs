@@ -32,8 +32,10 @@ const MAX_JUMP_TIME: Duration = Duration::from_secs(1);
 const MAX_INTERPOLATION: Duration = Duration::from_millis(100);
 /// Packets of others in a row after which they may have carried time.
 const LULL: u64 = 16;
-/// Packets of others alone carry time from here on.
-const MIN_EXTRAPOLATION: Duration = Duration::from_millis(500);
+/// Packets of others alone carry time from `LULL_FROM` on, and fully from `LULL_FULL` on. Between the two the estimate is led
+/// over without a step: a step would look like an interval in which every table and clock of the multiplex was missing.
+const LULL_FROM: Duration = Duration::from_millis(100);
+const LULL_FULL: Duration = Duration::from_millis(500);
 
 /// What a PCR was to the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,8 +237,7 @@ impl Timeline {
         let near = near.min(self.interval).min(MAX_INTERPOLATION);
         let others = place.saturating_sub(anchor.max(self.last_packet));
         let far = Duration::from_nanos(self.mean().saturating_mul(others));
-        let passed = if far > MIN_EXTRAPOLATION { far } else { near };
-        Some((time + passed).max(self.floor))
+        Some((time + near.max(in_lull(far))).max(self.floor))
     }
 
     /// The media time of a presentation stamp that was found at a place, in an era.
@@ -267,6 +268,15 @@ impl Timeline {
     fn paced(&self, packets: u64) -> Duration {
         Duration::from_nanos(self.mean().saturating_mul(packets)).min(MAX_JUMP_TIME)
     }
+}
+
+/// What counts of the time that packets of others took.
+fn in_lull(far: Duration) -> Duration {
+    if far >= LULL_FULL {
+        return far;
+    }
+    let slope = LULL_FULL.as_secs_f64() / (LULL_FULL - LULL_FROM).as_secs_f64();
+    far.saturating_sub(LULL_FROM).mul_f64(slope)
 }
 
 fn nanos(span: Duration) -> u64 {
@@ -361,6 +371,14 @@ mod tests {
     }
 
     #[test]
+    fn a_lull_brings_time_on_without_a_step() {
+        let (line, _) = line(&[(0, 0), (100, SECOND / 25)]);
+        let times: alloc::vec::Vec<_> = (100..5000).filter_map(|it| line.now(it)).collect();
+        let steps = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
+        assert_eq!(steps.max(), Some(Duration::from_micros(500)));
+    }
+
+    #[test]
     fn stamps_carry_the_time_while_the_clock_is_away() {
         let (mut line, _) = line(&[(0, 0), (100, SECOND)]);
         (101..=300).for_each(|place| line.touch(place));
@@ -371,9 +389,9 @@ mod tests {
             line.carry(millis(900), millis(ahead), 300);
             assert_eq!(line.now(300), Some(millis(time)));
         }
-        let step = line.pcr(Pcr::from_ticks(6 * SECOND), 310, Duration::ZERO);
+        let step = line.pcr(Pcr::from_ticks(6 * SECOND), 305, Duration::ZERO);
         assert_eq!(step, Step::Passed(millis(5000)));
-        assert_eq!(line.now(310), Some(millis(6000)));
+        assert_eq!(line.now(305), Some(millis(6000)));
     }
 
     #[test]

@@ -159,19 +159,21 @@ fn a_clock_that_goes_on_alone_is_no_picture() {
 
 #[test]
 fn a_service_that_goes_silent_in_a_constant_multiplex_is_timed() {
-    let cut = altered(constant(), |at, packet| {
-        if (3.0..9.0).contains(&at) && matches!(pid(packet), VIDEO | AUDIO) {
-            *packet = null();
-        }
-        true
-    });
-    let expected = [
-        (Check::NoVideo, 3.0, Some(9.0)),
-        (Check::NoAudio, 3.0, Some(9.0)),
-        (Check::PidMissing, 3.0, Some(9.0)),
-        (Check::PidMissing, 3.0, Some(9.0)),
-    ];
-    assert_spans(&read(&cut), &expected, "silent service");
+    for start in (0..40).map(|step| 2.9 + f64::from(step) / 200.0) {
+        let cut = altered(constant(), |at, packet| {
+            if (start..9.0).contains(&at) && matches!(pid(packet), VIDEO | AUDIO) {
+                *packet = null();
+            }
+            true
+        });
+        let expected = [
+            (Check::NoVideo, start, Some(9.0)),
+            (Check::NoAudio, start, Some(9.0)),
+            (Check::PidMissing, start, Some(9.0)),
+            (Check::PidMissing, start, Some(9.0)),
+        ];
+        assert_spans(&read(&cut), &expected, "silent service");
+    }
 }
 
 #[test]
