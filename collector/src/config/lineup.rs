@@ -80,8 +80,10 @@ pub fn parse_lineup(name: &str, text: &str) -> Result<LineupFile, Problems> {
         let mut entry = Entry::new(&table);
         let id = entry.id(&mut table, "id", ServerId::new);
         let region = entry.id(&mut table, "region", RegionId::new);
+        let node = entry.optional(&mut table, "node", value::parsed(NodeId::new));
         table.finish();
-        reader.parts.servers.extend(id.zip(region).map(|(id, region)| Server { id, region }));
+        let server = id.zip(region).map(|(id, region)| Server { id, region, node });
+        reader.parts.servers.extend(server);
         reader.places.servers.push(entry);
     }
     for mut table in root.tables("provider") {

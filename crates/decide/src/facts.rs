@@ -279,9 +279,11 @@ impl Facts {
         }
     }
 
-    /// The worst saturation of a node that is named like the server.
+    /// The worst saturation of the node that a server runs on.
     pub(crate) fn server_saturation(&self, server: &ServerId) -> Option<Ratio> {
-        let witness = self.witnesses.iter().find(|(node, _)| node.as_str() == server.as_str())?.1;
+        let stated = self.lineup.server(server).and_then(|it| it.node.as_ref());
+        let name = stated.map_or(server.as_str(), NodeId::as_str);
+        let witness = self.witnesses.iter().find(|(node, _)| node.as_str() == name)?.1;
         witness.saturation.values().copied().reduce(|a, b| if b > a { b } else { a })
     }
 

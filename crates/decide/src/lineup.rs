@@ -123,6 +123,8 @@ pub struct Server {
     pub id: ServerId,
     /// Where its viewers are.
     pub region: RegionId,
+    /// The node it runs on, whose agent says how saturated it is. `None`: the node that is named like the server, if any is.
+    pub node: Option<NodeId>,
 }
 
 /// Whose network, account or CDN carries sources.
@@ -260,6 +262,8 @@ pub enum Rule {
     UnknownServer(ServerId),
     /// A provider is named that is not listed.
     UnknownProvider(ProviderId),
+    /// A node is named that no listed agent runs on.
+    UnknownNode(NodeId),
     /// A channel has no source.
     NoSource,
     /// A channel has more than one primary source.
@@ -284,6 +288,7 @@ impl fmt::Display for Rule {
             Self::UnknownRegion(id) => write!(f, "{id} is not a listed region"),
             Self::UnknownServer(id) => write!(f, "{id} is not a listed server"),
             Self::UnknownProvider(id) => write!(f, "{id} is not a listed provider"),
+            Self::UnknownNode(id) => write!(f, "{id} is not a listed agent's node"),
             Self::NoSource => write!(f, "the channel has no source; at least one is needed"),
             Self::TwoPrimaries => write!(f, "the channel has two primary sources; one is allowed"),
             Self::ForeignStream(id) => write!(f, "{id} does not begin with its channel's id"),

@@ -43,7 +43,7 @@ pub struct SignalView<'a> {
     pub sessions: Option<u64>,
     /// Bytes to viewers; `None` where the panel does not say.
     pub egress_bytes: Option<u64>,
-    /// The worst saturation over its servers, where a node is named like the server; `None` where nobody says.
+    /// The worst saturation over its servers; `None` where no agent runs on their nodes.
     pub saturation: Option<Ratio>,
 }
 

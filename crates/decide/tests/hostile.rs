@@ -80,7 +80,11 @@ fn lineup() -> Lineup {
     Lineup::new(Parts {
         regions: regions.clone().map(|id| Region { id }).into(),
         servers: ["s", "t"]
-            .map(|id| Server { id: ServerId::new(id).unwrap(), region: regions[1].clone() })
+            .map(|id| Server {
+                id: ServerId::new(id).unwrap(),
+                region: regions[1].clone(),
+                node: None,
+            })
             .into(),
         providers: Vec::new(),
         agents: vec![agent("head", &regions[0]), agent("a", &regions[1]), agent("b", &regions[1])],

@@ -14,8 +14,8 @@ use tallylight_decide::{
 };
 use tallylight_model::{
     Batch, ChannelId, Counters, Epoch, FaultClass, FaultKind, FaultPhase, FaultRecord,
-    LatencySample, MonoTime, NodeId, Observed, RegionId, ServerId, Severity, Slice, StreamId,
-    WallTime,
+    LatencySample, MonoTime, NodeId, NodeReport, Observed, Ratio, RegionId, Resource, ServerId,
+    Severity, Slice, StreamId, WallTime,
 };
 
 const START: u64 = 100_000;
@@ -35,7 +35,7 @@ fn parts(servers: &[&str], agents: &[&str]) -> Parts {
         regions: vec![Region { id: region.clone() }],
         servers: servers
             .iter()
-            .map(|id| Server { id: ServerId::new(id).unwrap(), region: region.clone() })
+            .map(|id| Server { id: ServerId::new(id).unwrap(), region: region.clone(), node: None })
             .collect(),
         providers: Vec::new(),
         agents: agents
@@ -119,6 +119,28 @@ fn sums(decider: &Decider, now: u64) -> (f64, f64, BTreeMap<&'static str, f64>) 
     let view = decider.signals(at(now)).next().expect("the channel has a region");
     let classes = view.faults.iter().filter(|it| it.1 > 0.0);
     (view.observed_any, view.bad, classes.map(|(class, sum)| (class.name(), *sum)).collect())
+}
+
+#[test]
+fn a_channel_is_as_saturated_as_the_worst_node_that_its_servers_run_on() {
+    for (stated, expected) in [(None, Some(0.3)), (Some("b"), Some(0.8))] {
+        let mut parts = parts(&["s", "t"], &["s", "b"]);
+        parts.servers[1].node = stated.map(|id| NodeId::new(id).unwrap());
+        let lineup = Lineup::new(parts).unwrap();
+        let mut decider = Decider::new(lineup, Policy::default(), Epoch(1));
+        for (node, cpu) in [("s", 0.3), ("b", 0.8)] {
+            let saturation =
+                [(Resource::Cpu, Ratio::new(cpu)), (Resource::Memory, Ratio::new(0.1))];
+            let report =
+                NodeReport { at: at(1), saturation: saturation.into(), ..NodeReport::default() };
+            let node = NodeId::new(node).unwrap();
+            let (slices, faults) = (Vec::new(), Vec::new());
+            let batch = Batch { node, epoch: Epoch(1), slices, faults, reports: vec![report] };
+            decider.handle(at(1), Input::Batch(batch));
+        }
+        let view = decider.signals(at(2)).next().unwrap();
+        assert_eq!(view.saturation.map(Ratio::get), expected, "{stated:?}");
+    }
 }
 
 #[test]

@@ -72,15 +72,26 @@ pub struct Server {
     pub region: &'static str,
     /// How it delivers.
     pub form: Form,
+    /// The agent that runs on its node, if one does.
+    pub node: Option<&'static str>,
 }
 
 /// The servers: two in each region.
 pub const SERVERS: [Server; 4] = [
-    Server { id: "n1", region: "north", form: Form::HttpTs },
-    Server { id: "n2", region: "north", form: Form::Hls },
-    Server { id: "s1", region: "south", form: Form::HttpTs },
-    Server { id: "s2", region: "south", form: Form::Multicast },
+    server("n1", "north", Form::HttpTs, None),
+    server("n2", "north", Form::Hls, None),
+    server("s1", "south", Form::HttpTs, Some("south-b")),
+    server("s2", "south", Form::Multicast, None),
 ];
+
+const fn server(
+    id: &'static str,
+    region: &'static str,
+    form: Form,
+    node: Option<&'static str>,
+) -> Server {
+    Server { id, region, form, node }
+}
 
 /// The regions with viewers.
 pub const REGIONS: [&str; 2] = ["north", "south"];
@@ -143,7 +154,9 @@ pub fn lineup(places: &Places) -> String {
         put(&mut out, "region", &[("id", quoted(region))]);
     }
     for server in SERVERS {
-        put(&mut out, "server", &[("id", quoted(server.id)), ("region", quoted(server.region))]);
+        let mut keys = vec![("id", quoted(server.id)), ("region", quoted(server.region))];
+        keys.extend(server.node.map(|node| ("node", quoted(node))));
+        put(&mut out, "server", &keys);
     }
     for provider in ["sat-a", "sat-b"] {
         put(&mut out, "provider", &[("id", quoted(provider))]);

@@ -140,7 +140,9 @@ pub fn parts(channels: &[&str]) -> Parts {
     ];
     Parts {
         regions: ["headend", "north", "south"].map(|it| Region { id: region(it) }).into(),
-        servers: servers.map(|(id, at)| Server { id: server(id), region: region(at) }).into(),
+        servers: servers
+            .map(|(id, at)| Server { id: server(id), region: region(at), node: None })
+            .into(),
         providers: ["sat-a", "sat-b"]
             .map(|it| tallylight_decide::lineup::Provider { id: id(ProviderId::new(it)) })
             .into(),

@@ -21,7 +21,7 @@ pub(super) fn check(parts: &Parts) -> Vec<Problem> {
     let providers = unique(parts.providers.iter().map(|it| &it.id), |i, id| {
         found(Place::Provider(i), "id", Rule::Duplicate(id));
     });
-    unique(parts.agents.iter().map(|it| &it.node), |i, id| {
+    let nodes = unique(parts.agents.iter().map(|it| &it.node), |i, id| {
         found(Place::Agent(i), "node", Rule::Duplicate(id));
     });
     unique(parts.channels.iter().map(|it| &it.id), |i, id| {
@@ -30,6 +30,9 @@ pub(super) fn check(parts: &Parts) -> Vec<Problem> {
     for (i, server) in parts.servers.iter().enumerate() {
         if !regions.contains(&server.region) {
             found(Place::Server(i), "region", Rule::UnknownRegion(server.region.clone()));
+        }
+        if let Some(id) = server.node.as_ref().filter(|id| !nodes.contains(id)) {
+            found(Place::Server(i), "node", Rule::UnknownNode(id.clone()));
         }
     }
     for (i, agent) in parts.agents.iter().enumerate() {
@@ -145,7 +148,11 @@ mod tests {
         let region = RegionId::new("home").unwrap();
         Parts {
             regions: vec![Region { id: region.clone() }],
-            servers: vec![Server { id: ServerId::new("s").unwrap(), region: region.clone() }],
+            servers: vec![Server {
+                id: ServerId::new("s").unwrap(),
+                region: region.clone(),
+                node: Some(NodeId::new("a").unwrap()),
+            }],
             providers: vec![Provider { id: ProviderId::new("sat").unwrap() }],
             agents: vec![Agent {
                 node: NodeId::new("a").unwrap(),
@@ -176,7 +183,7 @@ mod tests {
     #[test]
     fn each_broken_rule_is_told_with_its_place() {
         let elsewhere = || RegionId::new("elsewhere").unwrap();
-        let cases: [(Breaks, Place, &str); 9] = [
+        let cases: [(Breaks, Place, &str); 10] = [
             (
                 |it| it.servers[0].region = RegionId::new("elsewhere").unwrap(),
                 Place::Server(0),
@@ -187,6 +194,7 @@ mod tests {
                 Place::Agent(0),
                 "region",
             ),
+            (|it| it.servers[0].node = Some(NodeId::new("b").unwrap()), Place::Server(0), "node"),
             (|it| it.agents.push(it.agents[0].clone()), Place::Agent(1), "node"),
             (|it| it.channels[0].sources.clear(), Place::Channel(0), "source"),
             (
