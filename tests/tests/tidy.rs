@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tallylight_decide::{action::Reason, view::NotReady};
 use tallylight_model::{Acts, FaultKind, Metric, MetricKind, Profile, ProfileName};
 
 fn root() -> PathBuf {
@@ -449,6 +450,26 @@ fn every_alert_has_a_runbook_and_a_unit_test() {
         }
     }
     fail_if_any("alerts, runbooks and tests do not match", &broken);
+}
+
+#[test]
+fn every_refusal_is_explained_and_nothing_else_is() {
+    let text = fs::read_to_string(root().join("docs/refusals.md")).unwrap();
+    let (refusals, sources) = text.split_once("\n## Sources").unwrap();
+    let explained = |text: &str| -> Vec<String> {
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        rows.map(|(reason, _)| reason.to_owned()).collect()
+    };
+    let reasons: Vec<_> = Reason::ALL.iter().map(|it| it.name()).collect();
+    assert_eq!(explained(refusals), reasons);
+    let reasons: Vec<_> = NotReady::ALL.iter().map(|it| it.name()).collect();
+    assert_eq!(explained(sources), reasons);
+    for (name, text) in files("alerts/runbooks", ".md") {
+        for (at, _) in text.match_indices("](") {
+            let link = text[at + 2..].split([')', '#']).next().unwrap();
+            assert!(root().join("alerts/runbooks").join(link).exists(), "{name}: no {link}");
+        }
+    }
 }
 
 #[test]
