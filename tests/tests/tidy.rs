@@ -494,8 +494,13 @@ fn every_panel_says_what_it_shows_and_in_which_unit() {
             if panel["fieldConfig"]["defaults"]["unit"].as_str().is_none_or(str::is_empty) {
                 broken.push(format!("{name}: {title}: no unit"));
             }
-            if panel["targets"].as_array().is_none_or(Vec::is_empty) {
+            let targets = panel["targets"].as_array().cloned().unwrap_or_default();
+            if targets.is_empty() {
                 broken.push(format!("{name}: {title}: no query"));
+            }
+            // Over a range, a series that has ended still has a last value.
+            if panel["type"] == "stat" && targets.iter().any(|it| it["instant"] != true) {
+                broken.push(format!("{name}: {title}: shows what is over as if it lasted"));
             }
         }
     }
