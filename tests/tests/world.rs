@@ -31,7 +31,8 @@ impl Process {
     fn start(arguments: &[&str]) -> Self {
         let mut process = Self::launch(arguments);
         let stdout = process.child.stdout.take().unwrap();
-        let line = BufReader::new(stdout).lines().next().unwrap().unwrap();
+        let mut lines = BufReader::new(stdout).lines().map(Result::unwrap);
+        let line = lines.find(|line| !line.starts_with("progress ")).unwrap();
         process.ready = serde_json::from_str(line.strip_prefix("ready ").unwrap()).unwrap();
         process
     }

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Instant,
@@ -137,7 +137,9 @@ impl Recipe {
             return Ok(Made::Found);
         }
         let unfinished = file.with_extension("part");
-        let output = Command::new("ffmpeg")
+        // It ends with this process, even where that is killed.
+        let output = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--", "ffmpeg"])
             .args(["-nostdin", "-hide_banner", "-loglevel", "error", "-y"])
             .args(self.arguments())
             .arg(&unfinished)
@@ -255,10 +257,15 @@ pub struct Prepared {
 }
 
 /// Encodes what is missing of the channels' clips, two files at a time. Of several processes one encodes, the others wait.
+/// `told` hears how many of how many are there.
 ///
 /// # Errors
 /// The folder cannot be written, or ffmpeg is missing or fails.
-pub fn prepare(folder: &Path, channels: &[Channel]) -> Result<Prepared> {
+pub fn prepare(
+    folder: &Path,
+    channels: &[Channel],
+    told: impl Fn(usize, usize) + Sync,
+) -> Result<Prepared> {
     fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let lock = fs::File::create(folder.join("lock"))?;
@@ -284,13 +291,15 @@ pub fn prepare(folder: &Path, channels: &[Channel]) -> Result<Prepared> {
             scope.spawn(|| {
                 while let Some(recipe) = recipes.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let made = recipe.make(folder);
-                    done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(made);
+                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                    done.push(made);
+                    told(done.len(), recipes.len());
                 }
             });
         }
     });
     let mut prepared = Prepared::default();
-    for made in done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+    for made in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
         match made? {
             Made::Encoded => prepared.encoded += 1,
             Made::Found => prepared.found += 1,
@@ -307,20 +316,34 @@ pub fn load(folder: &Path, channel: &Channel) -> Result<Clips> {
     let (mut pictures, mut sounds) = (BTreeMap::new(), BTreeMap::new());
     for picture in PICTURES {
         if let Some(recipe) = picture_recipe(channel, picture) {
-            let clip = PictureClip::read(&recipe.read(folder)?)
-                .with_context(|| format!("clip {}", recipe.label))?;
-            pictures.insert(picture, clip);
+            pictures.insert(picture, read_picture(&recipe, folder)?);
         }
     }
     for sound in SOUNDS {
         if let Some(recipe) = sound_recipe(channel, sound) {
-            let file = recipe.read(folder)?;
-            let clip = SoundClip::read(channel.codec, &file, recipe.seconds * 90_000)
-                .with_context(|| format!("clip {}", recipe.label))?;
-            sounds.insert(sound, clip);
+            sounds.insert(sound, read_sound(&recipe, channel, folder)?);
         }
     }
     Ok(Clips { pictures, sounds, codec: channel.codec })
+}
+
+/// Reads picture and sound of a channel's programme alone.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_programme(folder: &Path, channel: &Channel) -> Result<(PictureClip, SoundClip)> {
+    let picture = picture_recipe(channel, Picture::Normal).context("no picture")?;
+    let sound = sound_recipe(channel, Sound::Normal).context("no sound")?;
+    Ok((read_picture(&picture, folder)?, read_sound(&sound, channel, folder)?))
+}
+
+fn read_picture(recipe: &Recipe, folder: &Path) -> Result<PictureClip> {
+    PictureClip::read(&recipe.read(folder)?).with_context(|| format!("clip {}", recipe.label))
+}
+
+fn read_sound(recipe: &Recipe, channel: &Channel, folder: &Path) -> Result<SoundClip> {
+    SoundClip::read(channel.codec, &recipe.read(folder)?, recipe.seconds * 90_000)
+        .with_context(|| format!("clip {}", recipe.label))
 }
 
 /// Makes the clips and says how long it took.
@@ -330,7 +353,7 @@ pub fn load(folder: &Path, channel: &Channel) -> Result<Clips> {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let folder = arguments.clips.clone().unwrap_or_else(default_folder);
     let begun = Instant::now();
-    let prepared = prepare(&folder, &CHANNELS)?;
+    let prepared = prepare(&folder, &CHANNELS, |_, _| ())?;
     for channel in &CHANNELS {
         load(&folder, channel)?;
     }

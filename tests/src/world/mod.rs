@@ -16,7 +16,7 @@
 //!   `{"channel"?, "ms"}`; without a channel, for all.
 //! - `edge`: ready `control`, `media`, `feeds` and `watch` by channel. `GET /sessions`; order `POST /sessions/end`.
 //! - `access`: ready `control`, `fronts` by server. Order `POST /rules`, a client's address and an [`access::Rule`].
-//! - `viewers`: ready `control`.
+//! - `viewers`: ready `control`. `GET /receivers` says since when each gets the programme whole.
 //!
 //! `GET /state` of each has its counts. Feeds go head-end, panel's forward process, link, edges; so start edges first, then
 //! links, then the panel.
@@ -33,4 +33,5 @@ pub mod packet;
 pub mod process;
 pub mod programme;
 pub mod scan;
+pub mod sight;
 pub mod viewers;

@@ -316,7 +316,7 @@ mod tests {
 
     fn clips(channel: &Channel) -> Arc<Clips> {
         let folder = clip::default_folder();
-        clip::prepare(&folder, &CHANNELS).unwrap();
+        clip::prepare(&folder, &CHANNELS, |_, _| ()).unwrap();
         Arc::new(clip::load(&folder, channel).unwrap())
     }
 

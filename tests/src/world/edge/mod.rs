@@ -41,6 +41,7 @@ use super::{
     headend::{free_groups, groups_from},
     packet::PACKET,
     process::{self, named_addresses, unix_ms},
+    viewers::is_monitor,
 };
 
 /// Clients of one channel; more are refused.
@@ -126,6 +127,8 @@ struct Client {
     sender: mpsc::Sender<Bytes>,
     /// Has been sent a key picture and all that follows.
     started: bool,
+    /// Counts as one: monitors do not.
+    viewer: bool,
 }
 
 #[derive(Debug)]
@@ -175,14 +178,14 @@ impl Channel {
     }
 
     /// Takes in an HTTP-TS client; it gets the last key picture and all since at once.
-    fn join(&mut self) -> Option<Body> {
+    fn join(&mut self, viewer: bool) -> Option<Body> {
         if self.clients.len() >= MAX_CLIENTS {
             self.counts.clients_refused += 1;
             return None;
         }
         let (sender, chunks) = mpsc::channel(CLIENT_CHUNKS);
         let start = self.feed.start();
-        let mut client = Client { sender, started: !start.is_empty() };
+        let mut client = Client { sender, started: !start.is_empty(), viewer };
         if start.is_empty() || keep(&mut client, &start, &mut self.counts) {
             self.clients.push(client);
         }
@@ -207,11 +210,12 @@ impl Channel {
         self.clients.retain(|client| !client.sender.is_closed());
         let lasting = target * HLS_SESSION_TARGETS;
         self.viewers.retain(|_, last| last.is_none_or(|last| last.elapsed() < lasting));
-        self.clients.len() + self.viewers.values().flatten().count()
+        let streams = self.clients.iter().filter(|client| client.viewer).count();
+        streams + self.viewers.values().flatten().count()
     }
 
     fn end_sessions(&mut self) {
-        self.clients.clear();
+        self.clients.retain(|client| !client.viewer);
         self.viewers.values_mut().for_each(|last| *last = None);
     }
 }
@@ -222,7 +226,7 @@ fn keep(client: &mut Client, part: &Bytes, counts: &mut Counts) -> bool {
         return false;
     }
     if client.sender.try_send(part.clone()).is_ok() {
-        counts.egress_bytes += part.len() as u64;
+        counts.egress_bytes += if client.viewer { part.len() as u64 } else { 0 };
         return true;
     }
     counts.clients_cut += 1;
@@ -382,10 +386,14 @@ fn count(edge: &Edge, name: &str, datagram: &[u8], output: Option<&StdUdpSocket>
     true
 }
 
-async fn watch_stream(State(edge): State<Arc<Edge>>, Path(file): Path<String>) -> Response {
+async fn watch_stream(
+    State(edge): State<Arc<Edge>>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Path(file): Path<String>,
+) -> Response {
     let channel = file.strip_suffix(".ts").and_then(|name| edge.channel(name));
     let Some(mut channel) = channel else { return StatusCode::NOT_FOUND.into_response() };
-    match channel.join() {
+    match channel.join(!is_monitor(client.ip())) {
         Some(body) => media("video/mp2t", body),
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
@@ -399,7 +407,8 @@ async fn watch_hls(
     let Some(mut channel) = edge.channel(&name) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    if !channel.visit(viewer.ip()) {
+    let counts = !is_monitor(viewer.ip());
+    if counts && !channel.visit(viewer.ip()) {
         return StatusCode::GONE.into_response();
     }
     let found = if file == "index.m3u8" {
@@ -410,7 +419,7 @@ async fn watch_hls(
         segment.map(|segment| ("video/mp2t", segment.data.clone()))
     };
     let Some((kind, data)) = found else { return StatusCode::NOT_FOUND.into_response() };
-    channel.counts.egress_bytes += data.len() as u64;
+    channel.counts.egress_bytes += if counts { data.len() as u64 } else { 0 };
     media(kind, Body::from(data))
 }
 

@@ -123,7 +123,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
 async fn serve(arguments: Arguments) -> Result<()> {
     let folder = arguments.clips.clone().unwrap_or_else(clip::default_folder);
     let channels = &CHANNELS[..usize::from(arguments.channels)];
-    let clips = clip::prepare(&folder, channels)?;
+    let clips = clip::prepare(&folder, channels, |_, _| ())?;
     let (playout, addresses) = build(&folder, channels, &arguments)?;
     let shared = playout.shared();
     let (orders, inbox) = mpsc::sync_channel(64);
@@ -143,6 +143,18 @@ async fn serve(arguments: Arguments) -> Result<()> {
     process::stopped().await
 }
 
+/// The service of the channel at that place of [`CHANNELS`].
+#[must_use]
+pub fn service(place: usize) -> Service {
+    let number = place as u16 + 1;
+    Service {
+        id: number,
+        name: CHANNELS[place].name.to_owned(),
+        provider: "Tallylight".to_owned(),
+        map_pid: number * 0x100,
+    }
+}
+
 /// Puts the sources together: primary and backup of each channel in turn.
 fn build(
     folder: &std::path::Path,
@@ -155,13 +167,7 @@ fn build(
     let mut sockets = sockets.into_iter();
     for (number, channel) in channels.iter().enumerate() {
         let clips: Arc<Clips> = Arc::new(clip::load(folder, channel)?);
-        let number = number as u16 + 1;
-        let service = Service {
-            id: number,
-            name: channel.name.to_owned(),
-            provider: "Tallylight".to_owned(),
-            map_pid: number * 0x100,
-        };
+        let service = service(number);
         for (source, offset_ms) in [("primary", 0), ("backup", arguments.backup_offset_ms)] {
             let (socket, group) = sockets.next().context("too few sockets")?;
             // Up to a day, so that no clock wraps around during a demo.
