@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tallylight_tests::{
-    bench,
-    demo::{self, tie},
+    bench, demo,
     panel::{self, forward},
     world::{access, clip, edge, headend, link, viewers},
 };
@@ -46,9 +45,6 @@ enum Command {
     Demo(demo::Arguments),
     /// Measure decisions, healing and the agent's cost on live processes.
     Bench(bench::Arguments),
-    /// Run a program that ends when its starter does. The demo starts programs by it.
-    #[command(hide = true)]
-    Tie(tie::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +69,5 @@ fn run(command: Command) -> Result<()> {
         Command::Forward(arguments) => forward::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
-        Command::Tie(arguments) => tie::run(arguments),
     }
 }

@@ -16,11 +16,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tallylight_tests::{
     demo::{
         rows::{ROWS, Row},
         run::Run,
+        screen::Screen,
         stage::{Project, Stage},
     },
     world::process::unix_ms,
@@ -59,10 +60,10 @@ async fn faults_are_seen_located_and_remedied_and_traps_are_left_alone() {
     let world = ONE_WORLD.lock().await;
     let folder = TempDir::new().unwrap();
     let project = Project { bin: bin(), alerts: alerts() };
-    let mut stage = Stage::launch(&project, folder.path()).await.unwrap();
+    let mut stage = Stage::launch(&project, folder.path(), Screen::default()).await.unwrap();
     let begun_ms = unix_ms();
     let mut wrong = configurations_are_in_order(&project, folder.path());
-    let mut run = Run::new(&mut stage);
+    let mut run = Run::new(&mut stage, PLAYED.len());
     for id in PLAYED {
         match run.play(row(id)).await {
             Ok(outcome) => {
@@ -74,6 +75,7 @@ async fn faults_are_seen_located_and_remedied_and_traps_are_left_alone() {
             }
         }
     }
+    wrong.extend(a_move_waits_for_a_person_and_then_helps(&mut stage).await.err());
     wrong.extend(metrics_are_well_formed(&stage).await);
     wrong.extend(rules_have_series(&stage).await);
     wrong.extend(panels_have_series(&stage).await);
@@ -83,6 +85,54 @@ async fn faults_are_seen_located_and_remedied_and_traps_are_left_alone() {
     if !wrong.is_empty() {
         let kept = folder.keep();
         panic!("logs are in {}\n{}", kept.display(), wrong.join("\n"));
+    }
+}
+
+/// A region whose path loses packets is moved when an operator says so: not before, and not when anybody else says so.
+async fn a_move_waits_for_a_person_and_then_helps(stage: &mut Stage) -> Result<(), String> {
+    let told = |error: anyhow::Error| format!("region move: {error:#}");
+    let before = stage.commands().await.map_err(told)?.len();
+    stage.lose("south", 0.05).await.map_err(told)?;
+    let waiting = action_in(stage, "region_move", "waiting").await?;
+    let stranger = stage.collector.approve(&waiting, "tl_nobody").await.map_err(told)?;
+    if stranger != 401 {
+        return Err(format!("a stranger's approval was answered {stranger}"));
+    }
+    if stage.commands().await.map_err(told)?.len() > before {
+        return Err("the panel was told before anybody approved".to_owned());
+    }
+    let operator = fs::read_to_string(stage.folder.join("operator.token")).unwrap();
+    let approved = stage.collector.approve(&waiting, &operator).await.map_err(told)?;
+    if approved != 200 {
+        return Err(format!("the operator's approval was answered {approved}"));
+    }
+    let verified = action_in(stage, "region_move", "verified").await?;
+    let commands = stage.commands().await.map_err(told)?.split_off(before);
+    let moved = |it: &Value| {
+        let (target, from, to) = (&it["target"]["region"], &it["from"], &it["to"]);
+        it["action"] == "region_move" && target == "south" && from == "south" && to == "north"
+    };
+    if verified != waiting || commands.len() != 1 || !moved(&commands[0].command) {
+        return Err(format!("action {verified} after {waiting}; the panel got {commands:?}"));
+    }
+    stage.lose("south", 0.0).await.map_err(told)?;
+    let home = json!({ "region": "south", "served_by": "south" });
+    stage.steer("region", &home).await.map_err(told)
+}
+
+/// Waits for the newest action of a kind to be in a state; answers its id.
+async fn action_in(stage: &Stage, kind: &str, state: &str) -> Result<String, String> {
+    let deadline = Instant::now() + Duration::from_secs(90);
+    loop {
+        let actions = stage.collector.actions().await.map_err(|error| format!("{error:#}"))?;
+        let found = actions.iter().rev().find(|it| it.action == kind && it.state == state);
+        if let Some(found) = found {
+            return Ok(found.id.clone());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("no {kind} is {state}: {actions:?}"));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
@@ -140,7 +190,7 @@ fn promtool(metrics: &str) -> Option<String> {
     (!output.status.success()).then_some(said)
 }
 
-/// Every rule evaluates; every recording rule has series, and so has every metric that an alert names.
+/// Every rule evaluates; every recording rule has series, and so has everything that an alert selects.
 async fn rules_have_series(stage: &Stage) -> Vec<String> {
     let mut wrong = Vec::new();
     let rules = match text(&format!("{}api/v1/rules", stage.prometheus)).await {
@@ -159,7 +209,7 @@ async fn rules_have_series(stage: &Stage) -> Vec<String> {
             expressions.insert(expression.to_owned());
         }
         // An alert that does not fire has no series; what it looks at has.
-        expressions.extend(metric_names(expression));
+        expressions.extend(selectors(expression));
     }
     for expression in expressions {
         wrong.extend(without_series(stage, &expression).await);
@@ -202,14 +252,25 @@ async fn without_series(stage: &Stage, expression: &str) -> Option<String> {
     }
 }
 
-fn metric_names(expression: &str) -> Vec<String> {
-    expression
-        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'))
-        .filter(|word| {
-            ["iptv_", "tallylight_", "channel_region:"].iter().any(|p| word.starts_with(p))
-        })
-        .map(str::to_owned)
-        .collect()
+/// The series that an expression selects: each name of a metric, with the labels that are asked for behind it.
+fn selectors(expression: &str) -> BTreeSet<String> {
+    let of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let mut found = BTreeSet::new();
+    let mut rest = expression;
+    while let Some(start) = rest.find(of_a_name) {
+        let name = &rest[start..];
+        let end = name.find(|c| !of_a_name(c)).unwrap_or(name.len());
+        rest = &name[end..];
+        let labels = rest.starts_with('{').then(|| rest.find('}')).flatten();
+        let labels = labels.map_or("", |end| &rest[..=end]);
+        rest = &rest[labels.len()..];
+        let ours =
+            ["iptv_", "tallylight_", "channel_region:"].iter().any(|it| name.starts_with(it));
+        if ours || (&name[..end] == "up" && !labels.is_empty()) {
+            found.insert(format!("{}{labels}", &name[..end]));
+        }
+    }
+    found
 }
 
 /// What was paged as down is resolved when all is well again. A spent budget takes longer to be forgotten.
@@ -257,30 +318,34 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Starts a demo, ends it by a signal when a process is there, and waits until nothing is left of it. Without clips, it begins
+/// by encoding them.
+fn ends_without_a_trace(signal: &str, at: &str, clips: Option<&Path>) {
+    let mark = format!("TALLYLIGHT_E2E_MARK={}{signal}{at}", std::process::id());
+    let (name, value) = mark.split_once('=').unwrap();
+    let folder = TempDir::new().unwrap();
+    let mut demo = Command::new(bin().join("tallylight-world"));
+    demo.args(["demo", "--rows", "black", "--alerts"]).arg(alerts());
+    demo.arg("--folder").arg(folder.path()).env(name, value);
+    demo.stdout(Stdio::null()).stderr(Stdio::null());
+    if let Some(clips) = clips {
+        demo.env("XDG_CACHE_HOME", clips);
+    }
+    let mut demo = demo.spawn().unwrap();
+    wait_until(&format!("{at} is there"), || {
+        marked(&mark).iter().any(|command| command.contains(at))
+    });
+    let sent = Command::new("kill").args([signal, &demo.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    assert!(!demo.wait().unwrap().success(), "{signal} at {at}: no row was played");
+    wait_until("everything has ended", || marked(&mark).is_empty());
+}
+
 #[test]
 fn a_demo_leaves_nothing_running_however_it_ends() {
     let _world = ONE_WORLD.blocking_lock();
     for signal in ["-INT", "-TERM", "-KILL"] {
-        let mark = format!("TALLYLIGHT_E2E_MARK={}{signal}", std::process::id());
-        let (name, value) = mark.split_once('=').unwrap();
-        let folder = TempDir::new().unwrap();
-        let mut demo = Command::new(bin().join("tallylight-world"))
-            .args(["demo", "--rows", "black", "--alerts"])
-            .arg(alerts())
-            .arg("--folder")
-            .arg(folder.path())
-            .env(name, value)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        wait_until("the world is there", || {
-            marked(&mark).iter().any(|command| command.contains("prometheus.yml"))
-        });
-        assert!(marked(&mark).len() > 20, "{:?}", marked(&mark));
-        let sent = Command::new("kill").args([signal, &demo.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-        demo.wait().unwrap();
-        wait_until("everything has ended", || marked(&mark).is_empty());
+        ends_without_a_trace(signal, "ffmpeg", Some(TempDir::new().unwrap().path()));
+        ends_without_a_trace(signal, "prometheus.yml", None);
     }
 }

@@ -15,6 +15,7 @@ use crate::demo::{
     collector::Incident,
     rows::{Broken, Expected, Fault, Row},
     run::{Outcome, Run},
+    screen::Screen,
     stage::{Command, Project, Stage},
 };
 
@@ -54,21 +55,25 @@ struct Spans {
     command: i64,
     /// To the panel's answer: the backup is being forwarded.
     switch: i64,
-    /// To the first second in which all deliveries were good again, by the time at which its media was produced.
+    /// To the moment from which on every receiver in the regions got the programme again.
     good: i64,
     /// All together.
     total: i64,
+    /// All together as the collector has it: to the first second in which all deliveries were good again, by the time at
+    /// which its media was produced.
+    total_by_collector: i64,
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "key frame: black to its onset",
     "hold: onset to first fault",
     "settle: to the cause's name",
     "decide: to the decision",
     "command: to the panel's receipt",
     "switch: to the panel's answer",
-    "good: to good deliveries everywhere",
+    "good: to good pictures everywhere",
     "total: black to good",
+    "total by the collector's own word",
 ];
 
 impl Spans {
@@ -83,6 +88,7 @@ impl Spans {
             self.switch,
             self.good,
             self.total,
+            self.total_by_collector,
         ]
     }
 }
@@ -103,7 +109,7 @@ pub(super) async fn measure(
         tell(&format!("heal: HLS segments of {seconds} s"));
         let folder = folder.join(format!("segments-{seconds}"));
         fs::create_dir_all(&folder).context("cannot make a folder")?;
-        let mut stage = Stage::launch_with(&project, &folder, seconds).await?;
+        let mut stage = Stage::launch_with(&project, &folder, Screen::default(), seconds).await?;
         let rows = &ROWS[..usize::from(channels).min(ROWS.len())];
         let played = play(&mut stage, rows).await;
         stage.processes.stop().await;
@@ -119,7 +125,7 @@ pub(super) async fn measure(
 }
 
 async fn play(stage: &mut Stage, rows: &[Row]) -> anyhow::Result<(Vec<Spans>, Vec<String>)> {
-    let mut run = Run::new(stage);
+    let mut run = Run::new(stage, rows.len());
     let mut outcomes = Vec::new();
     for row in rows {
         outcomes.push(run.play(*row).await?);
@@ -144,15 +150,15 @@ async fn play(stage: &mut Stage, rows: &[Row]) -> anyhow::Result<(Vec<Spans>, Ve
     Ok((spans, wrong))
 }
 
-/// Puts the moments of the collector's time line and of the panel's log together.
+/// Puts the moments of the collector's time line, of the panel's log and of the receivers together.
 fn spans_of(outcome: &Outcome, incidents: &[Incident], commands: &[Command]) -> Option<Spans> {
     let Expected::Action { subject, .. } = outcome.row.expected else { return None };
     let incident = incidents.iter().find(|it| it.cause == "source" && it.subject == subject)?;
     let command = commands.iter().find(|it| it.command["target"]["channel"] == outcome.row.id)?;
     let onset = incident.onset_unix_ms()?;
     let at = |step: &str| Some(onset + incident.step_ms(step)?);
-    let good = at("good")?;
-    let broken = good - outcome.moments.good?;
+    let broken = outcome.moments.broken_unix_ms;
+    let good = broken + outcome.moments.good?;
     let moments = [
         broken,
         onset,
@@ -173,6 +179,7 @@ fn spans_of(outcome: &Outcome, incidents: &[Incident], commands: &[Command]) -> 
         switch: span(5),
         good: span(6),
         total: good - broken,
+        total_by_collector: outcome.moments.good_by_collector?,
     })
 }
 
@@ -202,7 +209,7 @@ mod tests {
             "onset": "2026-01-01T00:00:00.000Z", "evidence": [], "refusals": [],
             "timeline": [
                 moment("first_fault", 5100), moment("located", 6000), moment("decided", 6001),
-                moment("good", 7000),
+                moment("good", 6820),
             ],
         }))
         .unwrap();
@@ -213,10 +220,16 @@ mod tests {
             status: 200,
             command: json!({ "target": { "channel": "one" } }),
         };
-        let moments = Moments { good: Some(7080), ..Moments::default() };
+        let moments = Moments {
+            good: Some(7080),
+            good_by_collector: Some(6900),
+            broken_unix_ms: onset - 80,
+            ..Moments::default()
+        };
         let outcome = Outcome { row: ROWS[0], problems: Vec::new(), moments };
         let spans = spans_of(&outcome, &[incident], &[command]).unwrap();
-        let [parts @ .., total] = spans.all();
+        let [parts @ .., total, by_collector] = spans.all();
+        assert_eq!(by_collector, 6900);
         assert_eq!(parts, [80, 5100, 900, 1, 9, 40, 950]);
         assert_eq!(parts.iter().sum::<i64>(), total);
         assert!(table(2, &[spans]).unwrap().contains("7080"));

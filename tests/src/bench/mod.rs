@@ -131,7 +131,10 @@ async fn measure(mut arguments: Arguments) -> anyhow::Result<()> {
         // On a signal the handles of all children are dropped, and they end.
         let measured = tokio::select! {
             measured = run => measured.with_context(|| format!("logs are in {}", folder.display()))?,
-            stopped = demo::stopped() => return stopped,
+            stopped = demo::stopped() => {
+                stopped?;
+                anyhow::bail!("stopped before the end");
+            }
         };
         let Measured { figures, text, wrong } = measured;
         let load_after = machine::load();

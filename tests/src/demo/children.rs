@@ -26,6 +26,14 @@ const READY: Duration = Duration::from_secs(600);
 /// From SIGTERM to SIGKILL, for all together.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// A program that the kernel kills when its starter ends, however that ends. Programs that do not watch their standard input
+/// would otherwise outlive a demo that was killed.
+fn tied(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
 /// The demo's children by name.
 #[derive(Debug)]
 pub struct Children {
@@ -33,6 +41,15 @@ pub struct Children {
     /// The program that has the world's processes as subcommands.
     world: PathBuf,
     children: BTreeMap<String, Child>,
+}
+
+/// Whatever they started goes with them, as the head-end's encoders do.
+impl Drop for Children {
+    fn drop(&mut self) {
+        for group in self.groups() {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
 }
 
 impl Children {
@@ -51,14 +68,36 @@ impl Children {
         name: &str,
         arguments: &[S],
     ) -> anyhow::Result<Value> {
-        let mut command = Command::new(&self.world);
-        command.arg("tie").arg(&self.world).args(arguments);
+        self.world_with(name, arguments, |_| {}).await
+    }
+
+    /// The same; `told` hears how far it is before that.
+    ///
+    /// # Errors
+    /// See [`world`](Self::world).
+    pub async fn world_with<S: AsRef<OsStr>>(
+        &mut self,
+        name: &str,
+        arguments: &[S],
+        told: impl Fn(&str),
+    ) -> anyhow::Result<Value> {
+        let mut command = tied(&self.world);
+        command.args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = self.spawn(name, command)?;
         let stdout = child.stdout.take().context("no standard output")?;
         self.children.insert(name.to_owned(), child);
         let mut lines = BufReader::new(stdout).lines();
-        let line = timeout(READY, lines.next_line())
+        let first = async {
+            loop {
+                let line = lines.next_line().await?;
+                match line.as_deref().and_then(|line| line.strip_prefix("progress ")) {
+                    Some(progress) => told(progress),
+                    None => return std::io::Result::Ok(line),
+                }
+            }
+        };
+        let line = timeout(READY, first)
             .await
             .with_context(|| format!("{name} did not get ready"))?
             .with_context(|| format!("cannot hear {name}"))?;
@@ -87,8 +126,8 @@ impl Children {
         program: &Path,
         arguments: &[S],
     ) -> anyhow::Result<()> {
-        let mut command = Command::new(&self.world);
-        command.arg("tie").arg("--").arg(program).args(arguments);
+        let mut command = tied(program);
+        command.args(arguments);
         command.stdin(Stdio::null()).stdout(self.open_log(name)?).current_dir(&self.folder);
         let child = self.spawn(name, command)?;
         self.children.insert(name.to_owned(), child);
@@ -120,6 +159,12 @@ impl Children {
         self.children.get(name).and_then(Child::id).and_then(|id| i32::try_from(id).ok())
     }
 
+    /// Each child leads a group of its own.
+    fn groups(&self) -> Vec<Pid> {
+        let ids = self.children.values().filter_map(Child::id);
+        ids.filter_map(|id| Some(Pid::from_raw(i32::try_from(id).ok()?))).collect()
+    }
+
     /// Kills one process at once.
     ///
     /// # Errors
@@ -141,11 +186,8 @@ impl Children {
 
     /// Ends all of them: SIGTERM and a closed standard input first, SIGKILL to whole groups for what remains.
     pub async fn stop(&mut self) {
-        let mut groups = Vec::new();
+        let groups = self.groups();
         for child in self.children.values_mut() {
-            if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
-                groups.push(Pid::from_raw(id));
-            }
             drop(child.stdin.take());
         }
         for group in &groups {

@@ -213,6 +213,16 @@ impl Collector {
         self.get("faults").await
     }
 
+    /// Approves an action with a token; returns the status of the answer.
+    ///
+    /// # Errors
+    /// Fails where the collector does not answer.
+    pub async fn approve(&self, action: &str, token: &str) -> anyhow::Result<u16> {
+        let url = self.base.join(&format!("api/v1/actions/{action}/approve"))?;
+        let answer = self.http.post(url).bearer_auth(token).send().await?;
+        Ok(answer.status().as_u16())
+    }
+
     /// Returns the nodes.
     ///
     /// # Errors

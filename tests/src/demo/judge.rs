@@ -5,9 +5,17 @@ use std::collections::BTreeSet;
 use super::{
     collector::{Action, Incident},
     pager::Page,
-    rows::Expected,
+    plan::SERVERS,
+    rows::{Broken, Expected},
     stage::Command,
 };
+use crate::world::viewers::Receiver;
+
+/// Who gets the programme again gets it for so long before it counts: a server that hangs still gives its last second to
+/// those who join.
+const STEADY_MS: u64 = 2_000;
+/// Longer than any HLS segment lasts and takes.
+const STALE_MS: u64 = 15_000;
 
 /// What happened since a row's fault was made.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +28,44 @@ pub struct Observed {
     pub commands: Vec<Command>,
     /// Pages that arrived at the pager.
     pub pages: Vec<Page>,
+}
+
+/// What was seen while a row's fault lasted, and is gone when it is mended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Followed {
+    /// The action that is for people to approve waited for them.
+    pub saw_waiting: bool,
+    /// When the last receiver got the programme again, in milliseconds since 1970.
+    pub good_unix_ms: Option<u64>,
+}
+
+/// When the last of the receivers that a fault concerns got the programme again, in milliseconds since 1970. `None` while any
+/// does not get it steadily, and where the fault was not seen by those who must have seen it: such witnesses prove nothing.
+#[must_use]
+pub fn good_again(
+    broken: Broken,
+    broken_ms: u64,
+    now_ms: u64,
+    receivers: &[Receiver],
+) -> Option<u64> {
+    let concerned = |it: &&Receiver| match broken {
+        Broken::Primary(channel, _) | Broken::Output(channel) => it.channel == channel,
+        // Those whom the panel sends elsewhere, and who are elsewhere already. The dead server's monitors stay with it.
+        Broken::Server(dead) => {
+            let is_there = |server: &&super::plan::Server| server.id == dead;
+            SERVERS.iter().find(is_there).is_some_and(|server| server.region == it.region)
+                && it.server.as_deref() != Some(dead)
+        }
+        _ => false,
+    };
+    let since = |it: &Receiver| {
+        let (since, last) = (it.good_since_unix_ms?, it.media_unix_ms?);
+        (last >= since + STEADY_MS && now_ms <= last + STALE_MS).then_some(since)
+    };
+    let good: Vec<u64> = receivers.iter().filter(concerned).map(since).collect::<Option<_>>()?;
+    let all_see_it = !matches!(broken, Broken::Server(_));
+    let blind = all_see_it && good.iter().any(|since| *since <= broken_ms);
+    good.into_iter().max().filter(|since| *since > broken_ms && !blind)
 }
 
 impl Observed {
@@ -63,10 +109,12 @@ const fn named(expected: Expected) -> Option<(&'static str, &'static str)> {
 
 /// Whether everything that the row waits for has come. Rows in which nothing is to happen are never done by this.
 #[must_use]
-pub fn is_done(expected: Expected, observed: &Observed) -> bool {
+pub fn is_done(expected: Expected, observed: &Observed, followed: Followed) -> bool {
     let Some(incident) = observed.main_incident(expected) else { return false };
     match expected {
-        Expected::Action { .. } => incident.step_ms("verified").is_some(),
+        Expected::Action { .. } => {
+            incident.step_ms("verified").is_some() && followed.good_unix_ms.is_some()
+        }
         Expected::Page { waiting, .. } => {
             let waits = waiting.is_none_or(|action| is_waiting(observed, action));
             waits && observed.is_paged()
@@ -79,10 +127,9 @@ fn is_waiting(observed: &Observed, action: &str) -> bool {
     observed.actions.iter().any(|it| it.action == action && it.state == "waiting")
 }
 
-/// Says everything that is wrong while the fault lasts and afterwards; empty where the row came out right. `saw_waiting`
-/// tells whether the action that waits was seen to wait before the fault was mended.
+/// Says everything that is wrong while the fault lasts and afterwards; empty where the row came out right.
 #[must_use]
-pub fn problems(expected: Expected, observed: &Observed, saw_waiting: bool) -> Vec<String> {
+pub fn problems(expected: Expected, observed: &Observed, followed: Followed) -> Vec<String> {
     let mut problems = Vec::new();
     match named(expected) {
         Some((cause, subject)) if observed.incident(cause, subject).is_none() => {
@@ -98,12 +145,15 @@ pub fn problems(expected: Expected, observed: &Observed, saw_waiting: bool) -> V
     match expected {
         Expected::Action { action, subject, .. } => {
             acted(action, subject, observed, &mut problems);
+            if followed.good_unix_ms.is_none() {
+                problems.push("the receivers did not get the programme again".to_owned());
+            }
         }
         Expected::Page { waiting, .. } => {
             if !observed.is_paged() {
                 problems.push("no page with channel and region arrived".to_owned());
             }
-            if let Some(action) = waiting.filter(|_| !saw_waiting) {
+            if let Some(action) = waiting.filter(|_| !followed.saw_waiting) {
                 problems.push(format!("no {action} waits for approval"));
             }
             not_acted(waiting, observed, &mut problems);
@@ -175,6 +225,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::demo::rows::Fault;
 
     const SWITCH: Expected =
         Expected::Action { cause: "source", subject: "one/primary", action: "switch_source" };
@@ -210,6 +261,10 @@ mod tests {
         }
     }
 
+    const HELPED: Followed = Followed { saw_waiting: false, good_unix_ms: Some(9) };
+    const WAITED: Followed = Followed { saw_waiting: true, good_unix_ms: None };
+    const NOTHING: Followed = Followed { saw_waiting: false, good_unix_ms: None };
+
     fn right() -> Observed {
         Observed {
             incidents: vec![incident("source", "one/primary")],
@@ -221,8 +276,10 @@ mod tests {
 
     #[test]
     fn a_row_is_right_only_if_nothing_but_the_expected_was_done() {
-        assert!(is_done(SWITCH, &right()));
-        assert_eq!(problems(SWITCH, &right(), false), Vec::<String>::new());
+        assert!(is_done(SWITCH, &right(), HELPED));
+        assert_eq!(problems(SWITCH, &right(), HELPED), Vec::<String>::new());
+        assert!(!is_done(SWITCH, &right(), NOTHING), "the collector's word alone is not enough");
+        assert_eq!(problems(SWITCH, &right(), NOTHING).len(), 1);
         type Change = fn(&mut Observed);
         let wrong: [(&str, Change); 8] = [
             ("no incident", |it| it.incidents.clear()),
@@ -237,11 +294,11 @@ mod tests {
         for (name, change) in wrong {
             let mut observed = right();
             change(&mut observed);
-            assert!(!problems(SWITCH, &observed, false).is_empty(), "{name}");
+            assert!(!problems(SWITCH, &observed, HELPED).is_empty(), "{name}");
         }
         let mut retried = right();
         retried.commands.push(command("7", "switch_source", "one", 200));
-        assert!(problems(SWITCH, &retried, false).is_empty(), "a retry is the same action");
+        assert!(problems(SWITCH, &retried, HELPED).is_empty(), "a retry is the same action");
     }
 
     #[test]
@@ -252,30 +309,72 @@ mod tests {
             pages: vec![page("firing")],
             ..Observed::default()
         };
-        assert!(is_done(PAGE, &observed));
-        assert!(problems(PAGE, &observed, true).is_empty());
-        assert!(!problems(PAGE, &observed, false).is_empty());
+        assert!(is_done(PAGE, &observed, WAITED));
+        assert!(problems(PAGE, &observed, WAITED).is_empty());
+        assert!(!problems(PAGE, &observed, NOTHING).is_empty());
         observed.pages.push(page("resolved"));
         observed.pages.push(page("firing"));
-        assert!(problems(PAGE, &observed, true).is_empty(), "it fires anew");
+        assert!(problems(PAGE, &observed, WAITED).is_empty(), "it fires anew");
         observed.pages.push(page("firing"));
-        assert_eq!(problems(PAGE, &observed, true).len(), 1);
+        assert_eq!(problems(PAGE, &observed, WAITED).len(), 1);
         observed.pages.truncate(1);
         observed.commands.push(command("7", "switch_source", "one", 200));
-        assert_eq!(problems(PAGE, &observed, true).len(), 1);
+        assert_eq!(problems(PAGE, &observed, WAITED).len(), 1);
         observed.pages.clear();
-        assert!(!is_done(PAGE, &observed));
+        assert!(!is_done(PAGE, &observed, WAITED));
+    }
+
+    #[test]
+    fn the_picture_is_good_when_the_last_receiver_has_it_steadily_and_saw_it_break() {
+        let broken = Broken::Primary("one", Fault::Black);
+        let receiver =
+            |channel: &str, region: &str, server: Option<&str>, since: Option<u64>| Receiver {
+                channel: channel.into(),
+                region: region.into(),
+                server: server.map(str::to_owned),
+                good_since_unix_ms: since,
+                media_unix_ms: Some(20_000),
+            };
+        let of_one = |a, b| {
+            [
+                receiver("one", "north", None, a),
+                receiver("one", "south", Some("s2"), b),
+                receiver("two", "south", Some("s2"), None),
+            ]
+        };
+        for (a, b, now, expected) in [
+            (Some(12_000), Some(13_000), 20_000, Some(13_000)),
+            (Some(12_000), None, 20_000, None),
+            (Some(12_000), Some(19_000), 20_000, None),
+            (Some(12_000), Some(13_000), 40_000, None),
+            (Some(12_000), Some(4_000), 20_000, None),
+        ] {
+            assert_eq!(good_again(broken, 5_000, now, &of_one(a, b)), expected, "{a:?} {b:?}");
+        }
+        let server = |elsewhere, dead| {
+            [
+                receiver("one", "north", None, elsewhere),
+                receiver("one", "north", Some("n2"), Some(1_000)),
+                receiver("one", "north", Some("n1"), dead),
+                receiver("one", "south", None, None),
+            ]
+        };
+        let again =
+            |receivers: &[Receiver]| good_again(Broken::Server("n1"), 5_000, 20_000, receivers);
+        assert_eq!(again(&server(Some(9_000), None)), Some(9_000));
+        assert_eq!(again(&server(Some(1_000), None)), None, "nobody watched the server that died");
+        assert_eq!(good_again(Broken::Region("south"), 5_000, 20_000, &of_one(None, None)), None);
     }
 
     #[test]
     fn a_trap_is_sprung_by_any_action_and_a_harmless_row_by_any_incident() {
         let mut observed =
             Observed { incidents: vec![incident("programme", "four")], ..Observed::default() };
-        assert!(problems(TRAP, &observed, false).is_empty());
-        assert_eq!(problems(Expected::Nothing, &observed, false).len(), 1);
+        assert!(problems(TRAP, &observed, NOTHING).is_empty());
+        assert_eq!(problems(Expected::Nothing, &observed, NOTHING).len(), 1);
         observed.actions.push(action("switch_source", "sent"));
-        assert_eq!(problems(TRAP, &observed, false).len(), 1);
-        assert!(problems(Expected::Nothing, &Observed::default(), false).is_empty());
-        assert!(!problems(TRAP, &Observed::default(), false).is_empty());
+        assert_eq!(problems(TRAP, &observed, NOTHING).len(), 1);
+        assert!(problems(Expected::Nothing, &Observed::default(), NOTHING).is_empty());
+        assert!(!problems(TRAP, &Observed::default(), NOTHING).is_empty());
     }
 }

@@ -17,6 +17,7 @@ use super::{
     pager::Pager,
     plan::{self, AGENTS, Form, Places, REGIONS, SERVERS},
     ports::Ports,
+    screen::Screen,
     stage::{Edge, Project, Stage},
 };
 use crate::panel::{self, config, signature::Secret};
@@ -34,8 +35,8 @@ impl Stage {
     ///
     /// # Errors
     /// Says which part does not start.
-    pub async fn launch(project: &Project, folder: &Path) -> anyhow::Result<Self> {
-        Self::launch_with(project, folder, SEGMENT_SECONDS).await
+    pub async fn launch(project: &Project, folder: &Path, screen: Screen) -> anyhow::Result<Self> {
+        Self::launch_with(project, folder, screen, SEGMENT_SECONDS).await
     }
 
     /// The same with HLS segments of a length of one's own.
@@ -45,6 +46,7 @@ impl Stage {
     pub async fn launch_with(
         project: &Project,
         folder: &Path,
+        screen: Screen,
         segment_seconds: u64,
     ) -> anyhow::Result<Self> {
         // Fails where one is installed, which is as good.
@@ -52,9 +54,14 @@ impl Stage {
         let http = Client::builder().timeout(HTTP).build().context("cannot make a client")?;
         let mut processes = Children::new(folder, project.bin.join("tallylight-world"));
         let mut places = Places { segment_seconds, ..Places::default() };
-        let headend = start_headend(&mut processes, &mut places).await?;
+        screen.say(
+            "start",
+            "head-end; the very first time it encodes its clips, which takes a minute or two",
+        );
+        let headend = start_headend(&mut processes, &mut places, &screen).await?;
         let channels: Vec<String> =
             plan::channels(&places.sources).into_iter().map(str::to_owned).collect();
+        screen.say("start", "delivery servers, links, access network, panel, viewers");
         let mut edges = BTreeMap::new();
         for server in SERVERS {
             let edge = start_edge(&mut processes, server, &channels, segment_seconds, None).await?;
@@ -63,8 +70,9 @@ impl Stage {
         let (links, feeds) = start_links(&mut processes, &edges, &channels).await?;
         let access = start_access(&mut processes, &mut places, &edges).await?;
         let panel = start_panel(&mut processes, &mut places, &edges, &feeds, folder).await?;
-        start_viewers(&mut processes, &places, &channels).await?;
+        let viewers = start_viewers(&mut processes, &places, &edges, &channels).await?;
         wait_for_deliveries(&http, &places).await?;
+        screen.say("start", "collector, agents, Prometheus, Alertmanager");
         let (pager, address) = Pager::start().await?;
         places.pager = Some(address);
         let mut ports = Ports::default();
@@ -80,8 +88,10 @@ impl Stage {
             panel,
             prometheus,
             folder: folder.to_owned(),
+            screen,
             http,
             headend,
+            viewers,
             links,
             access,
             edges,
@@ -93,8 +103,13 @@ fn control_of(ready: &Value) -> anyhow::Result<Url> {
     Ok(ready["control"].as_str().context("no control address")?.parse()?)
 }
 
-async fn start_headend(processes: &mut Children, places: &mut Places) -> anyhow::Result<Url> {
-    let ready = processes.world("headend", &["headend"]).await?;
+async fn start_headend(
+    processes: &mut Children,
+    places: &mut Places,
+    screen: &Screen,
+) -> anyhow::Result<Url> {
+    let told = |progress: &str| screen.pass(progress);
+    let ready = processes.world_with("headend", &["headend"], told).await?;
     places.sources = serde_json::from_value(ready["sources"].clone()).context("sources")?;
     control_of(&ready)
 }
@@ -261,22 +276,31 @@ async fn start_panel(
     Ok(Url::parse(&format!("http://{}", ready.control))?)
 }
 
+/// Starts viewers, and a monitor of each delivery.
 async fn start_viewers(
     processes: &mut Children,
     places: &Places,
+    edges: &BTreeMap<&str, Edge>,
     channels: &[String],
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Url> {
     let panel = places.panel.as_ref().context("no panel")?;
     // One viewer in each region and channel: a session each, and no load to speak of.
     let count = (REGIONS.len() * channels.len()).to_string();
     let mut arguments = vec!["viewers".to_owned(), "--panel".into(), panel.to_string()];
-    arguments.extend(["--count".into(), count]);
+    // Who leaves and comes back would seem to have got a bad picture meanwhile.
+    arguments.extend(["--count", &count, "--stay-seconds", "86400"].map(str::to_owned));
     for region in REGIONS {
         for channel in channels {
             arguments.extend(["--watch".into(), format!("{region}/{channel}")]);
         }
     }
-    processes.world("viewers", &arguments).await.map(drop)
+    for server in SERVERS {
+        for (channel, url) in edges.get(server.id).into_iter().flat_map(|edge| &edge.watch) {
+            let what = format!("{}/{}/{channel}={url}", server.id, server.region);
+            arguments.extend(["--monitor".into(), what]);
+        }
+    }
+    control_of(&processes.world("viewers", &arguments).await?)
 }
 
 fn start_collector(

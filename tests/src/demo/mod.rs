@@ -12,9 +12,9 @@ pub mod plan;
 pub mod ports;
 pub mod rows;
 pub mod run;
+pub mod screen;
 pub mod stage;
 pub mod table;
-pub mod tie;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,7 @@ use anyhow::{Context as _, bail};
 use self::{
     rows::{ROWS, Row},
     run::{Outcome, Run},
+    screen::Screen,
     stage::{Project, Stage},
 };
 use crate::world::process;
@@ -57,16 +58,11 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let rows = rows::select(&arguments.rows).map_err(anyhow::Error::msg)?;
     if arguments.list {
-        list();
+        let screen = Screen::default();
+        ROWS.iter().for_each(|row| screen.print(&format!("{:<12} {}", row.id, row.title)));
         return Ok(());
     }
     process::run(play(arguments, rows))
-}
-
-fn list() {
-    for row in ROWS {
-        say(&format!("{:<12} {}", row.id, row.title));
-    }
 }
 
 async fn play(arguments: Arguments, rows: Vec<Row>) -> anyhow::Result<()> {
@@ -84,41 +80,42 @@ async fn play(arguments: Arguments, rows: Vec<Row>) -> anyhow::Result<()> {
         }
         None => temporary.path().to_owned(),
     };
-    say("Starting the world; the very first time, clips are encoded, which takes some minutes.");
+    let screen = Screen::default();
     // Dropped on a signal, a half-started world ends with the handles of its processes.
     let mut stage = tokio::select! {
-        stage = Stage::launch(&project, &folder) => stage?,
-        stopped = stopped() => return stopped,
+        stage = Stage::launch(&project, &folder, screen) => stage?,
+        stopped = stopped() => {
+            stopped?;
+            bail!("stopped before the first row");
+        }
     };
     let played = tokio::select! {
         played = play_rows(&mut stage, &rows) => played.map(Some),
         stopped = stopped() => stopped.map(|()| None),
     };
-    let verdict = match played {
+    let (verdict, explains) = match played {
         Ok(Some(outcomes)) => {
-            show(&outcomes);
+            show(&stage.screen, &outcomes);
             if !arguments.once {
                 show_addresses(&stage);
                 stopped().await?;
             }
             let wrong = outcomes.iter().filter(|outcome| !outcome.problems.is_empty()).count();
-            if wrong == 0 { Ok(()) } else { Err(anyhow::anyhow!("{wrong} rows came out wrong")) }
+            match wrong {
+                0 => (Ok(()), false),
+                _ => (Err(anyhow::anyhow!("{wrong} of the rows came out wrong")), true),
+            }
         }
-        Ok(None) => Err(anyhow::anyhow!("stopped before the last row")),
-        Err(error) => Err(error),
+        Ok(None) => (Err(anyhow::anyhow!("stopped before the last row")), false),
+        Err(error) => (Err(error), true),
     };
     stage.processes.stop().await;
-    if verdict.is_err() && arguments.folder.is_none() {
+    if explains && arguments.folder.is_none() {
         // Logs are what is left to find out why.
         let kept = temporary.keep();
         return verdict.with_context(|| format!("logs are in {}", kept.display()));
     }
     verdict
-}
-
-#[expect(clippy::print_stdout, reason = "news for the person at the terminal")]
-fn say(text: &str) {
-    println!("{text}");
 }
 
 pub(crate) fn own_folder() -> anyhow::Result<PathBuf> {
@@ -145,7 +142,7 @@ pub(crate) async fn stopped() -> anyhow::Result<()> {
 }
 
 async fn play_rows(stage: &mut Stage, rows: &[Row]) -> anyhow::Result<Vec<Outcome>> {
-    let mut run = Run::new(stage);
+    let mut run = Run::new(stage, rows.len());
     let mut outcomes = Vec::new();
     for row in rows {
         outcomes.push(run.play(*row).await?);
@@ -153,13 +150,14 @@ async fn play_rows(stage: &mut Stage, rows: &[Row]) -> anyhow::Result<Vec<Outcom
     Ok(outcomes)
 }
 
-fn show(outcomes: &[Outcome]) {
+fn show(screen: &Screen, outcomes: &[Outcome]) {
     let header = [
         "broken",
         "detected",
         "cause",
         "action",
         "good again",
+        "by itself",
         "hold",
         "settle",
         "command",
@@ -174,17 +172,20 @@ fn show(outcomes: &[Outcome]) {
         let verdict = if outcome.problems.is_empty() { "right" } else { "WRONG" };
         let mut cells = vec![outcome.row.title.to_owned(), ms(it.detected), text(&it.cause)];
         cells.push(text(&it.action));
-        let spans = [it.good, it.hold, it.settle, it.command, it.switch, it.key_frame];
+        let spans = [it.good, it.good_by_collector, it.hold, it.settle, it.command, it.switch];
         cells.extend(spans.map(ms));
-        cells.push(verdict.to_owned());
+        cells.extend([ms(it.key_frame), verdict.to_owned()]);
         cells
     };
     let rows: Vec<_> = outcomes.iter().map(row).collect();
-    say("\nAll spans are in milliseconds; detected and good again count from the break.\n");
-    say(&table::render(&header, &rows));
+    screen.print(
+        "\nMilliseconds. Detected and good again count from the break; good again is what the world's own receivers got, \
+         by itself what the collector says of it.\n",
+    );
+    screen.print(&table::fitted(&header, &rows, screen.width()));
     for outcome in outcomes {
         for problem in &outcome.problems {
-            say(&format!("{}: {problem}", outcome.row.id));
+            screen.print(&format!("{}: {problem}", outcome.row.id));
         }
     }
 }
@@ -193,10 +194,12 @@ fn show_addresses(stage: &Stage) {
     let at = |address: Option<std::net::SocketAddr>| {
         address.map_or_else(String::new, |address| format!("http://{address}"))
     };
-    say("Everything keeps running until Ctrl-C:");
-    say(&format!("  collector     {}/api/v1/incidents", at(stage.places.collector[2])));
-    say(&format!("  Prometheus    {}", stage.prometheus));
-    say(&format!("  Alertmanager  {}", at(stage.places.alertmanager)));
-    say(&format!("  panel         {}control/commands", stage.panel));
-    say(&format!("  logs          {}", stage.folder.display()));
+    let screen = &stage.screen;
+    screen.print("Everything keeps running until Ctrl-C:");
+    screen.print(&format!("  collector     {}/api/v1/incidents", at(stage.places.collector[2])));
+    screen.print(&format!("  Prometheus    {}", stage.prometheus));
+    screen.print(&format!("  Alertmanager  {}", at(stage.places.alertmanager)));
+    screen.print(&format!("  panel         {}control/commands", stage.panel));
+    screen.print(&format!("  receivers     {}receivers", stage.viewers));
+    screen.print(&format!("  logs          {}", stage.folder.display()));
 }

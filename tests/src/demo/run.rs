@@ -7,11 +7,12 @@ use std::{
 
 use anyhow::Context as _;
 use serde_json::json;
+use tallylight_decide::view::NotReady;
 use tallylight_model::Metric;
 
 use super::{
     collector::Incident,
-    judge::{self, Observed},
+    judge::{self, Followed, Observed},
     plan::AGENTS,
     rows::{Broken, Expected, Row},
     stage::{Command, Pulses, Stage},
@@ -26,7 +27,7 @@ const OUTCOME: Duration = Duration::from_secs(120);
 const TEMPTATION: Duration = Duration::from_secs(25);
 /// Health and calm must last this long: a put-back shows in the picture a moment later.
 const STEADY: Duration = Duration::from_secs(4);
-/// How often APIs are asked. Moments in the table come from the collector's time line, not from this.
+/// How often APIs are asked. Moments in the table come from what is asked, not from when it is.
 const POLL: Duration = Duration::from_millis(200);
 
 /// How a row came out.
@@ -59,14 +60,21 @@ pub struct Moments {
     pub switch: Option<i64>,
     /// From there to good pictures everywhere.
     pub key_frame: Option<i64>,
-    /// From the break to good pictures everywhere.
+    /// From the break to good pictures everywhere, as the world's own receivers got them.
     pub good: Option<i64>,
+    /// The same as the collector has it: by when the media was produced, and by its agents.
+    pub good_by_collector: Option<i64>,
+    /// The break, in milliseconds since 1970-01-01 UTC.
+    pub broken_unix_ms: i64,
 }
 
 /// Plays rows on a stage and tells about it.
 pub struct Run<'a> {
     stage: &'a mut Stage,
-    started: Instant,
+    rows: usize,
+    played: usize,
+    /// What was done until the last row ended: the next finds no more than that.
+    done: (BTreeSet<String>, usize),
 }
 
 /// What was there before a row.
@@ -79,16 +87,14 @@ struct Before {
 }
 
 impl<'a> Run<'a> {
-    /// Begins; times on the terminal count from here.
+    /// Begins to play so many rows.
     #[must_use]
-    pub fn new(stage: &'a mut Stage) -> Self {
-        Self { stage, started: Instant::now() }
+    pub fn new(stage: &'a mut Stage, rows: usize) -> Self {
+        Self { stage, rows, played: 0, done: (BTreeSet::new(), 0) }
     }
 
-    /// Tells what happens, with the time since the start.
-    #[expect(clippy::print_stdout, reason = "progress for the person at the terminal")]
-    pub fn say(&self, kind: &str, text: &str) {
-        println!("{:7.1} s  {kind:<8} {text}", self.started.elapsed().as_secs_f64());
+    fn say(&self, kind: &str, text: &str) {
+        self.stage.screen.say(kind, text);
     }
 
     /// Plays one row from a healthy world to a healthy world.
@@ -96,15 +102,17 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Fails where the demo itself does, not where the row comes out wrong.
     pub async fn play(&mut self, row: Row) -> anyhow::Result<Outcome> {
-        self.say("row", &format!("{}: {}", row.id, row.title));
+        self.played += 1;
+        self.say("row", &format!("{} of {}, {}: {}", self.played, self.rows, row.id, row.title));
         if let Err(problem) = self.wait_until_healthy(row).await? {
             return Ok(Outcome { row, problems: vec![problem], moments: Moments::default() });
         }
         self.prepare(row).await?;
         let before = self.before(row).await?;
+        let mut problems = self.unasked(&before);
         let (broken_ms, pulses) = self.break_it(row).await?;
         self.say("break", row.title);
-        let saw_waiting = self.follow(row, &before).await?;
+        let followed = self.follow(row, &before, broken_ms).await?;
         drop(pulses);
         self.mend(row).await?;
         self.say("mend", row.title);
@@ -115,18 +123,33 @@ impl<'a> Run<'a> {
             restless => restless,
         };
         let observed = self.observe(&before).await?;
-        let mut problems = judge::problems(row.expected, &observed, saw_waiting);
+        problems.extend(judge::problems(row.expected, &observed, followed));
         problems.extend(calm.err());
+        let done = observed.actions.iter().map(|it| it.id.clone()).chain(before.actions).collect();
+        self.done = (done, before.commands + observed.commands.len());
         if matches!(row.broken, Broken::AgentHost(_)) && self.dropped(row).await? <= before.dropped
         {
             problems.push("no socket of the agent overflowed: nothing was broken".to_owned());
         }
-        let moments = moments(row.expected, &observed, broken_ms);
+        let moments = moments(row.expected, &observed, broken_ms, followed.good_unix_ms);
         match problems.is_empty() {
             true => self.say("right", row.id),
             false => problems.iter().for_each(|problem| self.say("WRONG", problem)),
         }
         Ok(Outcome { row, problems, moments })
+    }
+
+    /// Says what was done since the last row, when nothing was broken.
+    fn unasked(&self, before: &Before) -> Vec<String> {
+        let (actions, commands) = &self.done;
+        let decided = before.actions.difference(actions);
+        let mut problems: Vec<_> =
+            decided.map(|id| format!("action {id} was decided on before anything broke")).collect();
+        if before.commands > *commands {
+            let more = before.commands - commands;
+            problems.push(format!("the panel got {more} commands before anything broke"));
+        }
+        problems
     }
 
     async fn before(&self, row: Row) -> anyhow::Result<Before> {
@@ -163,24 +186,30 @@ impl<'a> Run<'a> {
         Ok(observed)
     }
 
-    /// Follows a row until everything it waits for has come, or its time is over. Returns whether an action was seen to
-    /// wait for approval.
-    async fn follow(&mut self, row: Row, before: &Before) -> anyhow::Result<bool> {
+    /// Follows a row until everything it waits for has come, or its time is over.
+    async fn follow(
+        &mut self,
+        row: Row,
+        before: &Before,
+        broken_ms: u64,
+    ) -> anyhow::Result<Followed> {
         let broken = Instant::now();
         let mut told = BTreeSet::new();
-        let mut saw_waiting = false;
+        let mut followed = Followed::default();
         let mut named_at = None;
         loop {
             self.check_processes(row)?;
             let observed = self.observe(before).await?;
             self.tell(&observed, &mut told, broken);
-            saw_waiting |= observed.actions.iter().any(|it| it.state == "waiting");
+            followed.saw_waiting |= observed.actions.iter().any(|it| it.state == "waiting");
+            let receivers = self.stage.receivers().await?;
+            followed.good_unix_ms = judge::good_again(row.broken, broken_ms, unix_ms(), &receivers);
             if observed.main_incident(row.expected).is_some() {
                 named_at.get_or_insert_with(Instant::now);
             }
             let over = match row.expected {
                 Expected::Action { .. } | Expected::Page { .. } => {
-                    judge::is_done(row.expected, &observed) || broken.elapsed() > OUTCOME
+                    judge::is_done(row.expected, &observed, followed) || broken.elapsed() > OUTCOME
                 }
                 Expected::Named { .. } => {
                     named_at.is_some_and(|at: Instant| at.elapsed() > TEMPTATION)
@@ -189,8 +218,17 @@ impl<'a> Run<'a> {
                 Expected::Nothing => broken.elapsed() > TEMPTATION,
             };
             if over {
-                return Ok(saw_waiting);
+                if let Some(good_ms) = followed.good_unix_ms {
+                    let since = good_ms.saturating_sub(broken_ms);
+                    self.say(
+                        "good",
+                        &format!("every receiver has the programme again (+{since} ms)"),
+                    );
+                }
+                return Ok(followed);
             }
+            let seconds = broken.elapsed().as_secs();
+            self.stage.screen.pass(&format!("{} {seconds} s ago", row.title));
             tokio::time::sleep(POLL).await;
         }
     }
@@ -345,7 +383,7 @@ impl<'a> Run<'a> {
         what: &str,
         backup_of: Option<&str>,
     ) -> anyhow::Result<Result<(), String>> {
-        let deadline = Instant::now() + span;
+        let (begun, deadline) = (Instant::now(), Instant::now() + span);
         let mut told = String::new();
         let mut since = Instant::now();
         loop {
@@ -360,7 +398,7 @@ impl<'a> Run<'a> {
                 }
                 Ok(Some(missing)) => missing,
                 // The collector may still be starting.
-                Err(error) => format!("{error:#}"),
+                Err(error) => error.to_string(),
             };
             if Instant::now() > deadline {
                 return Ok(Err(format!("no {what} after {} s: {missing}", span.as_secs())));
@@ -370,6 +408,8 @@ impl<'a> Run<'a> {
                 self.say("wait", &missing);
                 told = missing;
             }
+            let seconds = begun.elapsed().as_secs();
+            self.stage.screen.pass(&format!("waiting for {what} for {seconds} s"));
             tokio::time::sleep(POLL).await;
         }
     }
@@ -409,7 +449,13 @@ impl<'a> Run<'a> {
         if backup.ready {
             return Ok(None);
         }
-        Ok(Some(format!("{} is not ready: {}", backup.stream, backup.reasons.join(", "))))
+        let why = |reason: &String| match NotReady::from_name(reason) {
+            Some(NotReady::RecentFault) => "its last fault ended less than 60 s ago".to_owned(),
+            Some(NotReady::TooNew) => "it was not seen for long enough yet".to_owned(),
+            _ => reason.clone(),
+        };
+        let why: Vec<_> = backup.reasons.iter().map(why).collect();
+        Ok(Some(format!("{} is not ready: {}", backup.stream, why.join(", "))))
     }
 }
 
@@ -422,11 +468,17 @@ fn source_address(node: &str) -> anyhow::Result<&'static str> {
     Ok(agent.source_address)
 }
 
-/// Takes the moments out of the collector's time line and the panel's log.
-fn moments(expected: Expected, observed: &Observed, broken_ms: u64) -> Moments {
+/// Takes the moments out of the collector's time line, the panel's log and what the receivers got.
+fn moments(
+    expected: Expected,
+    observed: &Observed,
+    broken_ms: u64,
+    good_unix_ms: Option<u64>,
+) -> Moments {
     let Some(incident) = observed.main_incident(expected) else { return Moments::default() };
     let Some(onset_ms) = incident.onset_unix_ms() else { return Moments::default() };
-    let broken_ms = i64::try_from(broken_ms).unwrap_or(i64::MAX);
+    let signed = |unix_ms| i64::try_from(unix_ms).unwrap_or(i64::MAX);
+    let (broken_ms, good) = (signed(broken_ms), good_unix_ms.map(signed));
     let from_break = |step: &str| Some(onset_ms - broken_ms + incident.step_ms(step)?);
     let between = |from: &str, to: &str| Some(incident.step_ms(to)? - incident.step_ms(from)?);
     let command: Option<&Command> = observed.commands.first();
@@ -445,7 +497,11 @@ fn moments(expected: Expected, observed: &Observed, broken_ms: u64) -> Moments {
         settle: between("first_fault", "located"),
         command: received.zip(incident.step_ms("located")).map(|(at, from)| at - from),
         switch: answered.zip(received).map(|(at, from)| at - from),
-        key_frame: incident.step_ms("good").zip(answered).map(|(at, from)| at - from),
-        good: from_break("good"),
+        // Viewers of a dead server may find another by themselves, before anything was done.
+        key_frame: good.zip(answered).map(|(at, from)| at - onset_ms - from).filter(|it| *it >= 0),
+        good: good.map(|at| at - broken_ms),
+        // Where nothing was done, it is good again because the demo mended it.
+        good_by_collector: good.and_then(|_| from_break("good")),
+        broken_unix_ms: broken_ms,
     }
 }

@@ -16,8 +16,9 @@ use super::{
     launch::start_edge,
     pager::Pager,
     plan::{self, Places, SERVERS},
+    screen::Screen,
 };
-use crate::world::process::unix_ms;
+use crate::world::{process::unix_ms, viewers::Receiver};
 
 /// Where the programs and files of the project are.
 #[derive(Clone, Debug)]
@@ -51,8 +52,12 @@ pub struct Stage {
     pub panel: Url,
     /// Prometheus.
     pub prometheus: Url,
+    /// The world's own receivers.
+    pub viewers: Url,
     /// The folder with configurations and logs.
     pub folder: PathBuf,
+    /// Where it is told what happens.
+    pub screen: Screen,
     pub(super) http: Client,
     pub(super) headend: Url,
     pub(super) links: BTreeMap<String, Url>,
@@ -165,6 +170,15 @@ impl Stage {
     /// Fails where the panel does not answer.
     pub async fn panel_state(&self) -> anyhow::Result<PanelState> {
         let url = self.panel.join("control/state")?;
+        Ok(self.http.get(url).send().await?.error_for_status()?.json().await?)
+    }
+
+    /// Returns what the world's own receivers get, who are neither agents nor known to Tallylight.
+    ///
+    /// # Errors
+    /// Fails where they do not answer.
+    pub async fn receivers(&self) -> anyhow::Result<Vec<Receiver>> {
+        let url = self.viewers.join("receivers")?;
         Ok(self.http.get(url).send().await?.error_for_status()?.json().await?)
     }
 

@@ -42,6 +42,11 @@ pub fn announce<T: Serialize>(addresses: &T) -> Result<()> {
     writeln!(out, "ready {json}").and_then(|()| out.flush()).context("cannot announce readiness")
 }
 
+/// Prints a line `progress TEXT` before `ready`. Nobody need listen.
+pub fn progress(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "progress {text}");
+}
+
 /// Completes on SIGTERM, SIGINT, or when standard input closes.
 ///
 /// # Errors

@@ -123,7 +123,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
 async fn serve(arguments: Arguments) -> Result<()> {
     let folder = arguments.clips.clone().unwrap_or_else(clip::default_folder);
     let channels = &CHANNELS[..usize::from(arguments.channels)];
-    let clips = clip::prepare(&folder, channels, |_, _| ())?;
+    let clips = clip::prepare(&folder, channels, |done, all| {
+        process::progress(&format!("clip {done} of {all}"));
+    })?;
     let (playout, addresses) = build(&folder, channels, &arguments)?;
     let shared = playout.shared();
     let (orders, inbox) = mpsc::sync_channel(64);
