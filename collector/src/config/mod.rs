@@ -8,4 +8,4 @@ mod settings;
 
 pub use hours::Hours;
 pub use lineup::{LineupFile, StreamExtra, parse_lineup};
-pub use settings::{Listen, PanelSettings, Settings, lineup_path, parse_settings};
+pub use settings::{Listen, PanelSettings, Settings, TlsSettings, lineup_path, parse_settings};

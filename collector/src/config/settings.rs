@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tallylight_config::{Document, Place, Problems, Table, value};
+use tallylight_config::{Document, Place, Placed, Problems, Table, value};
 use tallylight_decide::{Guards, Mode, Policy, Scope, action::ActionKind, lineup::Lineup};
 use tallylight_model::{NodeId, Ratio, RegionId};
 use toml_span::value::ValueInner;
@@ -26,6 +26,8 @@ pub struct Settings {
     pub kill_switch: PathBuf,
     /// Where to listen.
     pub listen: Listen,
+    /// What the listeners prove themselves with; without it they speak in the clear.
+    pub tls: Option<TlsSettings>,
     /// Token hashes of agents.
     pub agents: BTreeMap<NodeId, TokenHash>,
     /// Token hashes of operators, by name.
@@ -55,14 +57,23 @@ pub struct PanelSettings {
     /// Its base address.
     pub url: Url,
     /// Where its secrets are, one to a line, the first signs and so do the others.
-    pub secret_file: PathBuf,
+    pub secret_file: Placed<PathBuf>,
+}
+
+/// Certificate and key of all listeners, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The certificate, and after it those that vouch for it.
+    pub certificate_file: Placed<PathBuf>,
+    /// Its private key.
+    pub key_file: Placed<PathBuf>,
 }
 
 /// Reads where the lineup is, whatever else may be wrong with the file.
 #[must_use]
-pub fn lineup_path(name: &str, text: &str) -> Option<PathBuf> {
+pub fn lineup_path(name: &str, text: &str) -> Option<Placed<PathBuf>> {
     let document = Document::parse(name, text).ok()?;
-    document.root().optional("lineup", value::path)
+    document.root().optional_placed("lineup", value::path)
 }
 
 /// Reads the settings. `name` is how messages call the file; nodes and regions must be in `lineup` where it is known.
@@ -81,6 +92,7 @@ pub fn parse_settings(
     let kill_switch = root.required("kill_switch", value::path);
     let traces = root.optional("traces", value::url(&["http", "https"]));
     let listen = listen(root.table("listen"));
+    let tls = root.table("tls").and_then(tls);
     let agents = agents(&document, root.tables("agent"), lineup);
     let operators = operators(&document, root.table("operators"));
     let modes = modes(&document, root.table("mode"), lineup);
@@ -93,6 +105,7 @@ pub fn parse_settings(
             journal: journal?,
             kill_switch: kill_switch?,
             listen,
+            tls,
             agents,
             operators,
             policy: Policy { modes, guards },
@@ -230,9 +243,16 @@ fn mode(found: &ValueInner<'_>) -> Result<Mode, String> {
 
 fn panel(mut table: Table<'_>) -> Option<PanelSettings> {
     let url = table.required("url", value::url(&["http", "https"]));
-    let secret_file = table.required("secret_file", value::path);
+    let secret_file = table.required_placed("secret_file", value::path);
     table.finish();
     Some(PanelSettings { url: url?, secret_file: secret_file? })
+}
+
+fn tls(mut table: Table<'_>) -> Option<TlsSettings> {
+    let certificate_file = table.required_placed("certificate_file", value::path);
+    let key_file = table.required_placed("key_file", value::path);
+    table.finish();
+    Some(TlsSettings { certificate_file: certificate_file?, key_file: key_file? })
 }
 
 macro_rules! read_guards {

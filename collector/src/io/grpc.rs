@@ -1,8 +1,8 @@
 //! OTLP over gRPC.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
-use axum::middleware;
+use axum::{Router, middleware, response::Response as HttpResponse};
 use opentelemetry_proto::tonic::collector::{
     logs::v1::{
         ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
@@ -14,12 +14,10 @@ use opentelemetry_proto::tonic::collector::{
     },
 };
 use tallylight_model::{Metric, NodeId};
-use tokio::net::TcpListener;
 use tonic::{
     Code, Request, Response, Status,
     codec::CompressionEncoding,
-    service::interceptor::InterceptedService,
-    transport::{Server, server::TcpIncoming},
+    service::{Routes, interceptor::InterceptedService},
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -28,16 +26,9 @@ use super::{
     meters::Meters,
 };
 
-/// Requests of one connection that are in work at once.
-const MAX_CONCURRENT: usize = 8;
 const STATUS: &str = "grpc-status";
 
-/// Serves until `stop` is there.
-pub(super) async fn serve(
-    listener: TcpListener,
-    ingest: Ingest,
-    stop: impl Future<Output = ()>,
-) -> Result<(), tonic::transport::Error> {
+pub(super) fn router(ingest: Ingest) -> Router {
     let authenticate = {
         let ingest = ingest.clone();
         move |mut request: Request<()>| {
@@ -57,26 +48,18 @@ pub(super) async fn serve(
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MAX_REQUEST);
     let meters = Arc::clone(&ingest.meters);
-    Server::builder()
-        .concurrency_limit_per_connection(MAX_CONCURRENT)
-        .layer(middleware::map_response(
-            move |response: axum::http::Response<tonic::body::Body>| {
-                let meters = Arc::clone(&meters);
-                async move { finish(&meters, response) }
-            },
-        ))
-        .add_service(InterceptedService::new(metrics, authenticate.clone()))
+    Routes::new(InterceptedService::new(metrics, authenticate.clone()))
         .add_service(InterceptedService::new(logs, authenticate))
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop)
-        .await
+        .into_axum_router()
+        .layer(middleware::map_response(move |response: HttpResponse| {
+            let meters = Arc::clone(&meters);
+            async move { finish(&meters, response) }
+        }))
 }
 
 /// Counts the request. What tonic itself refuses gets the code that the OTLP specification asks for: a message that cannot be
 /// read can never be valid, and one that is too large can neither.
-fn finish(
-    meters: &Meters,
-    mut response: axum::http::Response<tonic::body::Body>,
-) -> axum::http::Response<tonic::body::Body> {
+fn finish(meters: &Meters, mut response: HttpResponse) -> HttpResponse {
     let code = response.headers().get(STATUS).and_then(|it| it.to_str().ok()?.parse().ok());
     let code = match code.map_or(Code::Ok, Code::from_i32) {
         Code::OutOfRange => Code::ResourceExhausted,

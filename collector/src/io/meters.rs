@@ -60,6 +60,7 @@ const COUNTED: &[Metric] = &[
     Metric::Refusals,
     Metric::DecisionSeconds,
     Metric::JournalErrors,
+    Metric::CollectorCut,
 ];
 
 impl Meters {
@@ -80,6 +81,9 @@ impl Meters {
         }
         for result in ["accepted", "duplicate", "refused"] {
             self.count(Metric::CollectorSlices, &[("result", result)], 0);
+        }
+        for reason in ["full", "quiet", "slow"] {
+            self.count(Metric::CollectorCut, &[("reason", reason)], 0);
         }
         for transport in ["grpc", "http"] {
             for result in ["ok", "unauthenticated", "denied", "invalid", "too_large", "busy"] {

@@ -11,6 +11,8 @@ mod meters;
 mod otlp_http;
 mod panel;
 mod run;
+mod serve;
+mod tls;
 mod traces;
 
 pub use clock::Clock;

@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use axum::{
     Router,
-    body::{Body, Bytes, to_bytes},
+    body::{Body, Bytes, HttpBody as _, to_bytes},
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware,
@@ -126,6 +126,9 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Answer> {
         Answer::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     };
     let encoding = headers.get(header::CONTENT_ENCODING).map(|it| it.to_str().unwrap_or("?"));
+    if body.size_hint().lower() > u64::try_from(MAX_REQUEST).unwrap_or(u64::MAX) {
+        return Err(too_large());
+    }
     let bytes = to_bytes(body, MAX_REQUEST).await.map_err(|_| too_large())?;
     let limit = u64::try_from(MAX_REQUEST).unwrap_or(u64::MAX) + 1;
     let mut plain = Vec::new();

@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use axum::{Router, serve::ListenerExt as _};
+use axum::Router;
 use tallylight_decide::Decider;
 use tallylight_model::MonoTime;
 use tokio::{
@@ -22,6 +22,7 @@ use super::{
     meters::Meters,
     otlp_http,
     panel::PanelDriver,
+    serve::{Protocol, Server},
     traces::Traces,
 };
 use crate::{config::Listen, dedupe::Dedupe};
@@ -64,7 +65,7 @@ impl Collector {
             .with_context(|| format!("journal {}", loaded.settings.journal.display()))?;
         let epoch = opened.epoch;
         let (decider, dedupe) = restore(&loaded, opened, clock.now());
-        let listeners = Listeners::bind(loaded.settings.listen).await?;
+        let listeners = Listeners::bind(&loaded).await?;
         let addresses = listeners.addresses()?;
         let traces = loaded.settings.traces.as_ref().map(Traces::new).transpose()?;
         let (config, watcher) = watch::channel(Arc::new(loaded));
@@ -157,11 +158,16 @@ struct Listeners {
 }
 
 impl Listeners {
-    async fn bind(listen: Listen) -> anyhow::Result<Self> {
+    async fn bind(loaded: &Loaded) -> anyhow::Result<Self> {
+        let Listen { grpc, http, api } = loaded.settings.listen;
+        let open = [grpc, http, api].into_iter().find(|address| !address.ip().is_loopback());
+        if let (Some(address), None) = (open, &loaded.tls) {
+            tracing::warn!(%address, "listens beyond loopback without [tls]: tokens travel in the clear");
+        }
         Ok(Self {
-            grpc: bind(listen.grpc, "grpc").await?,
-            http: bind(listen.http, "http").await?,
-            api: bind(listen.api, "api").await?,
+            grpc: bind(grpc, "grpc").await?,
+            http: bind(http, "http").await?,
+            api: bind(api, "api").await?,
         })
     }
 
@@ -180,36 +186,23 @@ impl Listeners {
         api: Api,
         stopped: &watch::Receiver<bool>,
     ) {
-        let grpc = grpc::serve(self.grpc, ingest.clone(), flag(stopped.clone()));
-        tasks.spawn(async move {
-            if let Err(error) = grpc.await {
-                tracing::error!(%error, "OTLP/gRPC ended");
-            }
-        });
-        tasks.spawn(serve(self.http, otlp_http::router(ingest), stopped.clone()));
-        tasks.spawn(serve(self.api, http::router(api), stopped.clone()));
+        let (config, meters) = (api.config.clone(), Arc::clone(&api.meters));
+        let mut serve = |listener, protocol, router: Router| {
+            let (config, meters) = (config.clone(), Arc::clone(&meters));
+            let server = Server { protocol, router, config, meters, stopped: stopped.clone() };
+            tasks.spawn(server.run(listener));
+        };
+        serve(self.grpc, Protocol::Http2, grpc::router(ingest.clone()));
+        serve(self.http, Protocol::Http1, otlp_http::router(ingest));
+        serve(self.api, Protocol::Http1, http::router(api));
     }
 }
 
 async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
-    if !address.ip().is_loopback() {
-        tracing::warn!(what, %address, "listens beyond loopback without TLS: tokens travel in the clear");
-    }
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ({what})"))
 }
 
-async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<bool>) {
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY not set");
-        }
-    });
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(flag(stopped)).await {
-        tracing::error!(%error, "HTTP ended");
-    }
-}
-
-async fn flag(mut stopped: watch::Receiver<bool>) {
+pub(super) async fn flag(mut stopped: watch::Receiver<bool>) {
     // The sender is gone only when the collector is.
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }

@@ -1,16 +1,10 @@
 //! The program itself: what it prints, how it ends, and what signals do.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    net::SocketAddr,
-    process::{Child, ChildStderr, Command, Output, Stdio},
-    sync::mpsc,
-    time::Duration,
-};
+use std::process::{Command, Output};
 
 use tallylight_collector::auth::TokenHash;
 
-use crate::support::{Site, agree, get};
+use crate::support::{Running, Site, agree, get};
 
 fn program(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tallylight-collector")).args(arguments).output().unwrap()
@@ -49,61 +43,11 @@ fn a_token_is_random_and_its_entry_holds_the_hash_alone() {
     assert_eq!(program(&["token", "not a node"]).status.code(), Some(2));
 }
 
-/// A running program whose log is read line by line.
-struct Running {
-    child: Child,
-    log: mpsc::Receiver<String>,
-}
-
-impl Running {
-    fn start(site: &Site) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tallylight-collector"))
-            .args(["run", "--config", site.path("collector.toml").to_str().unwrap()])
-            .env("RUST_LOG", "info")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr: ChildStderr = child.stderr.take().unwrap();
-        let (lines, log) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if lines.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, log }
-    }
-
-    fn line_with(&self, text: &str) -> String {
-        loop {
-            let line = self.log.recv_timeout(Duration::from_secs(20)).expect(text);
-            if line.contains(text) {
-                return line;
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[tokio::test]
 async fn hangup_reloads_or_keeps_the_old_and_term_stops_cleanly() {
     let site = Site::new("");
     let mut running = Running::start(&site);
-    let line = running.line_with("collector runs");
-    let api = line.split("api=").nth(1).and_then(|it| it.split(' ').next()).unwrap();
-    let api: SocketAddr = api.parse().unwrap();
+    let api = running.at.api;
     let channels = async || {
         let shown = get(api, "/api/v1/channels").await;
         shown["channels"].as_array().map_or(0, Vec::len)
@@ -123,5 +67,5 @@ async fn hangup_reloads_or_keeps_the_old_and_term_stops_cleanly() {
     agree(async || channels().await == 2).await;
     running.signal("-TERM");
     running.line_with("collector stopped");
-    assert!(running.child.wait().unwrap().success());
+    assert!(running.end().success());
 }

@@ -39,7 +39,7 @@ fn every_problem_of_the_settings_has_its_place_and_says_what_is_allowed() {
         (
             "jurnal = 'x'",
             "collector.toml:4:1: jurnal: unknown key; allowed are lineup, journal, kill_switch, \
-             traces, listen, agent, operators, mode, guards, panel",
+             traces, listen, tls, agent, operators, mode, guards, panel",
         ),
         (
             "[listen]\ngrpc = 'localhost:4317'",
@@ -194,4 +194,38 @@ fn the_problems_of_all_files_come_at_once() {
     assert!(lines[1].contains("panel.secret") && !error.contains("hunter2"), "{error}");
     let error = load(&site.path("nowhere.toml")).unwrap_err().to_string();
     assert!(error.contains("nowhere.toml: "), "{error}");
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_a_problem_of_the_line_that_names_it() {
+    let site = Site::new(
+        "[panel]\nurl = 'http://127.0.0.1:1'\nsecret_file = 'gone.secret'\n\
+         [tls]\ncertificate_file = 'lineup.toml'\nkey_file = 'gone.key'\n",
+    );
+    std::fs::remove_file(site.path("lineup.toml")).unwrap();
+    let missing = "No such file or directory (os error 2)";
+    let config = site.path("collector.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let expected = |key: &str, name: &str, why: &str| {
+        let key_of_line = key.split('.').next_back().unwrap();
+        let begin = format!("{key_of_line} = '");
+        let line = 1 + text.lines().position(|line| line.starts_with(&begin)).unwrap();
+        let (at, file) = (begin.len() + 1, site.path(name));
+        format!("{}:{line}:{at}: {key}: {}: {why}", config.display(), file.display())
+    };
+    let lines = [
+        expected("lineup", "lineup.toml", missing),
+        expected("panel.secret_file", "gone.secret", missing),
+        expected("tls.certificate_file", "lineup.toml", missing),
+        expected("tls.key_file", "gone.key", missing),
+    ];
+    assert_eq!(load(&config).unwrap_err().to_string(), lines.join("\n"));
+    std::fs::write(site.path("lineup.toml"), crate::support::LINEUP).unwrap();
+    std::fs::write(site.path("gone.key"), "hunter2").unwrap();
+    let lines = [
+        expected("panel.secret_file", "gone.secret", missing),
+        expected("tls.certificate_file", "lineup.toml", "holds no certificate in PEM"),
+        expected("tls.key_file", "gone.key", "holds no private key in PEM"),
+    ];
+    assert_eq!(load(&config).unwrap_err().to_string(), lines.join("\n"));
 }

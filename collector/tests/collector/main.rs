@@ -11,5 +11,6 @@ mod cli;
 mod config;
 mod ingest;
 mod judged;
+mod listen;
 mod support;
 mod world;

@@ -1,10 +1,11 @@
 //! A collector on free ports in a folder of its own.
 
 use std::{
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
@@ -115,6 +116,74 @@ impl Site {
         let collector = Collector::start(loaded).await.unwrap();
         let addresses = collector.addresses();
         (collector, addresses)
+    }
+}
+
+/// The program itself, running, with its log line by line.
+pub(crate) struct Running {
+    child: Child,
+    log: mpsc::Receiver<String>,
+    pub(crate) at: Addresses,
+}
+
+impl Running {
+    pub(crate) fn start(site: &Site) -> Self {
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_tallylight-collector")), site)
+    }
+
+    fn spawn(mut command: Command, site: &Site) -> Self {
+        let mut child = command
+            .args(["run", "--config", site.path("collector.toml").to_str().unwrap()])
+            .env("RUST_LOG", "info")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr: ChildStderr = child.stderr.take().unwrap();
+        let (lines, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if lines.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let line = line_with(&log, "collector runs");
+        let address = |name: &str| -> SocketAddr {
+            let rest = line.split(name).nth(1).unwrap();
+            rest.split(' ').next().unwrap().parse().unwrap()
+        };
+        let at = Addresses { grpc: address("grpc="), http: address("http="), api: address("api=") };
+        Self { child, log, at }
+    }
+
+    pub(crate) fn line_with(&self, text: &str) -> String {
+        line_with(&self.log, text)
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+fn line_with(log: &mpsc::Receiver<String>, text: &str) -> String {
+    loop {
+        let line = log.recv_timeout(Duration::from_secs(20)).expect(text);
+        if line.contains(text) {
+            return line;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

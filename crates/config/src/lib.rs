@@ -52,6 +52,12 @@ pub struct Problems {
 }
 
 impl Problems {
+    /// Makes a problem of a value that was in order when it was read, such as the name of a file that is not there.
+    #[must_use]
+    pub fn of(file: &str, text: &str, place: &Place, what: impl Into<String>) -> Self {
+        Self { file: file.into(), list: vec![place.problem(text, what)], more: 0 }
+    }
+
     /// Returns the problems, first line first.
     #[must_use]
     pub fn list(&self) -> &[Problem] {
@@ -81,6 +87,13 @@ impl Error for Problems {}
 pub struct Place {
     offset: usize,
     key: String,
+}
+
+impl Place {
+    fn problem(&self, text: &str, what: impl Into<String>) -> Problem {
+        let (line, column) = line_and_column(text, self.offset);
+        Problem { line, column, key: self.key.clone(), what: what.into() }
+    }
 }
 
 /// A value and where it stands.
@@ -126,8 +139,7 @@ impl<'t> Document<'t> {
 
     /// Notes a problem with a value read before.
     pub fn problem(&self, place: &Place, what: impl Into<String>) {
-        let (line, column) = line_and_column(self.text, place.offset);
-        let problem = Problem { line, column, key: place.key.clone(), what: what.into() };
+        let problem = place.problem(self.text, what);
         self.problems.borrow_mut().push((place.offset, problem));
     }
 

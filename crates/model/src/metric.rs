@@ -194,6 +194,8 @@ metrics! {
         "1 while the panel answers.";
     JournalErrors "tallylight_journal_errors_total" "tallylight.journal.errors" Counter "{error}" [] Collector
         "Journal writes that failed; nothing is acted on meanwhile.";
+    CollectorCut "tallylight_collector_cut_total" "tallylight.collector.cut" Counter "{item}" ["reason"] Collector
+        "Connections closed and requests ended by a limit of the collector's listeners: full, quiet or slow.";
 }
 
 #[cfg(test)]

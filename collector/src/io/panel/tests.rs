@@ -140,6 +140,7 @@ async fn ask(url: &str, allowed: Result<(), String>, good_for: Duration) -> Outc
         settings: parse_settings("collector.toml", &text, None).unwrap(),
         lineup: LineupFile::default(),
         secrets: Some(Secrets::parse(SECRET).unwrap()),
+        tls: None,
     };
     let clock = Clock::start();
     let (judge, inbox) = JudgeHandle::channel();
