@@ -11,7 +11,7 @@ use tallylight_decide::{
     lineup::{Lineup, StreamRef},
     view::{SignalView, Summary, Up},
 };
-use tallylight_model::{ActionId, IncidentId, MonoTime, NodeId, ServerId, StreamId};
+use tallylight_model::{ActionId, ChannelId, IncidentId, MonoTime, NodeId, ServerId, StreamId};
 
 use crate::{
     calendar::Calendar,
@@ -20,10 +20,17 @@ use crate::{
     view::View,
 };
 
-/// `GET /api/v1/channels`
-#[must_use]
-pub fn channels(view: &View<'_>) -> Value {
-    let channels = view.decider.channels(view.calendar.now).map(|channel| {
+/// Incidents, actions or faults read at once; of channels see [`View::piece`].
+const PIECE: usize = 16;
+
+/// `GET /api/v1/channels`: adds those after this one; answers after which to go on.
+pub fn channels(
+    out: &mut Vec<Value>,
+    view: &View<'_>,
+    after: Option<ChannelId>,
+) -> Option<ChannelId> {
+    let piece = view.piece(after.as_ref());
+    out.extend(view.decider.channels(view.calendar.now, piece.channels()).map(|channel| {
         let regions = channel.up.iter().map(
             |(region, up)| json!({ "region": region.as_str(), "up": up.map(|up| up == Up::Good) }),
         );
@@ -39,15 +46,20 @@ pub fn channels(view: &View<'_>) -> Value {
             }),
             "regions": regions.collect::<Vec<_>>(),
         })
-    });
-    json!({ "channels": channels.collect::<Vec<_>>() })
+    }));
+    piece.last()
 }
 
-/// `GET /api/v1/signals`
-#[must_use]
-pub fn signals(view: &View<'_>) -> Value {
-    let signals = view.decider.signals(view.calendar.now).map(|signal| signal_json(&signal));
-    json!({ "signals": signals.collect::<Vec<_>>() })
+/// `GET /api/v1/signals`: adds those of the channels after this one; answers after which to go on.
+pub fn signals(
+    out: &mut Vec<Value>,
+    view: &View<'_>,
+    after: Option<ChannelId>,
+) -> Option<ChannelId> {
+    let piece = view.piece(after.as_ref());
+    let signals = view.decider.signals(view.calendar.now, piece.channels());
+    out.extend(signals.map(|signal| signal_json(&signal)));
+    piece.last()
 }
 
 fn signal_json(signal: &SignalView<'_>) -> Value {
@@ -80,11 +92,16 @@ fn summary(summary: &Summary) -> Value {
     json!({ "count": summary.count, "sum": summary.sum, "quantiles": quantiles })
 }
 
-/// `GET /api/v1/faults`: those that stand declared.
-#[must_use]
-pub fn faults(view: &View<'_>) -> Value {
-    let faults = view.decider.faults().map(|fault| {
-        json!({
+/// `GET /api/v1/faults`: adds those that stand declared on the streams after this one; answers after which to go on.
+pub fn faults(out: &mut Vec<Value>, view: &View<'_>, after: Option<StreamId>) -> Option<StreamId> {
+    let mut last: Option<&StreamId> = None;
+    let begin = out.len();
+    for fault in view.decider.faults(after.as_ref()) {
+        if out.len() - begin >= PIECE && last != Some(fault.stream) {
+            return last.cloned();
+        }
+        last = Some(fault.stream);
+        out.push(json!({
             "node": fault.node.as_str(),
             "channel": fault.stream.channel(),
             "stream": fault.stream.as_str(),
@@ -93,17 +110,21 @@ pub fn faults(view: &View<'_>) -> Value {
             "onset": view.calendar.rfc3339(fault.onset),
             "declared": view.calendar.rfc3339(fault.declared),
             "evidence": fault.evidence,
-        })
-    });
-    json!({ "faults": faults.collect::<Vec<_>>() })
+        }));
+    }
+    None
 }
 
-/// `GET /api/v1/incidents`: open ones and the last closed ones.
-#[must_use]
-pub fn incidents(view: &View<'_>) -> Value {
-    let incidents: Vec<_> =
-        view.decider.incidents().map(|incident| incident_json(view, incident)).collect();
-    json!({ "incidents": incidents })
+/// `GET /api/v1/incidents`: adds open ones and the last closed ones after this one; answers after which to go on.
+pub fn incidents(
+    out: &mut Vec<Value>,
+    view: &View<'_>,
+    after: Option<IncidentId>,
+) -> Option<IncidentId> {
+    let next = view.decider.incidents().filter(|it| after.is_none_or(|after| it.id > after));
+    let next: Vec<_> = next.take(PIECE).collect();
+    out.extend(next.iter().map(|incident| incident_json(view, incident)));
+    next.last().map(|incident| incident.id)
 }
 
 /// `GET /api/v1/incidents/{id}`
@@ -257,22 +278,37 @@ fn target(target: &Target) -> Value {
     }
 }
 
-/// `GET /api/v1/actions`: actions and refusals, each since its own incident's onset.
-#[must_use]
-pub fn actions(view: &View<'_>) -> Value {
-    let moments = |id: IncidentId, or: MonoTime| Moments {
-        calendar: view.calendar,
-        onset: view.decider.incident(id).map_or(or, |incident| incident.onset),
-    };
-    let actions = view
-        .decider
-        .actions()
-        .map(|action| action_json(action, moments(action.incident, action.decided)));
-    let refusals = view
-        .decider
-        .refusals()
-        .map(|refusal| refusal_json(refusal, moments(refusal.incident, refusal.at)));
-    json!({ "actions": actions.collect::<Vec<_>>(), "refusals": refusals.collect::<Vec<_>>() })
+/// Moments since the onset of an incident; since another one if the incident is forgotten.
+fn since_onset(view: &View<'_>, id: IncidentId, or: MonoTime) -> Moments {
+    let onset = view.decider.incident(id).map_or(or, |incident| incident.onset);
+    Moments { calendar: view.calendar, onset }
+}
+
+/// `GET /api/v1/actions`: adds actions after this one; answers after which to go on.
+pub fn actions(out: &mut Vec<Value>, view: &View<'_>, after: Option<ActionId>) -> Option<ActionId> {
+    let next = view.decider.actions().filter(|it| after.is_none_or(|after| it.id > after));
+    let next: Vec<_> = next.take(PIECE).collect();
+    out.extend(
+        next.iter()
+            .map(|action| action_json(action, since_onset(view, action.incident, action.decided))),
+    );
+    next.last().map(|action| action.id)
+}
+
+/// `GET /api/v1/actions`: adds refusals of the incidents after this one; answers after which to go on.
+pub fn refusals(
+    out: &mut Vec<Value>,
+    view: &View<'_>,
+    after: Option<IncidentId>,
+) -> Option<IncidentId> {
+    let next = view.decider.incidents().filter(|it| after.is_none_or(|after| it.id > after));
+    let next: Vec<_> = next.take(PIECE).collect();
+    let refusals = next.iter().flat_map(|incident| &incident.refusals);
+    out.extend(
+        refusals
+            .map(|refusal| refusal_json(refusal, since_onset(view, refusal.incident, refusal.at))),
+    );
+    next.last().map(|incident| incident.id)
 }
 
 /// Whether an action is there, to be approved.
@@ -281,10 +317,14 @@ pub fn action_exists(view: &View<'_>, id: ActionId) -> bool {
     view.decider.action(id).is_some()
 }
 
-/// `GET /api/v1/sources`
-#[must_use]
-pub fn sources(view: &View<'_>) -> Value {
-    let sources = view.decider.sources(view.calendar.now).map(|source| {
+/// `GET /api/v1/sources`: adds those of the channels after this one; answers after which to go on.
+pub fn sources(
+    out: &mut Vec<Value>,
+    view: &View<'_>,
+    after: Option<ChannelId>,
+) -> Option<ChannelId> {
+    let piece = view.piece(after.as_ref());
+    out.extend(view.decider.sources(view.calendar.now, piece.channels()).map(|source| {
         json!({
             "channel": source.channel.as_str(),
             "source": source.stream.name(),
@@ -294,8 +334,8 @@ pub fn sources(view: &View<'_>) -> Value {
             "ready": source.reasons.is_empty(),
             "reasons": source.reasons.iter().map(|reason| reason.name()).collect::<Vec<_>>(),
         })
-    });
-    json!({ "sources": sources.collect::<Vec<_>>() })
+    }));
+    piece.last()
 }
 
 /// `GET /api/v1/nodes`

@@ -1,34 +1,80 @@
 //! State as Prometheus text: signals of channels, sources, incidents, modes, agents.
 //!
-//! It is written from the judgement at each scrape, so that what is gone is gone at the next one.
+//! It is written from the judgement at each scrape, so that what is gone is gone at the next one. A copy of the judgement to
+//! write from could disagree with it; read in one go it would hold up judging, on a large platform for half a second.
 
 use tallylight_decide::{
     KillSwitch, Scope,
     incident::IncidentState,
-    view::{SignalView, Summary, Up},
+    view::{SignalView, SourceView, Summary, Up},
 };
-use tallylight_model::{Metric, PrometheusText};
+use tallylight_model::{ChannelId, Metric, PrometheusText};
 
 use crate::view::View;
 
-/// Writes all state in the Prometheus text format (version 0.0.4).
+/// All state in the Prometheus text format (version 0.0.4), in the making. What there is of each channel grows piece by
+/// piece in one text for each metric, since all series of a metric must stand together.
+#[derive(Debug)]
+pub struct Page {
+    signals: Vec<PrometheusText>,
+    sources: Vec<PrometheusText>,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        let begin = |metric| {
+            let mut text = PrometheusText::default();
+            text.metric(metric);
+            text
+        };
+        Self {
+            signals: SIGNALS.iter().map(|(metric, _)| begin(*metric)).collect(),
+            sources: SOURCES.iter().map(|(metric, _)| begin(*metric)).collect(),
+        }
+    }
+}
+
+impl Page {
+    /// Adds the channels after this one; answers after which to go on.
+    pub fn add(&mut self, view: &View<'_>, after: Option<&ChannelId>) -> Option<ChannelId> {
+        let (piece, now) = (view.piece(after), view.calendar.now);
+        for signal in view.decider.signals(now, piece.channels()) {
+            let labels = [("channel", signal.channel.as_str()), ("region", signal.region.as_str())];
+            for (text, (_, write)) in self.signals.iter_mut().zip(SIGNALS) {
+                write(text, &labels, &signal);
+            }
+        }
+        for source in view.decider.sources(now, piece.channels()) {
+            let labels = [("channel", source.channel.as_str()), ("source", source.stream.name())];
+            for (text, (_, write)) in self.sources.iter_mut().zip(SOURCES) {
+                write(text, labels, &source);
+            }
+        }
+        piece.last()
+    }
+
+    /// The whole text, `rest` being what is not of a channel.
+    #[must_use]
+    pub fn finish(self, rest: &str) -> String {
+        let texts = self.signals.into_iter().chain(self.sources).map(PrometheusText::finish);
+        texts.chain([rest.to_owned()]).collect()
+    }
+}
+
+/// Writes all state that is not of a channel.
 #[must_use]
-pub fn render(view: &View<'_>) -> String {
+pub fn rest(view: &View<'_>) -> String {
     let mut text = PrometheusText::default();
-    signals(&mut text, view);
-    sources(&mut text, view);
     nodes(&mut text, view);
     incidents(&mut text, view);
     own(&mut text, view);
     text.finish()
 }
 
-fn summary(text: &mut PrometheusText, labels: &[(&str, &str)], summary: &Summary) {
+fn summary(text: &mut PrometheusText, labels: &[(&str, &str); 2], summary: &Summary) {
     for (quantile, value) in summary.quantiles.iter().flatten() {
         let quantile = quantile.to_string();
-        let mut labels = labels.to_vec();
-        labels.push(("quantile", &quantile));
-        text.series(&labels, *value);
+        text.series(&[labels[0], labels[1], ("quantile", &quantile)], *value);
     }
     text.suffixed("_sum", labels, summary.sum);
     text.suffixed("_count", labels, float(summary.count));
@@ -44,79 +90,60 @@ fn flag(holds: bool) -> f64 {
 }
 
 /// Writes one metric's series of a signal; the labels given are channel and region.
-type WriteSignal<'a> = dyn Fn(&mut PrometheusText, &[(&str, &str)], &SignalView<'_>) + 'a;
+type WriteSignal = fn(&mut PrometheusText, &[(&str, &str); 2], &SignalView<'_>);
 
-fn signals(text: &mut PrometheusText, view: &View<'_>) {
-    let signals: Vec<_> = view.decider.signals(view.calendar.now).collect();
-    let mut each = |metric, write: &WriteSignal<'_>| {
-        text.metric(metric);
-        for signal in &signals {
-            let labels = [("channel", signal.channel.as_str()), ("region", signal.region.as_str())];
-            write(text, &labels, signal);
-        }
-    };
-    each(Metric::ChannelObserved, &|text, labels, signal| {
+const SIGNALS: [(Metric, WriteSignal); 11] = [
+    (Metric::ChannelObserved, |text, labels, signal| {
         let layers = signal.observed.iter().map(|(layer, seconds)| (layer.name(), *seconds));
         for (layer, seconds) in layers.chain([("any", signal.observed_any)]) {
             text.series(&[labels[0], labels[1], ("layer", layer)], seconds);
         }
-    });
-    each(Metric::ChannelBad, &|text, labels, signal| text.series(labels, signal.bad));
-    each(Metric::ChannelFaultSeconds, &|text, labels, signal| {
+    }),
+    (Metric::ChannelBad, |text, labels, signal| text.series(labels, signal.bad)),
+    (Metric::ChannelFaultSeconds, |text, labels, signal| {
         for (class, seconds) in signal.faults {
             text.series(&[labels[0], labels[1], ("class", class.name())], seconds);
         }
-    });
-    each(Metric::ChannelStartup, &|text, labels, signal| summary(text, labels, &signal.startup));
-    each(Metric::ChannelFirstByte, &|text, labels, signal| {
-        summary(text, labels, &signal.first_byte);
-    });
-    each(Metric::ChannelSegmentFetch, &|text, labels, signal| {
+    }),
+    (Metric::ChannelStartup, |text, labels, signal| summary(text, labels, &signal.startup)),
+    (Metric::ChannelFirstByte, |text, labels, signal| summary(text, labels, &signal.first_byte)),
+    (Metric::ChannelSegmentFetch, |text, labels, signal| {
         summary(text, labels, &signal.segment_fetch);
-    });
-    each(Metric::ChannelLiveDelay, &|text, labels, signal| {
-        summary(text, labels, &signal.live_delay);
-    });
-    each(Metric::ChannelSessions, &|text, labels, signal| {
+    }),
+    (Metric::ChannelLiveDelay, |text, labels, signal| summary(text, labels, &signal.live_delay)),
+    (Metric::ChannelSessions, |text, labels, signal| {
         signal.sessions.into_iter().for_each(|count| text.series(labels, float(count)));
-    });
-    each(Metric::ChannelEgress, &|text, labels, signal| {
+    }),
+    (Metric::ChannelEgress, |text, labels, signal| {
         signal.egress_bytes.into_iter().for_each(|count| text.series(labels, float(count)));
-    });
-    each(Metric::ChannelSaturation, &|text, labels, signal| {
+    }),
+    (Metric::ChannelSaturation, |text, labels, signal| {
         signal.saturation.into_iter().for_each(|ratio| text.series(labels, ratio.get()));
-    });
-    each(Metric::ChannelUp, &|text, labels, signal| {
+    }),
+    (Metric::ChannelUp, |text, labels, signal| {
         signal.up.into_iter().for_each(|up| text.series(labels, flag(up == Up::Good)));
-    });
-}
+    }),
+];
 
-fn sources(text: &mut PrometheusText, view: &View<'_>) {
-    let sources: Vec<_> = view.decider.sources(view.calendar.now).collect();
-    let labels = |source: &tallylight_decide::view::SourceView<'_>| {
-        let channel = source.channel.as_str().to_owned();
-        (channel, source.stream.name().to_owned(), source.role.name())
-    };
-    text.metric(Metric::SourceReady);
-    for source in &sources {
-        let (channel, name, role) = labels(source);
-        let labels = [("channel", channel.as_str()), ("source", &name), ("role", role)];
+/// Writes one metric's series of a source; the labels given are channel and source.
+type WriteSource = fn(&mut PrometheusText, [(&str, &str); 2], &SourceView<'_>);
+
+const SOURCES: [(Metric, WriteSource); 3] = [
+    (Metric::SourceReady, |text, [channel, name], source| {
+        let labels = [channel, name, ("role", source.role.name())];
         text.series(&labels, flag(source.reasons.is_empty()));
-    }
-    text.metric(Metric::SourceNotReady);
-    for source in &sources {
-        let (channel, name, _) = labels(source);
+    }),
+    (Metric::SourceNotReady, |text, [channel, name], source| {
         for reason in &source.reasons {
-            let reason = ("reason", reason.name());
-            text.series(&[("channel", channel.as_str()), ("source", &name), reason], 1.0);
+            text.series(&[channel, name, ("reason", reason.name())], 1.0);
         }
-    }
-    text.metric(Metric::SourceActive);
-    for source in sources.iter().filter(|source| source.active) {
-        let (channel, name, role) = labels(source);
-        text.series(&[("channel", channel.as_str()), ("source", &name), ("role", role)], 1.0);
-    }
-}
+    }),
+    (Metric::SourceActive, |text, [channel, name], source| {
+        if source.active {
+            text.series(&[channel, name, ("role", source.role.name())], 1.0);
+        }
+    }),
+];
 
 fn nodes(text: &mut PrometheusText, view: &View<'_>) {
     let nodes: Vec<_> = view.decider.nodes(view.calendar.now).collect();
@@ -191,5 +218,65 @@ pub fn scope_name(scope: &Scope) -> String {
         Scope::Global => "global".to_owned(),
         Scope::Region(region) => format!("region/{region}"),
         Scope::Action(kind) => format!("action/{}", kind.name()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallylight_decide::{Decider, Policy};
+    use tallylight_model::{Epoch, MonoTime};
+
+    use crate::{calendar::Calendar, config::parse_lineup, panel::Standing};
+
+    #[test]
+    fn a_platform_is_read_in_small_pieces_that_make_one_page() {
+        let mut lineup = "[[region]]\nid = 'r'\n[[server]]\nid = 's'\nregion = 'r'\n".to_owned();
+        for number in 100..300 {
+            lineup += &format!(
+                "[[channel]]\nid = 'c{number}'\n[[channel.source]]\nid = 'p'\nrole = 'primary'\n\
+                 region = 'r'\nurl = 'udp://239.0.0.1:{number}'\n[[channel.delivery]]\nid = 'd'\n\
+                 server = 's'\nurl = 'http://127.0.0.1/{number}'\n"
+            );
+        }
+        let lineup = parse_lineup("lineup.toml", &lineup).unwrap().lineup;
+        let decider = Decider::new(lineup, Policy::default(), Epoch(1));
+        let view = View {
+            decider: &decider,
+            calendar: Calendar { now: MonoTime::ZERO, wall: jiff::Timestamp::UNIX_EPOCH },
+            kill_switch: KillSwitch::Released,
+            panel: Standing::default(),
+        };
+        let (mut page, mut after, mut pieces) = (Page::default(), None, 0);
+        loop {
+            let size = |page: &Page| page.signals[0].size();
+            let before = size(&page);
+            after = page.add(&view, after.as_ref());
+            assert!(size(&page) - before < 20_000, "a piece is small");
+            if after.is_none() {
+                break;
+            }
+            pieces += 1;
+        }
+        assert_eq!(pieces, 7, "200 channels");
+        let text = page.finish(&rest(&view));
+        for (metric, series) in [
+            (Metric::ChannelObserved, 5 * 200),
+            (Metric::ChannelBad, 200),
+            (Metric::SourceReady, 200),
+            (Metric::BuildInfo, 1),
+        ] {
+            let (name, help) = (metric.name(), format!("# HELP {} ", metric.name()));
+            let block: Vec<_> = text
+                .lines()
+                .skip_while(|line| !line.starts_with(&help))
+                .skip(2)
+                .take_while(|line| !line.starts_with('#'))
+                .collect();
+            assert!(block.iter().all(|line| line.starts_with(name)), "{name}");
+            let distinct: std::collections::BTreeSet<_> = block.iter().collect();
+            assert_eq!((block.len(), distinct.len()), (series, series), "{name}");
+            assert_eq!(text.matches(&help).count(), 1, "{name}");
+        }
     }
 }

@@ -1,8 +1,13 @@
 //! What API, exposition and wall are written from: the judgement and the little that stands beside it, at one moment.
 
-use tallylight_decide::{Decider, KillSwitch};
+use tallylight_decide::{Decider, KillSwitch, lineup::Channel};
+use tallylight_model::ChannelId;
 
 use crate::{calendar::Calendar, panel::Standing};
+
+/// Channels read at once: while they are, nothing is judged. A platform has thousands, so they are read piece by piece, and
+/// inputs are judged between two pieces.
+const PIECE: usize = 32;
 
 /// Everything that can be shown, at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -15,4 +20,29 @@ pub struct View<'a> {
     pub kill_switch: KillSwitch,
     /// The way to the panel.
     pub panel: Standing,
+}
+
+impl<'a> View<'a> {
+    /// The channels to read after this one.
+    #[must_use]
+    pub fn piece(&self, after: Option<&ChannelId>) -> Piece<'a> {
+        Piece(self.decider.lineup().channels_after(after).take(PIECE).collect())
+    }
+}
+
+/// Some channels, in order of their ids.
+#[derive(Clone, Debug)]
+pub struct Piece<'a>(Vec<&'a Channel>);
+
+impl<'a> Piece<'a> {
+    /// Its channels.
+    pub fn channels(&self) -> impl Iterator<Item = &'a Channel> + use<'_, 'a> {
+        self.0.iter().copied()
+    }
+
+    /// After which channel to go on; `None` if there are none left.
+    #[must_use]
+    pub fn last(&self) -> Option<ChannelId> {
+        self.0.last().map(|channel| channel.id.clone())
+    }
 }

@@ -14,11 +14,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tallylight_decide::{Input, Mode, Scope, action::ActionKind};
-use tallylight_model::{ActionId, IncidentId, RegionId};
+use tallylight_model::{ActionId, ChannelId, IncidentId, RegionId};
 use tokio::sync::watch;
 
 use super::{Loaded, ingest::Ingest, judge::JudgeHandle, meters::Meters};
-use crate::{api, auth, exposition, view::View};
+use crate::{
+    api, auth,
+    exposition::{self, Page},
+    view::View,
+};
 
 /// Orders are short.
 const MAX_BODY: usize = 64 << 10;
@@ -39,13 +43,13 @@ pub(super) fn router(api: Api) -> Router {
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .route("/api/v1/assignment", get(assignment))
-        .route("/api/v1/channels", get(|api| show(api, api::channels)))
-        .route("/api/v1/signals", get(|api| show(api, api::signals)))
-        .route("/api/v1/faults", get(|api| show(api, api::faults)))
-        .route("/api/v1/incidents", get(|api| show(api, api::incidents)))
+        .route("/api/v1/channels", get(|api| list(api, "channels", api::channels)))
+        .route("/api/v1/signals", get(|api| list(api, "signals", api::signals)))
+        .route("/api/v1/faults", get(faults))
+        .route("/api/v1/incidents", get(|api| list(api, "incidents", api::incidents)))
         .route("/api/v1/incidents/{id}", get(incident))
-        .route("/api/v1/actions", get(|api| show(api, api::actions)))
-        .route("/api/v1/sources", get(|api| show(api, api::sources)))
+        .route("/api/v1/actions", get(actions))
+        .route("/api/v1/sources", get(|api| list(api, "sources", api::sources)))
         .route("/api/v1/nodes", get(|api| show(api, api::nodes)))
         .route("/api/v1/mode", get(|api| show(api, api::modes)).post(set_mode))
         .route("/api/v1/actions/{id}/approve", post(approve))
@@ -94,9 +98,52 @@ async fn health(State(api): State<Api>) -> Result<Json<Value>, Failed> {
 }
 
 async fn metrics(State(api): State<Api>) -> Result<Response, Failed> {
-    let state = api.judge.ask(exposition::render).await.map_err(|_| BUSY)?;
-    let body = api.meters.render() + &state;
+    let add =
+        |page: &mut Page, view: &View<'_>, after: Option<ChannelId>| page.add(view, after.as_ref());
+    let page = in_pieces(&api, Page::default(), add).await?;
+    let rest = api.judge.ask(exposition::rest).await.map_err(|_| BUSY)?;
+    let body = api.meters.render() + &page.finish(&rest);
     Ok(([(header::CONTENT_TYPE, TEXT)], body).into_response())
+}
+
+/// Reads off the judgement what may be much, piece by piece: between two pieces inputs are judged. `add` is told where the
+/// piece before ended and answers where its own does, `None` after the last.
+async fn in_pieces<T: Send + 'static, C: Send + 'static>(
+    api: &Api,
+    mut whole: T,
+    add: fn(&mut T, &View<'_>, Option<C>) -> Option<C>,
+) -> Result<T, Failed> {
+    let mut after = None;
+    loop {
+        let read = api.judge.ask(move |view| {
+            let last = add(&mut whole, view, after);
+            (whole, last)
+        });
+        (whole, after) = read.await.map_err(|_| BUSY)?;
+        if after.is_none() {
+            return Ok(whole);
+        }
+    }
+}
+
+async fn list<C: Send + 'static>(
+    State(api): State<Api>,
+    name: &str,
+    add: fn(&mut Vec<Value>, &View<'_>, Option<C>) -> Option<C>,
+) -> Result<Json<Value>, Failed> {
+    let items = in_pieces(&api, Vec::new(), add).await?;
+    Ok(Json(json!({ name: items })))
+}
+
+async fn faults(State(api): State<Api>) -> Result<Json<Value>, Failed> {
+    let standing = in_pieces(&api, Vec::new(), api::faults).await?;
+    Ok(Json(json!({ "faults": standing })))
+}
+
+async fn actions(State(api): State<Api>) -> Result<Json<Value>, Failed> {
+    let actions = in_pieces(&api, Vec::new(), api::actions).await?;
+    let refusals = in_pieces(&api, Vec::new(), api::refusals).await?;
+    Ok(Json(json!({ "actions": actions, "refusals": refusals })))
 }
 
 async fn show(

@@ -2,7 +2,9 @@
 
 use alloc::{string::String, vec::Vec};
 
-use tallylight_model::{ActionId, Epoch, FaultClass, IncidentId, Layer, MonoTime};
+use tallylight_model::{
+    ActionId, Epoch, FaultClass, IncidentId, Layer, MonoTime, NodeId, StreamId,
+};
 
 use crate::{
     Input, Output, Policy,
@@ -15,7 +17,7 @@ use crate::{
     journal::{self, Memory, Remembered},
     judge,
     ledger::Ledger,
-    lineup::Lineup,
+    lineup::{Channel, Lineup},
     policy::{Mode, Scope},
     remedy::{Desk, readiness},
     scene::Scene,
@@ -212,11 +214,15 @@ impl Decider {
         all.map(move |(scope, mode)| (scope, if pulled { Mode::Off } else { mode }))
     }
 
-    /// Signals of every channel in every region where it has deliveries, by channel and region.
-    pub fn signals(&self, now: MonoTime) -> impl Iterator<Item = SignalView<'_>> {
+    /// Signals of these channels of the lineup in every region where they have deliveries, by channel and region.
+    pub fn signals<'a>(
+        &'a self,
+        now: MonoTime,
+        channels: impl IntoIterator<Item = &'a Channel>,
+    ) -> impl Iterator<Item = SignalView<'a>> {
         let scene = Scene::new(&self.facts, now);
         let mut views = Vec::new();
-        for channel in self.facts.lineup.channels() {
+        for channel in channels {
             for region in self.facts.lineup.regions() {
                 views.extend(self.signal(&scene, channel, &region.id));
             }
@@ -227,7 +233,7 @@ impl Decider {
     fn signal<'a>(
         &'a self,
         scene: &Scene<'_>,
-        channel: &'a crate::lineup::Channel,
+        channel: &'a Channel,
         region: &'a tallylight_model::RegionId,
     ) -> Option<SignalView<'a>> {
         let facts = &self.facts;
@@ -263,12 +269,15 @@ impl Decider {
         })
     }
 
-    /// All channels, by id.
-    pub fn channels(&self, now: MonoTime) -> impl Iterator<Item = ChannelView<'_>> {
+    /// These channels of the lineup.
+    pub fn channels<'a>(
+        &'a self,
+        now: MonoTime,
+        channels: impl IntoIterator<Item = &'a Channel>,
+    ) -> impl Iterator<Item = ChannelView<'a>> {
         let scene = Scene::new(&self.facts, now);
         let facts = &self.facts;
-        let view = |channel| {
-            let channel: &crate::lineup::Channel = channel;
+        let view = |channel: &'a Channel| {
             let regions = facts.lineup.regions().map(|it| &it.id);
             let own = facts.regions_of(&channel.id);
             let panel = facts.panel_channel(&channel.id);
@@ -284,14 +293,18 @@ impl Decider {
                     .collect::<Vec<(_, Option<Up>)>>(),
             }
         };
-        facts.lineup.channels().map(view).collect::<Vec<_>>().into_iter()
+        channels.into_iter().map(view).collect::<Vec<_>>().into_iter()
     }
 
-    /// All sources, by channel.
-    pub fn sources(&self, now: MonoTime) -> impl Iterator<Item = SourceView<'_>> {
+    /// The sources of these channels of the lineup.
+    pub fn sources<'a>(
+        &'a self,
+        now: MonoTime,
+        channels: impl IntoIterator<Item = &'a Channel>,
+    ) -> impl Iterator<Item = SourceView<'a>> {
         let scene = Scene::new(&self.facts, now);
         let mut views = Vec::new();
-        for channel in self.facts.lineup.channels() {
+        for channel in channels {
             for source in &channel.sources {
                 views.push(SourceView {
                     stream: &source.stream,
@@ -305,9 +318,9 @@ impl Decider {
         views.into_iter()
     }
 
-    /// Faults that stand declared, by stream.
-    pub fn faults(&self) -> impl Iterator<Item = FaultView<'_>> {
-        self.facts.sights().flat_map(|(stream, sights)| {
+    /// Faults that stand declared, by stream; those of the streams after this one.
+    pub fn faults(&self, after: Option<&StreamId>) -> impl Iterator<Item = FaultView<'_>> {
+        self.facts.sights_after(after).flat_map(|(stream, sights)| {
             sights.iter().flat_map(move |(node, sight)| {
                 sight.standing().map(move |(kind, it)| FaultView {
                     node,
@@ -367,6 +380,12 @@ impl Decider {
     /// Refusals of all known incidents, by incident.
     pub fn refusals(&self) -> impl Iterator<Item = &Refusal> {
         self.ledger.cases().flat_map(|it| &it.incident.refusals)
+    }
+
+    /// Whether the lineup has this node's agent watch this stream.
+    #[must_use]
+    pub fn watches(&self, node: &NodeId, stream: &StreamId) -> bool {
+        self.facts.watches(node, stream)
     }
 
     /// What had to be let go.

@@ -6,7 +6,7 @@ use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     vec::Vec,
 };
-use core::time::Duration;
+use core::{ops::Bound, time::Duration};
 
 use tallylight_model::{
     Batch, ChannelId, Epoch, FaultKind, MonoTime, NodeId, NodeReport, Ratio, RegionId, Resource,
@@ -215,8 +215,13 @@ impl Facts {
         self.witnesses.get(node)
     }
 
-    pub(crate) fn sights(&self) -> impl Iterator<Item = (&StreamId, &BTreeMap<NodeId, Sight>)> {
-        self.sights.iter()
+    /// What each agent says about the streams after this one.
+    pub(crate) fn sights_after(
+        &self,
+        after: Option<&StreamId>,
+    ) -> impl Iterator<Item = (&StreamId, &BTreeMap<NodeId, Sight>)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.sights.range::<StreamId, _>((from, Bound::Unbounded))
     }
 
     /// What each agent says about a stream.

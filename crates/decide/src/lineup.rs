@@ -7,7 +7,7 @@
 mod check;
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
-use core::{fmt, time::Duration};
+use core::{fmt, ops::Bound, time::Duration};
 
 use tallylight_model::{ChannelId, NodeId, ProfileName, ProviderId, RegionId, ServerId, StreamId};
 
@@ -406,6 +406,12 @@ impl Lineup {
     /// All channels, by id.
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
         self.channels.values()
+    }
+
+    /// The channels after this one, by id.
+    pub fn channels_after(&self, after: Option<&ChannelId>) -> impl Iterator<Item = &Channel> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.channels.range::<ChannelId, _>((from, Bound::Unbounded)).map(|(_, channel)| channel)
     }
 
     /// All agents, by node.

@@ -256,13 +256,16 @@ fn nothing_from_outside_breaks_the_judgement() {
                 assert!(lines <= 64 && sides <= 32 && incident.refusals.len() <= 32);
             }
         }
-        for view in decider.signals(now) {
+        let listed = decider.lineup().channels();
+        for view in decider.signals(now, listed) {
             assert!(view.bad >= bad && view.bad <= view.observed_any, "seed {seed}");
             bad = view.bad;
         }
-        let views = (decider.channels(now).count(), decider.sources(now).count());
+        let listed = || decider.lineup().channels();
+        let channels = decider.channels(now, listed()).count();
+        let views = (channels, decider.sources(now, listed()).count());
         assert_eq!(views, (1, 2));
-        let (nodes, faults) = (decider.nodes(now).count(), decider.faults().count());
+        let (nodes, faults) = (decider.nodes(now).count(), decider.faults(None).count());
         assert!(nodes == 3 && faults < 200);
         let limits = decider.limits();
         assert!(limits.foreign_nodes > 0 && limits.foreign_streams > 0);

@@ -116,7 +116,10 @@ fn begin(stream: &str, kind: FaultKind, onset: u64, declared: u64) -> FaultRecor
 
 /// Observed at any layer, bad, and seconds by class.
 fn sums(decider: &Decider, now: u64) -> (f64, f64, BTreeMap<&'static str, f64>) {
-    let view = decider.signals(at(now)).next().expect("the channel has a region");
+    let view = decider
+        .signals(at(now), decider.lineup().channels())
+        .next()
+        .expect("the channel has a region");
     let classes = view.faults.iter().filter(|it| it.1 > 0.0);
     (view.observed_any, view.bad, classes.map(|(class, sum)| (class.name(), *sum)).collect())
 }
@@ -138,7 +141,7 @@ fn a_channel_is_as_saturated_as_the_worst_node_that_its_servers_run_on() {
             let batch = Batch { node, epoch: Epoch(1), slices, faults, reports: vec![report] };
             decider.handle(at(1), Input::Batch(batch));
         }
-        let view = decider.signals(at(2)).next().unwrap();
+        let view = decider.signals(at(2), decider.lineup().channels()).next().unwrap();
         assert_eq!(view.saturation.map(Ratio::get), expected, "{stated:?}");
     }
 }
@@ -233,7 +236,7 @@ fn a_source_and_a_channel_off_the_air_count_as_nothing() {
     for second in 10..20 {
         say(&mut decider, "a", second + 1, vec![slice("one/s", second, &kinds, &kinds)], vec![]);
     }
-    let view = decider.signals(at(20)).next().unwrap();
+    let view = decider.signals(at(20), decider.lineup().channels()).next().unwrap();
     assert_eq!((view.observed_any, view.up), (0.0, None));
     assert_eq!(decider.incidents().count(), 0, "nothing is a fault off the air");
 }
@@ -259,7 +262,9 @@ fn late_slices_count_once_in_their_own_second_and_sums_only_grow() {
 #[test]
 fn a_channel_is_up_down_or_unwatched() {
     let mut decider = decider(&["s"], &["a"]);
-    let up = |decider: &Decider, now| decider.signals(at(now)).next().unwrap().up;
+    let up = |decider: &Decider, now| {
+        decider.signals(at(now), decider.lineup().channels()).next().unwrap().up
+    };
     assert_eq!(up(&decider, 0), None);
     say(&mut decider, "a", 1, vec![slice("one/s", 0, &[], &[])], vec![]);
     assert_eq!(up(&decider, 1), Some(Up::Good));
@@ -275,11 +280,11 @@ fn startup_times_have_quantiles_from_twenty_samples_on() {
     for second in 0..20 {
         let mut zap = slice("one/s", second, &[], &[]);
         zap.latencies.push(LatencySample::Startup(Duration::from_millis(100 * (second + 1))));
-        let view = decider.signals(at(second)).next().unwrap();
+        let view = decider.signals(at(second), decider.lineup().channels()).next().unwrap();
         assert_eq!(view.startup.quantiles, None, "{second} samples");
         say(&mut decider, "a", second + 1, vec![zap], vec![]);
     }
-    let startup = decider.signals(at(20)).next().unwrap().startup;
+    let startup = decider.signals(at(20), decider.lineup().channels()).next().unwrap().startup;
     assert_eq!(startup.count, 20);
     assert!((startup.sum - 21.0).abs() < 1e-9);
     let [(half, median), ..] = startup.quantiles.unwrap();
@@ -296,7 +301,7 @@ fn series_end_with_what_they_are_of() {
     assert!(sums(&decider, 10).0 > 0.0);
     let lineup = Lineup::new(parts(&[], &["a"])).unwrap();
     decider.handle(at(10), Input::Lineup(Box::new(lineup)));
-    assert_eq!(decider.signals(at(10)).count(), 0);
+    assert_eq!(decider.signals(at(10), decider.lineup().channels()).count(), 0);
     let lineup = Lineup::new(parts(&["s"], &["a"])).unwrap();
     decider.handle(at(11), Input::Lineup(Box::new(lineup)));
     assert_eq!(sums(&decider, 11).0, 0.0, "it starts afresh");

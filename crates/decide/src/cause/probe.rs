@@ -80,7 +80,7 @@ fn is_dropping(scene: &Scene<'_>, node: &NodeId) -> bool {
 /// What an agent calls bad, with the onset.
 fn claims(scene: &Scene<'_>, node: &NodeId) -> BTreeMap<StreamId, MonoTime> {
     let mut claims = BTreeMap::new();
-    for (stream, sights) in scene.facts.sights() {
+    for (stream, sights) in scene.facts.sights_after(None) {
         let onset = sights.get(node).and_then(|it| it.faults().map(|(_, it)| it.onset).min());
         if let Some(onset) = onset {
             claims.insert(stream.clone(), onset);
