@@ -246,6 +246,7 @@ mod tests {
             calendar: Calendar { now: MonoTime::ZERO, wall: jiff::Timestamp::UNIX_EPOCH },
             kill_switch: KillSwitch::Released,
             panel: Standing::default(),
+            journal_fails: false,
         };
         let (mut page, mut after, mut pieces) = (Page::default(), None, 0);
         loop {

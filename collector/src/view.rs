@@ -20,6 +20,8 @@ pub struct View<'a> {
     pub kill_switch: KillSwitch,
     /// The way to the panel.
     pub panel: Standing,
+    /// The journal cannot be written: nothing is acted on.
+    pub journal_fails: bool,
 }
 
 impl<'a> View<'a> {

@@ -91,9 +91,15 @@ async fn index() -> Html<String> {
     ))
 }
 
-/// Healthy is a judge that answers.
+/// Healthy is a judge that answers and a journal that can be written.
 async fn health(State(api): State<Api>) -> Result<Json<Value>, Failed> {
-    api.judge.ask(|_| ()).await.map_err(|_| BUSY)?;
+    const JOURNAL: Failed = Failed(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the journal cannot be written: nothing is acted on",
+    );
+    if api.judge.ask(|view| view.journal_fails).await.map_err(|_| BUSY)? {
+        return Err(JOURNAL);
+    }
     Ok(Json(json!({ "status": "ok" })))
 }
 

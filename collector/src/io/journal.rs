@@ -3,11 +3,19 @@
 //! One thread owns the connection; a write is answered when it is durable (WAL, `synchronous = FULL`), and everything of one
 //! write is one transaction. A write that fails is answered as failed and nothing is acted on: an action that nobody would
 //! remember is worse than none. The collector's run number, the fencing token of commands, grows with each opening.
+//!
+//! A second thread moves what was written from the log into the database. SQLite would do it within some commit, with two
+//! more synchronisations, and a decision might be waiting for just that one.
 
 use std::{
     fs::{File, TryLockError},
+    future::Future,
     path::Path,
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -35,6 +43,11 @@ const PRUNE_EVERY: usize = 1000;
 /// How long to wait for a collector that is just stopping to let go of the journal.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 const LOCK_POLL: Duration = Duration::from_millis(50);
+/// Rows in the log from which on it is moved into the database, and how often that is looked at.
+const CHECKPOINT_AT: usize = 1000;
+const CHECKPOINT_POLL: Duration = Duration::from_secs(1);
+/// Marks the file as a journal of the collector: "Taly".
+const APPLICATION: i64 = 0x5461_6c79;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta (schema INTEGER NOT NULL, epoch INTEGER NOT NULL);
@@ -56,6 +69,12 @@ pub(super) enum JournalError {
     /// The file cannot be opened.
     #[error("cannot open the journal")]
     Open(#[source] rusqlite::Error),
+    /// It is a database of something else, which is left as it is.
+    #[error("is a database of another program")]
+    Foreign,
+    /// It is damaged, and left as it is.
+    #[error("the journal is damaged: {0}; move it away to start with an empty one")]
+    Damaged(String),
     /// The file is of a later version.
     #[error("the journal has schema {found}; this version knows {SCHEMA}")]
     Schema {
@@ -113,7 +132,7 @@ struct Job {
     reply: oneshot::Sender<Result<(), JournalError>>,
 }
 
-/// The journal's writing end. Dropping it ends the thread after its last write.
+/// The journal's writing end. Dropping it ends its threads after the last write.
 #[derive(Debug)]
 pub(super) struct Journal {
     jobs: Option<mpsc::SyncSender<Job>>,
@@ -134,38 +153,78 @@ impl Journal {
     pub(super) fn open(path: &Path) -> Result<(Self, Opened), JournalError> {
         let lock = lock(path)?;
         let mut connection = Connection::open(path).map_err(JournalError::Open)?;
+        connection.busy_timeout(BUSY).map_err(JournalError::Open)?;
+        examine(&connection)?;
         prepare(&connection).map_err(JournalError::Open)?;
         let opened = begin(&mut connection)?;
+        let checkpoints = Checkpoints::start(path)?;
         let (jobs, inbox) = mpsc::sync_channel::<Job>(QUEUE);
         let thread = thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || {
                 let _lock = lock;
-                work(&mut connection, &inbox);
+                work(&mut connection, &inbox, &checkpoints.rows);
+                checkpoints.stop();
             })
             .map_err(JournalError::Thread)?;
         Ok((Self { jobs: Some(jobs), thread: Some(thread) }, opened))
     }
 
-    /// Writes all of it in one transaction and returns when it is durable.
+    /// Writes all of it in one transaction, beginning at once; ready when it is durable. If there is nothing, it finds out
+    /// whether something could be written.
     ///
     /// # Errors
     /// Nothing of it was written, or nobody knows.
-    pub(super) async fn write(
+    pub(super) fn write(
         &self,
         records: Vec<Record>,
         faults: Vec<FaultRow>,
-    ) -> Result<(), JournalError> {
-        if records.is_empty() && faults.is_empty() {
-            return Ok(());
-        }
+    ) -> impl Future<Output = Result<(), JournalError>> + use<> {
         let (reply, answer) = oneshot::channel();
-        let jobs = self.jobs.as_ref().ok_or(JournalError::Silent)?;
-        jobs.try_send(Job { records, faults, reply }).map_err(|_| JournalError::Silent)?;
-        match tokio::time::timeout(PATIENCE, answer).await {
-            Ok(Ok(result)) => result,
-            _ => Err(JournalError::Silent),
+        let job = Job { records, faults, reply };
+        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok());
+        async move {
+            match tokio::time::timeout(PATIENCE, answer).await {
+                Ok(Ok(result)) if sent => result,
+                _ => Err(JournalError::Silent),
+            }
         }
+    }
+}
+
+/// The thread that moves the log into the database.
+struct Checkpoints {
+    /// Rows written since it last did.
+    rows: Arc<AtomicUsize>,
+    end: mpsc::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Checkpoints {
+    fn start(path: &Path) -> Result<Self, JournalError> {
+        let connection = Connection::open(path).map_err(JournalError::Open)?;
+        let (rows, (end, ended)) = (Arc::new(AtomicUsize::new(0)), mpsc::channel());
+        let written = Arc::clone(&rows);
+        let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
+            while ended.recv_timeout(CHECKPOINT_POLL) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let count = written.load(Ordering::Relaxed);
+                if count < CHECKPOINT_AT {
+                    continue;
+                }
+                // Passive: whoever writes meanwhile is not held up, and what they write is left for the next time.
+                match connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)") {
+                    Ok(()) => drop(written.fetch_sub(count, Ordering::Relaxed)),
+                    Err(error) => tracing::warn!(%error, "the journal's log grows"),
+                }
+            }
+        });
+        Ok(Self { rows, end, thread: thread.map_err(JournalError::Thread)? })
+    }
+
+    fn stop(self) {
+        drop(self.end);
+        // A panic in the thread has been reported by its hook.
+        let _ = self.thread.join();
     }
 }
 
@@ -195,10 +254,25 @@ fn lock(path: &Path) -> Result<File, JournalError> {
     }
 }
 
+/// Finds out what the file is, without changing it.
+fn examine(connection: &Connection) -> Result<(), JournalError> {
+    let number = |query: &str| connection.query_row(query, [], |row| row.get::<_, i64>(0));
+    let application = number("PRAGMA application_id").map_err(JournalError::Open)?;
+    let tables = number("SELECT count(*) FROM sqlite_schema").map_err(JournalError::Open)?;
+    if tables > 0 && application != APPLICATION {
+        return Err(JournalError::Foreign);
+    }
+    let verdict = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
+        .map_err(JournalError::Open)?;
+    if verdict == "ok" { Ok(()) } else { Err(JournalError::Damaged(verdict)) }
+}
+
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "application_id", APPLICATION)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.execute_batch(TABLES)
 }
 
@@ -260,10 +334,11 @@ fn fault_keys(connection: &Connection) -> rusqlite::Result<Vec<(NodeId, Epoch, u
     keys.collect()
 }
 
-fn work(connection: &mut Connection, inbox: &mpsc::Receiver<Job>) {
+fn work(connection: &mut Connection, inbox: &mpsc::Receiver<Job>, rows: &AtomicUsize) {
     let mut unpruned = 0;
     while let Ok(job) = inbox.recv() {
         unpruned += job.faults.len();
+        rows.fetch_add(job.faults.len() + job.records.len(), Ordering::Relaxed);
         let prune = unpruned >= PRUNE_EVERY;
         if prune {
             unpruned = 0;
@@ -277,6 +352,9 @@ fn work(connection: &mut Connection, inbox: &mpsc::Receiver<Job>) {
 fn write(connection: &mut Connection, job: &Job, prune: bool) -> rusqlite::Result<()> {
     let now = Timestamp::now().as_millisecond();
     let transaction = connection.transaction()?;
+    if job.records.is_empty() && job.faults.is_empty() {
+        transaction.execute("UPDATE meta SET schema = schema", [])?;
+    }
     {
         let mut put = transaction.prepare_cached(
             "INSERT INTO record VALUES (?1, ?2, ?3)
@@ -424,8 +502,79 @@ mod tests {
         other.execute("UPDATE meta SET schema = 99", []).unwrap();
         let error = Journal::open(&path).unwrap_err();
         assert!(matches!(error, JournalError::Schema { found: 99 }), "{error}");
-        let not_a_journal = folder.path().join("text");
-        std::fs::write(&not_a_journal, "hello, this is not a database at all").unwrap();
-        assert!(matches!(Journal::open(&not_a_journal), Err(JournalError::Open(_))));
+    }
+    fn fails(path: &Path, expected: &str) {
+        let before = std::fs::read(path).unwrap();
+        let error = Journal::open(path).unwrap_err();
+        assert!(super::super::judge::chain(&error).contains(expected), "{error:?}");
+        assert!(std::fs::read(path).unwrap() == before, "{expected}: the file was changed");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_journal_or_a_damaged_one_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        std::fs::write(&path, "hello, this is not a database at all".repeat(100)).unwrap();
+        fails(&path, "file is not a database");
+        let foreign = folder.path().join("foreign.sqlite");
+        let other = Connection::open(&foreign).unwrap();
+        other.execute_batch("CREATE TABLE invoices (id INTEGER)").unwrap();
+        fails(&foreign, "of another program");
+        let torn = folder.path().join("torn.sqlite");
+        let (journal, _) = Journal::open(&torn).unwrap();
+        journal.write(vec![], (0..5000).map(row).collect()).await.unwrap();
+        drop(journal);
+        let whole = std::fs::read(&torn).unwrap();
+        std::fs::write(&torn, &whole[..whole.len() / 2]).unwrap();
+        fails(&torn, "malformed");
+        let mut mangled = whole.clone();
+        let middle = mangled.len() / 2;
+        mangled[middle..middle + 8192].fill(0xa5);
+        std::fs::write(&torn, &mangled).unwrap();
+        fails(&torn, "damaged");
+        std::fs::write(&torn, &whole).unwrap();
+        assert_eq!(Journal::open(&torn).unwrap().1.faults.len(), 5000);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_ends_in_the_middle_of_a_write_costs_that_write_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let (journal, _) = Journal::open(&path).unwrap();
+        journal.write(vec![record("action/1", b"a")], vec![]).await.unwrap();
+        let log = |path: &Path| std::fs::read(path.with_extension("sqlite-wal")).unwrap();
+        let before = log(&path).len();
+        journal.write(vec![record("action/2", b"b")], vec![]).await.unwrap();
+        // As a crash leaves it: the database, and a log whose last write is half there.
+        let after = log(&path);
+        assert!(after.len() > before);
+        let crashed = folder.path().join("crashed.sqlite");
+        std::fs::copy(&path, &crashed).unwrap();
+        let torn = &after[..before + (after.len() - before) / 2];
+        std::fs::write(crashed.with_extension("sqlite-wal"), torn).unwrap();
+        let (_journal, opened) = Journal::open(&crashed).unwrap();
+        let keys: Vec<_> = opened.records.iter().map(|it| it.record.key.as_str()).collect();
+        assert_eq!((opened.epoch, keys), (Epoch(2), vec!["action/1"]));
+    }
+
+    #[tokio::test]
+    async fn the_log_does_not_grow_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let (journal, _) = Journal::open(&path).unwrap();
+        let rows = || (0..200).map(|seq| record(&format!("action/{seq}"), &[0; 1000])).collect();
+        let size = || std::fs::metadata(path.with_extension("sqlite-wal")).unwrap().len();
+        // Once it has been moved, the log begins anew and what is written lies over what was there.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut steady = 0;
+        while steady < 5 {
+            assert!(Instant::now() < deadline, "{} bytes", size());
+            let before = size();
+            for _ in 0..2 {
+                journal.write(rows(), vec![]).await.unwrap();
+            }
+            steady = if size() == before { steady + 1 } else { 0 };
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }

@@ -3,17 +3,16 @@
 //!
 //! A lock around the judgement, shared by many tasks, would let two inputs interleave between "the journal has it" and "send
 //! it"; one task with a bounded queue cannot.
+//!
+//! Judging goes on while the journal writes. What comes out meanwhile gathers and is the next write, whole: at a fault many
+//! agents speak at once, and were each record a write of its own, the one that decides would wait for all before it. So it
+//! waits for one at most.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use tallylight_decide::{
     Decider, IncidentEvent, Input, KillSwitch, Mode, OnAir, Outcome, Output, Policy, Scope,
-    action::{ActionKind, Command},
-    journal::Record,
+    action::ActionKind,
 };
 use tallylight_model::{ActionId, Batch, ChannelId, FaultPhase, FaultRecord, Metric, MonoTime};
 use tokio::{
@@ -23,9 +22,10 @@ use tokio::{
 
 use super::{
     Clock, Loaded,
-    journal::{FaultRow, Journal},
+    journal::{FaultRow, Journal, JournalError},
     meters::Meters,
     panel::PanelDriver,
+    pending::{Pending, Waiting, Writing},
     traces::Traces,
 };
 use crate::{
@@ -39,9 +39,6 @@ const QUEUE: usize = 256;
 const KILL_SWITCH_POLL: std::time::Duration = std::time::Duration::from_millis(200);
 /// How often hours on the air are evaluated.
 const ON_AIR_POLL: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// Records that wait for a journal that cannot be written; more are lost, and the next change of their subject writes them.
-const MAX_UNWRITTEN: usize = 10_000;
 
 type Question = Box<dyn FnOnce(&View<'_>) + Send>;
 
@@ -156,6 +153,8 @@ pub(super) struct Judge {
     config: watch::Receiver<Arc<Loaded>>,
     traces: Option<Traces>,
     state: State,
+    /// What goes into the next write.
+    pending: Pending,
 }
 
 /// What the judge remembers of the world between looks.
@@ -165,8 +164,8 @@ struct State {
     kill_switch: KillSwitch,
     clock_is_off: bool,
     off_air: BTreeSet<ChannelId>,
-    /// Records that the journal has not taken, by key: a later one replaces an earlier one there too.
-    unwritten: BTreeMap<String, Record>,
+    /// The journal's last write failed.
+    journal_fails: bool,
 }
 
 /// What the judgement has been told of the hours before.
@@ -179,8 +178,8 @@ enum Told {
 impl Judge {
     pub(super) fn new(parts: Parts) -> Self {
         let Parts { decider, clock, journal, panel, dedupe, meters, config, traces } = parts;
-        let state = State::default();
-        Self { decider, clock, journal, panel, dedupe, meters, config, traces, state }
+        let (state, pending) = (State::default(), Pending::default());
+        Self { decider, clock, journal, panel, dedupe, meters, config, traces, state, pending }
     }
 
     /// Runs until told to stop; what has been taken in by then is safe.
@@ -190,10 +189,14 @@ impl Judge {
         kill_switch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         on_air.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reloads = self.config.clone();
+        self.absorb();
         self.look_at_kill_switch();
         self.look_at_hours(Told::Nothing);
-        self.settle(Vec::new()).await;
+        let mut writing = None;
         loop {
+            if writing.is_none() && self.pending.is_due(self.state.journal_fails) {
+                writing = Some(self.begin_write());
+            }
             let deadline = self.decider.deadline().map(|at| self.clock.instant(at));
             let tick = async {
                 match deadline {
@@ -202,45 +205,37 @@ impl Judge {
                 }
             };
             tokio::select! {
-                _ = stop.changed() => return,
+                _ = stop.changed() => break,
+                (held, result) = Writing::end(&mut writing) => self.conclude(held, result),
                 _ = kill_switch.tick() => self.look_at_kill_switch(),
-                message = inbox.0.recv() => match message {
-                    Some(message) => { self.take(message).await; continue }
-                    None => return,
+                message = inbox.0.recv(), if self.pending.has_room() => match message {
+                    Some(message) => self.take(message),
+                    None => break,
                 },
                 () = tick => self.feed(Input::Tick),
                 _ = on_air.tick() => {
                     self.look_at_hours(Told::Before);
                     self.look_at_clock();
-                    if !self.state.unwritten.is_empty() {
-                        self.write(Vec::new(), Vec::new()).await;
+                    if self.state.journal_fails && writing.is_none() {
+                        writing = Some(self.begin_write());
                     }
                 }
                 Ok(()) = reloads.changed() => self.reload(),
             }
-            self.settle(Vec::new()).await;
         }
+        self.finish(writing).await;
     }
 
-    async fn take(&mut self, message: Message) {
+    fn take(&mut self, message: Message) {
         match message {
-            Message::Batch { batch, arrived, reply } => {
-                let result = self.batch(batch, arrived).await;
-                // An agent that hung up comes again and finds its data known.
-                let _ = reply.send(result);
-            }
-            Message::Input(input) => {
-                self.feed(input);
-                self.settle(Vec::new()).await;
-            }
+            Message::Batch { batch, arrived, reply } => self.batch(batch, arrived, reply),
+            Message::Input(input) => self.feed(input),
             Message::Order { input, reply } => {
                 self.feed(input);
-                let safe = self.settle(Vec::new()).await;
-                let _ = reply.send(if safe { Ok(()) } else { Err(Busy) });
+                self.pending.wait(Waiting::Order(reply));
             }
             Message::Allowed { action, reply } => {
                 self.look_at_kill_switch();
-                self.settle(Vec::new()).await;
                 let _ = reply.send(self.allowed(action));
             }
             Message::Ask(question) => question(&View {
@@ -248,11 +243,17 @@ impl Judge {
                 calendar: self.clock.calendar(),
                 kill_switch: self.state.kill_switch,
                 panel: self.panel.standing(),
+                journal_fails: self.state.journal_fails,
             }),
         }
     }
 
-    async fn batch(&mut self, mut batch: Batch, arrived: MonoTime) -> Result<Sifted, Busy> {
+    fn batch(
+        &mut self,
+        mut batch: Batch,
+        arrived: MonoTime,
+        reply: oneshot::Sender<Result<Sifted, Busy>>,
+    ) {
         let sifted = self.dedupe.sift(&mut batch);
         for (result, number) in [
             ("accepted", sifted.fresh),
@@ -273,11 +274,18 @@ impl Judge {
         if !(batch.slices.is_empty() && batch.faults.is_empty() && batch.reports.is_empty()) {
             self.feed_at(arrived, Input::Batch(batch));
         }
-        let kept = if self.settle(rows).await { Kept::Yes } else { Kept::No };
-        self.dedupe.note(&node, epoch, &seqs, kept);
-        if kept == Kept::No && !seqs.is_empty() { Err(Busy) } else { Ok(sifted) }
+        if rows.is_empty() {
+            // An agent that hung up comes again and finds its data known.
+            let _ = reply.send(Ok(sifted));
+            return;
+        }
+        self.pending.faults.extend(rows);
+        // Until they are known to be durable: they may come again before that.
+        self.dedupe.note(&node, epoch, &seqs, Kept::No);
+        self.pending.wait(Waiting::Batch { node, epoch, seqs, sifted, reply });
     }
 
+    /// What is to be kept: all but what is said of streams that the agent has no business with.
     fn fault_rows(&self, batch: &Batch, unkept: &[FaultRecord]) -> Vec<FaultRow> {
         let calendar = self.clock.calendar();
         let row = |fault: &FaultRecord| FaultRow {
@@ -291,7 +299,8 @@ impl Judge {
             },
             fault: fault.clone(),
         };
-        batch.faults.iter().chain(unkept).map(row).collect()
+        let own = |fault: &&FaultRecord| self.decider.watches(&batch.node, &fault.stream);
+        batch.faults.iter().chain(unkept).filter(own).map(row).collect()
     }
 
     fn feed(&mut self, input: Input) {
@@ -303,65 +312,72 @@ impl Judge {
     fn feed_at(&mut self, at: MonoTime, input: Input) {
         self.state.latest = self.state.latest.max(at);
         self.decider.handle(self.state.latest, input);
+        self.absorb();
     }
 
-    /// Carries out what came out, until nothing more does; false if something could not be made safe.
-    async fn settle(&mut self, mut faults: Vec<FaultRow>) -> bool {
-        let mut safe = true;
-        loop {
-            let (records, commands) = self.drain();
-            if records.is_empty() && commands.is_empty() && faults.is_empty() {
-                return safe;
-            }
-            let written = self.write(records, std::mem::take(&mut faults)).await;
-            safe &= written;
-            for command in commands {
-                let action = command.action;
-                let not_sent = if !written {
-                    "the journal cannot be written"
-                } else if self.panel.act(command).is_err() {
-                    "too many commands are under way"
-                } else {
-                    continue;
-                };
-                let outcome = Outcome::NotSent(not_sent.to_owned());
-                self.feed(Input::Outcome { action, outcome });
-            }
-        }
-    }
-
-    /// Writes to the journal, first what could not be written before; false if it is not durable.
-    async fn write(&mut self, records: Vec<Record>, faults: Vec<FaultRow>) -> bool {
-        let unwritten = &mut self.state.unwritten;
-        unwritten.extend(records.into_iter().map(|record| (record.key.clone(), record)));
-        while unwritten.len() > MAX_UNWRITTEN {
-            unwritten.pop_first();
-        }
-        let records = unwritten.values().cloned().collect();
-        match self.journal.write(records, faults).await {
-            Ok(()) => {
-                self.state.unwritten.clear();
-                true
-            }
-            Err(error) => {
-                self.meters.count(Metric::JournalErrors, &[], 1);
-                tracing::error!(error = %chain(&error), "journal not written, nothing is acted on");
-                false
-            }
-        }
-    }
-
-    fn drain(&mut self) -> (Vec<Record>, Vec<Command>) {
-        let (mut records, mut commands) = (Vec::new(), Vec::new());
+    /// Takes what came out of the judgement.
+    fn absorb(&mut self) {
         while let Some(output) = self.decider.poll() {
             match output {
-                Output::Journal(record) => records.push(record),
-                Output::Act(command) => commands.push(command),
+                Output::Journal(record) => self.pending.record(record),
+                Output::Act(command) => self.pending.commands.push(command),
                 Output::ReadPanel => self.panel.read_now(),
                 event => self.note(&event),
             }
         }
-        (records, commands)
+    }
+
+    fn begin_write(&mut self) -> Writing {
+        let held = std::mem::take(&mut self.pending);
+        let write =
+            self.journal.write(held.records.values().cloned().collect(), held.faults.clone());
+        Writing::new(held, write)
+    }
+
+    /// Carries out what waited for a write; if it failed, nothing of it.
+    fn conclude(&mut self, held: Pending, result: Result<(), JournalError>) {
+        self.state.journal_fails = result.is_err();
+        if let Err(error) = &result {
+            self.meters.count(Metric::JournalErrors, &[], 1);
+            tracing::error!(error = %chain(error), "journal not written, nothing is acted on");
+            self.pending.take_back(held.records);
+        }
+        for waiting in held.waiting {
+            if let (Waiting::Batch { node, epoch, seqs, .. }, Ok(())) = (&waiting, &result) {
+                self.dedupe.note(node, *epoch, seqs, Kept::Yes);
+            }
+            waiting.answer(result.is_ok());
+        }
+        for command in held.commands {
+            let action = command.action;
+            if result.is_err() {
+                self.not_sent(action, "the journal cannot be written");
+            } else if self.panel.act(command).is_err() {
+                self.not_sent(action, "too many commands are under way");
+            }
+        }
+    }
+
+    fn not_sent(&mut self, action: ActionId, why: &str) {
+        self.feed(Input::Outcome { action, outcome: Outcome::NotSent(why.to_owned()) });
+    }
+
+    /// Makes safe what has been taken in. Commands that wait for that are not sent any more.
+    async fn finish(&mut self, mut writing: Option<Writing>) {
+        loop {
+            if writing.is_none() {
+                let commands = std::mem::take(&mut self.pending.commands);
+                commands.iter().for_each(|it| self.not_sent(it.action, "the collector stops"));
+                if !self.pending.is_due(self.state.journal_fails) {
+                    return;
+                }
+                writing = Some(self.begin_write());
+            }
+            let (mut held, result) = Writing::end(&mut writing).await;
+            let commands = std::mem::take(&mut held.commands);
+            self.conclude(held, result);
+            commands.iter().for_each(|it| self.not_sent(it.action, "the collector stops"));
+        }
     }
 
     fn note(&self, event: &Output) {
@@ -492,7 +508,7 @@ fn kill_switch(path: &PathBuf) -> KillSwitch {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -532,6 +548,13 @@ mod tests {
         assert_eq!(kill_switch(&path), KillSwitch::Released);
         std::fs::write(&path, "").unwrap();
         assert_eq!(kill_switch(&path), KillSwitch::Pulled);
+        assert_eq!(kill_switch(&folder.path().to_owned()), KillSwitch::Pulled, "a folder");
+        let nowhere = folder.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &nowhere).unwrap();
+        assert_eq!(kill_switch(&nowhere), KillSwitch::Pulled, "a link to nothing");
+        let endless = folder.path().join("loop");
+        std::os::unix::fs::symlink("loop", &endless).unwrap();
+        assert_eq!(kill_switch(&endless.join("kill")), KillSwitch::Pulled, "not to be read");
         assert_eq!(kill_switch(&folder.path().join("gone/kill")), KillSwitch::Pulled);
         assert_eq!(kill_switch(&path.join("below-a-file")), KillSwitch::Pulled);
     }

@@ -10,6 +10,7 @@ mod judge;
 mod meters;
 mod otlp_http;
 mod panel;
+mod pending;
 mod run;
 mod serve;
 mod tls;

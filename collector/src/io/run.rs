@@ -4,7 +4,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
-use tallylight_decide::Decider;
+use tallylight_decide::{Decider, Input, Mode, Scope};
 use tallylight_model::MonoTime;
 use tokio::{
     net::TcpListener,
@@ -144,9 +144,15 @@ fn restore(loaded: &Loaded, opened: Opened, now: MonoTime) -> (Decider, Dedupe) 
         dedupe.remember(node, *epoch, *seq);
     }
     let (lineup, policy) = (loaded.lineup.lineup.clone(), loaded.settings.policy.clone());
-    let (decider, unreadable) = Decider::restore(lineup, policy, opened.epoch, now, opened.records);
+    let (mut decider, unreadable) =
+        Decider::restore(lineup, policy, opened.epoch, now, opened.records);
     for key in unreadable {
         tracing::error!(key, "journal record cannot be read and is left out");
+        // Whatever the person wanted, it was perhaps less than the configuration allows.
+        if key.starts_with("mode/") {
+            let (scope, mode, by) = (Scope::Global, Mode::Off, "an unreadable mode".to_owned());
+            decider.handle(now, Input::SetMode { scope, mode, by });
+        }
     }
     (decider, dedupe)
 }

@@ -1,25 +1,28 @@
 //! The whole way: agents speak, the collector judges, the panel is asked, and nothing is forgotten or repeated.
 
+use std::{net::SocketAddr, sync::Arc};
+
 use serde_json::{Map, Value, json};
-use tallylight_collector::io::load;
+use tallylight_collector::io::{Collector, load};
 use tallylight_model::FaultKind;
 
 use crate::{
-    support::{Site, agree, check_golden, get, golden, scrape, token},
+    support::{Site, agree, check_golden, get, golden, health, scrape, token},
     world::{Agents, Manner, Panel, Traces},
 };
 
 /// Guards in seconds rather than minutes, so that a test ends.
-const QUICK: &str = "[guards]\nready_clean = '2s'\nverify_switch_good = 2\nclose_after = '2s'\n";
+const QUICK: &str = "[guards]\nready_clean = '2s'\nverify_switch_good = 2\nclose_after = '2s'\n\
+    action_expiry = '2s'\nverify_switch_within = '3s'\n";
 
-fn site(panel: &str, mode: &str) -> Site {
+pub(crate) fn site(panel: &str, mode: &str) -> Site {
     Site::new(&format!(
         "[mode]\nglobal = '{mode}'\n[panel]\nurl = '{panel}'\nsecret_file = 'panel.secret'\n{QUICK}"
     ))
 }
 
 /// The newest action at the API.
-async fn action(api: std::net::SocketAddr) -> Value {
+pub(crate) async fn action(api: SocketAddr) -> Value {
     let mut actions = get(api, "/api/v1/actions").await;
     actions["actions"].as_array_mut().and_then(Vec::pop).unwrap_or_default()
 }
@@ -79,7 +82,7 @@ fn fill(shown: Value, known: &Value) -> Value {
 }
 
 /// The API has exactly the keys and types of `api_shape.json`, as far as this moment shows any.
-async fn check_shapes(api: std::net::SocketAddr) {
+async fn check_shapes(api: SocketAddr) {
     let mut shapes = Map::new();
     for path in
         ["channels", "signals", "faults", "incidents", "actions", "sources", "nodes", "mode"]
@@ -92,44 +95,91 @@ async fn check_shapes(api: std::net::SocketAddr) {
     check_golden("api_shape.json", &format!("{filled:#}\n"));
 }
 
-/// Waits until every source could be switched to.
-async fn ready(api: std::net::SocketAddr, agents: &mut Agents) {
+pub(crate) const EVERYWHERE: [&str; 3] = ["one/primary", "one/n1", "one/n2"];
+
+/// A collector with a panel and agents, in which every source could be switched to.
+struct Stage {
+    panel: Arc<Panel>,
+    site: Site,
+    collector: Collector,
+    api: SocketAddr,
+    agents: Agents,
+}
+
+impl Stage {
+    async fn new(manner: Manner, mode: &str) -> Self {
+        Self::with(manner, mode, "").await
+    }
+
+    /// `more` stands before everything else in `collector.toml`.
+    async fn with(manner: Manner, mode: &str, more: &str) -> Self {
+        let (panel, url) = Panel::start(manner).await;
+        let site = site(&url, mode);
+        let config = site.path("collector.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, format!("{more}{text}")).unwrap();
+        let (collector, at) = site.start().await;
+        let agents = Agents::connect(at.grpc).await;
+        let mut stage = Self { panel, site, collector, api: at.api, agents };
+        stage.until(ready).await;
+        stage
+    }
+
+    /// The primary source stops, and with it all that it feeds.
+    async fn broken(manner: Manner, mode: &str) -> Self {
+        let mut stage = Self::new(manner, mode).await;
+        stage.agents.begin(FaultKind::NoData, &EVERYWHERE).await;
+        stage
+    }
+
+    /// Agents go on reporting until it holds.
+    async fn until(&mut self, holds: impl AsyncFnMut(SocketAddr) -> bool) {
+        until(&mut self.agents, self.api, holds).await;
+    }
+
+    async fn until_commanded(&mut self) {
+        let panel = Arc::clone(&self.panel);
+        self.until(async |_| panel.count() > 0).await;
+    }
+
+    async fn until_action(&mut self, key: &str, value: &str) {
+        self.until(async |api| action(api).await[key] == value).await;
+    }
+}
+
+/// Agents go on reporting until it holds.
+pub(crate) async fn until(
+    agents: &mut Agents,
+    api: SocketAddr,
+    mut holds: impl AsyncFnMut(SocketAddr) -> bool,
+) {
     agree(async || {
         agents.catch_up().await;
-        let sources = get(api, "/api/v1/sources").await;
-        sources["sources"].as_array().is_some_and(|it| it.iter().all(|it| it["ready"] == true))
+        holds(api).await
     })
     .await;
 }
 
-const EVERYWHERE: [&str; 3] = ["one/primary", "one/n1", "one/n2"];
+/// Whether every source could be switched to.
+pub(crate) async fn ready(api: SocketAddr) -> bool {
+    let sources = get(api, "/api/v1/sources").await;
+    sources["sources"].as_array().is_some_and(|it| it.iter().all(|it| it["ready"] == true))
+}
 
 #[tokio::test]
 async fn a_source_that_stops_is_switched_once_and_the_switch_verified() {
-    let (panel, url) = Panel::start(Manner::Answers).await;
-    let site = site(&url, "auto");
-    let (collector, at) = site.start().await;
-    let mut agents = Agents::connect(at.grpc).await;
-    ready(at.api, &mut agents).await;
-    agents.begin(FaultKind::NoData, &EVERYWHERE).await;
-    agree(async || {
-        agents.catch_up().await;
-        panel.count() > 0
-    })
-    .await;
-    let command = panel.commands.lock().unwrap()[0].clone();
+    let mut stage = Stage::broken(Manner::Answers, "auto").await;
+    stage.until_commanded().await;
+    let command = stage.panel.commands.lock().unwrap()[0].clone();
     assert_eq!(command["action"], "switch_source");
     assert_eq!(command["target"], json!({ "channel": "one" }));
     assert_eq!((&command["from"], &command["to"]), (&json!("primary"), &json!("backup")));
     assert_eq!(command["reason"]["cause"], "source");
-    agents.end(&["one/n1", "one/n2"]).await;
-    agree(async || {
-        agents.catch_up().await;
-        action(at.api).await["state"] == "verified"
-    })
-    .await;
-    assert_eq!(panel.count(), 1);
-    let incidents = get(at.api, "/api/v1/incidents").await;
+    stage.agents.end(&["one/n1", "one/n2"]).await;
+    stage.until_action("state", "verified").await;
+    assert_eq!(stage.panel.count(), 1);
+    let api = stage.api;
+    let incidents = get(api, "/api/v1/incidents").await;
     let incident = &incidents["incidents"][0];
     assert_eq!(
         (&incident["cause"], &incident["subject"]),
@@ -142,43 +192,12 @@ async fn a_source_that_stops_is_switched_once_and_the_switch_verified() {
         assert!(steps.contains(&Some(step)), "{step} in {steps:?}");
     }
     let id = incident["id"].as_str().unwrap();
-    assert_eq!(get(at.api, &format!("/api/v1/incidents/{id}")).await["id"], id);
-    check_shapes(at.api).await;
-    let text = scrape(at.api).await;
+    assert_eq!(get(api, &format!("/api/v1/incidents/{id}")).await["id"], id);
+    check_shapes(api).await;
+    let text = scrape(api).await;
     assert!(text.contains("tallylight_decision_seconds_count 1\n"), "{text}");
     crate::support::promtool(&text);
-    collector.stop().await;
-}
-
-#[tokio::test]
-async fn a_collector_that_dies_between_intent_and_outcome_neither_forgets_nor_repeats() {
-    let (panel, url) = Panel::start(Manner::Hangs).await;
-    let site = site(&url, "auto");
-    let (collector, at) = site.start().await;
-    let mut agents = Agents::connect(at.grpc).await;
-    ready(at.api, &mut agents).await;
-    agents.begin(FaultKind::NoData, &EVERYWHERE).await;
-    agree(async || {
-        agents.catch_up().await;
-        panel.count() > 0
-    })
-    .await;
-    // It dies with the command out and no answer.
-    drop(collector);
-    let (collector, at) = site.start().await;
-    let mut agents = Agents::connect(at.grpc).await;
-    agree(async || {
-        agents.catch_up().await;
-        matches!(action(at.api).await["state"].as_str(), Some("verifying" | "verified"))
-    })
-    .await;
-    agree(async || {
-        agents.catch_up().await;
-        action(at.api).await["state"] == "verified"
-    })
-    .await;
-    assert_eq!(panel.count(), 1, "{:?}", panel.commands.lock().unwrap());
-    collector.stop().await;
+    stage.collector.stop().await;
 }
 
 #[tokio::test]
@@ -205,22 +224,16 @@ async fn under_the_kill_switch_nothing_is_sent_and_the_refusal_shows() {
 
 #[tokio::test]
 async fn while_the_journal_cannot_be_written_nothing_is_sent_and_after_it_nothing_is_lost() {
-    let (panel, url) = Panel::start(Manner::Answers).await;
-    let site = site(&url, "auto");
-    let (collector, at) = site.start().await;
-    let mut agents = Agents::connect(at.grpc).await;
-    ready(at.api, &mut agents).await;
-    let blocker = rusqlite::Connection::open(site.path("journal.sqlite")).unwrap();
+    let mut stage = Stage::new(Manner::Answers, "auto").await;
+    let blocker = rusqlite::Connection::open(stage.site.path("journal.sqlite")).unwrap();
     blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
-    agents.stands(FaultKind::NoData, &EVERYWHERE);
-    agree(async || {
-        agents.catch_up().await;
-        action(at.api).await["detail"] == "the journal cannot be written"
-    })
-    .await;
-    assert_eq!(panel.count(), 0);
-    assert!(!scrape(at.api).await.contains("\ntallylight_journal_errors_total 0\n"));
-    let id = action(at.api).await["id"].clone();
+    stage.agents.stands(FaultKind::NoData, &EVERYWHERE);
+    stage.until_action("detail", "the journal cannot be written").await;
+    assert_eq!(stage.panel.count(), 0);
+    assert!(!scrape(stage.api).await.contains("\ntallylight_journal_errors_total 0\n"));
+    let health = async || health(stage.api).await;
+    assert_eq!(health().await, 503);
+    let id = action(stage.api).await["id"].clone();
     blocker.execute_batch("ROLLBACK").unwrap();
     agree(async || {
         let query = "SELECT count(*) FROM record WHERE key = 'action/' || ?1";
@@ -228,7 +241,8 @@ async fn while_the_journal_cannot_be_written_nothing_is_sent_and_after_it_nothin
         count.unwrap() == 1
     })
     .await;
-    collector.stop().await;
+    agree(async || health().await == 200).await;
+    stage.collector.stop().await;
 }
 
 #[tokio::test]
@@ -261,87 +275,48 @@ async fn what_the_journal_refused_is_kept_when_it_comes_again_and_counts_once() 
 
 #[tokio::test]
 async fn an_action_that_waits_goes_out_when_an_operator_approves_it() {
-    let (panel, url) = Panel::start(Manner::Answers).await;
-    let site = site(&url, "approve");
-    let (collector, at) = site.start().await;
-    let mut agents = Agents::connect(at.grpc).await;
-    ready(at.api, &mut agents).await;
-    agents.begin(FaultKind::NoData, &EVERYWHERE).await;
-    agree(async || {
-        agents.catch_up().await;
-        action(at.api).await["state"] == "waiting"
-    })
-    .await;
-    assert_eq!(panel.count(), 0);
-    let id = action(at.api).await["id"].as_str().unwrap().to_owned();
+    let mut stage = Stage::broken(Manner::Answers, "approve").await;
+    stage.until_action("state", "waiting").await;
+    assert_eq!(stage.panel.count(), 0);
+    let id = action(stage.api).await["id"].as_str().unwrap().to_owned();
     let response = reqwest::Client::new()
-        .post(format!("http://{}/api/v1/actions/{id}/approve", at.api))
+        .post(format!("http://{}/api/v1/actions/{id}/approve", stage.api))
         .header("authorization", format!("Bearer {}", token("ops")))
         .send()
         .await
         .unwrap();
     assert_eq!(response.status().as_u16(), 200);
-    agree(async || {
-        agents.catch_up().await;
-        panel.count() == 1
-    })
-    .await;
-    assert_eq!(action(at.api).await["approved_by"], "ops");
-    collector.stop().await;
+    stage.until_commanded().await;
+    assert_eq!(action(stage.api).await["approved_by"], "ops");
+    stage.collector.stop().await;
 }
 
 #[tokio::test]
 async fn a_panel_whose_clock_is_off_gets_nothing_that_nobody_approved() {
-    let (panel, url) = Panel::start(Manner::ClockOff).await;
-    let site = site(&url, "auto");
-    let (collector, at) = site.start().await;
-    let mut agents = Agents::connect(at.grpc).await;
-    ready(at.api, &mut agents).await;
-    agents.begin(FaultKind::NoData, &EVERYWHERE).await;
-    agree(async || {
-        agents.catch_up().await;
-        action(at.api).await["state"] == "waiting"
-    })
-    .await;
-    assert_eq!(panel.count(), 0);
-    let text = scrape(at.api).await;
+    let mut stage = Stage::broken(Manner::ClockOff, "auto").await;
+    stage.until_action("state", "waiting").await;
+    assert_eq!(stage.panel.count(), 0);
+    let text = scrape(stage.api).await;
     let line = text.lines().find(|it| it.starts_with("tallylight_panel_clock_offset_seconds "));
     let offset: f64 = line.unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     assert!((-11.0..-9.0).contains(&offset), "{offset}");
-    collector.stop().await;
+    stage.collector.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_incident_that_is_over_is_one_trace_of_five_phases() {
     let (spans, traces) = Traces::start().await;
-    let (_panel, url) = Panel::start(Manner::Answers).await;
-    let site = site(&url, "auto");
-    let config = site.path("collector.toml");
-    let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, format!("traces = '{traces}'\n{text}")).unwrap();
-    let (collector, at) = site.start().await;
-    let mut agents = Agents::connect(at.grpc).await;
-    ready(at.api, &mut agents).await;
-    agents.begin(FaultKind::NoData, &EVERYWHERE).await;
-    agree(async || {
-        agents.catch_up().await;
-        action(at.api).await["state"] == "verifying"
-    })
-    .await;
-    agents.end(&["one/n1", "one/n2"]).await;
-    agree(async || {
-        agents.catch_up().await;
-        action(at.api).await["state"] == "verified"
-    })
-    .await;
-    agents.end(&["one/primary"]).await;
-    agree(async || {
-        agents.catch_up().await;
-        let incidents = get(at.api, "/api/v1/incidents").await;
-        incidents["incidents"][0]["state"] == "closed"
-    })
-    .await;
-    collector.stop().await;
+    let traces = format!("traces = '{traces}'\n");
+    let mut stage = Stage::with(Manner::Answers, "auto", &traces).await;
+    stage.agents.begin(FaultKind::NoData, &EVERYWHERE).await;
+    stage.until_action("state", "verifying").await;
+    stage.agents.end(&["one/n1", "one/n2"]).await;
+    stage.until_action("state", "verified").await;
+    stage.agents.end(&["one/primary"]).await;
+    let closed =
+        async |api| get(api, "/api/v1/incidents").await["incidents"][0]["state"] == "closed";
+    stage.until(closed).await;
+    stage.collector.stop().await;
     agree(async || spans.lock().unwrap().len() >= 6).await;
     let spans = spans.lock().unwrap();
     let mut names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
@@ -412,4 +387,44 @@ async fn a_reload_changes_lineup_and_tokens_at_once() {
     })
     .await;
     collector.stop().await;
+}
+
+/// A panel may do what it likes; the collector asks it once and never takes its word for it.
+#[tokio::test]
+async fn a_panel_that_hangs_fails_or_lies_is_found_out() {
+    for (manner, state, detail, asked) in [
+        (Manner::Fails, "failed", "the panel answered 500", 3),
+        (Manner::Lies, "not_verified", "", 1),
+        (Manner::Garbage, "failed", "the panel's state says that it was not carried out", 1),
+    ] {
+        let mut stage = Stage::broken(manner, "auto").await;
+        let first = async |api| get(api, "/api/v1/actions").await["actions"][0].clone();
+        stage.until(async |api| first(api).await["state"] == state).await;
+        let action = first(stage.api).await;
+        if !detail.is_empty() {
+            assert_eq!(action["detail"], detail);
+        }
+        let commands = stage.panel.commands.lock().unwrap().clone();
+        let of_it = commands.iter().filter(|it| it["action_id"] == action["id"]).count();
+        assert_eq!(of_it, asked, "{state}: {commands:?}");
+        stage.collector.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_panel_that_switched_by_itself_is_asked_for_nothing() {
+    let mut stage = Stage::new(Manner::Answers, "auto").await;
+    stage.panel.put_on("backup", "panel");
+    stage.agents.begin(FaultKind::NoData, &["one/primary"]).await;
+    let open = async |api| {
+        let incidents = get(api, "/api/v1/incidents").await;
+        let subject = &incidents["incidents"][0]["subject"];
+        *subject == "one/primary"
+    };
+    stage.until(open).await;
+    let channels = get(stage.api, "/api/v1/channels").await;
+    let shown = &channels["channels"][0];
+    assert_eq!((&shown["active"], &shown["changed_by"]), (&json!("backup"), &json!("panel")));
+    assert_eq!((stage.panel.count(), action(stage.api).await), (0, Value::Null));
+    stage.collector.stop().await;
 }

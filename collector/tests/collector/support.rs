@@ -131,6 +131,15 @@ impl Running {
         Self::spawn(Command::new(env!("CARGO_BIN_EXE_tallylight-collector")), site)
     }
 
+    /// Starts it so that no file of its own may grow beyond this, as if the disk were full.
+    pub(crate) fn start_with_little_room(site: &Site, kibibytes: u32) -> Self {
+        let mut shell = Command::new("sh");
+        // What a shell ignores, so does the program that it becomes: writing beyond the limit then fails instead of killing.
+        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kibibytes * 2);
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_tallylight-collector")]);
+        Self::spawn(shell, site)
+    }
+
     fn spawn(mut command: Command, site: &Site) -> Self {
         let mut child = command
             .args(["run", "--config", site.path("collector.toml").to_str().unwrap()])
@@ -219,6 +228,11 @@ pub(crate) async fn get(api: SocketAddr, path: &str) -> serde_json::Value {
     let response = reqwest::get(format!("http://{api}{path}")).await.unwrap();
     assert_eq!(response.status().as_u16(), 200, "{path}");
     serde_json::from_str(&response.text().await.unwrap()).unwrap()
+}
+
+/// The status of `/healthz`.
+pub(crate) async fn health(api: SocketAddr) -> u16 {
+    reqwest::get(format!("http://{api}/healthz")).await.unwrap().status().as_u16()
 }
 
 fn golden_path(name: &str) -> PathBuf {

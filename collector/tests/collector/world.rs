@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,7 +14,7 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::State,
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
@@ -223,11 +226,19 @@ pub(crate) enum Manner {
     Hangs,
     /// Answers with a `Date` of ten seconds ago.
     ClockOff,
+    /// Answers 500 and does nothing.
+    Fails,
+    /// Says that it is done and does nothing.
+    Lies,
+    /// Answers with something that is no answer and does nothing.
+    Garbage,
 }
 
 /// A panel that runs channel `one`.
 pub(crate) struct Panel {
     manner: Manner,
+    /// Does not answer what state it is in.
+    pub(crate) deaf: AtomicBool,
     state: Mutex<(u64, String, String)>,
     pub(crate) commands: Mutex<Vec<Value>>,
 }
@@ -235,7 +246,8 @@ pub(crate) struct Panel {
 impl Panel {
     pub(crate) async fn start(manner: Manner) -> (Arc<Self>, String) {
         let state = Mutex::new((1, "primary".to_owned(), "panel".to_owned()));
-        let panel = Arc::new(Self { manner, state, commands: Mutex::default() });
+        let panel =
+            Arc::new(Self { manner, deaf: false.into(), state, commands: Mutex::default() });
         let router = Router::new()
             .route("/commands", post(command))
             .route("/state", get(state_of))
@@ -246,12 +258,17 @@ impl Panel {
         (panel, url)
     }
 
+    pub(crate) fn put_on(&self, source: &str, by: &str) {
+        let mut state = self.state.lock().unwrap();
+        *state = (state.0 + 1, source.to_owned(), by.to_owned());
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.commands.lock().unwrap().len()
     }
 }
 
-async fn command(State(panel): State<Arc<Panel>>, body: Bytes) -> Json<Value> {
+async fn command(State(panel): State<Arc<Panel>>, body: Bytes) -> Response {
     let command: Value = serde_json::from_slice(&body).unwrap();
     let known = {
         let mut commands = panel.commands.lock().unwrap();
@@ -259,18 +276,24 @@ async fn command(State(panel): State<Arc<Panel>>, body: Bytes) -> Json<Value> {
         commands.push(command.clone());
         known
     };
-    if let (false, Some(to)) = (known, command["to"].as_str()) {
-        let mut state = panel.state.lock().unwrap();
-        let by = command["action_id"].as_str().unwrap().to_owned();
-        *state = (state.0 + 1, to.to_owned(), by);
+    let obeys = !matches!(panel.manner, Manner::Fails | Manner::Lies | Manner::Garbage);
+    if let (true, false, Some(to)) = (obeys, known, command["to"].as_str()) {
+        panel.put_on(to, command["action_id"].as_str().unwrap());
     }
-    if panel.manner == Manner::Hangs {
-        std::future::pending::<()>().await;
+    match panel.manner {
+        Manner::Hangs => std::future::pending().await,
+        Manner::Fails => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Manner::Garbage => "<html>".into_response(),
+        Manner::Answers | Manner::ClockOff | Manner::Lies => {
+            Json(json!({ "state": { "channel": "one", "active": command["to"] } })).into_response()
+        }
     }
-    Json(json!({ "state": { "channel": "one", "active": command["to"] } }))
 }
 
 async fn state_of(State(panel): State<Arc<Panel>>) -> Response {
+    if panel.deaf.load(Ordering::Relaxed) {
+        return std::future::pending().await;
+    }
     let (version, active, changed_by) = panel.state.lock().unwrap().clone();
     let channel = json!({
         "channel": "one", "active": active, "changed_by": changed_by,
