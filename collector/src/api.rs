@@ -17,7 +17,7 @@ use crate::{
     calendar::Calendar,
     config::{LineupFile, StreamExtra},
     exposition::scope_name,
-    view::View,
+    view::{Ended, View},
 };
 
 /// Incidents, actions or faults read at once; of channels see [`View::piece`].
@@ -113,6 +113,25 @@ pub fn faults(out: &mut Vec<Value>, view: &View<'_>, after: Option<StreamId>) ->
         }));
     }
     None
+}
+
+/// `GET /api/v1/faults`: the last ones that ended, the last one first.
+#[must_use]
+pub fn ended(view: &View<'_>) -> Vec<Value> {
+    let ended = view.ended.iter().rev().map(|Ended { node, fault, at }| {
+        json!({
+            "node": node.as_str(),
+            "channel": fault.stream.channel(),
+            "stream": fault.stream.as_str(),
+            "kind": fault.kind.name(),
+            "severity": fault.severity.name(),
+            "onset": view.calendar.rfc3339(fault.onset),
+            "declared": view.calendar.rfc3339(fault.declared),
+            "ended": view.calendar.rfc3339(*at),
+            "evidence": fault.evidence,
+        })
+    });
+    ended.collect()
 }
 
 /// `GET /api/v1/incidents`: adds open ones and the last closed ones after this one; answers after which to go on.

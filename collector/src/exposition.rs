@@ -224,6 +224,8 @@ pub fn scope_name(scope: &Scope) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::VecDeque;
+
     use tallylight_decide::{Decider, Policy};
     use tallylight_model::{Epoch, MonoTime};
 
@@ -246,6 +248,7 @@ mod tests {
             calendar: Calendar { now: MonoTime::ZERO, wall: jiff::Timestamp::UNIX_EPOCH },
             kill_switch: KillSwitch::Released,
             panel: Standing::default(),
+            ended: &VecDeque::new(),
             journal_fails: false,
         };
         let (mut page, mut after, mut pieces) = (Page::default(), None, 0);

@@ -1,7 +1,9 @@
 //! What API, exposition and wall are written from: the judgement and the little that stands beside it, at one moment.
 
+use std::collections::VecDeque;
+
 use tallylight_decide::{Decider, KillSwitch, lineup::Channel};
-use tallylight_model::ChannelId;
+use tallylight_model::{ChannelId, FaultRecord, MonoTime, NodeId};
 
 use crate::{calendar::Calendar, panel::Standing};
 
@@ -20,8 +22,21 @@ pub struct View<'a> {
     pub kill_switch: KillSwitch,
     /// The way to the panel.
     pub panel: Standing,
+    /// Faults that ended, the last one last.
+    pub ended: &'a VecDeque<Ended>,
     /// The journal cannot be written: nothing is acted on.
     pub journal_fails: bool,
+}
+
+/// A fault that ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Who saw it.
+    pub node: NodeId,
+    /// What its agent said when it ended.
+    pub fault: FaultRecord,
+    /// When it ended.
+    pub at: MonoTime,
 }
 
 impl<'a> View<'a> {

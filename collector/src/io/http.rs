@@ -143,7 +143,8 @@ async fn list<C: Send + 'static>(
 
 async fn faults(State(api): State<Api>) -> Result<Json<Value>, Failed> {
     let standing = in_pieces(&api, Vec::new(), api::faults).await?;
-    Ok(Json(json!({ "faults": standing })))
+    let ended = api.judge.ask(api::ended).await.map_err(|_| BUSY)?;
+    Ok(Json(json!({ "faults": standing, "ended": ended })))
 }
 
 async fn actions(State(api): State<Api>) -> Result<Json<Value>, Failed> {

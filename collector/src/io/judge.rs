@@ -8,7 +8,11 @@
 //! agents speak at once, and were each record a write of its own, the one that decides would wait for all before it. So it
 //! waits for one at most.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use tallylight_decide::{
     Decider, IncidentEvent, Input, KillSwitch, Mode, OnAir, Outcome, Output, Policy, Scope,
@@ -30,7 +34,7 @@ use super::{
 };
 use crate::{
     dedupe::{Dedupe, Kept, Sifted},
-    view::View,
+    view::{Ended, View},
 };
 
 /// Inputs that wait for the judge; beyond that agents are told to come again.
@@ -39,6 +43,9 @@ const QUEUE: usize = 256;
 const KILL_SWITCH_POLL: std::time::Duration = std::time::Duration::from_millis(200);
 /// How often hours on the air are evaluated.
 const ON_AIR_POLL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Faults that ended, kept to be shown.
+const MAX_ENDED: usize = 1000;
 
 type Question = Box<dyn FnOnce(&View<'_>) + Send>;
 
@@ -164,6 +171,8 @@ struct State {
     kill_switch: KillSwitch,
     clock_is_off: bool,
     off_air: BTreeSet<ChannelId>,
+    /// Faults that ended, the last one last.
+    ended: VecDeque<Ended>,
     /// The journal's last write failed.
     journal_fails: bool,
 }
@@ -243,6 +252,7 @@ impl Judge {
                 calendar: self.clock.calendar(),
                 kill_switch: self.state.kill_switch,
                 panel: self.panel.standing(),
+                ended: &self.state.ended,
                 journal_fails: self.state.journal_fails,
             }),
         }
@@ -271,6 +281,7 @@ impl Judge {
         let rows = self.fault_rows(&batch, &sifted.unkept);
         let seqs: Vec<u64> = rows.iter().map(|row| row.fault.seq).collect();
         let (node, epoch) = (batch.node.clone(), batch.epoch);
+        self.note_ended(&batch);
         if !(batch.slices.is_empty() && batch.faults.is_empty() && batch.reports.is_empty()) {
             self.feed_at(arrived, Input::Batch(batch));
         }
@@ -283,6 +294,19 @@ impl Judge {
         // Until they are known to be durable: they may come again before that.
         self.dedupe.note(&node, epoch, &seqs, Kept::No);
         self.pending.wait(Waiting::Batch { node, epoch, seqs, sifted, reply });
+    }
+
+    fn note_ended(&mut self, batch: &Batch) {
+        for fault in &batch.faults {
+            if let FaultPhase::End(at) = fault.phase
+                && self.decider.watches(&batch.node, &fault.stream)
+            {
+                let (node, fault) = (batch.node.clone(), fault.clone());
+                self.state.ended.push_back(Ended { node, fault, at });
+            }
+        }
+        let excess = self.state.ended.len().saturating_sub(MAX_ENDED);
+        self.state.ended.drain(..excess);
     }
 
     /// What is to be kept: all but what is said of streams that the agent has no business with.

@@ -193,6 +193,12 @@ async fn a_source_that_stops_is_switched_once_and_the_switch_verified() {
     }
     let id = incident["id"].as_str().unwrap();
     assert_eq!(get(api, &format!("/api/v1/incidents/{id}")).await["id"], id);
+    let faults = get(api, "/api/v1/faults").await;
+    let of = |list: &str| -> Vec<&str> {
+        faults[list].as_array().unwrap().iter().map(|it| it["stream"].as_str().unwrap()).collect()
+    };
+    assert_eq!(of("faults"), ["one/primary", "one/primary"]);
+    assert_eq!(of("ended").len(), 4, "two agents on each of two deliveries: {faults}");
     check_shapes(api).await;
     let text = scrape(api).await;
     assert!(text.contains("tallylight_decision_seconds_count 1\n"), "{text}");
