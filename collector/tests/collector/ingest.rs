@@ -1,8 +1,8 @@
 //! Who may say what, over real sockets.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, io::Write as _, time::Duration};
 
-use crate::support::{Site, scrape, token};
+use crate::support::{Site, get, scrape, token};
 use opentelemetry_proto::tonic::collector::{
     logs::v1::logs_service_client::LogsServiceClient,
     metrics::v1::{
@@ -126,20 +126,29 @@ async fn over_grpc_what_is_too_large_or_garbage_is_refused_for_good() {
         let small = encode_metrics(&batch("north-a", 5000, 1), NOW);
         client.export(with_token(small, Some(&authorization))).await.unwrap();
     }
-    let mut grpc_frame = vec![0, 0, 0, 0, 4];
-    grpc_frame.extend_from_slice(&[0xff; 4]);
     let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     let path = "opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
-    let response = client
-        .post(format!("http://{}/{path}", at.grpc))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .header("authorization", &authorization)
-        .body(grpc_frame)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(response.headers()["grpc-status"], (Code::InvalidArgument as i32).to_string());
+    let bomb = zstd::encode_all(&vec![0; 64 << 20][..], 0).unwrap();
+    for (compressed, message, expected) in [
+        (0, vec![0xff; 4], Code::InvalidArgument),
+        (1, vec![0xff; 4], Code::InvalidArgument),
+        (1, bomb, Code::ResourceExhausted),
+    ] {
+        let mut frame = vec![compressed];
+        frame.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+        frame.extend_from_slice(&message);
+        let response = client
+            .post(format!("http://{}/{path}", at.grpc))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("grpc-encoding", "zstd")
+            .header("authorization", &authorization)
+            .body(frame)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.headers()["grpc-status"], (expected as i32).to_string());
+    }
     collector.stop().await;
 }
 
@@ -173,6 +182,31 @@ async fn what_came_before_is_answered_as_taken_and_counted_once() {
 }
 
 #[tokio::test]
+async fn what_an_agent_says_of_streams_that_are_not_its_own_counts_for_nothing() {
+    let site = Site::new("");
+    let (collector, at) = site.start().await;
+    let authorization = format!("Bearer {}", token("north-a"));
+    let mut logs = LogsServiceClient::new(connect(at.grpc).await);
+    let journal = rusqlite::Connection::open(site.path("journal.sqlite")).unwrap();
+    let kept = || {
+        let count = "SELECT count(*) FROM fault";
+        journal.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    for (seq, stream, expected) in [(1, "one/primary", 0), (2, "none/such", 0), (3, "one/n1", 1)] {
+        let mut batch = batch("north-a", 0, seq);
+        batch.faults[0].stream = StreamId::parse(stream).unwrap();
+        logs.export(with_token(encode_logs(&batch, NOW), Some(&authorization))).await.unwrap();
+        let faults = get(at.api, "/api/v1/faults").await;
+        let shown = faults["faults"].as_array().unwrap().len();
+        assert_eq!((shown, kept()), (expected, expected as i64), "{stream}");
+    }
+    let text = scrape(at.api).await;
+    let line = r#"tallylight_collector_limit_hits_total{what="foreign_streams"} 2"#;
+    assert!(text.contains(line), "{text}");
+    collector.stop().await;
+}
+
+#[tokio::test]
 async fn a_fault_that_cannot_be_kept_is_to_be_sent_again() {
     let site = Site::new("");
     let (collector, at) = site.start().await;
@@ -201,6 +235,9 @@ async fn over_http_the_same_rules_hold() {
     let mine = encode_metrics(&batch("north-a", 1000, 1), NOW).encode_to_vec();
     let zstd = zstd::encode_all(&mine[..], 0).unwrap();
     let bomb = zstd::encode_all(&vec![0; 64 << 20][..], 0).unwrap();
+    let mut gzip_bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip_bomb.write_all(&vec![0; 64 << 20]).unwrap();
+    let gzip_bomb = gzip_bomb.finish().unwrap();
     let protobuf = "application/x-protobuf";
     let cases = [
         (None::<String>, protobuf, None, mine.clone(), 401),
@@ -209,6 +246,9 @@ async fn over_http_the_same_rules_hold() {
         (Some(bearer("north-a")), protobuf, None, b"\xff\xff\xff\xff".to_vec(), 400),
         (Some(bearer("north-a")), protobuf, Some("zstd"), b"garbage".to_vec(), 400),
         (Some(bearer("north-a")), protobuf, Some("zstd"), bomb, 413),
+        (Some(bearer("north-a")), protobuf, Some("gzip"), gzip_bomb, 413),
+        (Some(bearer("north-a")), protobuf, Some("zstd"), zstd[..zstd.len() / 2].to_vec(), 400),
+        (Some(bearer("north-a")), protobuf, None, mine[..mine.len() / 2].to_vec(), 400),
         (Some(bearer("north-a")), protobuf, None, vec![0; (4 << 20) + 1], 413),
         (Some(bearer("north-a")), protobuf, Some("br"), mine.clone(), 415),
         (Some(bearer("north-a")), "application/json", None, mine.clone(), 415),
