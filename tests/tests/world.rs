@@ -486,7 +486,7 @@ async fn multicast_comes_out_as_it_went_in() {
 }
 
 #[tokio::test]
-async fn viewers_watch_where_they_are_sent_and_ask_again_when_cut_off() {
+async fn viewers_watch_where_they_are_sent_see_what_they_get_and_ask_again_when_cut_off() {
     let world = World::start();
     let sent: BTreeMap<&str, String> = [
         ("/watch/north/one", world.watch("http-ts").to_owned()),
@@ -502,8 +502,20 @@ async fn viewers_watch_where_they_are_sent_and_ask_again_when_cut_off() {
     let address = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, panel).await });
     let watched = ["--watch", "north/one", "--watch", "south/one"];
-    let arguments = [&["viewers", "--panel", &address, "--count", "4"][..], &watched].concat();
-    let viewers = Process::start(&arguments);
+    let monitors = world.edges.keys().map(|mode| format!("{mode}/west/one={}", world.watch(mode)));
+    let monitors: Vec<_> = monitors.flat_map(|what| ["--monitor".to_owned(), what]).collect();
+    let monitors: Vec<&str> = monitors.iter().map(String::as_str).collect();
+    let arguments = [&["viewers", "--panel", &address, "--count", "4"][..], &watched, &monitors];
+    let viewers = Process::start(&arguments.concat());
+    let good = async |expected: bool| {
+        until("everybody to get the programme, or nobody", async || {
+            let receivers = viewers.get("/receivers").await;
+            let receivers = receivers.as_array().filter(|all| all.len() == 7)?;
+            let good = |it: &Value| it["good_since_unix_ms"].is_u64();
+            receivers.iter().all(|it| good(it) == expected).then_some(())
+        })
+        .await;
+    };
     let watching = async |interruptions: u64| {
         until("four viewers to watch", async || {
             let state = viewers.get("/state").await;
@@ -517,9 +529,14 @@ async fn viewers_watch_where_they_are_sent_and_ask_again_when_cut_off() {
         .await;
     };
     watching(0).await;
+    good(true).await;
+    world.headend.post("/sources/one/primary", json!({ "fault": "black" })).await;
+    good(false).await;
+    world.headend.post("/sources/one/primary", json!({ "fault": "normal" })).await;
+    good(true).await;
     for mode in ["http-ts", "hls"] {
         let sessions = world.edges[mode].get("/sessions").await;
-        assert_eq!(sessions[0]["sessions"], 2, "{mode}");
+        assert_eq!(sessions[0]["sessions"], 2, "{mode}: monitors are no viewers");
         world.edges[mode].post("/sessions/end", json!({})).await;
     }
     watching(4).await;

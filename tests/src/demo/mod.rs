@@ -19,6 +19,7 @@ pub mod table;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use tempfile::TempDir;
 
 use self::{
     rows::{ROWS, Row},
@@ -71,15 +72,7 @@ async fn play(arguments: Arguments, rows: Vec<Row>) -> anyhow::Result<()> {
         None => own_folder()?,
     };
     let project = Project { bin, alerts: arguments.alerts };
-    let temporary = tempfile::Builder::new().prefix("tallylight-demo-").tempdir();
-    let temporary = temporary.context("cannot make a folder")?;
-    let folder = match &arguments.folder {
-        Some(folder) => {
-            std::fs::create_dir_all(folder).context("cannot make the folder")?;
-            folder.canonicalize().context("cannot find the folder")?
-        }
-        None => temporary.path().to_owned(),
-    };
+    let (folder, temporary) = working_folder(arguments.folder.as_deref())?;
     let screen = Screen::default();
     // Dropped on a signal, a half-started world ends with the handles of its processes.
     let mut stage = tokio::select! {
@@ -110,12 +103,23 @@ async fn play(arguments: Arguments, rows: Vec<Row>) -> anyhow::Result<()> {
         Err(error) => (Err(error), true),
     };
     stage.processes.stop().await;
-    if explains && arguments.folder.is_none() {
+    if let Some(temporary) = temporary.filter(|_| explains) {
         // Logs are what is left to find out why.
         let kept = temporary.keep();
         return verdict.with_context(|| format!("logs are in {}", kept.display()));
     }
     verdict
+}
+
+/// The named folder, or one that goes when its handle does.
+fn working_folder(named: Option<&Path>) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
+    let Some(named) = named else {
+        let temporary = tempfile::Builder::new().prefix("tallylight-demo-").tempdir();
+        let temporary = temporary.context("cannot make a folder")?;
+        return Ok((temporary.path().to_owned(), Some(temporary)));
+    };
+    std::fs::create_dir_all(named).context("cannot make the folder")?;
+    Ok((named.canonicalize().context("cannot find the folder")?, None))
 }
 
 pub(crate) fn own_folder() -> anyhow::Result<PathBuf> {
@@ -157,7 +161,7 @@ fn show(screen: &Screen, outcomes: &[Outcome]) {
         "cause",
         "action",
         "good again",
-        "by itself",
+        "by collector",
         "hold",
         "settle",
         "command",
@@ -180,7 +184,7 @@ fn show(screen: &Screen, outcomes: &[Outcome]) {
     let rows: Vec<_> = outcomes.iter().map(row).collect();
     screen.print(
         "\nMilliseconds. Detected and good again count from the break; good again is what the world's own receivers got, \
-         by itself what the collector says of it.\n",
+         by collector what the collector says of it.\n",
     );
     screen.print(&table::fitted(&header, &rows, screen.width()));
     for outcome in outcomes {

@@ -1,7 +1,7 @@
 //! What the person at the terminal is told: lines that stay, and on a terminal one that tells what is being waited for.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     io::{IsTerminal as _, Write as _, stdout},
     time::Instant,
 };
@@ -12,8 +12,8 @@ pub struct Screen {
     started: Instant,
     terminal: bool,
     colours: bool,
-    /// A passing line stands on the terminal.
-    passing: Cell<bool>,
+    /// The passing line that stands on the terminal; empty for none.
+    passing: RefCell<String>,
 }
 
 impl Default for Screen {
@@ -21,7 +21,7 @@ impl Default for Screen {
         let terminal = stdout().is_terminal();
         // https://no-color.org
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
-        Self { started: Instant::now(), terminal, colours, passing: Cell::new(false) }
+        Self { started: Instant::now(), terminal, colours, passing: RefCell::default() }
     }
 }
 
@@ -42,12 +42,14 @@ impl Screen {
     /// Tells what is going on until something else is told; nothing where there is no terminal.
     pub fn pass(&self, text: &str) {
         let Some(width) = self.width() else { return };
-        let seconds = self.started.elapsed().as_secs_f64();
-        let line: String =
-            format!("{seconds:7.1} s  ...       {text}").chars().take(width.max(2) - 1).collect();
-        self.clear();
-        self.write(&line);
-        self.passing.set(true);
+        let seconds = self.started.elapsed().as_secs();
+        let line = format!("{seconds:7} s    ...       {text}");
+        let line: String = line.chars().take(width.max(2) - 1).collect();
+        if *self.passing.borrow() != line {
+            self.clear();
+            self.write(&line);
+            self.passing.replace(line);
+        }
     }
 
     /// How many characters a line of the terminal takes; `None` where there is none.
@@ -58,7 +60,7 @@ impl Screen {
     }
 
     fn clear(&self) {
-        if self.passing.replace(false) {
+        if !self.passing.take().is_empty() {
             self.write("\r\x1b[K");
         }
     }
@@ -70,8 +72,7 @@ impl Screen {
     }
 
     /// A word in its colour, padded to a width.
-    #[must_use]
-    pub fn coloured(&self, word: &str, width: usize) -> String {
+    fn coloured(&self, word: &str, width: usize) -> String {
         let code = match word {
             "right" | "good" => "32",
             "WRONG" => "1;31",
