@@ -148,6 +148,13 @@ impl HlsSession {
         self.handle_deadline(now);
     }
 
+    /// Notes for how long this host did not look after the stream: no player waited then.
+    pub fn missed(&mut self, span: Duration) {
+        if let Some(player) = &mut self.player {
+            player.pause(span);
+        }
+    }
+
     /// Does what is due.
     pub fn handle_deadline(&mut self, now: MonoTime) {
         self.play(now);
@@ -365,7 +372,8 @@ impl HlsSession {
 
     fn check_stale(&mut self, now: MonoTime) {
         let Some(known) = &self.known else { return };
-        let still = now.since(known.changed);
+        // The list is as new as its request at least, however long its answer waited here.
+        let still = self.reload_begun.since(known.changed);
         let evidence = if known.ended {
             (self.purpose == Purpose::Watch).then(|| "ended by EXT-X-ENDLIST".to_owned())
         } else {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tallylight_model::{FaultKind, MonoTime, WallTime};
 
+mod attention;
 mod backoff;
 mod fetch;
 pub mod hls;
@@ -18,6 +19,7 @@ pub mod playlist;
 pub mod rtp;
 mod spec;
 
+pub use attention::{Attention, LOOK_EVERY};
 pub use backoff::Backoff;
 pub use fetch::{FetchError, looks_like_html};
 pub use spec::{DatagramSpec, Framing, InputSpec, SpecError, StreamUrl};
@@ -75,6 +77,12 @@ pub enum InputEvent {
         /// The bytes.
         data: Bytes,
     },
+    /// Everything that had arrived by then was handed over. Said while nothing arrives, since silence is judged by what was
+    /// looked at and not by the clock: what still waits in a socket is not missing.
+    Quiet {
+        /// Up to when the input is known to be silent since the last event.
+        at: MonoTime,
+    },
     /// Datagrams that this host dropped since the last such event: by its socket's full buffer, or because the session
     /// did not keep up. They are unobserved, never the stream's loss.
     Dropped {
@@ -116,6 +124,25 @@ pub enum InputEvent {
         /// Why it cannot be read; `None` at a regular end.
         error: Option<String>,
     },
+}
+
+impl InputEvent {
+    /// Up to when the input had looked at everything as it said this.
+    #[must_use]
+    pub const fn at(&self) -> Option<MonoTime> {
+        match self {
+            Self::Recording => None,
+            Self::Opened { at, .. }
+            | Self::Bytes { at, .. }
+            | Self::Segment { at, .. }
+            | Self::Quiet { at }
+            | Self::Dropped { at, .. }
+            | Self::RtpLost { at, .. }
+            | Self::Condition { at, .. }
+            | Self::Request { at, .. }
+            | Self::End { at, .. } => Some(*at),
+        }
+    }
 }
 
 /// Why an input is read: it decides what the end of a response or an ended playlist means.

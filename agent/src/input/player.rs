@@ -98,6 +98,11 @@ impl Player {
         }
     }
 
+    /// Lets time pass without playing.
+    pub fn pause(&mut self, span: Duration) {
+        self.at = self.at + span;
+    }
+
     /// Returns when the buffer ran dry (`true`) or playing went on (`false`), once for each change.
     pub fn poll(&mut self) -> Option<(MonoTime, bool)> {
         self.change.take()
@@ -207,6 +212,17 @@ mod tests {
                 assert_eq!(player.poll(), None, "{ppm} ppm at {n}");
             }
         }
+    }
+
+    #[test]
+    fn a_pause_plays_nothing() {
+        let mut player = Player::new(Buffering::STREAM, at(0));
+        player.handle(at(0), SECOND);
+        player.handle_deadline(at(900));
+        player.pause(5 * SECOND);
+        assert!((at(5_999)..at(6_001)).contains(&player.deadline().unwrap()));
+        player.handle(at(5_950), SECOND);
+        assert_eq!(player.poll(), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
     http::{Client, Connector},
 };
 use crate::input::{
-    FetchError, InputEvent, Purpose, StreamUrl,
+    Attention, FetchError, InputEvent, Purpose, StreamUrl,
     hls::{HlsInput, HlsOutput, HlsSession, PlaylistAnswer},
     looks_like_html,
     playlist::ByteRange,
@@ -68,6 +68,7 @@ pub(super) async fn run(
     let mut session = HlsSession::new(url.clone(), purpose, clock::now());
     let mut lists = Lane::Free(Client::new(connector.clone()));
     let mut segments = Lane::Free(Client::new(connector.clone()));
+    let mut attention = Attention::new(clock::now());
     session.handle_deadline(clock::now());
     loop {
         while let Some(output) = session.poll() {
@@ -85,22 +86,22 @@ pub(super) async fn run(
                 }
             }
         }
-        let deadline = session.deadline();
-        tokio::select! {
-            (at, input) = lists.answer() => session.handle(at, input),
-            (at, input) = segments.answer() => session.handle(at, input),
-            () = until(deadline) => session.handle_deadline(clock::now()),
-        }
-    }
-}
-
-async fn until(deadline: Option<MonoTime>) {
-    match deadline {
         // A millisecond more, as the timer's grain is one: waking too early would only mean waking twice.
-        Some(deadline) => {
-            tokio::time::sleep(deadline.since(clock::now()) + Duration::from_millis(1)).await;
+        let deadline = session.deadline().map(|at| at + Duration::from_millis(1));
+        let next = deadline.into_iter().chain([attention.next()]).min().unwrap_or(attention.next());
+        let answer = tokio::select! {
+            answer = lists.answer() => Some(answer),
+            answer = segments.answer() => Some(answer),
+            () = tokio::time::sleep(next.since(clock::now())) => None,
+        };
+        let now = clock::now();
+        session.missed(attention.missed(now));
+        let at = attention.look(now);
+        match answer {
+            Some((at, input)) => session.handle(at, input),
+            None if tx.send(InputEvent::Quiet { at }).await.is_err() => return,
+            None => session.handle_deadline(now),
         }
-        None => std::future::pending().await,
     }
 }
 

@@ -28,11 +28,11 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpSocket, TcpStream, lookup_host},
     task::JoinHandle,
-    time::{Instant, timeout, timeout_at},
+    time::timeout,
 };
 use url::{Host, Url};
 
-use super::clock;
+use super::{attend::patient, clock};
 use crate::input::{FetchError, Phases, StreamUrl, playlist::ByteRange};
 
 /// What the client calls itself.
@@ -144,18 +144,20 @@ impl Connector {
     }
 
     async fn connect_tcp(&self, addresses: Vec<SocketAddr>) -> Result<TcpStream, FetchError> {
-        let deadline = Instant::now() + self.patience.connect;
         let mut failure = FetchError::Connect("no address of the family of source_address");
         let same_family =
             |address: &SocketAddr| self.source.is_none_or(|ip| ip.is_ipv4() == address.is_ipv4());
-        for address in addresses.into_iter().filter(same_family).take(MAX_ADDRESSES) {
-            match timeout_at(deadline, self.connect_to(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => failure = describe(&error),
-                Err(_) => return Err(FetchError::ConnectTimeout(self.patience.connect)),
+        let connected = async {
+            for address in addresses.into_iter().filter(same_family).take(MAX_ADDRESSES) {
+                match self.connect_to(address).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => failure = describe(&error),
+                }
             }
-        }
-        Err(failure)
+            Err(failure)
+        };
+        let limit = self.patience.connect;
+        patient(limit, connected).await.unwrap_or(Err(FetchError::ConnectTimeout(limit)))
     }
 
     async fn connect_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
@@ -180,10 +182,10 @@ impl Connector {
             Host::Ipv6(ip) => IpAddr::from(*ip).into(),
         };
         let connector = tokio_rustls::TlsConnector::from(self.tls.config()?);
-        match timeout(self.patience.tls, connector.connect(name, tcp)).await {
-            Ok(Ok(stream)) => Ok(Box::new(stream)),
-            Ok(Err(error)) => Err(FetchError::Tls(describe_tls(&error))),
-            Err(_) => Err(FetchError::Tls("no handshake in time")),
+        match patient(self.patience.tls, connector.connect(name, tcp)).await {
+            Some(Ok(stream)) => Ok(Box::new(stream)),
+            Some(Err(error)) => Err(FetchError::Tls(describe_tls(&error))),
+            None => Err(FetchError::Tls("no handshake in time")),
         }
     }
 }
@@ -191,7 +193,7 @@ impl Connector {
 async fn resolve(
     host: &Host<&str>,
     port: u16,
-    patience: Duration,
+    limit: Duration,
     phases: &mut Phases,
 ) -> Result<Vec<SocketAddr>, FetchError> {
     match *host {
@@ -199,9 +201,9 @@ async fn resolve(
         Host::Ipv6(ip) => Ok(vec![(ip, port).into()]),
         Host::Domain(name) => {
             let begun = clock::now();
-            let found = timeout(patience, lookup_host((name, port)))
+            let found = patient(limit, lookup_host((name, port)))
                 .await
-                .map_err(|_| FetchError::ResolveTimeout(patience))?
+                .ok_or(FetchError::ResolveTimeout(limit))?
                 .map_err(|_| FetchError::Resolve)?
                 .collect::<Vec<_>>();
             add(&mut phases.dns, begun);
@@ -385,14 +387,14 @@ async fn send(
     sender: &mut SendRequest<Empty<Bytes>>,
     url: &Url,
     range: Option<ByteRange>,
-    patience: Duration,
+    limit: Duration,
     phases: &mut Phases,
 ) -> Result<Response<Incoming>, FetchError> {
     let request = request(url, range)?;
     let begun = clock::now();
-    let response = timeout(patience, sender.send_request(request))
+    let response = patient(limit, sender.send_request(request))
         .await
-        .map_err(|_| FetchError::HeaderTimeout(patience))?
+        .ok_or(FetchError::HeaderTimeout(limit))?
         .map_err(
             |error| if error.is_parse() { FetchError::NotHttp } else { FetchError::ClosedEarly },
         )?;
@@ -436,9 +438,9 @@ impl Answer {
     /// The body stands still or breaks off.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
         loop {
-            let frame = timeout(self.idle, self.body.frame())
+            let frame = patient(self.idle, self.body.frame())
                 .await
-                .map_err(|_| FetchError::BodyTimeout(self.idle))?;
+                .ok_or(FetchError::BodyTimeout(self.idle))?;
             match frame {
                 None => return Ok(None),
                 Some(Err(_)) => return Err(FetchError::Truncated),
@@ -460,23 +462,8 @@ impl Answer {
         limit: usize,
         within: Duration,
     ) -> Result<Bytes, FetchError> {
-        let too_large = FetchError::TooLarge(limit >> 20);
-        if self.length.is_some_and(|length| length > limit as u64) {
-            return Err(too_large);
-        }
-        let deadline = Instant::now() + within;
-        let mut whole = BytesMut::new();
-        loop {
-            let chunk = timeout_at(deadline, self.chunk())
-                .await
-                .map_err(|_| FetchError::TooSlow(within))??;
-            let Some(chunk) = chunk else { break };
-            if whole.len() + chunk.len() > limit {
-                return Err(too_large);
-            }
-            whole.extend_from_slice(&chunk);
-        }
-        let whole = whole.freeze();
+        let whole = patient(within, self.whole(limit)).await;
+        let whole = whole.unwrap_or(Err(FetchError::TooSlow(within)))?;
         let Some(range) = range else { return Ok(whole) };
         // A server may ignore the range and answer 200 with everything (RFC 9110, 14.2).
         let offset =
@@ -486,6 +473,21 @@ impl Answer {
             Some(end) if end <= whole.len() => Ok(whole.slice(offset..end)),
             _ => Err(FetchError::Truncated),
         }
+    }
+
+    async fn whole(&mut self, limit: usize) -> Result<Bytes, FetchError> {
+        let too_large = FetchError::TooLarge(limit >> 20);
+        if self.length.is_some_and(|length| length > limit as u64) {
+            return Err(too_large);
+        }
+        let mut whole = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            if whole.len() + chunk.len() > limit {
+                return Err(too_large);
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
     }
 }
 

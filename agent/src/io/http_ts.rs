@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tallylight_model::{FaultKind, MonoTime};
-use tokio::sync::mpsc::{Sender, error::SendError};
+use tokio::sync::mpsc::Sender;
 
 use super::{
+    attend::{Gone, attend},
     clock, hls,
     http::{Answer, Client, Connector},
 };
-use crate::input::{Backoff, FetchError, InputEvent, Purpose, StreamUrl, looks_like_html};
+use crate::input::{
+    Attention, Backoff, FetchError, InputEvent, Purpose, StreamUrl, looks_like_html,
+};
 
 /// A connection that lasted this long begins the backoff anew; one that breaks sooner waits longer each time.
 const STEADY: Duration = Duration::from_secs(10);
@@ -26,11 +29,14 @@ const LONGEST_RECORDING: u64 = 1 << 40;
 struct Reporter<'a> {
     tx: &'a Sender<InputEvent>,
     holds: Option<FaultKind>,
+    attention: Attention,
 }
 
-type Gone = SendError<InputEvent>;
+impl<'a> Reporter<'a> {
+    fn new(tx: &'a Sender<InputEvent>) -> Self {
+        Self { tx, holds: None, attention: Attention::new(clock::now()) }
+    }
 
-impl Reporter<'_> {
     async fn condition(&mut self, failure: &FetchError) -> Result<(), Gone> {
         let kind = failure.kind();
         if self.holds == Some(kind) {
@@ -66,7 +72,7 @@ pub(super) async fn run(
 ) {
     let playlist = url.names_playlist()
         || matches!(
-            Reporter { tx, holds: None }.run(&connector, url, purpose).await,
+            Reporter::new(tx).run(&connector, url, purpose).await,
             Ok(Outcome::Playlist)
         );
     if playlist {
@@ -94,7 +100,8 @@ impl Reporter<'_> {
             let mut client = Client::new(connector.clone());
             let begun = clock::now();
             let mut recording = false;
-            let ended = match open(&mut client, url).await {
+            let opened = attend(&mut self.attention, self.tx, open(&mut client, url)).await?;
+            let ended = match opened {
                 Ok((answer, first)) if is_playlist(&answer, &first.1) => {
                     self.clear().await?;
                     return Ok(Outcome::Playlist);
@@ -139,13 +146,14 @@ impl Reporter<'_> {
             if clock::now().since(begun) >= STEADY {
                 backoff.reset();
             }
-            tokio::time::sleep(backoff.delay()).await;
+            let wait = tokio::time::sleep(backoff.delay());
+            attend(&mut self.attention, self.tx, wait).await?;
         }
     }
 
     /// Passes the body on; the inner result says how it ended.
     async fn stream(
-        &self,
+        &mut self,
         mut answer: Answer,
         first: (MonoTime, Bytes),
     ) -> Result<Result<(), FetchError>, Gone> {
@@ -153,7 +161,7 @@ impl Reporter<'_> {
         self.tx.send(InputEvent::Opened { phases: answer.phases, at }).await?;
         self.tx.send(InputEvent::Bytes { at, data }).await?;
         loop {
-            match answer.chunk().await {
+            match attend(&mut self.attention, self.tx, answer.chunk()).await? {
                 Ok(Some(data)) => {
                     self.tx.send(InputEvent::Bytes { at: clock::now(), data }).await?;
                 }
@@ -310,6 +318,24 @@ mod tests {
         assert_eq!(evidence, "answer stood still for 500ms");
         condition(&mut rx, FaultKind::Unreachable, false).await;
         bytes(&mut rx).await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_stands_still_is_said_to_be_silent() {
+        let server = Server::start(|_, _| {
+            vec![Step::Send(b"HTTP/1.1 200 OK\r\n\r\nG".to_vec()), Step::Hang]
+        })
+        .await;
+        let mut rx = start(&server, "/", Purpose::Watch);
+        bytes(&mut rx).await;
+        let mut looks = Vec::new();
+        until(&mut rx, |event| {
+            let InputEvent::Quiet { at } = event else { panic!("{event:?}") };
+            looks.push(*at);
+            (looks.len() == 3).then_some(())
+        })
+        .await;
+        assert!(looks.is_sorted() && looks[2] < clock::now());
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Everything that touches the outside: sockets, files, clocks. No judgement here.
 
 pub mod assign;
+mod attend;
 pub mod clock;
 pub mod daemon;
 pub mod decoding;

@@ -32,9 +32,12 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tallylight_model::{FaultKind, MonoTime};
 use tokio::sync::mpsc;
 
-use super::clock::{self, ClockSample, StampClock, SweepStamps};
+use super::{
+    attend::attend,
+    clock::{self, ClockSample, StampClock, SweepStamps},
+};
 use crate::input::{
-    Backoff, DatagramSpec, Framing, InputEvent, Phases,
+    Attention, Backoff, DatagramSpec, Framing, InputEvent, Phases,
     rtp::{Reorder, RtpOutput, RtpPacket},
 };
 
@@ -44,6 +47,8 @@ use outbox::Outbox;
 
 /// How often the sockets are swept.
 const SWEEP_EVERY: Duration = Duration::from_millis(10);
+/// How often a socket that nothing arrives on is said to be silent.
+const QUIET_EVERY: Duration = Duration::from_millis(50);
 /// Datagrams read by one system call.
 const BATCH: usize = 32;
 /// Calls for one socket in one sweep: 2,048 datagrams, over 2 Gb/s of transport stream. The rest waits in the kernel.
@@ -191,7 +196,11 @@ async fn receive(
         {
             return;
         }
-        tokio::time::sleep(backoff.delay()).await;
+        let mut attention = Attention::new(clock::now());
+        let wait = tokio::time::sleep(backoff.delay());
+        if attend(&mut attention, tx, wait).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -291,14 +300,14 @@ impl Sweep {
             }
             self.slots.extend(self.queue.try_iter());
             let begun = clock::now();
-            self.sweep(&mut buffer);
+            self.sweep(begun, &mut buffer);
             self.slots.retain(|slot| !slot.over());
             self.counter.store(self.clock.stepped(), Ordering::Relaxed);
             thread::sleep(SWEEP_EVERY.saturating_sub(clock::now().since(begun)));
         }
     }
 
-    fn sweep(&mut self, buffer: &mut [u8]) {
+    fn sweep(&mut self, begun: MonoTime, buffer: &mut [u8]) {
         let mut ready: Vec<PollFd<'_>> = self
             .slots
             .iter()
@@ -310,10 +319,11 @@ impl Sweep {
         }
         let ready: Vec<bool> = ready.iter().map(|fd| fd.any() == Some(true)).collect();
         for (slot, ready) in self.slots.iter_mut().zip(ready) {
-            if ready {
-                slot.receive(buffer, &mut self.clock);
-            }
+            let left = if ready { slot.receive(buffer, &mut self.clock) } else { Left::Nothing };
             slot.flush(clock::now());
+            if left == Left::Nothing {
+                slot.looked(begun);
+            }
         }
     }
 }
@@ -336,24 +346,33 @@ struct Slot {
     outbox: Outbox,
     opened: MonoTime,
     last: MonoTime,
+    /// The session knows what had arrived by then.
+    told: MonoTime,
     drops: u32,
     begun: bool,
+}
+
+/// What a read left in the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    Perhaps,
 }
 
 impl Slot {
     fn new(socket: OwnedFd, shared: Arc<Shared>, rtp: Option<Reorder>, outbox: Outbox) -> Self {
         let now = clock::now();
-        Self { socket, shared, rtp, outbox, opened: now, last: now, drops: 0, begun: false }
+        Self { socket, shared, rtp, outbox, opened: now, last: now, told: now, drops: 0, begun: false }
     }
 
     fn over(&self) -> bool {
         self.shared.gone.load(Ordering::Relaxed) || self.outbox.tx.is_closed()
     }
 
-    fn receive(&mut self, buffer: &mut [u8], clock: &mut StampClock) {
+    fn receive(&mut self, buffer: &mut [u8], clock: &mut StampClock) -> Left {
         for _ in 0..CALLS {
             let before = ClockSample::take();
-            let Ok(arrivals) = read_batch(&self.socket, buffer) else { return };
+            let Ok(arrivals) = read_batch(&self.socket, buffer) else { return Left::Nothing };
             let stamps = clock.sweep(before, ClockSample::take());
             if !arrivals.is_empty() {
                 self.shared.arrived.store(true, Ordering::Relaxed);
@@ -362,9 +381,10 @@ impl Slot {
                 self.take(arrival, datagram.get(..arrival.len).unwrap_or_default(), stamps);
             }
             if arrivals.len() < BATCH {
-                return;
+                return Left::Nothing;
             }
         }
+        Left::Perhaps
     }
 
     fn take(&mut self, arrival: &Arrival, datagram: &[u8], stamps: SweepStamps) {
@@ -401,6 +421,15 @@ impl Slot {
             drain(reorder, &mut self.outbox, self.last);
         }
         self.outbox.flush();
+    }
+
+    /// Everything that had arrived by this moment was read. A session that nothing was handed to of late is told so, unless something
+    /// is on its way to it.
+    fn looked(&mut self, at: MonoTime) {
+        let waits = self.rtp.as_ref().is_some_and(|reorder| reorder.deadline().is_some());
+        if at.since(self.told.max(self.last)) >= QUIET_EVERY && !waits && self.outbox.quiet(at) {
+            self.told = at;
+        }
     }
 }
 
@@ -490,8 +519,17 @@ mod tests {
             Self { rx, task }
         }
 
+        /// The next event but that nothing came.
         async fn next(&mut self) -> InputEvent {
-            tokio::time::timeout(DEADLINE, self.rx.recv()).await.unwrap().unwrap()
+            let event = async {
+                loop {
+                    match self.rx.recv().await.unwrap() {
+                        InputEvent::Quiet { .. } => {}
+                        event => return event,
+                    }
+                }
+            };
+            tokio::time::timeout(DEADLINE, event).await.unwrap()
         }
 
         /// Collects bytes until the last byte is `end`.
@@ -571,8 +609,8 @@ mod tests {
         sender.send_to(&[1], &to.into()).unwrap();
         let opened = loop {
             // A datagram to a port that is not yet open is lost.
-            match tokio::time::timeout(Duration::from_millis(20), receiver.rx.recv()).await {
-                Ok(event) => break event.unwrap(),
+            match tokio::time::timeout(Duration::from_millis(20), receiver.next()).await {
+                Ok(event) => break event,
                 Err(_) => _ = sender.send_to(&[1], &to.into()).unwrap(),
             }
         };
@@ -626,6 +664,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_silent_socket_is_said_to_be_silent_up_to_its_last_sweep() {
+        let sweeper = Sweeper::start(RECEIVE_BUFFER).unwrap();
+        let spec = spec(&format!("udp://239.255.71.7:{}", free_port()));
+        let to = spec.address;
+        let mut receiver = Receiver::start(&sweeper, spec);
+        let sender = sender("127.0.0.1");
+        wait_joined(&mut receiver, &sender, to).await;
+        while receiver.rx.try_recv().is_ok() {}
+        let begun = clock::now();
+        let mut looks = Vec::new();
+        while looks.len() < 4 {
+            let event = tokio::time::timeout(DEADLINE, receiver.rx.recv()).await.unwrap().unwrap();
+            match event {
+                InputEvent::Quiet { at } => looks.push(at),
+                // What was still on its way.
+                InputEvent::Bytes { .. } => looks.clear(),
+                event => panic!("{event:?}"),
+            }
+            assert!(looks.iter().all(|at| *at <= clock::now()));
+        }
+        assert!(looks.windows(2).all(|pair| pair[1].since(pair[0]) >= QUIET_EVERY), "{looks:?}");
+        assert!(looks.last().unwrap() > &begun);
+    }
+
+    #[tokio::test]
     async fn rtp_is_unpacked_in_order_and_its_losses_are_told() {
         let sweeper = Sweeper::start(RECEIVE_BUFFER).unwrap();
         let spec = spec(&format!("rtp://239.255.71.4:{}", free_port()));
@@ -669,7 +732,8 @@ mod tests {
             sender.send_to(&[1], &to.into()).unwrap();
             // Longer than the socket may be silent, shorter than never.
             let pause = Duration::from_millis(120);
-            while let Ok(Some(event)) = tokio::time::timeout(pause, rx.recv()).await {
+            tokio::time::sleep(pause).await;
+            while let Ok(event) = rx.try_recv() {
                 opened += usize::from(matches!(event, InputEvent::Opened { .. }));
             }
         }

@@ -16,8 +16,14 @@ use crate::{assignment::Expectation, decode::Reply, input::InputEvent, tracker::
 
 /// Without packets for this long there is a condition; its onset is the last packet.
 const NO_DATA_AFTER: Duration = Duration::from_secs(1);
-/// A process that was not run for this long has missed what happened meanwhile.
+/// A host that did not read a connection for this long may have missed what the server threw away meanwhile.
 const PAUSE: Duration = Duration::from_millis(1_500);
+/// What is read by HTTP this long after the look before may have been there all the while.
+const LATE: Duration = Duration::from_millis(300);
+/// For so long after a late look what is read is still what waited.
+const CATCH_UP: Duration = Duration::from_millis(200);
+/// The longest that slices wait for an input that is behind the clock.
+const MAX_BEHIND: Duration = Duration::from_secs(2);
 /// How long slices wait for the first media by HTTP, which may be a segment and then belongs to the past.
 const FIRST_MEDIA: Duration = Duration::from_secs(10);
 /// A session that is due to nothing else looks at the clock this often, so that a pause shows.
@@ -83,6 +89,11 @@ pub struct Session {
     segments: Option<Segments>,
     pub(super) views: Vec<View>,
     now: MonoTime,
+    /// Up to when the input had looked at everything. Silence is judged by this and not by the clock: what this host was too late to
+    /// look at is not missing.
+    looked: MonoTime,
+    /// What a connection brings up to the second moment may have been there since the first.
+    late: Option<(MonoTime, MonoTime)>,
     open_since: Option<MonoTime>,
     opened: bool,
     last_arrival: MonoTime,
@@ -112,6 +123,8 @@ impl Session {
             segments: None,
             views: Vec::new(),
             now: config.began,
+            looked: config.began,
+            late: None,
             open_since: live.then_some(config.began),
             opened: false,
             last_arrival: config.began,
@@ -149,12 +162,16 @@ impl Session {
     /// Takes what the input said. `now` is the clock as it is, not as the event has it.
     pub fn handle(&mut self, now: MonoTime, event: InputEvent) {
         self.wake(now);
+        if let Some(at) = event.at() {
+            self.look(at);
+        }
         match event {
             InputEvent::Opened { phases, at } => self.handle_opened(phases, at),
             InputEvent::Bytes { at, data } => {
                 self.ingest(at, Duration::ZERO, &data);
                 self.arrived(at);
             }
+            InputEvent::Quiet { .. } => self.judge_silence(),
             InputEvent::Segment { .. } => self.handle_segment(event),
             InputEvent::Dropped { at, datagrams } => {
                 self.analyser.unobserved();
@@ -195,10 +212,9 @@ impl Session {
         self.settle();
     }
 
-    /// Lets time pass. To be called only when no event waits: what waits would be taken for silence.
+    /// Lets time pass.
     pub fn tick(&mut self, now: MonoTime) {
         self.wake(now);
-        self.judge_silence();
         self.settle();
     }
 
@@ -248,14 +264,8 @@ impl Session {
         if self.config.source == Source::Recording {
             return None;
         }
-        let silence = self.last_arrival + NO_DATA_AFTER;
-        let silence = (self.expects_packets() && silence > self.now).then_some(silence);
-        let views = self.views.iter().flat_map(|view| {
-            let dry = view.viewer.dry_at().filter(|_| self.segments.is_none());
-            [view.deadline(self.progress(view)), dry]
-        });
-        let heartbeat = self.now + HEARTBEAT;
-        views.flatten().chain(silence).chain([heartbeat]).min()
+        let views = self.views.iter().filter_map(|view| view.deadline(self.progress(view)));
+        views.chain([self.now + HEARTBEAT]).min()
     }
 
     /// The stream's analyser, for reports.
@@ -279,25 +289,31 @@ impl Session {
         self.views.push(View::new(self.views.len(), part, config, began, wall, timeline));
     }
 
-    /// Notes that the process was not run for a while: what a server threw away meanwhile is not the stream's loss. Datagrams
-    /// waited in the socket or are told as dropped, and segments wait on the server.
     fn wake(&mut self, now: MonoTime) {
-        if self.config.source == Source::Recording {
+        if self.config.source != Source::Recording {
+            self.now = now.max(self.now);
+        }
+    }
+
+    /// Notes that the input has looked at everything up to this moment. Datagrams have the kernel's stamps, and segments wait on
+    /// the server; but what a connection brings after a late look may have been there since the look before.
+    fn look(&mut self, at: MonoTime) {
+        let before = self.looked;
+        self.looked = at.max(before);
+        let late = self.looked.since(before);
+        let read = self.config.source == Source::Http && self.expects_packets();
+        if !read || late <= LATE {
             return;
         }
-        let last = self.now;
-        self.now = now.max(last);
-        let paused = self.now.since(last);
-        if paused > PAUSE {
-            self.last_arrival = self.last_arrival.max(self.now);
-            let now = self.now;
-            self.views.iter_mut().for_each(|view| view.viewer = Viewer::new(now));
-            if self.config.source == Source::Http && self.segments.is_none() {
-                let millis = paused.as_millis();
-                let evidence = format!("the agent was not run for {millis} ms");
-                self.blind(last, self.now, &evidence);
-            }
+        if late <= PAUSE {
+            self.late = Some((before, self.looked + CATCH_UP));
+            return;
         }
+        self.last_arrival = self.looked;
+        self.views.iter_mut().for_each(|view| view.viewer = Viewer::new(at));
+        let millis = late.as_millis();
+        let evidence = format!("this host did not read the stream for {millis} ms");
+        self.blind(before, self.looked, &evidence);
     }
 
     fn blind(&mut self, from: MonoTime, at: MonoTime, evidence: &str) {
@@ -426,7 +442,8 @@ impl Session {
             }
         }
         let counted = self.count(data.len());
-        let gap = at.since(self.last_arrival) >= NO_DATA_AFTER;
+        let earliest = self.late.filter(|(_, until)| at <= *until).map_or(at, |(before, _)| before);
+        let gap = earliest.since(self.last_arrival) >= NO_DATA_AFTER;
         let live = self.config.source != Source::Recording;
         for view in &mut self.views {
             let program = view.program();
@@ -440,8 +457,8 @@ impl Session {
                 }
                 view.timeline.observe(at, media);
                 if self.segments.is_none() && live && program.is_some() {
-                    view.viewer.feed(at, media);
-                    view.judge_buffer(at);
+                    view.viewer.feed(earliest, media);
+                    view.judge_buffer(earliest);
                 }
             }
         }
@@ -499,16 +516,17 @@ impl Session {
         let recording = self.config.source == Source::Recording;
         if recording {
             self.advance_recording();
+            self.looked = self.now;
         } else if self.segments.is_none()
             && let Some(since) = self.open_since
         {
-            self.open.add(since.max(self.config.began), self.now);
+            self.open.add(since.max(self.config.began), self.looked);
         }
         for index in 0..self.views.len() {
             let progress = self.progress(&self.views[index]);
             let view = &mut self.views[index];
             view.tracker.advance(Evidence::Media, progress.complete);
-            view.tracker.advance(Evidence::Arrival, self.now);
+            view.tracker.advance(Evidence::Arrival, self.looked);
             view.tell((!recording).then_some(self.now));
             if !recording {
                 view.close_slices(progress, &self.open, &self.blind);
@@ -525,27 +543,28 @@ impl Session {
         if self.segments.is_some() || self.config.source == Source::Recording {
             return;
         }
-        let silent = self.expects_packets() && self.now.since(self.last_arrival) >= NO_DATA_AFTER;
+        let silent = self.looked.since(self.last_arrival) >= NO_DATA_AFTER && self.expects_packets();
         for view in &mut self.views {
             if silent && view.part != Part::Service {
                 let evidence = "no packets arrive".to_owned();
                 view.tracker.hold(FaultKind::NoData, self.last_arrival, evidence);
             }
-            view.judge_buffer(self.now);
+            view.judge_buffer(self.looked);
         }
     }
 
     fn progress(&self, view: &View) -> Progress {
-        let now = self.now;
+        let (now, looked) = (self.now, self.looked);
+        let behind = now.since(looked).min(MAX_BEHIND);
         let starved = STARVING.into_iter().any(|kind| view.tracker.holds(kind));
         let patience = match self.segments {
             _ if starved => Duration::ZERO,
             Some(Segments { target }) => target * 2 + Duration::from_secs(2),
             None if self.config.source == Source::Http && self.packets == 0 => FIRST_MEDIA,
-            None => return Progress { now, complete: now, patience: Duration::ZERO },
+            None => return Progress { now, looked, complete: looked, patience: behind },
         };
         let complete = self.produced_up_to(view).unwrap_or(self.config.began);
-        Progress { now, complete: complete.min(now), patience }
+        Progress { now, looked, complete: complete.min(now), patience: patience + behind }
     }
 
     fn produced_up_to(&self, view: &View) -> Option<MonoTime> {

@@ -75,6 +75,8 @@ pub(super) enum Part {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
     pub(super) now: MonoTime,
+    /// The input was looked at up to here.
+    pub(super) looked: MonoTime,
     /// Media is complete up to here.
     pub(super) complete: MonoTime,
     /// How long to wait for media that is not.
@@ -567,7 +569,7 @@ impl View {
                 return;
             }
             self.barrier = None;
-            self.close_slice(open, blind);
+            self.close_slice(progress.looked, open, blind);
         }
     }
 
@@ -582,13 +584,16 @@ impl View {
             Some((_, since)) => Some(since + DECODE_GRACE),
             None => self.slice_due(progress),
         };
-        [slice, self.tracker.deadline()].into_iter().flatten().min()
+        // What is due and waits for evidence is looked at when that comes.
+        let due = self.tracker.deadline().filter(|due| *due > progress.now);
+        [slice, due].into_iter().flatten().min()
     }
 
-    fn close_slice(&mut self, open: &Spans, blind: &Spans) {
+    fn close_slice(&mut self, looked: MonoTime, open: &Spans, blind: &Spans) {
         let (from, to) = (self.slice_start, self.slice_start + SLICE);
         self.slice_start = to;
-        let mut conditions = self.tracker.held(from, to);
+        let seen_to = looked.min(to);
+        let mut conditions = self.tracker.held(from, seen_to);
         let mut observed = Observed::default();
         if blind.within(from, to).is_zero() {
             let unseen = [FaultKind::NoData, FaultKind::NoVideo, FaultKind::SyncLoss]
@@ -602,7 +607,7 @@ impl View {
                 transport,
                 picture: self.pictures.within(from, to.min(self.coded_until)).min(seen),
                 sound: self.sounds.within(from, to).min(transport),
-                delivery: to.since(from.max(self.start.began)),
+                delivery: seen_to.since(from.max(self.start.began)),
             };
         } else {
             conditions.retain(|kind, _| kind.rule().class.is_none());

@@ -20,6 +20,8 @@ use tallylight_model::{
 
 /// The clock's moment at which all sessions begin.
 const BEGAN: u64 = 100_000;
+/// How often a silent input is looked at.
+const LOOK: u64 = 50;
 /// Bytes of a datagram: seven packets.
 const DATAGRAM: usize = 7 * clip::PACKET;
 
@@ -68,8 +70,17 @@ impl Run {
         self.drain();
     }
 
-    /// Lets time pass without anything arriving.
+    /// Lets time pass without anything arriving, as the input sees for itself.
     fn wait(&mut self, millis: u64) {
+        let until = self.now + millis;
+        while self.now < until {
+            self.neglect(LOOK.min(until - self.now));
+            self.event(InputEvent::Quiet { at: at(self.now) });
+        }
+    }
+
+    /// Lets time pass in which this host does not get to look at the input.
+    fn neglect(&mut self, millis: u64) {
         let until = self.now + millis;
         while self.now < until {
             let deadline = self.session.deadline().map_or(until, |due| ms(due).max(self.now + 1));
@@ -341,6 +352,68 @@ fn a_pause_of_the_process_is_nobodys_fault() {
         let told = run.told();
         assert!(told.iter().all(|told| told.starts_with("path_degraded")), "{source:?} {told:?}");
     }
+}
+
+/// A host without a free core: for a while nobody reads, while the clock and the session go on; then what came meanwhile is read
+/// at one go, datagrams with the kernel's stamps and a connection's bytes without.
+#[test]
+fn what_this_host_was_too_late_to_look_at_is_not_the_streams_fault() {
+    let clip = clip::clip(12, "", "");
+    // Slices wait for two seconds; and a connection that was not read for long may have lost what the server gave up on.
+    for (source, late, expected) in [
+        (Source::Datagrams, 1_400, 0.0),
+        (Source::Datagrams, 4_000, 2.0),
+        (Source::Http, 1_400, 0.0),
+        (Source::Http, 4_000, 5.0),
+    ] {
+        let mut run = Run::new(source, vec![view("one/a", None, tv())]);
+        run.event(InputEvent::Opened { phases: Phases::default(), at: at(0) });
+        run.play(&clip[..clip::at(4.0)]);
+        run.neglect(late);
+        let told = run.told();
+        assert!(told.is_empty(), "{source:?} {late} {told:?}");
+        let end = (4_000 + late) as f64 / 1000.0;
+        for (index, datagram) in clip[clip::at(4.0)..clip::at(end)].chunks(DATAGRAM).enumerate() {
+            let stamp = match source {
+                Source::Datagrams => 4_000 + (index * DATAGRAM * 8 / 2_000) as u64,
+                _ => run.now,
+            };
+            let data = Bytes::copy_from_slice(datagram);
+            run.event(InputEvent::Bytes { at: at(stamp), data });
+        }
+        run.play(&clip[clip::at(end)..]);
+        let told = run.told();
+        assert!(told.iter().all(|told| told.starts_with("path_degraded")), "{source:?} {told:?}");
+        assert_eq!(run.held(FaultKind::Stall), 0.0, "{source:?} {late}");
+        assert_eq!(run.held(FaultKind::NoData), 0.0, "{source:?} {late}");
+        let unseen: f64 =
+            run.slices.iter().map(|slice| 1.0 - seconds(slice.observed.transport)).sum();
+        near(unseen, expected, 1.3);
+        let delivery: f64 = run.slices.iter().map(|slice| seconds(slice.observed.delivery)).sum();
+        assert!(run.slices.len() as f64 - delivery < unseen + 0.2, "{delivery}");
+    }
+}
+
+/// A gap too short to be a fault, found while older datagrams still wait, must not be held against the clock.
+#[test]
+fn a_short_gap_is_no_fault_however_far_behind_the_clock_it_is_found() {
+    let clip = clip::clip(12, "", "");
+    let mut run = Run::tv();
+    run.play(&clip[..clip::at(4.0)]);
+    run.neglect(4_000);
+    let mut stamp = 4_000;
+    for (index, datagram) in clip[clip::at(4.0)..clip::at(8.0)].chunks(DATAGRAM).enumerate() {
+        // The sender held its breath from 5.0 to 6.3 s and then sent at once what was due.
+        let due = 4_000 + (index * DATAGRAM * 8 / 2_000) as u64;
+        let held = (5_000..6_300).contains(&due);
+        stamp = stamp.max(if held { 6_300 + (due - 5_000) / 26 } else { due });
+        let data = Bytes::copy_from_slice(datagram);
+        run.event(InputEvent::Bytes { at: at(stamp), data });
+    }
+    run.play(&clip[clip::at(8.0)..]);
+    let told = run.told();
+    assert!(told.is_empty(), "{told:?}");
+    near(run.held(FaultKind::Stall), 0.3, 0.2);
 }
 
 #[test]

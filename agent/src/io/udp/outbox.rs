@@ -75,6 +75,12 @@ impl Outbox {
         }
     }
 
+    /// Says that nothing more has arrived by this moment, if all that had was handed over; returns whether it was said.
+    pub(super) fn quiet(&self, at: MonoTime) -> bool {
+        let pending = self.opened.is_some() || self.dropped > 0 || self.lost > 0;
+        !pending && self.tx.try_send(InputEvent::Quiet { at }).is_ok()
+    }
+
     fn flush_pending(&mut self) -> bool {
         if let Some(opened) = self.opened.take()
             && let Err(error) = self.tx.try_send(opened)
@@ -114,10 +120,13 @@ mod tests {
             outbox.flush();
         }
         assert!(matches!(rx.try_recv(), Ok(InputEvent::Bytes { data, .. }) if *data == [1, 2, 3]));
+        assert!(!outbox.quiet(at), "what was dropped is told first");
         outbox.append(at, &[4]);
         outbox.flush();
         assert_eq!(rx.try_recv(), Ok(InputEvent::Dropped { at, datagrams: 4 }));
         outbox.flush();
         assert_eq!(rx.try_recv(), Ok(InputEvent::Dropped { at, datagrams: 1 }));
+        assert!(outbox.quiet(at));
+        assert_eq!(rx.try_recv(), Ok(InputEvent::Quiet { at }));
     }
 }
