@@ -25,6 +25,9 @@ pub struct Report {
     /// Why it is unreadable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What was not looked at, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<&'static str>,
     /// The thresholds used.
     #[serde(serialize_with = "profile_name")]
     pub profile: ProfileName,
@@ -303,13 +306,16 @@ pub struct Findings {
     pub decoded_pictures: Option<u64>,
     /// Why the input ended, if not regularly.
     pub error: Option<String>,
+    /// What was not looked at, and why.
+    pub notes: Vec<&'static str>,
 }
 
 impl Report {
     /// Writes the report of an analysed stream.
     #[must_use]
     pub fn new(analyser: &Analyser, findings: Findings) -> Self {
-        let Findings { faults, profile, service, duration, decoded_pictures, error } = findings;
+        let Findings { faults, profile, service, duration, decoded_pictures, error, notes } =
+            findings;
         let totals = analyser.totals();
         let pids = analyser.pids();
         let rate = |packets: u64| {
@@ -340,6 +346,7 @@ impl Report {
         Self {
             verdict,
             error,
+            notes,
             profile,
             packets: totals.packets,
             null_packets: totals.null_packets,
@@ -524,6 +531,7 @@ impl fmt::Display for Report {
         let packets = if self.packets == 1 { "packet" } else { "packets" };
         writeln!(f, "{} {packets}{seconds}{}", self.packets, rate_of(self.bitrate_bps))?;
         self.write_counts(f)?;
+        self.notes.iter().try_for_each(|note| writeln!(f, "Note: {note}"))?;
         if !self.faults.is_empty() {
             writeln!(f, "\nFaults (profile {}):", self.profile.name())?;
             self.faults.iter().try_for_each(|fault| writeln!(f, "  {fault}"))?;

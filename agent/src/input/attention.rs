@@ -9,7 +9,7 @@ use std::time::Duration;
 use tallylight_model::MonoTime;
 
 /// How often an input is looked at while nothing arrives.
-pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A look that comes this late was prevented by the host.
 const LATE: Duration = Duration::from_millis(400);
 
@@ -55,10 +55,10 @@ mod tests {
     fn silence_is_certain_up_to_the_look_before_and_lateness_is_told() {
         let at = |ms| MonoTime::ZERO + Duration::from_millis(ms);
         let mut attention = Attention::new(at(1_000));
-        assert_eq!(attention.next(), at(1_100));
+        assert_eq!(attention.next(), at(1_050));
         assert_eq!(attention.missed(at(1_120)), Duration::ZERO);
         assert_eq!(attention.look(at(1_120)), at(1_000));
-        assert_eq!(attention.missed(at(4_120)), Duration::from_millis(2_900));
+        assert_eq!(attention.missed(at(4_120)), Duration::from_millis(2_950));
         assert_eq!(attention.look(at(4_120)), at(1_120));
         assert_eq!(attention.look(at(4_220)), at(4_120));
     }

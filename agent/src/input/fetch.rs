@@ -61,6 +61,9 @@ pub enum FetchError {
     /// The answer ended before its announced length.
     #[error("connection closed in the middle of the answer")]
     Truncated,
+    /// The answer is compressed in a way that was not asked for, or damaged in it.
+    #[error("answer is compressed and cannot be read")]
+    Coding,
     /// The answer ended without one byte of content.
     #[error("answer is empty")]
     Empty,
@@ -89,6 +92,7 @@ impl FetchError {
             | Self::Html
             | Self::TooLarge(_)
             | Self::Truncated
+            | Self::Coding
             | Self::Empty => FaultKind::HttpError,
         }
     }

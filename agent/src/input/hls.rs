@@ -2,6 +2,8 @@
 //!
 //! Decisions:
 //! - The highest variant is watched: it is what most viewers get, and the first to suffer.
+//! - Sound in a playlist of its own (EXT-X-MEDIA) is not watched: a variant with its sound inside is chosen before, and where there is
+//!   none the session is told, so that the sound is unobserved rather than missing.
 //! - A probe starts with the *newest* complete segment. A player starts three target durations back to have a cushion;
 //!   a probe wants evidence that is as fresh as can be, and the cushion is kept as an account instead ([`Player`]),
 //!   credited with the segments before the newest as if they had been loaded.
@@ -19,7 +21,7 @@ use bytes::Bytes;
 use tallylight_model::{FaultKind, MonoTime};
 
 use super::{
-    Backoff, FetchError, InputEvent, Purpose, StreamUrl,
+    Backoff, FetchError, InputEvent, Purpose, SoundPlace, StreamUrl,
     player::{Buffering, Player},
     playlist::{self, Media, MediaSegment, Playlist},
 };
@@ -80,6 +82,7 @@ pub struct HlsSession {
     url: StreamUrl,
     /// The variant's playlist, where `url` is a master.
     variant: Option<StreamUrl>,
+    sound: SoundPlace,
     out: VecDeque<HlsOutput>,
     over: bool,
     open: bool,
@@ -107,6 +110,7 @@ impl HlsSession {
             purpose,
             url,
             variant: None,
+            sound: SoundPlace::Inside,
             out: VecDeque::new(),
             over: false,
             open: false,
@@ -261,6 +265,10 @@ impl HlsSession {
                     Some(url) => {
                         self.variant = Some(url);
                         self.reload = Some(now);
+                        let place = variant::sound_place(&master, chosen);
+                        if std::mem::replace(&mut self.sound, place) != place {
+                            self.event(InputEvent::Sound { at: now, place });
+                        }
                         return;
                     }
                     None => "the variant's address cannot be used".to_owned(),

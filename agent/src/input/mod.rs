@@ -77,6 +77,13 @@ pub enum InputEvent {
         /// The bytes.
         data: Bytes,
     },
+    /// Where the sound is, as far as the input can tell. Said when it is not, or no longer, inside.
+    Sound {
+        /// When that was known.
+        at: MonoTime,
+        /// Where.
+        place: SoundPlace,
+    },
     /// Everything that had arrived by then was handed over. Said while nothing arrives, since silence is judged by what was
     /// looked at and not by the clock: what still waits in a socket is not missing.
     Quiet {
@@ -135,6 +142,7 @@ impl InputEvent {
             Self::Opened { at, .. }
             | Self::Bytes { at, .. }
             | Self::Segment { at, .. }
+            | Self::Sound { at, .. }
             | Self::Quiet { at }
             | Self::Dropped { at, .. }
             | Self::RtpLost { at, .. }
@@ -143,6 +151,15 @@ impl InputEvent {
             | Self::End { at, .. } => Some(*at),
         }
     }
+}
+
+/// Where the sound of a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SoundPlace {
+    /// Where the picture is, or nowhere.
+    Inside,
+    /// In an HLS playlist of its own, which is not watched.
+    Elsewhere,
 }
 
 /// Why an input is read: it decides what the end of a response or an ended playlist means.

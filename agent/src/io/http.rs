@@ -5,7 +5,8 @@
 //! segments of one host. Every wait and every body has a limit, and no error names an address.
 
 use std::{
-    fmt, io,
+    fmt,
+    io::{self, Read as _},
     net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
     time::Duration,
@@ -13,12 +14,13 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
+use flate2::read::MultiGzDecoder;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
     client::conn::http1::{self, SendRequest},
-    header,
+    header::{self, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
@@ -212,7 +214,7 @@ async fn resolve(
     }
 }
 
-fn describe(error: &io::Error) -> FetchError {
+pub(super) fn describe(error: &io::Error) -> FetchError {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => FetchError::Refused,
         io::ErrorKind::AddrNotAvailable => {
@@ -227,7 +229,7 @@ fn describe(error: &io::Error) -> FetchError {
 }
 
 /// The reason in fixed words: rustls' own name the host.
-fn describe_tls(error: &io::Error) -> &'static str {
+pub(super) fn describe_tls(error: &io::Error) -> &'static str {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
         Some(rustls::Error::InvalidCertificate(reason)) => match reason {
@@ -291,10 +293,20 @@ pub struct Answer {
     pub content_type: String,
     /// The announced length in bytes.
     pub length: Option<u64>,
+    /// How it is coded although nothing but the plain form was asked for.
+    coding: Coding,
     /// Whether only the asked-for range comes.
     partial: bool,
     idle: Duration,
     body: Incoming,
+}
+
+/// The content coding of an answer (RFC 9110, 8.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Plain,
+    /// Some servers keep their playlists compressed and send them so to everybody.
+    Gzip,
 }
 
 impl Client {
@@ -380,7 +392,12 @@ fn answer(
     let length = head.headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
     let partial = head.status == StatusCode::PARTIAL_CONTENT;
-    Ok(Answer { url, phases, content_type, length, partial, idle, body })
+    let coding = match head.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"" | b"identity") => Coding::Plain,
+        Some(b"gzip" | b"x-gzip") => Coding::Gzip,
+        Some(_) => return Err(FetchError::Coding),
+    };
+    Ok(Answer { url, phases, content_type, length, coding, partial, idle, body })
 }
 
 async fn send(
@@ -412,7 +429,8 @@ fn request(url: &Url, range: Option<ByteRange>) -> Result<Request<Empty<Bytes>>,
     let mut request = Request::get(target)
         .header(header::HOST, host)
         .header(header::USER_AGENT, USER_AGENT)
-        .header(header::ACCEPT, "*/*");
+        .header(header::ACCEPT, "*/*")
+        .header(header::ACCEPT_ENCODING, "identity");
     if !url.username().is_empty() || url.password().is_some() {
         request = request.header(header::AUTHORIZATION, basic(url));
     }
@@ -487,8 +505,24 @@ impl Answer {
             }
             whole.extend_from_slice(&chunk);
         }
-        Ok(whole.freeze())
+        match self.coding {
+            Coding::Plain => Ok(whole.freeze()),
+            Coding::Gzip => unzip(&whole, limit),
+        }
     }
+
+    /// Whether the body can be passed on as it comes.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.coding == Coding::Plain
+    }
+}
+
+fn unzip(data: &[u8], limit: usize) -> Result<Bytes, FetchError> {
+    let mut plain = Vec::new();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    MultiGzDecoder::new(data).take(most).read_to_end(&mut plain).map_err(|_| FetchError::Coding)?;
+    if plain.len() > limit { Err(FetchError::TooLarge(limit >> 20)) } else { Ok(plain.into()) }
 }
 
 #[cfg(test)]

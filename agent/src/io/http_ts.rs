@@ -71,10 +71,7 @@ pub(super) async fn run(
     tx: &Sender<InputEvent>,
 ) {
     let playlist = url.names_playlist()
-        || matches!(
-            Reporter::new(tx).run(&connector, url, purpose).await,
-            Ok(Outcome::Playlist)
-        );
+        || matches!(Reporter::new(tx).run(&connector, url, purpose).await, Ok(Outcome::Playlist));
     if playlist {
         hls::run(&connector, url, purpose, tx).await;
     }
@@ -183,6 +180,10 @@ async fn open(
     url: &StreamUrl,
 ) -> Result<(Answer, (MonoTime, Bytes)), FetchError> {
     let mut answer = client.get(url, None).await?;
+    // A playlist is loaded again, and as a whole.
+    if !answer.is_plain() && !is_playlist(&answer, &[]) {
+        return Err(FetchError::Coding);
+    }
     let first = answer.chunk().await?.ok_or(FetchError::Empty)?;
     if looks_like_html(&first) {
         return Err(FetchError::Html);

@@ -9,7 +9,7 @@ use super::{clock, input::Inputs};
 use crate::{
     assignment::Expectation,
     decode::{Analyser, Reply},
-    input::{InputEvent, InputSpec, Purpose},
+    input::{InputEvent, InputSpec, Purpose, SoundPlace},
     inspect::{Faults, Findings, Report},
     probe::{Decoding, Output, Session, SessionConfig, Source, Watched},
 };
@@ -65,6 +65,7 @@ struct Probe {
     ended: bool,
     /// Why the stream cannot be reached, while that lasts.
     away: Option<String>,
+    notes: Vec<&'static str>,
 }
 
 impl Probe {
@@ -87,6 +88,7 @@ impl Probe {
             error: None,
             ended: false,
             away: None,
+            notes: Vec::new(),
         }
     }
 
@@ -110,7 +112,8 @@ impl Probe {
             match event {
                 Some(Some(InputEvent::Recording)) if self.source == Source::Http => {
                     // Nothing of the stream has come yet, so the session can begin anew by media time.
-                    *self = Self::new(options, Source::Recording, now);
+                    let notes = std::mem::take(&mut self.notes);
+                    *self = Self { notes, ..Self::new(options, Source::Recording, now) };
                 }
                 Some(Some(event)) => self.take(now, event),
                 Some(None) => return,
@@ -156,6 +159,9 @@ impl Probe {
                 }
             }
             InputEvent::Bytes { .. } | InputEvent::Segment { .. } => self.away = None,
+            InputEvent::Sound { place: SoundPlace::Elsewhere, .. } => {
+                self.notes.push("the sound is in a playlist of its own and was not looked at");
+            }
             _ => {}
         }
     }
@@ -199,6 +205,7 @@ impl Probe {
             duration,
             decoded_pictures: (options.decoding == Decoding::On).then_some(self.pictures),
             error: self.error,
+            notes: self.notes,
         };
         Report::new(self.session.analyser(), findings)
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     assignment::Watch,
-    input::{InputEvent, InputSpec, Purpose},
+    input::{InputEvent, InputSpec, Purpose, SoundPlace},
     probe::{Decoding, Output, Session, SessionConfig, Source, Start, ViewConfig, Watched},
 };
 
@@ -171,7 +171,7 @@ impl Driver {
         let mut open = true;
         loop {
             let wait = self.session.deadline().map(|at| at.since(clock::now()));
-            // What arrived is looked at before the clock is: silence is judged only when nothing waits.
+            // What arrived is looked at before the clock is.
             tokio::select! {
                 biased;
                 _ = &mut stopped => {
@@ -183,7 +183,12 @@ impl Driver {
                     self.session.decoded(clock::now(), answer.view, 1, answer.replies);
                 }
                 event = events.recv(), if open => match event {
-                    Some(event) => self.session.handle(clock::now(), event),
+                    Some(event) => {
+                        if let InputEvent::Sound { place: SoundPlace::Elsewhere, .. } = event {
+                            tracing::warn!(stream = %self.name(), "the sound is in a playlist of its own and is not watched");
+                        }
+                        self.session.handle(clock::now(), event);
+                    }
                     None => open = false,
                 },
                 Some((view, sample)) = latencies.recv() => self.session.latency(view, sample),

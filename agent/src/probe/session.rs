@@ -12,7 +12,12 @@ use super::{
     timeline::{Spans, Timeline, Viewer},
     view::{LIVE_WINDOW, Part, Progress, View, ViewConfig},
 };
-use crate::{assignment::Expectation, decode::Reply, input::InputEvent, tracker::Evidence};
+use crate::{
+    assignment::Expectation,
+    decode::Reply,
+    input::{InputEvent, SoundPlace},
+    tracker::Evidence,
+};
 
 /// Without packets for this long there is a condition; its onset is the last packet.
 const NO_DATA_AFTER: Duration = Duration::from_secs(1);
@@ -24,7 +29,7 @@ const LATE: Duration = Duration::from_millis(300);
 const CATCH_UP: Duration = Duration::from_millis(200);
 /// The longest that slices wait for an input that is behind the clock.
 const MAX_BEHIND: Duration = Duration::from_secs(2);
-/// How long slices wait for the first media by HTTP, which may be a segment and then belongs to the past.
+/// How long after the begin slices wait for the first media by HTTP, which may be a segment and then belongs to the past.
 const FIRST_MEDIA: Duration = Duration::from_secs(10);
 /// A session that is due to nothing else looks at the clock this often, so that a pause shows.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -87,6 +92,9 @@ pub struct Session {
     pub(super) config: SessionConfig,
     pub(super) analyser: Analyser,
     segments: Option<Segments>,
+    /// Segments come and cannot be looked into: they are encrypted.
+    sealed: bool,
+    sound: SoundPlace,
     pub(super) views: Vec<View>,
     now: MonoTime,
     /// Up to when the input had looked at everything. Silence is judged by this and not by the clock: what this host was too late to
@@ -121,6 +129,8 @@ impl Session {
         let mut session = Self {
             analyser,
             segments: None,
+            sealed: false,
+            sound: SoundPlace::Inside,
             views: Vec::new(),
             now: config.began,
             looked: config.began,
@@ -172,6 +182,10 @@ impl Session {
                 self.arrived(at);
             }
             InputEvent::Quiet { .. } => self.judge_silence(),
+            InputEvent::Sound { at, place } => {
+                self.sound = place;
+                self.views.iter_mut().for_each(|view| view.place_sound(place, at));
+            }
             InputEvent::Segment { .. } => self.handle_segment(event),
             InputEvent::Dropped { at, datagrams } => {
                 self.analyser.unobserved();
@@ -286,7 +300,9 @@ impl Session {
             _ => Timeline::new(LIVE_WINDOW),
         };
         let (began, wall) = (self.config.began, self.config.wall);
-        self.views.push(View::new(self.views.len(), part, config, began, wall, timeline));
+        let mut view = View::new(self.views.len(), part, config, began, wall, timeline);
+        view.place_sound(self.sound, began);
+        self.views.push(view);
     }
 
     fn wake(&mut self, now: MonoTime) {
@@ -341,6 +357,9 @@ impl Session {
     }
 
     fn handle_condition(&mut self, at: MonoTime, kind: FaultKind, holds: bool, evidence: &str) {
+        if kind == FaultKind::Scrambled {
+            self.sealed = holds;
+        }
         let away = matches!(kind, FaultKind::Unreachable | FaultKind::HttpError);
         if holds
             && away
@@ -518,6 +537,7 @@ impl Session {
             self.advance_recording();
             self.looked = self.now;
         } else if self.segments.is_none()
+            && !self.sealed
             && let Some(since) = self.open_since
         {
             self.open.add(since.max(self.config.began), self.looked);
@@ -543,7 +563,8 @@ impl Session {
         if self.segments.is_some() || self.config.source == Source::Recording {
             return;
         }
-        let silent = self.looked.since(self.last_arrival) >= NO_DATA_AFTER && self.expects_packets();
+        let silent =
+            self.looked.since(self.last_arrival) >= NO_DATA_AFTER && self.expects_packets();
         for view in &mut self.views {
             if silent && view.part != Part::Service {
                 let evidence = "no packets arrive".to_owned();
@@ -558,9 +579,15 @@ impl Session {
         let behind = now.since(looked).min(MAX_BEHIND);
         let starved = STARVING.into_iter().any(|kind| view.tracker.holds(kind));
         let patience = match self.segments {
+            // Nothing of what comes will be looked into, so there is nothing to wait for.
+            _ if self.sealed => {
+                return Progress { now, looked, complete: looked, patience: behind };
+            }
             _ if starved => Duration::ZERO,
             Some(Segments { target }) => target * 2 + Duration::from_secs(2),
-            None if self.config.source == Source::Http && self.packets == 0 => FIRST_MEDIA,
+            None if self.config.source == Source::Http && self.packets == 0 => {
+                (self.config.began + FIRST_MEDIA).since(now)
+            }
             None => return Progress { now, looked, complete: looked, patience: behind },
         };
         let complete = self.produced_up_to(view).unwrap_or(self.config.began);

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     assignment::{ChannelKind, Expectation},
     decode::{Effort, Reply, Request, Unit},
+    input::SoundPlace,
     picture::{self, KeyFramePolicy, PictureDetector, PictureUnit},
     sound::SoundDetector,
     tracker::{Condition, Evidence, Tracker},
@@ -98,6 +99,7 @@ pub(super) struct View {
     told_start: bool,
     /// The tables do not list the service.
     absent: bool,
+    sound_place: SoundPlace,
     picture: PictureDetector,
     policy: KeyFramePolicy,
     sound: SoundDetector,
@@ -148,6 +150,7 @@ impl View {
             start: Start { began, ..Start::default() },
             told_start: false,
             absent: false,
+            sound_place: SoundPlace::Inside,
             picture: PictureDetector::new(rules),
             policy: KeyFramePolicy::new(),
             sound: SoundDetector::new(),
@@ -201,9 +204,10 @@ impl View {
         let lacks = |what: fn(&Selection, &Expectation) -> bool| {
             selection.as_ref().is_some_and(|s| what(s, &self.config.expectation))
         };
+        let no_sound = lacks(Selection::lacks_sound) && self.sound_place == SoundPlace::Inside;
         let missing = [
             (FaultKind::NoVideo, lacks(Selection::lacks_picture), "the tables list no picture"),
-            (FaultKind::NoAudio, lacks(Selection::lacks_sound), "the tables list no sound"),
+            (FaultKind::NoAudio, no_sound, "the tables list no sound"),
         ];
         for (kind, missing, evidence) in missing {
             if missing {
@@ -213,6 +217,14 @@ impl View {
             }
         }
         self.selection = selection;
+    }
+
+    /// Follows where the sound is: what the tables lack is not missing if it is elsewhere.
+    pub(super) fn place_sound(&mut self, place: SoundPlace, at: MonoTime) {
+        self.sound_place = place;
+        if place == SoundPlace::Elsewhere {
+            self.tracker.release(FaultKind::NoAudio, at);
+        }
     }
 
     /// A service that the tables do not list has neither picture nor sound, whatever the multiplex carries.

@@ -61,6 +61,16 @@ pub(crate) fn radio(seconds: u32) -> Vec<u8> {
     encode(&["-f", "lavfi", "-i", source, "-t", &length, "-c:a", "mp2", "-muxrate", "1000000"])
 }
 
+/// A picture alone, at the rate of the clips with sound.
+pub(crate) fn film(seconds: u32) -> Vec<u8> {
+    let length = seconds.to_string();
+    let rate = MUX_RATE.to_string();
+    let source = "testsrc2=size=320x180:rate=25,noise=alls=8:allf=t:all_seed=1";
+    let picture = ["-f", "lavfi", "-i", source, "-t", &length, "-c:v", "libx264", "-g", "25"];
+    let coding = ["-preset", "ultrafast", "-b:v", "1M", "-maxrate", "1M", "-bufsize", "1M"];
+    encode(&[&picture[..], &coding, &["-pix_fmt", "yuv420p", "-muxrate", &rate]].concat())
+}
+
 pub(crate) fn pid(packet: &[u8]) -> u16 {
     u16::from_be_bytes([packet[1] & 0x1f, packet[2]])
 }

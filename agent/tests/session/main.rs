@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tallylight_agent::{
     assignment::{ChannelKind, Encryption, Expectation},
     decode::Analyser,
-    input::{InputEvent, Phases},
+    input::{InputEvent, Phases, SoundPlace},
     probe::{Decoding, Output, Session, SessionConfig, Source, ViewConfig, Watched},
 };
 use tallylight_model::{
@@ -548,6 +548,64 @@ fn a_dead_server_of_segments_is_told_without_waiting_for_one() {
     assert_eq!(last.observed.delivery, Duration::from_secs(1));
     assert_eq!(last.observed.transport, Duration::ZERO);
     assert!(last.standing.contains_key(&FaultKind::Unreachable));
+}
+
+#[test]
+fn sealed_segments_are_told_and_nothing_waits_for_what_is_in_them() {
+    let clip = clip::clip(12, "", "");
+    for clear in [0, 3] {
+        let mut run = Run::new(Source::Http, vec![view("one/hls", None, tv())]);
+        run.event(InputEvent::Opened { phases: Phases::default(), at: at(0) });
+        play_segments(&mut run, &clip, clear, None);
+        let sealed = run.now;
+        let (kind, evidence) =
+            (FaultKind::Scrambled, "segments are encrypted (AES-128)".to_owned());
+        run.event(InputEvent::Condition { at: at(run.now), kind, holds: true, evidence });
+        run.wait(12_000);
+        let onset = sealed as f64 / 1000.0;
+        assert_eq!(run.told(), [format!("scrambled warning {onset:.1}..")]);
+        let last = run.slices.last().unwrap();
+        assert!(ms(last.end) + 1_500 >= run.now, "a slice is as fresh as any: {last:?}");
+        assert_eq!(last.observed.transport, Duration::ZERO, "nobody looked inside");
+        assert_eq!(last.observed.delivery, Duration::from_secs(1));
+        let evidence = String::new();
+        run.event(InputEvent::Condition { at: at(run.now), kind, holds: false, evidence });
+        play_segments(&mut run, &clip, 4, None);
+        let told = run.told();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(!told[0].ends_with(".."), "{told:?}");
+    }
+}
+
+#[test]
+fn sound_in_a_playlist_of_its_own_is_unobserved_and_not_missing() {
+    let clip = clip::film(12);
+    let expectation = Expectation { main_language: Some("eng".to_owned()), ..tv() };
+    for (place, missing) in [(SoundPlace::Elsewhere, 0), (SoundPlace::Inside, 1)] {
+        let mut run = Run::new(Source::Http, vec![view("one/hls", None, expectation.clone())]);
+        run.event(InputEvent::Opened { phases: Phases::default(), at: at(0) });
+        run.event(InputEvent::Sound { at: at(0), place });
+        play_segments(&mut run, &clip, 5, None);
+        let told = run.told();
+        assert_eq!(told.len(), missing, "{told:?}");
+        assert!(told.iter().all(|told| told.starts_with("no_audio critical")), "{told:?}");
+        let (transport, _, sound) = run.observed();
+        assert!(transport > 5.0 && sound == 0.0, "{transport} {sound}");
+    }
+}
+
+/// What cannot be read at all is watched by nobody.
+#[test]
+fn an_input_that_is_over_leaves_everything_unobserved() {
+    let mut run = Run::new(Source::Http, vec![view("one/hls", None, tv())]);
+    run.event(InputEvent::Opened { phases: Phases::default(), at: at(0) });
+    let error = Some("segments are fragmented MP4 (EXT-X-MAP)".to_owned());
+    run.event(InputEvent::End { at: at(0), error });
+    run.neglect(30_000);
+    let last = run.slices.last().unwrap();
+    assert!(ms(last.end) >= 26_000, "{last:?}");
+    assert!(last.observed.any().is_zero() && last.observed.delivery.is_zero(), "{last:?}");
+    assert!(run.told().is_empty());
 }
 
 #[test]

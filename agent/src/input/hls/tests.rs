@@ -386,6 +386,67 @@ fn what_cannot_be_judged_is_said() {
 }
 
 #[test]
+fn sound_that_has_a_playlist_of_its_own_is_said_to_be_elsewhere() {
+    let group = |uri: &str| format!("#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"x\"{uri}\n");
+    let (own, inside) = (group(",URI=\"a.m3u8\""), group(""));
+    let subtitles = "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"a\",URI=\"s.m3u8\"\n".to_owned();
+    let both = format!("{own}{inside}");
+    for (media, elsewhere) in [(own, true), (inside, false), (both, false), (subtitles, false)] {
+        let master = |now: u64, path: &str| match path {
+            "/live/x.m3u8" => Ok(format!(
+                "#EXTM3U\n{media}#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"a\"\nv/list.m3u8"
+            )),
+            _ => healthy(now, path),
+        };
+        let play = Play::new(Purpose::Watch, master).run(10_000);
+        let places: Vec<SoundPlace> = play
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                InputEvent::Sound { place, .. } => Some(*place),
+                _ => None,
+            })
+            .collect();
+        let expected: &[SoundPlace] = if elsewhere { &[SoundPlace::Elsewhere] } else { &[] };
+        assert_eq!(places, expected, "{media}");
+        assert!(play.segments().len() > 3);
+    }
+}
+
+/// A host without a free core: for 12 s nobody looks after the stream, and every request comes late.
+#[test]
+fn what_this_host_was_too_late_for_is_neither_a_stall_nor_stale() {
+    let mut play = Play::new(Purpose::Watch, healthy).run(20_000);
+    let answers = std::mem::take(&mut play.answers);
+    assert!(answers.len() <= 2);
+    play.now += 12_000;
+    play.session.missed(Duration::from_millis(11_900));
+    for input in answers.into_values() {
+        play.session.handle(at(play.now), input);
+    }
+    let play = play.run(20_000);
+    assert_eq!(play.conditions(), []);
+}
+
+#[test]
+fn parts_of_segments_to_come_are_passed_over() {
+    let low_latency = |now: u64, path: &str| {
+        let text = healthy(now, path)?;
+        if !is_list(path) {
+            return Ok(text);
+        }
+        let head = "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1.0\n\
+                    #EXT-X-PART-INF:PART-TARGET=0.33\n#EXTINF";
+        Ok(text.replacen("#EXTINF", head, 1)
+            + "#EXT-X-PART:DURATION=0.33,URI=\"p1.ts\",INDEPENDENT=YES\n\
+               #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p2.ts\"\n")
+    };
+    let play = Play::new(Purpose::Watch, low_latency).run(20_000);
+    assert_eq!(play.conditions(), []);
+    assert!(play.segments().len() >= 10);
+}
+
+#[test]
 fn a_server_slower_than_real_time_stalls_and_the_oldest_are_skipped() {
     // Each fetch takes 50 ms here, so slowness is played by a list that lists far more than can be fetched.
     let flood = |now: u64, path: &str| {

@@ -1,6 +1,9 @@
 //! Which variant of a master playlist is watched.
 
-use super::super::playlist::{Master, Variant};
+use super::super::{
+    SoundPlace,
+    playlist::{Master, Variant},
+};
 
 /// RFC 6381 prefixes of video that a transport stream can carry.
 const TS_VIDEO: [&str; 7] = ["avc1", "avc3", "hvc1", "hev1", "dvh1", "dvhe", "mp4v"];
@@ -15,7 +18,7 @@ pub(super) fn choose(master: &Master) -> Option<&Variant> {
         (
             !has(variant, &OTHER_VIDEO),
             has_picture(variant),
-            sound_inside(master, variant),
+            sound_place(master, variant) == SoundPlace::Inside,
             variant.bandwidth,
         )
     })
@@ -31,10 +34,15 @@ fn has(variant: &Variant, prefixes: &[&str]) -> bool {
     codecs.split(',').any(|codec| prefixes.iter().any(|prefix| codec.starts_with(prefix)))
 }
 
-fn sound_inside(master: &Master, variant: &Variant) -> bool {
-    let Some(group) = &variant.audio else { return true };
-    let mut renditions = master.renditions.iter().filter(|rendition| rendition.group == *group);
-    renditions.any(|rendition| rendition.kind == "AUDIO" && rendition.uri.is_none())
+/// A group of renditions none of which is part of the variant's own stream has the sound elsewhere; a group that the list lacks says
+/// nothing.
+pub(super) fn sound_place(master: &Master, variant: &Variant) -> SoundPlace {
+    let Some(group) = &variant.audio else { return SoundPlace::Inside };
+    let of_group = |kind: &str, of: &String| kind == "AUDIO" && of == group;
+    let mut renditions =
+        master.renditions.iter().filter(|r| of_group(&r.kind, &r.group)).peekable();
+    let elsewhere = renditions.peek().is_some() && renditions.all(|r| r.uri.is_some());
+    if elsewhere { SoundPlace::Elsewhere } else { SoundPlace::Inside }
 }
 
 #[cfg(test)]

@@ -9,6 +9,13 @@ async fn fetch(server: &Server, path: &str) -> Result<Bytes, FetchError> {
     answer.collect(None, LIMIT, Duration::from_secs(2)).await
 }
 
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(plain).unwrap();
+    packed.finish().unwrap()
+}
+
 fn script(path: &str) -> Vec<Step> {
     let send = |text: &str| Step::Send(text.as_bytes().to_vec());
     match path {
@@ -34,6 +41,10 @@ fn script(path: &str) -> Vec<Step> {
                 Step::Close,
             ]
         }
+        "/gzip" => reply("200 OK", "Content-Encoding: gzip\r\n", gzip(b"media")),
+        "/gzip-bomb" => reply("200 OK", "Content-Encoding: gzip\r\n", gzip(&[0; LIMIT + 1])),
+        "/gzip-broken" => reply("200 OK", "Content-Encoding: gzip\r\n", "media"),
+        "/brotli" => reply("200 OK", "Content-Encoding: br\r\n", "media"),
         "/chunked" => vec![send(
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nmed\r\n2\r\nia\r\n0\r\n\r\n",
         )],
@@ -63,7 +74,11 @@ async fn every_way_to_fail_has_its_own_words_and_names_no_address() {
         ("/relative/start", media.clone()),
         ("/absolute", media.clone()),
         ("/chunked", media.clone()),
+        ("/gzip", media.clone()),
         ("/until-close", media),
+        ("/gzip-bomb", Err(FetchError::TooLarge(1))),
+        ("/gzip-broken", Err(FetchError::Coding)),
+        ("/brotli", Err(FetchError::Coding)),
         ("/loop", Err(FetchError::Redirects(5))),
         ("/nowhere", Err(FetchError::BadRedirect(301))),
         ("/file", Err(FetchError::BadRedirect(302))),
