@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use reqwest::{StatusCode, header};
 
+use super::reason;
 use crate::{
     assignment::MAX_BYTES,
     config::{Config, Token},
@@ -96,5 +97,8 @@ fn describe(error: &reqwest::Error) -> anyhow::Error {
     } else {
         "the collector's answer broke off"
     };
-    anyhow::anyhow!(what)
+    match reason::of(error) {
+        Some(reason) => anyhow::anyhow!("{what}: {reason}"),
+        None => anyhow::anyhow!(what),
+    }
 }

@@ -71,7 +71,7 @@ mod tests {
             looks.push(at);
         }
         assert_eq!(looks.first(), Some(&began));
-        assert!((2..=4).contains(&looks.len()), "{looks:?}");
+        assert!((2..=9).contains(&looks.len()), "{looks:?}");
         assert!(looks.is_sorted());
     }
 

@@ -31,7 +31,7 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use super::{clock, outbox::Outbox};
+use super::{clock, outbox::Outbox, reason};
 use crate::{
     config::{Config, Token},
     exposition::ExportResult,
@@ -85,7 +85,11 @@ impl Collector {
         let mut client = Grpc::new(self.channel.clone()).send_compressed(encoding);
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", self.authorization.clone());
-        client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        client.ready().await.map_err(|error| {
+            let mut status = Status::unavailable(error.to_string());
+            status.set_source(Arc::new(error));
+            status
+        })?;
         let codec = ProstCodec::<Q, A>::default();
         let path = PathAndQuery::from_static(path);
         Ok(client.unary(request, path, codec).await?.into_inner())
@@ -146,7 +150,7 @@ impl Exporter {
                     }
                     Err(status) => {
                         if !std::mem::replace(&mut away, true) {
-                            let (code, reason) = (status.code(), status.message());
+                            let (code, reason) = (status.code(), reason_of(&status));
                             tracing::warn!(lane = ?self.lane, ?code, reason, "the collector takes no reports; they are kept");
                         }
                         tokio::time::sleep(jittered(delay)).await;
@@ -178,7 +182,7 @@ impl Exporter {
                 continue;
             };
             if is_final(&status) {
-                let (code, reason) = (status.code(), status.message());
+                let (code, reason) = (status.code(), reason_of(&status));
                 let (slices, faults) = (piece.slices.len(), piece.faults.len());
                 tracing::error!(
                     ?code,
@@ -265,6 +269,11 @@ fn is_final(status: &Status) -> bool {
         status.code(),
         Code::InvalidArgument | Code::PermissionDenied | Code::OutOfRange | Code::Unimplemented
     )
+}
+
+/// What a connection failed of, or what the collector said.
+fn reason_of(status: &Status) -> String {
+    reason::of(status).unwrap_or_else(|| status.message().to_owned())
 }
 
 /// Half to all of a delay: agents that lost the same collector do not come back at once.

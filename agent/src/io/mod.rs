@@ -14,6 +14,7 @@ mod http_ts;
 pub mod input;
 pub mod inspect;
 pub mod outbox;
+mod reason;
 pub mod serve;
 pub mod state;
 #[cfg(test)]

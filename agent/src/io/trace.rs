@@ -10,9 +10,10 @@ use opentelemetry::{
     Context, KeyValue,
     trace::{Span as _, TraceContextExt as _, Tracer as _, TracerProvider as _},
 };
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use tallylight_model::{NodeId, StreamId};
+use tonic::transport::ClientTlsConfig;
 use url::Url;
 
 use super::clock;
@@ -29,12 +30,15 @@ impl Tracer {
     /// The exporter cannot be set up. Must be called within a tokio runtime.
     pub fn new(endpoint: Option<&Url>, node: &NodeId) -> anyhow::Result<Self> {
         let Some(endpoint) = endpoint else { return Ok(Self(None)) };
-        let exporter = SpanExporter::builder()
+        let mut exporter = SpanExporter::builder()
             .with_tonic()
             .with_endpoint(endpoint.as_str())
-            .with_timeout(Duration::from_secs(5))
-            .build()
-            .context("traces: cannot set up the exporter")?;
+            .with_timeout(Duration::from_secs(5));
+        if endpoint.scheme() == "https" {
+            // Left to itself the exporter would trust nobody.
+            exporter = exporter.with_tls_config(ClientTlsConfig::new().with_native_roots());
+        }
+        let exporter = exporter.build().context("traces: cannot set up the exporter")?;
         let resource = Resource::builder()
             .with_service_name("tallylight-agent")
             .with_attribute(KeyValue::new("tallylight.node", node.to_string()))

@@ -362,7 +362,17 @@ enum Left {
 impl Slot {
     fn new(socket: OwnedFd, shared: Arc<Shared>, rtp: Option<Reorder>, outbox: Outbox) -> Self {
         let now = clock::now();
-        Self { socket, shared, rtp, outbox, opened: now, last: now, told: now, drops: 0, begun: false }
+        Self {
+            socket,
+            shared,
+            rtp,
+            outbox,
+            opened: now,
+            last: now,
+            told: now,
+            drops: 0,
+            begun: false,
+        }
     }
 
     fn over(&self) -> bool {

@@ -29,7 +29,12 @@ use opentelemetry_proto::tonic::collector::{
         ExportMetricsServiceRequest, ExportMetricsServiceResponse,
         metrics_service_server::{MetricsService, MetricsServiceServer},
     },
+    trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+        trace_service_server::{TraceService, TraceServiceServer},
+    },
 };
+use opentelemetry_proto::tonic::trace::v1::Span;
 use tallylight_model::{Batch, FaultRecord, MonoTime, Slice};
 use tempfile::TempDir;
 use tokio::{
@@ -37,7 +42,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::{JoinHandle, JoinSet},
 };
-use tonic::{Request, Response, Status, codec::CompressionEncoding, transport::Server};
+use tonic::{
+    Request, Response, Status,
+    codec::CompressionEncoding,
+    transport::{Server, server::TcpIncoming},
+};
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -85,6 +94,10 @@ impl Station {
         format!("http://127.0.0.1:{}/one.ts", self.port)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -113,6 +126,7 @@ pub(crate) struct Assignments {
 }
 
 impl Assignments {
+    /// `url` is the stream's.
     pub(crate) async fn start(token: &str, url: &str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -132,6 +146,10 @@ impl Assignments {
 
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn stop(&self) {
@@ -245,32 +263,77 @@ impl LogsService for Receiver {
     }
 }
 
+/// An OTLP receiver of traces.
+#[derive(Clone, Default)]
+pub(crate) struct Traces(Arc<Mutex<Vec<Span>>>);
+
+impl Traces {
+    pub(crate) async fn start(&self) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let service = TraceServiceServer::new(self.clone());
+        let incoming = TcpIncoming::from(listener);
+        tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+        port
+    }
+
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[tonic::async_trait]
+impl TraceService for Traces {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let resources = request.into_inner().resource_spans;
+        let scopes = resources.into_iter().flat_map(|resource| resource.scope_spans);
+        self.0.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
 /// The agent's process.
 pub(crate) struct Agent {
     folder: TempDir,
     child: Child,
     listen: u16,
+    roots: Option<PathBuf>,
 }
 
 impl Agent {
     pub(crate) async fn start(grpc: u16, assignments: &str, token: &str) -> Self {
+        let collector = format!("http://127.0.0.1:{grpc}");
+        Self::start_with(&collector, assignments, token, "", None).await
+    }
+
+    /// The same with further lines of configuration, and with one more file of roots that are trusted.
+    pub(crate) async fn start_with(
+        collector: &str,
+        assignments: &str,
+        token: &str,
+        more: &str,
+        roots: Option<PathBuf>,
+    ) -> Self {
         // For the client that reads /metrics.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let listen = free_port();
         let config = format!(
-            "node = 'n1'\ncollector = 'http://127.0.0.1:{grpc}'\nassignment = '{assignments}'\n\
-             token = '{token}'\nlisten = '127.0.0.1:{listen}'\nstate_dir = 'state'\n"
+            "node = 'n1'\ncollector = '{collector}'\nassignment = '{assignments}'\n\
+             token = '{token}'\nlisten = '127.0.0.1:{listen}'\nstate_dir = 'state'\n{more}"
         );
         fs::write(folder.path().join("agent.toml"), config).unwrap();
-        let child = spawn(&folder);
-        let agent = Self { folder, child, listen };
+        let child = spawn(&folder, roots.as_ref());
+        let agent = Self { folder, child, listen, roots };
         agent.up().await;
         agent
     }
 
     pub(crate) async fn restart(&mut self) {
-        self.child = spawn(&self.folder);
+        self.child = spawn(&self.folder, self.roots.as_ref());
         self.up().await;
     }
 
@@ -345,9 +408,10 @@ fn log_path(folder: &TempDir) -> PathBuf {
     folder.path().join("agent.log")
 }
 
-fn spawn(folder: &TempDir) -> Child {
+fn spawn(folder: &TempDir, roots: Option<&PathBuf>) -> Child {
     let log = fs::File::options().create(true).append(true).open(log_path(folder)).unwrap();
     Command::new(env!("CARGO_BIN_EXE_tallylight-agent"))
+        .envs(roots.map(|roots| ("SSL_CERT_FILE", roots)))
         .args(["run", "--config", "agent.toml"])
         .current_dir(folder.path())
         .env_remove("RUST_LOG")

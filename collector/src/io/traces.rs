@@ -6,10 +6,11 @@ use opentelemetry::{
     KeyValue,
     trace::{Span as _, SpanBuilder, TraceContextExt as _, Tracer as _, TracerProvider as _},
 };
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use tallylight_decide::incident::Incident;
 use tallylight_model::MonoTime;
+use tonic::transport::ClientTlsConfig;
 use url::Url;
 
 use crate::calendar::Calendar;
@@ -31,11 +32,15 @@ pub(super) struct Traces {
 
 impl Traces {
     pub(super) fn new(endpoint: &Url) -> anyhow::Result<Self> {
-        let exporter = SpanExporter::builder()
+        let mut exporter = SpanExporter::builder()
             .with_tonic()
             .with_endpoint(endpoint.as_str())
-            .with_timeout(Duration::from_secs(3))
-            .build()?;
+            .with_timeout(Duration::from_secs(3));
+        if endpoint.scheme() == "https" {
+            // Left to itself the exporter would trust nobody.
+            exporter = exporter.with_tls_config(ClientTlsConfig::new().with_native_roots());
+        }
+        let exporter = exporter.build()?;
         let resource = Resource::builder().with_service_name("tallylight-collector").build();
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
