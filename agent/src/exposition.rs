@@ -38,6 +38,17 @@ impl ExportResult {
     }
 }
 
+/// How the queue for the collector stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Slices and fault records that wait.
+    pub waiting: usize,
+    /// Slices given up since the start.
+    pub lost_slices: u64,
+    /// Fault records given up since the start.
+    pub lost_faults: u64,
+}
+
 /// Everything that `/metrics` shows.
 #[derive(Debug)]
 pub struct Board {
@@ -119,9 +130,9 @@ impl Board {
         self.decode_refused += 1;
     }
 
-    /// Writes the page. `waiting` and `lost` are the queue's.
+    /// Writes the page.
     #[must_use]
-    pub fn render(&self, waiting: usize, lost: u64) -> String {
+    pub fn render(&self, backlog: Backlog) -> String {
         let mut page = PrometheusText::default();
         for &(metric, value) in COUNTERS {
             page.metric(metric);
@@ -138,8 +149,9 @@ impl Board {
         }
         one(&mut page, Metric::BuildInfo, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         one(&mut page, Metric::AgentStreams, &[], self.streams.len() as f64);
-        one(&mut page, Metric::AgentQueueSlices, &[], waiting as f64);
-        one(&mut page, Metric::AgentLostSlices, &[], lost as f64);
+        one(&mut page, Metric::AgentQueueSlices, &[], backlog.waiting as f64);
+        one(&mut page, Metric::AgentLostSlices, &[], backlog.lost_slices as f64);
+        one(&mut page, Metric::AgentLostFaults, &[], backlog.lost_faults as f64);
         one(&mut page, Metric::AgentDecodeRefused, &[], self.decode_refused as f64);
         page.metric(Metric::AgentExports);
         for result in [ExportResult::Accepted, ExportResult::Retried, ExportResult::Refused] {
@@ -229,6 +241,7 @@ const COUNTERS: &[(Metric, Count)] = &[
     (Metric::StreamHttpRequests, |c| c.http_requests),
     (Metric::StreamHttpErrors, |c| c.http_errors),
     (Metric::StreamReceiveDropped, |c| c.receive_dropped),
+    (Metric::StreamRtpLost, |c| c.rtp_lost),
 ];
 
 fn labels(stream: &StreamId) -> [(&'static str, &str); 2] {
@@ -290,7 +303,7 @@ mod tests {
 
     #[test]
     fn slices_add_up_to_totals() {
-        let page = board().render(3, 4);
+        let page = board().render(Backlog { waiting: 3, lost_slices: 4, lost_faults: 5 });
         for (series, expected) in [
             (r#"iptv_stream_packets_total{channel="one",stream="a"}"#, 200.0),
             (r#"iptv_stream_bitrate_bytes{channel="one",stream="a"}"#, 1_880.0),
@@ -305,6 +318,7 @@ mod tests {
             (r#"iptv_node_saturation_ratio{node="n1",resource="cpu"}"#, 0.5),
             ("tallylight_agent_queue_slices", 3.0),
             ("tallylight_agent_lost_slices_total", 4.0),
+            ("tallylight_agent_lost_faults_total", 5.0),
             (r#"tallylight_agent_exports_total{result="accepted"}"#, 1.0),
         ] {
             assert_eq!(value(&page, series), Some(expected), "{series}\n{page}");
@@ -314,7 +328,7 @@ mod tests {
 
     #[test]
     fn every_name_and_label_is_in_the_registry_and_none_is_left_out() {
-        let page = board().render(0, 0);
+        let page = board().render(Backlog::default());
         let mut seen = BTreeSet::new();
         for line in page.lines().filter(|line| !line.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap();
@@ -337,9 +351,9 @@ mod tests {
     #[test]
     fn a_gone_stream_is_gone_at_the_next_scrape() {
         let mut board = board();
-        assert!(board.render(0, 0).contains(r#"channel="two""#));
+        assert!(board.render(Backlog::default()).contains(r#"channel="two""#));
         board.watch([stream("one/a")]);
-        let page = board.render(0, 0);
+        let page = board.render(Backlog::default());
         assert!(!page.contains(r#"channel="two""#));
         let packets = r#"iptv_stream_packets_total{channel="one",stream="a"}"#;
         assert_eq!(value(&page, packets), Some(200.0));

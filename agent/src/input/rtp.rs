@@ -35,6 +35,9 @@ pub enum RtpError {
     /// The padding is longer than what it pads.
     #[error("RTP padding is longer than the packet")]
     Padding,
+    /// It is a control packet (RTCP) on the same port (RFC 5761, 4): no payload at all.
+    #[error("RTCP packet type {0}")]
+    Control(u8),
     /// The payload is something else.
     #[error("RTP payload type {0} instead of 33 (MP2T)")]
     PayloadType(u8),
@@ -67,6 +70,10 @@ impl<'a> RtpPacket<'a> {
             return Err(RtpError::Version(first >> 6));
         }
         let payload_type = kind & 0x7f;
+        // RTCP's types as seen here are kept free for it (RFC 5761, 4).
+        if (64..96).contains(&payload_type) {
+            return Err(RtpError::Control(kind));
+        }
         if payload_type != Self::MP2T && payload_type < 96 {
             return Err(RtpError::PayloadType(payload_type));
         }
@@ -114,8 +121,6 @@ pub struct Reorder {
     candidate: Option<(u16, Bytes)>,
     forgiven: Option<(MonoTime, u64)>,
     out: VecDeque<RtpOutput>,
-    duplicates: u64,
-    restarts: u64,
 }
 
 impl Reorder {
@@ -135,13 +140,13 @@ impl Reorder {
                 self.candidate = None;
                 let place = self.position + u64::from(ahead.unsigned_abs());
                 let payload = Bytes::copy_from_slice(packet.payload);
-                let twice = self.held.insert(place, (at, payload)).is_some();
-                self.duplicates += u64::from(twice);
+                self.held.insert(place, (at, payload));
                 if self.held.len() > WINDOW {
                     self.give_up(at);
                 }
             }
-            ..0 if ahead >= -MAX_MISORDER => self.duplicates += 1,
+            // Here before, or too late.
+            ..0 if ahead >= -MAX_MISORDER => {}
             _ => self.suspect(at, packet),
         }
         self.handle_deadline(at);
@@ -171,18 +176,6 @@ impl Reorder {
         // The first held packet has the lowest number, and what matters is who has waited longest; with a window this
         // short the difference is not worth a second index.
         self.held.values().next().map(|(at, _)| *at + MAX_WAIT)
-    }
-
-    /// Returns how many packets came twice or too late.
-    #[must_use]
-    pub const fn duplicates(&self) -> u64 {
-        self.duplicates
-    }
-
-    /// Returns how often the sender began anew.
-    #[must_use]
-    pub const fn restarts(&self) -> u64 {
-        self.restarts
     }
 
     fn deliver(&mut self, payload: Bytes) {
@@ -240,7 +233,6 @@ impl Reorder {
         while !self.held.is_empty() {
             self.give_up(at);
         }
-        self.restarts += u64::from(self.ssrc.is_some());
         self.ssrc = Some(packet.ssrc);
         self.candidate = None;
         self.next = packet.sequence;
@@ -278,6 +270,7 @@ mod tests {
             ("CSRC missing", with(0x83, 33, &[0; 8]), Err(RtpError::Short)),
             ("extension missing", with(0x90, 33, &[0, 0, 0, 2, 0, 0, 0, 0]), Err(RtpError::Short)),
             ("bare transport stream", with(0x47, 33, &[]), Err(RtpError::Version(1))),
+            ("sender report", with(0x80, 200, &[0; 16]), Err(RtpError::Control(200))),
             ("PCMU", with(0x80, 0, &[]), Err(RtpError::PayloadType(0))),
         ];
         for (name, datagram, expected) in cases {

@@ -5,7 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tallylight_model::{FaultRecord, NodeReport, Slice, StreamId};
 use tokio::sync::Notify;
 
-use crate::{exposition::Board, report::Queue};
+use crate::{
+    exposition::{Backlog, Board},
+    report::Queue,
+};
 
 /// The queue and the board.
 #[derive(Debug)]
@@ -71,11 +74,12 @@ impl Outbox {
     /// The text of `/metrics`.
     #[must_use]
     pub fn metrics(&self) -> String {
-        let (waiting, lost) = {
+        let backlog = {
             let queue = self.queue();
-            (queue.len(), queue.lost_slices())
+            let (lost_slices, lost_faults) = (queue.lost_slices(), queue.lost_faults());
+            Backlog { waiting: queue.len(), lost_slices, lost_faults }
         };
-        self.board().render(waiting, lost)
+        self.board().render(backlog)
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {

@@ -38,7 +38,7 @@ use super::{
 };
 use crate::input::{
     Attention, Backoff, DatagramSpec, Framing, InputEvent, Phases,
-    rtp::{Reorder, RtpOutput, RtpPacket},
+    rtp::{Reorder, RtpError, RtpOutput, RtpPacket},
 };
 
 mod outbox;
@@ -419,6 +419,7 @@ impl Slot {
         }
         match RtpPacket::parse(datagram) {
             Ok(packet) => reorder.handle(at, packet),
+            Err(RtpError::Control(_)) => {}
             // Not RTP: pass it on as it is, and let the analyser say what it is.
             Err(_) => self.outbox.append(at, datagram),
         }
@@ -713,6 +714,8 @@ mod tests {
             let event = tokio::time::timeout(Duration::from_millis(20), receiver.rx.recv()).await;
             joined = matches!(event, Ok(Some(InputEvent::Bytes { .. })));
         }
+        // A sender's report on the same port.
+        sender.send_to(&[[0x80, 200, 0, 6].as_slice(), &[7; 24]].concat(), &to.into()).unwrap();
         for (sequence, payload) in [(3, 3), (2, 2), (6, 6), (7, 9)] {
             sender.send_to(&packet(sequence, payload), &to.into()).unwrap();
         }

@@ -197,7 +197,9 @@ impl Session {
             // Whoever made this session chose its source.
             InputEvent::Recording => {}
             // The counters of the packets inside tell whether a viewer misses anything.
-            InputEvent::RtpLost { .. } => {}
+            InputEvent::RtpLost { datagrams, .. } => {
+                self.views.iter_mut().for_each(|v| v.counters.rtp_lost += datagrams);
+            }
             InputEvent::Condition { at, kind, holds, evidence } => {
                 self.handle_condition(at, kind, holds, &evidence);
             }

@@ -335,6 +335,17 @@ fn what_this_host_dropped_is_unobserved_and_never_the_streams_loss() {
 }
 
 #[test]
+fn datagrams_lost_by_rtp_are_counted_and_no_fault_of_their_own() {
+    let clip = clip::clip(12, "", "");
+    let mut run = Run::tv();
+    run.play(&clip[..clip::at(4.0)]);
+    run.event(InputEvent::RtpLost { at: at(run.now), datagrams: 3 });
+    run.play(&clip[clip::at(4.0)..]);
+    assert!(run.told().is_empty(), "{:?}", run.told());
+    assert_eq!(run.slices.iter().map(|slice| slice.counters.rtp_lost).sum::<u64>(), 3);
+}
+
+#[test]
 fn a_pause_of_the_process_is_nobodys_fault() {
     let clip = clip::clip(12, "", "");
     for source in [Source::Datagrams, Source::Http] {

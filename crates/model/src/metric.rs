@@ -110,6 +110,8 @@ metrics! {
         "HTTP requests that failed or were answered with an error.";
     StreamReceiveDropped "iptv_stream_receive_dropped_total" "iptv.stream.receive_dropped" Counter "{packet}" ["channel" "stream"] Agent
         "Datagrams that the agent's own socket dropped.";
+    StreamRtpLost "iptv_stream_rtp_lost_total" "iptv.stream.rtp_lost" Counter "{packet}" ["channel" "stream"] Agent
+        "Datagrams lost on the way by RTP's sequence numbers; what they cost shows in the continuity counters.";
     StreamObservedSeconds "iptv_stream_observed_seconds_total" "iptv.stream.observed" Counter "s" ["channel" "stream" "layer"] Agent
         "Seconds observed, by layer.";
     StreamFaultSeconds "iptv_stream_fault_seconds_total" "iptv.stream.fault" Counter "s" ["channel" "stream" "kind"] Agent
@@ -162,6 +164,8 @@ metrics! {
         "Slices and fault records that wait for the collector.";
     AgentLostSlices "tallylight_agent_lost_slices_total" "tallylight.agent.lost_slices" Counter "{slice}" [] Agent
         "Slices given up because the queue was full.";
+    AgentLostFaults "tallylight_agent_lost_faults_total" "tallylight.agent.lost_faults" Counter "{record}" [] Agent
+        "Fault records given up because the queue was full of them, or refused by the collector for good.";
     AgentDecodeRefused "tallylight_agent_decode_refused_total" "tallylight.agent.decode_refused" Counter "{unit}" [] Agent
         "Access units that no decoder had time for: parts of picture and sound were not observed.";
     AgentExports "tallylight_agent_exports_total" "tallylight.agent.exports" Counter "{request}" ["result"] Agent

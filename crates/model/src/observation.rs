@@ -118,6 +118,8 @@ pub struct Counters {
     pub http_errors: u64,
     /// Datagrams that the agent's own socket dropped: unobserved, not the stream's fault.
     pub receive_dropped: u64,
+    /// Datagrams lost on the way by RTP's sequence numbers.
+    pub rtp_lost: u64,
 }
 
 impl Counters {
@@ -135,6 +137,7 @@ impl Counters {
             (&mut self.http_requests, other.http_requests),
             (&mut self.http_errors, other.http_errors),
             (&mut self.receive_dropped, other.receive_dropped),
+            (&mut self.rtp_lost, other.rtp_lost),
         ] {
             *sum = sum.saturating_add(more);
         }

@@ -33,7 +33,7 @@ const NODE_DROPPED: &str = "iptv.node.receive_dropped";
 type Place = fn(&mut Counters) -> &mut u64;
 
 /// Which counter is which metric.
-const COUNTERS: [(Metric, Place); 11] = [
+const COUNTERS: [(Metric, Place); 12] = [
     (Metric::StreamBytes, |c| &mut c.bytes),
     (Metric::StreamPackets, |c| &mut c.packets),
     (Metric::StreamContinuityErrors, |c| &mut c.continuity_errors),
@@ -45,4 +45,5 @@ const COUNTERS: [(Metric, Place); 11] = [
     (Metric::StreamHttpRequests, |c| &mut c.http_requests),
     (Metric::StreamHttpErrors, |c| &mut c.http_errors),
     (Metric::StreamReceiveDropped, |c| &mut c.receive_dropped),
+    (Metric::StreamRtpLost, |c| &mut c.rtp_lost),
 ];
