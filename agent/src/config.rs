@@ -1,6 +1,7 @@
 //! The agent's configuration file.
 
 use std::{
+    cell::Cell,
     fmt,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -145,7 +146,9 @@ impl Config {
 }
 
 fn token(document: &Document<'_>, root: &mut Table<'_>, folder: &Path) -> Option<TokenPlace> {
+    let stated = Cell::new(false);
     let here = root.optional_placed("token", |found| {
+        stated.set(true);
         // The text is not repeated in the message: it is, or nearly is, a secret.
         Token::new(&value::text(found)?).map_err(|error| error.to_string())
     });
@@ -157,6 +160,8 @@ fn token(document: &Document<'_>, root: &mut Table<'_>, folder: &Path) -> Option
             document.problem(&file.place, "stands beside token; write exactly one of the two");
             None
         }
+        // What is wrong with it was said.
+        (None, None) if stated.get() => None,
         (None, None) => {
             let what = "neither token nor token_file is there; write exactly one of the two";
             document.problem(&root.place(), what);
@@ -249,7 +254,7 @@ mod tests {
             ),
             (
                 GOOD.replace("0123456789abcdef", "short"),
-                "etc/agent.toml:4:10: token: a token is 16 to 512 visible ASCII characters without spaces\netc/agent.toml:1:1: neither token nor token_file is there; write exactly one of the two",
+                "etc/agent.toml:4:10: token: a token is 16 to 512 visible ASCII characters without spaces",
             ),
             (
                 with("token_file = \"x\""),

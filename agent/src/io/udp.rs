@@ -419,7 +419,7 @@ impl Slot {
         }
         match RtpPacket::parse(datagram) {
             Ok(packet) => reorder.handle(at, packet),
-            Err(RtpError::Control(_)) => {}
+            Err(RtpError::Control(_) | RtpError::Short) => {}
             // Not RTP: pass it on as it is, and let the analyser say what it is.
             Err(_) => self.outbox.append(at, datagram),
         }

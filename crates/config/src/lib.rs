@@ -124,8 +124,8 @@ impl<'t> Document<'t> {
             Ok(root) => Ok(Self { name: name.into(), text, root, problems: RefCell::default() }),
             Err(error) => {
                 let (line, column) = line_and_column(text, error.span.start);
-                let problem =
-                    Problem { line, column, key: String::new(), what: error.kind.to_string() };
+                let what = format!("not TOML: {error}");
+                let problem = Problem { line, column, key: String::new(), what };
                 Err(Problems { file: name.into(), list: vec![problem], more: 0 })
             }
         }
@@ -364,9 +364,17 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_not_toml_names_the_place() {
-        let shown = problems("name = 'a'\nwait = = 2\n");
-        assert!(shown.starts_with("x.toml:2:8: "), "{shown}");
+    fn text_that_is_not_toml_names_the_place_and_what_stands_there() {
+        for (text, expected) in [
+            ("name = 'a'\nwait = = 2\n", "x.toml:2:8: not TOML: expected a value, found an equals"),
+            ("name = \"a\n", "x.toml:1:10: not TOML: invalid character in string: `\\n`"),
+            (
+                "name = a\n",
+                "x.toml:1:8: not TOML: invalid TOML value, did you mean to use a quoted string?",
+            ),
+        ] {
+            assert_eq!(problems(text), expected);
+        }
     }
 
     #[test]
