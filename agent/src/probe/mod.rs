@@ -6,8 +6,10 @@
 //! can be read, and a short join that measures how long a viewer's zap takes.
 //!
 //! Two things must never be mixed up: what the stream lacks, and what this host failed to see. Datagrams that the own socket
-//! dropped, and moments at which the process itself was not run, make the seconds around them *unobserved* and raise
-//! `path_degraded` for people; continuity errors within them are not the stream's.
+//! dropped, and connections that were not read for a while, make the seconds around them *unobserved* and raise `path_degraded` for
+//! people; continuity errors within them are not the stream's. And silence is never judged by the clock, but by what the input
+//! says it has looked at ([`InputEvent::Quiet`](crate::input::InputEvent)): on a host without a free core the clock runs on while
+//! packets wait in a socket, and a clock would call them missing. What was not looked at in two seconds is unobserved.
 
 use std::time::Duration;
 
