@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -160,17 +161,26 @@ impl Agent {
         let mut host = interval(HOST_EVERY);
         host.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut ask_at = tokio::time::Instant::now();
+        let mut stopped = pin!(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupted.recv() => {}
+            }
+        });
         loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupted.recv() => break,
+                () = &mut stopped => break,
                 _ = hangup.recv() => {
                     self.reload();
                     judge.set_uplink(self.checked.config.uplink);
                     ask_at = tokio::time::Instant::now();
                 }
                 () = tokio::time::sleep_until(ask_at) => {
-                    self.ask().await;
+                    // A collector that does not answer must not hold up the end.
+                    tokio::select! {
+                        () = &mut stopped => break,
+                        () = self.ask() => {}
+                    }
                     ask_at = tokio::time::Instant::now()
                         + if self.answered { ASK_EVERY } else { ASK_FIRST };
                 }

@@ -7,7 +7,11 @@ mod clip;
 mod tls;
 mod world;
 
-use std::{collections::BTreeSet, process::Command, time::Duration};
+use std::{
+    collections::BTreeSet,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use tallylight_model::{FaultKind, FaultPhase};
 
@@ -102,6 +106,16 @@ async fn what_is_refused_for_good_is_dropped_and_counted() {
     assert!(log.contains("refused a report for good"), "{log}");
     assert!(!log.contains(TOKEN) && !agent.page().await.contains(TOKEN));
     assert_eq!(agent.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_does_not_answer_does_not_hold_up_the_end() {
+    let assignments = Assignments::hang().await;
+    let agent = Agent::start(world::free_port(), &assignments.url(), TOKEN).await;
+    let begun = Instant::now();
+    assert_eq!(agent.stop().await, Some(0));
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
