@@ -5,15 +5,18 @@ use std::sync::Arc;
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
 };
+use prost::Message as _;
 use tallylight_model::NodeId;
 use tallylight_wire::{Decoded, WireError, decode_logs, decode_metrics};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::{Clock, Loaded, judge::JudgeHandle, meters::Meters};
 use crate::auth;
 
 /// The largest request, before and after decompression.
 pub(super) const MAX_REQUEST: usize = 4 << 20;
+/// Requests in work at once, in bytes of all together: what they come to in memory is a few times as much.
+const MAX_IN_WORK: usize = 16 * MAX_REQUEST;
 /// When to come again if the collector is busy.
 pub(super) const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -48,6 +51,24 @@ pub(super) struct Ingest {
     pub(super) clock: Clock,
     pub(super) judge: JudgeHandle,
     pub(super) meters: Arc<Meters>,
+    pub(super) room: Room,
+}
+
+/// Room for requests in work.
+#[derive(Clone, Debug)]
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_IN_WORK)))
+    }
+}
+
+impl Room {
+    fn take(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Refused> {
+        let bytes = u32::try_from(bytes).map_err(|_| Refused::Busy)?;
+        self.0.try_acquire_many(bytes).map_err(|_| Refused::Busy)
+    }
 }
 
 impl Ingest {
@@ -63,6 +84,7 @@ impl Ingest {
         speaker: &NodeId,
         request: ExportMetricsServiceRequest,
     ) -> Result<Taken, Refused> {
+        let _place = self.room.take(request.encoded_len())?;
         let now = self.clock.now();
         self.take(speaker, decode_metrics(request, now), now).await
     }
@@ -72,6 +94,7 @@ impl Ingest {
         speaker: &NodeId,
         request: ExportLogsServiceRequest,
     ) -> Result<Taken, Refused> {
+        let _place = self.room.take(request.encoded_len())?;
         let now = self.clock.now();
         self.take(speaker, decode_logs(request, now), now).await
     }
@@ -90,5 +113,19 @@ impl Ingest {
             self.judge.batch(batch, arrived).await.map_err(|_| Refused::Busy)?;
         }
         Ok(Taken { skipped })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_so_many_bytes_at_once_and_again_when_they_are_done() {
+        let room = Room::default();
+        let places: Vec<_> = (0..16).map(|_| room.take(MAX_REQUEST).unwrap()).collect();
+        assert!(matches!(room.take(1), Err(Refused::Busy)));
+        drop(places);
+        assert!(room.take(MAX_REQUEST).is_ok());
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     Clock, Loaded, grpc, http,
     http::Api,
-    ingest::Ingest,
+    ingest::{Ingest, Room},
     journal::{Journal, Opened},
     judge::{Judge, JudgeHandle, Parts},
     meters::Meters,
@@ -78,6 +78,7 @@ impl Collector {
             clock,
             judge: handle.clone(),
             meters: Arc::clone(&meters),
+            room: Room::default(),
         };
         let judge = Judge::new(Parts {
             decider,
