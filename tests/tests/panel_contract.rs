@@ -1,4 +1,4 @@
-//! The conformance suite of the panel contract (DESIGN, section 10), run on the reference panel with real datagrams.
+//! The conformance suite of the panel contract (docs/panel.md), run on the reference panel with real datagrams.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

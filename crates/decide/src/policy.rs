@@ -63,7 +63,7 @@ impl Policy {
 
 macro_rules! guards {
     ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr;)*) => {
-        /// Every number of every guard. [`Guards::default`] is what DESIGN section 9 says.
+        /// Every number of every guard. The defaults let a platform of four channels and two servers work.
         #[derive(Clone, Debug, PartialEq)]
         pub struct Guards {
             $($(#[$doc])* pub $name: $type,)*

@@ -1,7 +1,7 @@
 //! What an agent says: one slice per stream and second, faults at once, and how its own node is.
 //!
 //! All [`MonoTime`]s here are by the clock of whoever holds the value. The wire carries ages, so that a receiver ends up with
-//! its own clock (DESIGN: age crosses machines as age).
+//! moments of its own clock and no two clocks are ever compared.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::time::Duration;

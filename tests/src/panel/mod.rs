@@ -1,4 +1,4 @@
-//! The reference panel: a control plane that obeys the panel contract (DESIGN, section 10) and really forwards.
+//! The reference panel: a control plane that obeys the panel contract (docs/panel.md) and really forwards.
 //!
 //! Each channel has a child process that receives the chosen source and sends it to the regions' links, so that a restart
 //! really ends a hung process and a switch is only called done when a datagram of the new source has gone out. A panel that

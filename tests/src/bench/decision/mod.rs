@@ -32,7 +32,7 @@ use crate::{
     world::loss::Random,
 };
 
-/// What the project promises (DESIGN, section 11), in milliseconds.
+/// What the project promises, in milliseconds.
 const BUDGET_MS: f64 = 20.0;
 /// A backup is ready when it was seen well for 10 s.
 const WARM_UP: Duration = Duration::from_secs(14);
