@@ -22,15 +22,17 @@ const HOLDS_FROM: (u32, u32) = (3, 10);
 
 /// A set of fault kinds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct KindSet(u32);
+pub(crate) struct KindSet(u64);
+
+const _: () = assert!(FaultKind::ALL.len() <= u64::BITS as usize, "a bit for each kind");
 
 impl KindSet {
     pub(crate) const fn with(self, kind: FaultKind) -> Self {
-        Self(self.0 | 1 << kind as u32)
+        Self(self.0 | 1 << kind as u64)
     }
 
     pub(crate) const fn contains(self, kind: FaultKind) -> bool {
-        self.0 & 1 << kind as u32 != 0
+        self.0 & 1 << kind as u64 != 0
     }
 
     pub(crate) const fn and(self, other: Self) -> Self {
