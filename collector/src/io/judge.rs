@@ -545,15 +545,20 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 impl Inbox {
-    /// Stands in for a judge: answers every question about a command alike and passes on what it is told.
+    /// Stands in for a judge: answers questions about a command in turn, the last answer for good, and passes on what it
+    /// is told.
     pub(super) async fn stand_in(
         mut self,
-        allowed: Result<(), String>,
+        mut allowed: Vec<Result<(), String>>,
         told: mpsc::UnboundedSender<Input>,
     ) {
         while let Some(message) = self.0.recv().await {
             match message {
-                Message::Allowed { reply, .. } => drop(reply.send(allowed.clone())),
+                Message::Allowed { reply, .. } => {
+                    let answer =
+                        if allowed.len() > 1 { allowed.remove(0) } else { allowed[0].clone() };
+                    drop(reply.send(answer));
+                }
                 Message::Input(input) => drop(told.send(input)),
                 _ => {}
             }

@@ -194,9 +194,6 @@ impl PanelDriver {
         if !holds {
             return Outcome::Refused(PanelRefusal::FromDoesNotHold);
         }
-        if let Err(why) = self.judge.allowed(command.action).await {
-            return not_sent(&why);
-        }
         self.send(command).await
     }
 
@@ -211,6 +208,9 @@ impl PanelDriver {
             let left = command.expires.since(self.clock.now());
             if left.is_zero() {
                 return last;
+            }
+            if let Err(why) = self.judge.allowed(command.action).await {
+                return if attempt == 0 { not_sent(&why) } else { last };
             }
             let body = panel::body(command, &self.clock.calendar());
             let id = format!("action-{}-{}-{attempt}", command.action, command.epoch.0);

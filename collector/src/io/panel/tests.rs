@@ -95,6 +95,16 @@ async fn outcome_of(
     allowed: Result<(), String>,
     good_for: Duration,
 ) -> (Outcome, Arc<Panel>) {
+    outcome_in_turn(behaviour, active, vec![allowed], good_for).await
+}
+
+/// The same where the judge's answers follow one another.
+async fn outcome_in_turn(
+    behaviour: Behaviour,
+    active: &'static str,
+    allowed: Vec<Result<(), String>>,
+    good_for: Duration,
+) -> (Outcome, Arc<Panel>) {
     let panel = Arc::new(Panel {
         behaviour,
         active,
@@ -131,7 +141,7 @@ fn command(now: MonoTime, good_for: Duration) -> Command {
     }
 }
 
-async fn ask(url: &str, allowed: Result<(), String>, good_for: Duration) -> Outcome {
+async fn ask(url: &str, allowed: Vec<Result<(), String>>, good_for: Duration) -> Outcome {
     let text = format!(
         "lineup = 'l'\njournal = 'j'\nkill_switch = 'k'\n\
          [panel]\nurl = '{url}'\nsecret_file = 's'\n"
@@ -206,6 +216,15 @@ async fn a_panel_that_answers_500_is_tried_three_times_with_one_action_id() {
 }
 
 #[tokio::test]
+async fn what_was_forbidden_meanwhile_is_not_tried_again() {
+    let allowed = vec![Ok(()), Err("kill_switch".to_owned())];
+    let behaviour = Behaviour::Answer(500, "oops");
+    let (outcome, panel) = outcome_in_turn(behaviour, "primary", allowed, LONG).await;
+    assert_eq!(outcome, Outcome::Failed("the panel answered 500".to_owned()));
+    assert_eq!(panel.commands.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_panel_that_hangs_leaves_the_outcome_unknown_and_nothing_is_sent_past_expiry() {
     let good_for = Duration::from_millis(300);
     let (outcome, panel) = outcome_of(Behaviour::Hang, "primary", Ok(()), good_for).await;
@@ -274,6 +293,6 @@ fn a_move_goes_out_only_from_the_region_that_serves_and_a_panel_that_does_not_sa
 #[tokio::test]
 async fn an_unreachable_panel_is_told_without_its_address() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let outcome = ask(&format!("http://user:hunter2@{free}"), Ok(()), LONG).await;
+    let outcome = ask(&format!("http://user:hunter2@{free}"), vec![Ok(())], LONG).await;
     assert_eq!(outcome, Outcome::NotSent("the panel cannot be reached".to_owned()));
 }
