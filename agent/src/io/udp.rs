@@ -185,6 +185,10 @@ async fn receive(
                     let _ = tx.send(InputEvent::End { at: clock::now(), error }).await;
                     return;
                 };
+                if !spec.address.ip().is_multicast() {
+                    // There is no membership to lose, and the port would not be free at once.
+                    return tx.closed().await;
+                }
                 registration.silent_for(rejoin_after).await;
                 continue;
             }
@@ -751,6 +755,18 @@ mod tests {
             }
         }
         task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_silent_unicast_socket_stays_open() {
+        let sweeper = Sweeper::start(RECEIVE_BUFFER).unwrap();
+        let spec = spec(&format!("udp://127.0.0.1:{}", free_port()));
+        let (tx, mut rx) = mpsc::channel(1000);
+        let receiving = receive(&sweeper, &spec, &tx, Duration::from_millis(20));
+        let _ = tokio::time::timeout(Duration::from_millis(200), receiving).await;
+        while let Ok(event) = rx.try_recv() {
+            assert!(matches!(event, InputEvent::Quiet { .. }), "{event:?}");
+        }
     }
 
     #[tokio::test]

@@ -369,6 +369,11 @@ impl Session {
         {
             self.open.add(since, at);
         }
+        if !holds && away && self.config.source == Source::Datagrams {
+            // The socket is open again, and packets should come.
+            self.open_since.get_or_insert(at);
+            self.last_arrival = self.last_arrival.max(at);
+        }
         for view in self.views.iter_mut().filter(|view| view.part != Part::Service) {
             if !holds {
                 view.tracker.release(kind, at);

@@ -219,6 +219,20 @@ fn a_stream_that_stops_has_no_data_since_its_last_packet() {
 }
 
 #[test]
+fn a_socket_that_is_open_again_and_brings_nothing_has_no_data() {
+    let clip = clip::clip(12, "", "");
+    let mut run = Run::tv();
+    run.play(&clip[..clip::at(3.0)]);
+    for (holds, wait) in [(true, 4_000), (false, 4_000)] {
+        let evidence = "no interface".to_owned();
+        let kind = FaultKind::Unreachable;
+        run.event(InputEvent::Condition { at: at(run.now), kind, holds, evidence });
+        run.wait(wait);
+    }
+    near(ms(run.begin(FaultKind::NoData).onset) as f64, 7_000.0, 100.0);
+}
+
+#[test]
 fn a_stream_that_was_away_at_first_is_no_slow_start() {
     let clip = clip::clip(12, "", "");
     for (away, samples) in [(5_000, 2), (60_000, 0)] {
