@@ -193,6 +193,8 @@ impl Session {
                 let from = self.last_arrival.min(at);
                 let evidence = format!("this host dropped {datagrams} datagrams on receipt");
                 self.blind(from, at, &evidence);
+                // What was dropped did arrive.
+                self.arrived(at);
             }
             // Whoever made this session chose its source.
             InputEvent::Recording => {}
@@ -328,7 +330,6 @@ impl Session {
             return;
         }
         self.last_arrival = self.looked;
-        self.views.iter_mut().for_each(|view| view.viewer = Viewer::new(at));
         let millis = late.as_millis();
         let evidence = format!("this host did not read the stream for {millis} ms");
         self.blind(before, self.looked, &evidence);
@@ -337,6 +338,8 @@ impl Session {
     fn blind(&mut self, from: MonoTime, at: MonoTime, evidence: &str) {
         self.blind_until = self.blind_until.max(at + BLIND_AFTER);
         self.blind.add(from, at + BLIND_AFTER);
+        // What a player would have had is not known: it joins anew.
+        self.views.iter_mut().for_each(|view| view.viewer = Viewer::new(at));
         for view in self.views.iter_mut().filter(|view| view.part != Part::Service) {
             let what = FaultKind::PathDegraded;
             view.tracker.event(what, at, Severity::Critical, evidence.to_owned());
