@@ -63,7 +63,8 @@ pub struct Summary {
     pub count: u64,
     /// Their sum, ever.
     pub sum: f64,
-    /// The 0.5, 0.95 and 0.99 quantiles over the window; `None` under 20 samples.
+    /// The 0.5, 0.95 and 0.99 quantiles over the last minute, or over the fewest minutes up to 10 that have 20 samples;
+    /// `None` if those have not.
     pub quantiles: Option<[(f64, f64); 3]>,
 }
 

@@ -10,9 +10,13 @@ use tallylight_model::MonoTime;
 
 use crate::view::Summary;
 
-/// The window of quantiles, in sub-windows that end one by one.
+/// Quantiles are over the last minute, or over as many more as it takes for them to mean something: one join a minute and
+/// delivery is less than twenty even in a large region, while segments come by the hundred.
 const PARTS: usize = 10;
 const PART: Duration = Duration::from_secs(60);
+
+/// The newest sub-window is not over, so a whole minute is in two.
+const LEAST_PARTS: usize = 2;
 
 /// Under this many samples no quantile is given.
 const MIN_SAMPLES: u64 = 20;
@@ -91,7 +95,7 @@ fn middle(bucket: u16) -> f64 {
     }
 }
 
-/// A sketch of the last minutes, beside the count and sum of all time.
+/// Sketches of the last minutes, beside the count and sum of all time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Windowed {
     parts: VecDeque<(u64, Sketch)>,
@@ -120,8 +124,11 @@ impl Windowed {
 
     pub(super) fn summary(&self, now: MonoTime) -> Summary {
         let mut merged = Sketch::default();
-        let first = part(now).saturating_sub(PARTS as u64 - 1);
-        for (_, sketch) in self.parts.iter().filter(|(at, _)| *at >= first) {
+        let age = |at: u64| part(now).saturating_sub(at);
+        for (at, sketch) in self.parts.iter().rev().filter(|(at, _)| age(*at) < PARTS as u64) {
+            if age(*at) >= LEAST_PARTS as u64 && merged.count >= MIN_SAMPLES {
+                break;
+            }
             merged.merge(sketch);
         }
         let enough = merged.count >= MIN_SAMPLES;
@@ -166,6 +173,21 @@ mod tests {
         assert_eq!(sketch.count, 6);
         assert!(sketch.quantile(0.99).unwrap().is_finite());
         assert_eq!(Sketch::default().quantile(0.5), None);
+    }
+
+    #[test]
+    fn quantiles_are_of_the_last_minute_where_that_has_enough_samples() {
+        let start = MonoTime::from_nanos(3_600_000_000_000);
+        // Samples a minute, and whether the slow minute long ago is still in the quantiles.
+        for (rate, remembers) in [(1, true), (30, false)] {
+            let mut windowed = Windowed::default();
+            (0..30).for_each(|_| windowed.add(start, 50.0));
+            for minute in 1..=5 {
+                (0..rate).for_each(|_| windowed.add(start + PART * minute, 1.0));
+            }
+            let [.., (_, worst)] = windowed.summary(start + PART * 5).quantiles.unwrap();
+            assert_eq!(worst > 40.0, remembers, "{rate} a minute: {worst}");
+        }
     }
 
     #[test]
