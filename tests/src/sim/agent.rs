@@ -7,8 +7,9 @@ use std::{
 
 use tallylight_decide::lineup::StreamRef;
 use tallylight_model::{
-    Batch, Counters, Epoch, FaultKind, FaultPhase, FaultRecord, MonoTime, NodeId, NodeReport,
-    Observed, Profile, ProfileName, Ratio, Resource, Severity, Slice, StreamId, WallTime,
+    Batch, Counters, Epoch, FaultKind, FaultPhase, FaultRecord, Layer, MonoTime, NodeId,
+    NodeReport, Observed, Profile, ProfileName, Ratio, Resource, Severity, Slice, StreamId,
+    WallTime,
 };
 
 use super::{
@@ -65,6 +66,12 @@ impl Agent {
         Self { node: node.clone(), epoch: Epoch(1), seq: 0, phase: dice.below(10), streams }
     }
 
+    /// Starts it anew: it has forgotten what it saw.
+    pub(super) fn restart(&mut self, platform: &Platform, now: MonoTime, dice: &mut Dice) {
+        let epoch = Epoch(self.epoch.0 + 1);
+        *self = Self { epoch, ..Self::new(&self.node, platform, now, dice) };
+    }
+
     /// Goes on by one step. Answers what it says at once.
     pub(super) fn step(&mut self, now: MonoTime, platform: &Platform) -> Batch {
         let mut batch = Batch {
@@ -76,13 +83,17 @@ impl Agent {
         };
         let drops = platform.drops(&self.node, now);
         let busy = platform.busy(&self.node, now);
+        let blind = platform.blind(&self.node, now);
         for (stream, probe) in &mut self.streams {
             let unreachable = platform.unreachable(&self.node, stream, now);
-            let shows = if unreachable {
+            let mut shows = if unreachable {
                 Conditions::from([FaultKind::Unreachable])
             } else {
                 platform.shows(stream, now)
             };
+            if blind {
+                shows.retain(|it| !is_decoded(it.rule().layer));
+            }
             let said = probe.step(now, shows, drops);
             for (kind, severity, phase, onset) in said {
                 self.seq += 1;
@@ -103,6 +114,10 @@ impl Agent {
         if self.phase == 0 {
             for (stream, probe) in &mut self.streams {
                 batch.slices.extend(probe.slices(stream, drops));
+                for slice in batch.slices.iter_mut().filter(|_| blind) {
+                    slice.observed.picture = Duration::ZERO;
+                    slice.observed.sound = Duration::ZERO;
+                }
             }
             batch.reports.push(NodeReport {
                 at: now,
@@ -113,6 +128,11 @@ impl Agent {
         }
         batch
     }
+}
+
+/// Whether a layer is seen only by decoding.
+const fn is_decoded(layer: Layer) -> bool {
+    matches!(layer, Layer::Picture | Layer::Sound)
 }
 
 type Said = Vec<(FaultKind, Severity, FaultPhase, MonoTime)>;

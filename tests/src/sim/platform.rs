@@ -29,6 +29,10 @@ pub enum Form {
 pub enum Trouble {
     /// A source shows a condition.
     Source(StreamId, FaultKind),
+    /// A delivery alone shows a condition.
+    Delivery(StreamId, FaultKind),
+    /// A source looks good, and what is made of it is not.
+    Unfit(StreamId, FaultKind),
     /// A channel's processing hangs: nothing comes out of it. Restarting it ends it.
     Hang(ChannelId),
     /// A server is dead.
@@ -41,6 +45,8 @@ pub enum Trouble {
     Cut(NodeId),
     /// An agent says nothing.
     Mute(NodeId),
+    /// An agent decodes nothing.
+    Blind(NodeId),
     /// An agent's own host is used to nine tenths.
     Busy(NodeId),
 }
@@ -250,6 +256,12 @@ impl Platform {
         self.any(at, |it| matches!(it, Trouble::Mute(node) if node == agent))
     }
 
+    /// Whether an agent decodes nothing.
+    #[must_use]
+    pub fn blind(&self, agent: &NodeId, at: MonoTime) -> bool {
+        self.any(at, |it| matches!(it, Trouble::Blind(node) if node == agent))
+    }
+
     /// Whether an agent's own host is used to nine tenths.
     #[must_use]
     pub fn busy(&self, agent: &NodeId, at: MonoTime) -> bool {
@@ -272,8 +284,9 @@ impl Platform {
                     Conditions::from([FaultKind::NoData])
                 } else {
                     let active = self.active(&channel.id, made);
-                    active.map_or_else(Conditions::new, |it| self.source(it, made))
+                    active.map_or_else(Conditions::new, |it| self.made_of(it, made))
                 };
+                conditions.extend(self.delivery(id, at));
                 let lossy = |it: &Trouble| matches!(it, Trouble::Lossy(id) if *id == server.region);
                 if !silent && self.any(at, lossy) {
                     conditions.insert(FaultKind::Continuity);
@@ -284,14 +297,31 @@ impl Platform {
         }
     }
 
+    fn conditions(&self, at: MonoTime, of: impl Fn(&Trouble) -> Option<FaultKind>) -> Conditions {
+        self.events.iter().filter(|it| it.holds(at)).filter_map(|it| of(&it.what)).collect()
+    }
+
     fn source(&self, id: &StreamId, at: MonoTime) -> Conditions {
-        let events = self.events.iter().filter(|it| it.holds(at));
-        events
-            .filter_map(|it| match &it.what {
-                Trouble::Source(source, kind) if source == id => Some(*kind),
-                _ => None,
-            })
-            .collect()
+        self.conditions(at, |it| match it {
+            Trouble::Source(source, kind) if source == id => Some(*kind),
+            _ => None,
+        })
+    }
+
+    /// What is seen of a source where it was made into something.
+    fn made_of(&self, id: &StreamId, at: MonoTime) -> Conditions {
+        let unfit = self.conditions(at, |it| match it {
+            Trouble::Unfit(source, kind) if source == id => Some(*kind),
+            _ => None,
+        });
+        &self.source(id, at) | &unfit
+    }
+
+    fn delivery(&self, id: &StreamId, at: MonoTime) -> Conditions {
+        self.conditions(at, |it| match it {
+            Trouble::Delivery(delivery, kind) if delivery == id => Some(*kind),
+            _ => None,
+        })
     }
 
     /// Whether an agent cannot reach a stream at all.

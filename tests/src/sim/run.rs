@@ -13,7 +13,7 @@ use tallylight_decide::{
     journal::{Record, Remembered},
     lineup::Lineup,
 };
-use tallylight_model::{ActionId, Batch, Epoch, IncidentId, MonoTime, NodeId};
+use tallylight_model::{ActionId, Batch, ChannelId, Epoch, IncidentId, MonoTime, NodeId, StreamId};
 
 use super::{
     Dice, START, STEP,
@@ -67,6 +67,8 @@ pub struct World {
     loss: u64,
     /// Batches come up to so much late.
     lateness: u64,
+    /// What the journal takes, and reading the panel's state before the last look.
+    sending: Duration,
     log: String,
 }
 
@@ -126,6 +128,7 @@ impl World {
             commanded: Vec::new(),
             loss: 0,
             lateness: 40,
+            sending: Duration::ZERO,
             log: String::new(),
         };
         world.post(START, Message::ReadPanel);
@@ -154,6 +157,25 @@ impl World {
         self.loss = loss;
         self.lateness = lateness;
         self
+    }
+
+    /// Lets commands take this long from the decision to the last look.
+    #[must_use]
+    pub const fn with_slow_sending(mut self, sending: Duration) -> Self {
+        self.sending = sending;
+        self
+    }
+
+    /// An agent starts anew.
+    pub fn restart_agent(&mut self, node: &NodeId) {
+        if let Some(agent) = self.agents.get_mut(node) {
+            agent.restart(&self.platform, self.now, &mut self.dice);
+        }
+    }
+
+    /// Somebody else puts a channel on a source.
+    pub fn switch_by_hand(&mut self, channel: &ChannelId, to: StreamId) {
+        self.panel.operator_switch(self.now, &mut self.platform, channel, to);
     }
 
     /// Crashes the collector after so many outputs.
@@ -252,7 +274,13 @@ impl World {
         }
     }
 
+    /// The collector's last look comes right before the side effect.
     fn command(&mut self, at: MonoTime, command: &Command) {
+        let look = self.decider.as_ref().map(|it| it.still_allowed(command.action, at));
+        if let Some(Err(reason)) = look {
+            let outcome = Outcome::NotSent(reason.name().to_owned());
+            return self.handle(at, Input::Outcome { action: command.action, outcome });
+        }
         let outcome = self.panel.command(at, &mut self.platform, command);
         // A lost answer is noticed by its time-out.
         let takes = if outcome == Outcome::Unknown { 3000 } else { 5 + self.dice.below(20) };
@@ -287,7 +315,7 @@ impl World {
             Output::Act(command) => {
                 self.check_command(at, &command);
                 self.commanded.push((at, command.clone()));
-                let takes = self.dice.millis(10);
+                let takes = self.sending + self.dice.millis(10);
                 self.post(at + takes, Message::Command(command));
             }
             _ => {}
