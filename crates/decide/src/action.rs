@@ -46,6 +46,15 @@ pub enum Target {
 }
 
 impl Target {
+    /// Returns the channel, if it is one.
+    #[must_use]
+    pub const fn channel(&self) -> Option<&ChannelId> {
+        match self {
+            Self::Channel(id) => Some(id),
+            Self::Servers(_) | Self::Region(_) => None,
+        }
+    }
+
     /// Whether two actions on these would touch the same thing.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
@@ -248,7 +257,7 @@ pub enum Reason {
     NoQuorum,
     /// The evidence is too old.
     StaleEvidence,
-    /// Only media from before the last action has been seen since.
+    /// Only media from before the last action, from before a change of source or from a fault of the source is bad.
     OldMedia,
     /// Another action on the target is in flight.
     TargetLocked,
@@ -280,6 +289,8 @@ pub enum Reason {
     ActiveSourceUnknown,
     /// The remedy's ladder has no rung left.
     LadderExhausted,
+    /// Nothing is known to remedy a cause of this kind: people must.
+    NoRemedy,
     /// No other server of the region can take the viewers.
     NoSurvivor,
     /// No other region can take the viewers.
@@ -321,6 +332,7 @@ names! {
         PanelDown "panel_down"
         ActiveSourceUnknown "active_source_unknown"
         LadderExhausted "ladder_exhausted"
+        NoRemedy "no_remedy"
         NoSurvivor "no_survivor"
         NoDestination "no_destination"
         WeakCause "weak_cause"

@@ -11,7 +11,7 @@ use crate::{
     action::{Action, ActionState, Reason, Refusal},
     evidence,
     facts::Facts,
-    guard,
+    guard::{self, Answer, Proposal},
     incident::{Incident, Vote},
     input::OnAir,
     journal::{self, Memory, Remembered},
@@ -171,7 +171,8 @@ impl Decider {
         self.again
     }
 
-    /// Asks once more, right before the side effect, whether a command may go out: kill switch, mode, expiry, state.
+    /// Asks once more, right before the side effect, whether a command may go out: state, kill switch, expiry, mode, and
+    /// whether what it rests on still holds.
     ///
     /// # Errors
     /// Says what forbids it; the collector then answers [`Outcome::NotSent`](crate::Outcome::NotSent).
@@ -184,11 +185,22 @@ impl Decider {
         if now >= action.expires {
             return Err(Reason::Expired);
         }
+        let is_approved = action.approved_by.is_some();
         match guard::ordinary_mode(&self.facts, action.kind, &action.target) {
-            Mode::Off => Err(Reason::ModeOff),
-            Mode::DryRun => Err(Reason::ModeDryRun),
-            Mode::Approve if action.approved_by.is_none() => Err(Reason::AwaitingApproval),
-            Mode::Approve | Mode::Auto => Ok(()),
+            Mode::Off => return Err(Reason::ModeOff),
+            Mode::DryRun => return Err(Reason::ModeDryRun),
+            Mode::Approve if !is_approved => return Err(Reason::AwaitingApproval),
+            Mode::Approve | Mode::Auto => {}
+        }
+        let scene = Scene::new(&self.facts, now);
+        let case = self.ledger.case(action.incident).ok_or(Reason::NotInFlight)?;
+        let measured = judge::measure(&scene, case);
+        match guard::last_look(&Proposal::again(&scene, &self.ledger, case, action, measured)) {
+            Answer::Pass => Ok(()),
+            Answer::Approve(_) if is_approved => Ok(()),
+            Answer::Approve(reason) | Answer::Until(reason, _) | Answer::Refuse(reason) => {
+                Err(reason)
+            }
         }
     }
 

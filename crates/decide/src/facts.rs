@@ -30,6 +30,9 @@ const STREAM_QUIET: Duration = Duration::from_secs(15);
 /// A batch speaks of the present if the newest thing in it is at most this old.
 const PRESENT: Duration = Duration::from_secs(2);
 
+/// Changes of source remembered of a channel: more than the rates allow within the longest delay.
+const MAX_FEEDS: usize = 16;
+
 /// An agent and its node.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Witness {
@@ -62,6 +65,8 @@ pub(crate) struct Facts {
     /// When the panel last answered; `None` before and while it is down.
     pub(crate) panel_at: Option<MonoTime>,
     panel_channels: BTreeMap<ChannelId, PanelChannel>,
+    /// Since when the panel was seen to have each channel on which source, whoever put it there; `ZERO` for the first.
+    feeds: BTreeMap<ChannelId, VecDeque<(MonoTime, StreamId)>>,
     panel_servers: BTreeMap<ServerId, PanelServer>,
     /// By whose servers each region's viewers are served.
     served_by: BTreeMap<RegionId, RegionId>,
@@ -169,6 +174,18 @@ impl Facts {
             .filter(|it| lineup.channel(&it.channel).is_some())
             .map(|it| (it.channel.clone(), it))
             .collect();
+        for (channel, panel) in &self.panel_channels {
+            let Some(active) = &panel.active else { continue };
+            let feeds = self.feeds.entry(channel.clone()).or_default();
+            if feeds.back().is_some_and(|(_, last)| last == active) {
+                continue;
+            }
+            let since = if feeds.is_empty() { MonoTime::ZERO } else { now };
+            feeds.push_back((since, active.clone()));
+            if feeds.len() > MAX_FEEDS {
+                feeds.pop_front();
+            }
+        }
         self.panel_servers = state
             .servers
             .into_iter()
@@ -197,6 +214,7 @@ impl Facts {
         self.witnesses.retain(|node, _| lineup.agent(node).is_some());
         self.off_air.retain(|channel| lineup.channel(channel).is_some());
         self.panel_channels.retain(|channel, _| lineup.channel(channel).is_some());
+        self.feeds.retain(|channel, _| lineup.channel(channel).is_some());
         self.panel_servers.retain(|server, _| lineup.server(server).is_some());
         self.served_by.retain(|region, _| lineup.region(region).is_some());
         self.lineup = lineup;
@@ -238,7 +256,8 @@ impl Facts {
 
     /// Whether what an agent says about a stream is of the present.
     pub(crate) fn is_fresh(&self, node: &NodeId, sight: &Sight, now: MonoTime) -> bool {
-        self.is_heard(node, now) && sight.arrived().is_some_and(|at| now.since(at) <= STREAM_QUIET)
+        let young = |at| now.since(at) <= STREAM_QUIET;
+        self.is_heard(node, now) && sight.spoken_of().is_some_and(young)
     }
 
     /// Whether an agent's own host dropped packets just before `now`.
@@ -282,6 +301,23 @@ impl Facts {
                 first.is_some_and(|it| it.stream == source.stream)
             }
         }
+    }
+
+    /// When the channel was seen to be put on the source that it is on; `None` if it was never seen on another.
+    pub(crate) fn on_since(&self, channel: &ChannelId) -> Option<MonoTime> {
+        let since = self.feeds.get(channel)?.back()?.0;
+        (since > MonoTime::ZERO).then_some(since)
+    }
+
+    /// Whether the channel is on this source or was at any time since a moment.
+    pub(crate) fn was_active(&self, stream: &StreamId, since: MonoTime) -> bool {
+        if self.is_active(stream) {
+            return true;
+        }
+        let channel = self.lineup.stream(stream).map(|it| &it.channel().id);
+        let Some(feeds) = channel.and_then(|it| self.feeds.get(it)) else { return false };
+        let ends = feeds.iter().skip(1).map(|(end, _)| *end);
+        feeds.iter().zip(ends).any(|((_, fed), end)| fed == stream && end >= since)
     }
 
     /// The worst saturation of the node that a server runs on.

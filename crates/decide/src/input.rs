@@ -98,7 +98,8 @@ pub enum Outcome {
     Refused(PanelRefusal),
     /// No answer within the time: it may have been carried out or not.
     Unknown,
-    /// The collector's own last look before the side effect forbade it: see [`still_allowed`](crate::Decider::still_allowed).
+    /// The collector's own last look before the side effect forbade it: by the name of the reason where
+    /// [`still_allowed`](crate::Decider::still_allowed) gave one, else by a sentence.
     NotSent(String),
 }
 

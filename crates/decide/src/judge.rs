@@ -16,12 +16,13 @@ use tallylight_model::{IncidentId, MonoTime, Ratio, Severity, StreamId};
 use crate::{
     action::ActionState,
     cause::{self, Fit, Rival, Verdict},
-    evidence,
+    echo, evidence,
     incident::{Candidate, Cause, Incident, IncidentState, Moment, Remedy, Step, Subject},
+    input::ChangedBy,
     ledger::{Case, Ledger},
-    lineup::StreamRef,
+    lineup::{Source, StreamRef},
     output::IncidentEvent,
-    remedy::{self, Desk},
+    remedy::{self, Desk, readiness},
     scene::{Scene, State},
 };
 
@@ -48,6 +49,10 @@ pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
     let unexplained = join(scene, ledger, &bad);
     let fits = judge_streams(desk, ledger, &bad, &unexplained);
     for id in ledger.open_ids() {
+        if ledger.case(id).is_some_and(|it| is_moot(scene, ledger, it)) {
+            ledger.close(id, scene.now);
+            continue;
+        }
         let probe_is_over = ledger.case(id).is_some_and(|it| {
             it.incident.cause() == Cause::Probe && !probes.contains(&it.incident.subject)
         });
@@ -124,7 +129,7 @@ fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamId>) -> BTr
             if case.incident.cause() == Cause::Probe {
                 continue;
             }
-            let effect = remedy::took_effect_at(ledger, case.incident.id)
+            let effect = effect(scene, ledger, case)
                 .filter(|&at| case.struck_again.is_none_or(|again| at > again));
             let in_time = effect.is_none_or(|at| onset <= at + EDGE);
             let is_of_it = case.scope.contains(stream);
@@ -150,6 +155,26 @@ fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamId>) -> BTr
         }
     }
     left
+}
+
+/// From when on nothing new is a symptom of the case: its remedy took effect, or somebody else took the channel off the
+/// source.
+fn effect(scene: &Scene<'_>, ledger: &Ledger, case: &Case) -> Option<MonoTime> {
+    let id = case.incident.id;
+    let own = |by: &ChangedBy| match by {
+        ChangedBy::Action(action) => ledger.action(*action).is_some_and(|it| it.incident == id),
+        ChangedBy::Operator | ChangedBy::Panel => false,
+    };
+    let left = match &case.incident.subject {
+        Subject::Source(stream) if !scene.facts.is_active(stream) => {
+            let channel = scene.facts.lineup.stream(stream).map(|it| &it.channel().id);
+            let by_others = channel
+                .filter(|it| scene.facts.active(it).is_some_and(|active| !own(&active.changed_by)));
+            by_others.and_then(|it| scene.facts.on_since(it))
+        }
+        _ => None,
+    };
+    remedy::took_effect_at(ledger, id).max(left)
 }
 
 /// Whether a stream is what the incident says is at fault, so that it stays with it whatever the remedy did downstream.
@@ -214,6 +239,7 @@ fn name(desk: &mut Desk<'_>, ledger: &mut Ledger, verdict: Verdict) {
             it.incident.streams.extend(opening.streams.iter().cloned());
             it.scope.extend(opening.scope.iter().cloned());
             it.incident.remedy = Remedy::Waiting;
+            it.first_arrival = opening.first_arrival;
             it.rung = 0;
             it.struck_again = Some(scene.now);
         });
@@ -246,21 +272,22 @@ fn settle_time(scene: &Scene<'_>, fit: &Fit) -> Duration {
 
 /// Young incidents of a smaller cause, on which nothing has been done, and of which the new cause explains everything.
 fn narrower(scene: &Scene<'_>, ledger: &Ledger, opening: &Opening) -> Vec<IncidentId> {
-    let acted = |id| {
-        ledger.actions_of(id).any(|it| {
-            !matches!(
-                it.state,
-                ActionState::Proposed | ActionState::Waiting | ActionState::Withdrawn
-            )
-        })
-    };
     ledger
         .cases()
         .filter(|it| it.is_open() && it.incident.cause() != Cause::Probe)
         .filter(|it| scene.now.since(it.incident.opened) <= WIDEN_WITHIN)
-        .filter(|it| it.incident.streams.is_subset(&opening.scope) && !acted(it.incident.id))
+        .filter(|it| it.incident.streams.is_subset(&opening.scope))
+        .filter(|it| !has_acted(ledger, it.incident.id))
         .map(|it| it.incident.id)
         .collect()
+}
+
+/// Whether anything was ever sent for an incident, or may still be.
+fn has_acted(ledger: &Ledger, id: IncidentId) -> bool {
+    let idle = |it: ActionState| {
+        matches!(it, ActionState::Proposed | ActionState::Waiting | ActionState::Withdrawn)
+    };
+    ledger.actions_of(id).any(|it| !idle(it.state))
 }
 
 /// What an incident starts from.
@@ -351,7 +378,7 @@ fn describe(scene: &Scene<'_>, ledger: &mut Ledger, id: IncidentId) {
     });
 }
 
-/// Closes an incident whose evidence has been clean for long enough.
+/// Closes an incident whose evidence has been clean for long enough: also for the deliveries that show it last.
 fn settle(desk: &mut Desk<'_>, ledger: &mut Ledger, id: IncidentId, probe_is_over: bool) {
     let scene = desk.scene;
     let Some(case) = ledger.case(id) else { return };
@@ -363,16 +390,51 @@ fn settle(desk: &mut Desk<'_>, ledger: &mut Ledger, id: IncidentId, probe_is_ove
         _ => is_clean(scene, &case.incident.streams),
     };
     let since = clean.then(|| case.clean_since.unwrap_or(scene.now));
+    let shown_last = case.scope.iter().filter_map(|it| scene.facts.lineup.stream(it));
+    let delay = shown_last.map(StreamRef::delay).max().unwrap_or_default();
     if let Some(case) = ledger.case_mut(id) {
         case.clean_since = since;
     }
     let Some(since) = since else { return };
-    let until = since + scene.facts.policy.guards.close_after;
+    let until = since + scene.facts.policy.guards.close_after + delay;
     if scene.now < until {
         desk.look_again(until);
         return;
     }
     ledger.close(id, scene.now);
+}
+
+/// Whether an incident has nothing left to be about, so that what is still bad gets another name:
+///
+/// - its subject is no longer listed;
+/// - it is called the source's, which nothing was done about and which is good, while deliveries are bad beyond any echo;
+/// - it is called the programme's, while another source has shown the programme well for long enough to be switched to.
+fn is_moot(scene: &Scene<'_>, ledger: &Ledger, case: &Case) -> bool {
+    let lineup = &scene.facts.lineup;
+    match &case.incident.subject {
+        Subject::Source(id) => {
+            let outlives = |it: &StreamId| {
+                scene.state(it, MonoTime::ZERO) == State::Bad
+                    && echo::is_bad_since(scene, it, echo::until(scene, ledger, it))
+            };
+            let is_good = |it: &StreamId| scene.state(it, case.incident.onset) == State::Good;
+            lineup.stream(id).is_none()
+                || is_good(id)
+                    && !has_acted(ledger, case.incident.id)
+                    && case.incident.streams.iter().any(|it| it != id && outlives(it))
+        }
+        Subject::Provider(id) => lineup.providers().all(|it| it.id != *id),
+        Subject::Processing(id) => lineup.channel(id).is_none(),
+        Subject::Server(id) => lineup.server(id).is_none(),
+        Subject::Region(id) => lineup.region(id).is_none(),
+        Subject::Probe(id) => lineup.agent(id).is_none(),
+        Subject::Programme(id) => lineup.channel(id).is_none_or(|channel| {
+            let bad = |it: &StreamId| scene.state(it, MonoTime::ZERO) == State::Bad;
+            let well = |it: &Source| readiness::not_ready(scene, channel, it).is_empty();
+            channel.sources.iter().any(|it| scene.facts.is_active(&it.stream) && bad(&it.stream))
+                && channel.sources.iter().any(well)
+        }),
+    }
 }
 
 /// Whether none of the streams is bad, and those that are watched at all are seen well.

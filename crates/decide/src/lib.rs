@@ -24,6 +24,7 @@ extern crate alloc;
 pub mod action;
 mod cause;
 mod decider;
+mod echo;
 mod evidence;
 mod facts;
 mod guard;

@@ -114,8 +114,8 @@ guards! {
     ready_clean: Duration = secs(60);
     /// And has been seen well for at least this long, where its past is not known.
     ready_seen: Duration = secs(10);
-    /// A ready source was seen within this time.
-    ready_max_age: Duration = secs(5);
+    /// A ready source was seen within this time: one that comes in segments is seen a segment at a time.
+    ready_max_age: Duration = secs(15);
     /// A differential fault whose backup cannot be compared is held this long, and then needs approval.
     differential_hold: Duration = secs(30);
     /// Good seconds in a row that prove a source switch.

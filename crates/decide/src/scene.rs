@@ -97,16 +97,19 @@ impl<'a> Scene<'a> {
         }
         scene.weigh_contradictions();
         for (stream, sights) in facts.faulty() {
-            let off_air =
-                facts.lineup.stream(stream).is_none_or(|it| facts.is_off_air(&it.channel().id));
             let faulty = |(node, sight): (&NodeId, &Sight)| {
                 scene.votes(node) && scene.current_faults(node, sight).next().is_some()
             };
-            if !off_air && sights.iter().any(faulty) {
+            if scene.is_on_air(stream) && sights.iter().any(faulty) {
                 scene.troubled.insert(stream);
             }
         }
         scene
+    }
+
+    fn is_on_air(&self, stream: &StreamId) -> bool {
+        let found = self.facts.lineup.stream(stream);
+        found.is_some_and(|it| !self.facts.is_off_air(&it.channel().id))
     }
 
     /// An agent's standing faults that count, while it is heard.
@@ -123,7 +126,7 @@ impl<'a> Scene<'a> {
     /// Finds who is denied by peers, and takes the vote from whom two peers deny on enough streams.
     fn weigh_contradictions(&mut self) {
         let mut claims: BTreeMap<&'a NodeId, (usize, Vec<Dissent>)> = BTreeMap::new();
-        for (stream, sights) in self.facts.faulty() {
+        for (stream, sights) in self.facts.faulty().filter(|it| self.is_on_air(it.0)) {
             for (node, sight) in sights {
                 let Some(first) = self.current_faults(node, sight).min_by_key(|(_, it)| it.onset)
                 else {
@@ -178,7 +181,7 @@ impl<'a> Scene<'a> {
                 let independent = peer != node && path != own_path && self.votes(peer);
                 if independent && self.word(peer, sight, since) == Word::Good {
                     paths.insert(path);
-                    well_since = well_since.max(sight.good_since());
+                    well_since = well_since.max(sight.good_since().unwrap_or(self.now));
                 }
             }
         };
@@ -219,6 +222,12 @@ impl<'a> Scene<'a> {
 
     /// What agents with a vote say together since a moment at the source.
     pub(crate) fn state(&self, stream: &StreamId, since: MonoTime) -> State {
+        let delay = self.facts.lineup.stream(stream).map(StreamRef::delay);
+        self.state_there(stream, since + delay.unwrap_or_default())
+    }
+
+    /// What agents with a vote say together since a moment where the stream is seen.
+    pub(crate) fn state_there(&self, stream: &StreamId, since: MonoTime) -> State {
         let words = self.words(stream, since);
         let count = |word| words.values().filter(|&&it| it == word).count();
         let (bad, suspect, good) = (count(Word::Bad), count(Word::Suspect), count(Word::Good));
@@ -236,12 +245,13 @@ impl<'a> Scene<'a> {
         self.words(stream, MonoTime::ZERO).values().filter(|&&it| it == Word::Good).count()
     }
 
-    /// What each path with a vote says since a moment at the source. Agents on one path are one vantage point; the worst of
-    /// their words is its word.
+    /// What each path with a vote says since a moment where the stream is seen; nothing of what is off the air. Agents on one path are
+    /// one vantage point; the worst of their words is its word.
     fn words(&self, stream: &StreamId, since: MonoTime) -> BTreeMap<Option<&'a str>, Word> {
         let mut words = BTreeMap::new();
-        let Some(found) = self.facts.lineup.stream(stream) else { return words };
-        let since = since + found.delay();
+        if !self.is_on_air(stream) {
+            return words;
+        }
         for (node, sight) in self.facts.sights_of(stream) {
             if self.votes(node) {
                 let word = words.entry(self.path(node)).or_insert(Word::Unknown);
@@ -251,9 +261,9 @@ impl<'a> Scene<'a> {
         words
     }
 
-    /// Like [`state`](Self::state) since a cause's onset, but what was bad long before that is another cause's.
-    pub(crate) fn state_by(&self, stream: &StreamId, onset: MonoTime) -> State {
-        match self.state(stream, onset) {
+    /// Like [`state_there`](Self::state_there) since a cause can be seen, but what was bad long before its onset is another's.
+    pub(crate) fn state_by(&self, stream: &StreamId, onset: MonoTime, since: MonoTime) -> State {
+        match self.state_there(stream, since) {
             State::Bad if self.onset(stream).is_some_and(|it| it + ANOTHER_CAUSE < onset) => {
                 State::Unknown
             }
@@ -288,6 +298,11 @@ impl<'a> Scene<'a> {
     /// Whether a fault stands on the stream that an action may rest on. Without one a stream is no reason for an incident.
     pub(crate) fn is_worthy(&self, stream: &StreamId) -> bool {
         self.faults(stream).any(|(_, kind, it)| kind.may_act(it.severity))
+    }
+
+    /// Whether an agent itself sees a fault that an action may rest on.
+    pub(crate) fn is_worthy_to(&self, node: &NodeId, sight: &Sight) -> bool {
+        self.current_faults(node, sight).any(|(kind, it)| kind.may_act(it.severity))
     }
 
     /// When a stream's faulty media was first seen to be produced. The cause is at least as old: what a delivery's packets or

@@ -17,6 +17,9 @@ const RECENT: usize = 96;
 /// Evidence texts are cut to this, as the model promises.
 const MAX_EVIDENCE: usize = 200;
 
+/// Two slices further apart than this are no run: nobody knows what was between them.
+const HOLE: Duration = Duration::from_secs(5);
+
 /// From this share of a slice on a condition is taken to hold in it.
 const HOLDS_FROM: (u32, u32) = (3, 10);
 
@@ -98,8 +101,9 @@ pub(crate) struct Sight {
     standing: BTreeMap<FaultKind, Standing>,
     last_seq: BTreeMap<FaultKind, u64>,
     ended: BTreeMap<FaultKind, MonoTime>,
+    /// By the moment that each ends at, whatever order they came in.
     recent: VecDeque<Seen>,
-    arrived: Option<MonoTime>,
+    spoken_of: Option<MonoTime>,
     last_bad: Option<MonoTime>,
 }
 
@@ -111,8 +115,8 @@ impl Sight {
             return None;
         }
         *last = record.seq;
-        self.arrived = Some(now);
         if let FaultPhase::End(at) = record.phase {
+            self.speak_of(at.min(now));
             self.standing.remove(&record.kind);
             self.ended.insert(record.kind, now);
             self.note_bad(record.kind, record.severity, at.min(now));
@@ -121,6 +125,7 @@ impl Sight {
         let evidence = cut(&record.evidence);
         // Nothing from outside may lie in the future: it would stay "newest" for ever.
         let (onset, declared) = (record.onset.min(now), record.declared.min(now));
+        self.speak_of(declared);
         let fresh = Standing {
             severity: record.severity,
             onset,
@@ -140,10 +145,6 @@ impl Sight {
     /// Takes in a slice. `confirmed` is the newest moment that the slice's own batch speaks of.
     pub(crate) fn slice(&mut self, now: MonoTime, confirmed: MonoTime, slice: &Slice) {
         let end = slice.end.min(now);
-        if self.recent.back().is_some_and(|last| end < last.end) {
-            return;
-        }
-        self.arrived = Some(now);
         let conditions: KindSet = slice
             .conditions
             .iter()
@@ -157,11 +158,21 @@ impl Sight {
             .collect();
         let seen =
             Seen { start: end - slice.length, end, observed: slice.observed, conditions, bad };
-        if self.recent.len() == RECENT {
+        let place = self.recent.partition_point(|it| it.end <= end);
+        let is_newest = place == self.recent.len();
+        self.recent.insert(place, seen);
+        if self.recent.len() > RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(seen);
-        self.mend(now, end, end.max(confirmed), slice);
+        // What came late counts for its own time and says nothing about what stands by now.
+        if is_newest {
+            self.speak_of(end);
+            self.mend(now, end, end.max(confirmed), slice);
+        }
+    }
+
+    fn speak_of(&mut self, at: MonoTime) {
+        self.spoken_of = self.spoken_of.max(Some(at));
     }
 
     /// Brings the table of standing faults in line with what the slice says.
@@ -213,15 +224,23 @@ impl Sight {
         self.recent.iter()
     }
 
-    /// The begin of the run of slices without any condition that lasts until the latest.
-    pub(crate) fn good_since(&self) -> MonoTime {
-        let run = self.recent.iter().rev().take_while(|it| it.conditions.is_empty());
-        run.last().map_or(MonoTime::ZERO, |it| it.start)
+    /// The begin of the run of observed slices without any condition and without a hole that lasts until the latest.
+    pub(crate) fn good_since(&self) -> Option<MonoTime> {
+        let mut since: Option<MonoTime> = None;
+        let says_something = |it: &&Seen| it.is_observed() || !it.conditions.is_empty();
+        for seen in self.recent.iter().rev().filter(says_something) {
+            let joins = since.is_none_or(|begin| begin.since(seen.end) <= HOLE);
+            if !joins || !seen.conditions.is_empty() {
+                break;
+            }
+            since = Some(since.map_or(seen.start, |begin| begin.min(seen.start)));
+        }
+        since
     }
 
-    /// When anything last came in about the stream.
-    pub(crate) const fn arrived(&self) -> Option<MonoTime> {
-        self.arrived
+    /// The newest moment that anything was said of.
+    pub(crate) const fn spoken_of(&self) -> Option<MonoTime> {
+        self.spoken_of
     }
 
     /// The newest media that a declared fault was on.

@@ -205,6 +205,36 @@ pub const SHAPES: &[Shape] = &[
         },
     },
     Shape {
+        name: "both-stop-together",
+        events: |at| {
+            let half = at + Duration::from_millis(500);
+            vec![
+                lasting(at, Trouble::Source(stream("one/primary"), FaultKind::NoData)),
+                lasting(half, Trouble::Source(stream("one/backup"), FaultKind::NoData)),
+            ]
+        },
+        truth: Truth {
+            incidents: &[("source", "one/backup"), ("source", "one/primary")],
+            actions: &[],
+            paged: Some("no_ready_backup"),
+            refused: Some("no_ready_backup"),
+        },
+    },
+    Shape {
+        name: "provider",
+        events: |at| {
+            ["one/primary", "two/primary", "three/primary", "four/primary"]
+                .map(|it| lasting(at, Trouble::Source(stream(it), FaultKind::NoData)))
+                .into()
+        },
+        truth: Truth {
+            incidents: &[("provider", "sat-a")],
+            actions: &[],
+            paged: Some("no_remedy"),
+            refused: Some("no_remedy"),
+        },
+    },
+    Shape {
         name: "silent-witness-and-black",
         events: |at| {
             let mut events = primary(at, FaultKind::Black);

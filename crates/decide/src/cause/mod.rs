@@ -24,12 +24,14 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
+use core::time::Duration;
 
 use tallylight_model::{MonoTime, Ratio, StreamId};
 
 use crate::{
     incident::{Candidate, Cause, Subject},
-    scene::{Scene, State},
+    lineup::StreamRef,
+    scene::{Scene, State, Word},
 };
 
 pub(crate) use probe::probes;
@@ -41,8 +43,29 @@ pub(crate) struct CauseRule {
     suspects: fn(&Scene<'_>, &StreamId) -> Vec<Subject>,
     /// What it would break.
     breaks: fn(&Scene<'_>, &Subject) -> Vec<StreamId>,
+    /// When it would be seen on what it breaks.
+    reach: Reach,
     /// Whether it is possible at all, by what is known since the onset at the source.
     possible: fn(&Scene<'_>, &Subject, MonoTime) -> Possible,
+}
+
+/// When a cause is seen on the streams that it breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// With the media that it spoiled: late by each stream's delay.
+    WithMedia,
+    /// At once: it is between the streams and who sees them.
+    AtOnce,
+}
+
+impl Reach {
+    /// From when on a stream speaks about a cause with this onset.
+    fn since(self, onset: MonoTime, stream: StreamRef<'_>) -> MonoTime {
+        match self {
+            Self::WithMedia => onset + stream.delay(),
+            Self::AtOnce => onset,
+        }
+    }
 }
 
 /// Whether a candidate could be the cause.
@@ -77,9 +100,12 @@ pub(crate) struct Fit {
     broken: usize,
     /// How many are seen well, or are disputed.
     spared: usize,
+    /// How many are watched and have not been seen since.
+    pending: usize,
     /// Its streams' earliest onset, at the source.
     pub(crate) onset: MonoTime,
     possible: Possible,
+    reach: Reach,
     rank: usize,
 }
 
@@ -87,6 +113,14 @@ impl Fit {
     pub(crate) fn coverage(&self) -> f64 {
         let known = self.broken + self.spared;
         if known == 0 { 0.0 } else { self.broken as f64 / known as f64 }
+    }
+
+    /// The least that the coverage can turn out to be: what acts may rest on. A source is itself seen, so what has not come
+    /// through yet does not matter.
+    pub(crate) fn sure_coverage(&self) -> f64 {
+        let sure = matches!(self.subject, Subject::Source(_)) || self.pending == 0;
+        let known = self.broken + self.spared + self.pending;
+        if sure { self.coverage() } else { self.broken as f64 / known as f64 }
     }
 
     pub(crate) fn candidate(&self, bad: usize) -> Candidate {
@@ -127,8 +161,8 @@ pub(crate) struct Rival {
 /// How a rival goes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RivalEnds {
-    /// By the next slices of streams that have not been seen since the onset.
-    Soon,
+    /// By the next slices of streams that have not been seen since the onset, which are late by this.
+    Soon(Duration),
     /// Not by anything that can be seen now.
     Never,
 }
@@ -178,17 +212,17 @@ pub(crate) fn fit(scene: &Scene<'_>, subject: &Subject, bad: &BTreeSet<StreamId>
     let explained: BTreeSet<StreamId> = breaks.intersection(bad).cloned().collect();
     let onset = explained.iter().filter_map(|stream| scene.onset(stream)).min()?;
     let possible = (rule.possible)(scene, subject, onset);
-    let states = breaks.iter().map(|stream| scene.state_by(stream, onset));
-    let (mut broken, mut spared) = (0, 0);
-    for state in states {
-        match state {
+    let (subject, reach) = (subject.clone(), rule.reach);
+    let (mut broken, mut spared, mut pending) = (0, 0, 0);
+    for stream in &breaks {
+        let Some(found) = scene.facts.lineup.stream(stream) else { continue };
+        match scene.state_by(stream, onset, reach.since(onset, found)) {
             State::Bad | State::Suspect => broken += 1,
             State::Good | State::Disputed => spared += 1,
-            State::Unknown => {}
+            State::Unknown => pending += usize::from(is_watched(scene, stream)),
         }
     }
-    let subject = subject.clone();
-    Some(Fit { subject, breaks, explained, broken, spared, onset, possible, rank })
+    Some(Fit { subject, breaks, explained, broken, spared, pending, onset, possible, reach, rank })
 }
 
 fn measure(scene: &Scene<'_>, bad: &BTreeSet<StreamId>) -> Vec<Fit> {
@@ -225,12 +259,18 @@ fn rival(scene: &Scene<'_>, named: &Fit, other: &Fit) -> Option<Rival> {
     if !unrefuted || !named.explained.is_subset(&other.explained) {
         return None;
     }
-    let waits = other.breaks.difference(&named.breaks).any(|stream| {
-        scene.state(stream, named.onset) == State::Unknown && is_watched(scene, stream)
+    let late = other.breaks.difference(&named.breaks).filter_map(|stream| {
+        let since = other.reach.since(named.onset, scene.facts.lineup.stream(stream)?);
+        let waits = scene.state_there(stream, since) == State::Unknown && is_watched(scene, stream);
+        waits.then(|| since.since(named.onset))
     });
     // Between one source, its provider and the programme, readiness and the differential rule keep the wrong action away.
     let is_upstream = matches!(other.subject.cause(), Cause::Provider | Cause::Programme);
-    let ends = if waits || is_upstream { RivalEnds::Soon } else { RivalEnds::Never };
+    let ends = match late.max() {
+        Some(late) => RivalEnds::Soon(late),
+        None if is_upstream => RivalEnds::Soon(Duration::ZERO),
+        None => RivalEnds::Never,
+    };
     // A larger set of which everything more is broken too would have been chosen; what is left are equal sets, and those of
     // which the rest cannot be seen.
     let chosen_for_good = other.breaks.is_subset(&named.breaks) && other.breaks != named.breaks;
@@ -251,16 +291,21 @@ fn is_watched(scene: &Scene<'_>, stream: &StreamId) -> bool {
 }
 
 /// Whether every vantage point with a vote that watches the cause's streams has reported a slice of one of them that begins
-/// after the onset.
+/// after the onset, and has spoken of all that the cause explains.
 pub(crate) fn all_have_reported(scene: &Scene<'_>, fit: &Fit) -> bool {
     let mut reported: BTreeMap<&str, bool> = BTreeMap::new();
     for stream in &fit.breaks {
         let Some(found) = scene.facts.lineup.stream(stream) else { continue };
-        let since = fit.onset + found.delay();
+        let since = fit.reach.since(fit.onset, found);
         for (node, sight) in scene.facts.sights_of(stream) {
             let Some(path) = scene.path(node).filter(|_| scene.votes(node)) else { continue };
             let after = sight.latest().is_some_and(|seen| seen.start >= since);
             *reported.entry(path).or_insert(false) |= after;
+            let is_fresh = scene.facts.is_fresh(node, sight, scene.now);
+            let is_asked = is_fresh && fit.explained.contains(stream);
+            if is_asked && scene.word(node, sight, since) == Word::Unknown {
+                return false;
+            }
         }
     }
     reported.values().all(|&it| it)

@@ -4,7 +4,7 @@ use alloc::{vec, vec::Vec};
 
 use tallylight_model::{MonoTime, StreamId};
 
-use super::{CauseRule, Possible};
+use super::{CauseRule, Possible, Reach};
 use crate::{
     incident::{Cause, Subject},
     lineup::StreamRef,
@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(super) const RULE: CauseRule =
-    CauseRule { cause: Cause::Processing, suspects, breaks, possible };
+    CauseRule { cause: Cause::Processing, suspects, breaks, reach: Reach::WithMedia, possible };
 
 fn suspects(scene: &Scene<'_>, stream: &StreamId) -> Vec<Subject> {
     match scene.facts.lineup.stream(stream) {

@@ -5,7 +5,7 @@ use alloc::{vec, vec::Vec};
 
 use tallylight_model::{MonoTime, StreamId};
 
-use super::{CauseRule, Possible};
+use super::{CauseRule, Possible, Reach};
 use crate::{
     incident::{Cause, Subject},
     scene::{Scene, State},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub(super) const RULE: CauseRule =
-    CauseRule { cause: Cause::Programme, suspects, breaks, possible };
+    CauseRule { cause: Cause::Programme, suspects, breaks, reach: Reach::WithMedia, possible };
 
 fn suspects(scene: &Scene<'_>, stream: &StreamId) -> Vec<Subject> {
     let found = scene.facts.lineup.stream(stream);

@@ -5,14 +5,15 @@ use core::time::Duration;
 
 use tallylight_model::{MonoTime, ProviderId, StreamId};
 
-use super::{CauseRule, Possible, source::source_breaks};
+use super::{CauseRule, Possible, Reach, source::source_breaks};
 use crate::{
     incident::{Cause, Subject},
     lineup::StreamRef,
     scene::{Scene, State},
 };
 
-pub(super) const RULE: CauseRule = CauseRule { cause: Cause::Provider, suspects, breaks, possible };
+pub(super) const RULE: CauseRule =
+    CauseRule { cause: Cause::Provider, suspects, breaks, reach: Reach::WithMedia, possible };
 
 /// Sources fail together if their onsets are no further apart.
 const TOGETHER: Duration = Duration::from_secs(5);

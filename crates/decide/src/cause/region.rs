@@ -4,14 +4,15 @@ use alloc::{collections::BTreeSet, vec, vec::Vec};
 
 use tallylight_model::{MonoTime, StreamId};
 
-use super::{CauseRule, Possible};
+use super::{CauseRule, Possible, Reach};
 use crate::{
     incident::{Cause, Subject},
     lineup::StreamRef,
     scene::{Scene, State},
 };
 
-pub(super) const RULE: CauseRule = CauseRule { cause: Cause::Region, suspects, breaks, possible };
+pub(super) const RULE: CauseRule =
+    CauseRule { cause: Cause::Region, suspects, breaks, reach: Reach::AtOnce, possible };
 
 fn suspects(scene: &Scene<'_>, stream: &StreamId) -> Vec<Subject> {
     match scene.facts.lineup.stream(stream) {
@@ -35,7 +36,7 @@ fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {
     for stream in breaks(scene, subject) {
         if let Some(StreamRef::Delivery(.., server)) = scene.facts.lineup.stream(&stream) {
             servers.insert(&server.id);
-            if matches!(scene.state_by(&stream, onset), State::Bad | State::Suspect) {
+            if matches!(scene.state_by(&stream, onset, onset), State::Bad | State::Suspect) {
                 bad.insert(&server.id);
             }
         }

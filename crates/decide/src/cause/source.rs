@@ -4,14 +4,15 @@ use alloc::{vec, vec::Vec};
 
 use tallylight_model::{MonoTime, StreamId};
 
-use super::{CauseRule, Possible};
+use super::{CauseRule, Possible, Reach};
 use crate::{
     incident::{Cause, Subject},
     lineup::StreamRef,
     scene::{Scene, State},
 };
 
-pub(super) const RULE: CauseRule = CauseRule { cause: Cause::Source, suspects, breaks, possible };
+pub(super) const RULE: CauseRule =
+    CauseRule { cause: Cause::Source, suspects, breaks, reach: Reach::WithMedia, possible };
 
 fn suspects(scene: &Scene<'_>, stream: &StreamId) -> Vec<Subject> {
     match scene.facts.lineup.stream(stream) {

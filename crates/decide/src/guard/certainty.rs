@@ -8,19 +8,25 @@ use crate::{
     cause::{RivalEnds, WEAK_BELOW},
 };
 
-/// A rival that only waits for slices of streams that are being watched is waited for this long: most segments are shorter.
+/// A rival that only waits for slices of streams that are being watched is waited for this long, beyond their delay: most
+/// segments are shorter.
 const RIVAL_HOLD: Duration = Duration::from_secs(10);
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     let Some(fit) = &proposal.fit else { return Answer::Refuse(Reason::StaleEvidence) };
-    if fit.coverage() < WEAK_BELOW {
+    if fit.sure_coverage() < WEAK_BELOW {
         return Answer::Refuse(Reason::WeakCause);
     }
-    let until = proposal.case.first_arrival + RIVAL_HOLD;
-    match &proposal.rival {
+    match proposal.rival.as_ref().map(|it| it.ends) {
         None => Answer::Pass,
-        Some(rival) if rival.ends == RivalEnds::Never => Answer::Refuse(Reason::Ambiguous),
-        Some(_) if proposal.scene.now < until => Answer::Until(Reason::Ambiguous, until),
-        Some(_) => Answer::Pass,
+        Some(RivalEnds::Never) => Answer::Refuse(Reason::Ambiguous),
+        Some(RivalEnds::Soon(late)) => {
+            let until = proposal.case.first_arrival + RIVAL_HOLD + late;
+            if proposal.scene.now < until {
+                Answer::Until(Reason::Ambiguous, until)
+            } else {
+                Answer::Pass
+            }
+        }
     }
 }

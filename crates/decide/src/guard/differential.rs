@@ -1,8 +1,12 @@
 //! Black, frozen and silent pictures may be meant: probes that decode the same bits agree on an intentional black. So such a
-//! fault acts only if the backup lacks it over the *same programme time*, by the offsets that the lineup states.
+//! fault acts only if whatever else carries the *same programme time* lacks it.
 //!
-//! Any sign of the condition on the backup in that time, declared or not, makes it the programme. Until enough of that time
-//! has been seen the answer is *not yet*. Where an offset is unknown the fault is held, and then needs a person.
+//! A switch compares the two sources, by the offsets that the lineup states. Any sign of the condition on the backup in that
+//! time, declared or not, makes it the programme. Until enough of that time has been seen the answer is *not yet*. Where an
+//! offset is unknown the fault is held, and then needs a person.
+//!
+//! What is done further down compares the deliveries with the source that feeds them: picture or sound of it must have been
+//! seen, and seen well, since before the fault can have left it.
 
 use core::time::Duration;
 
@@ -13,45 +17,70 @@ use crate::{
     action::{ActionKind, Feed, Reason},
     incident::Subject,
     lineup::{Source, StreamRef},
-    scene::Scene,
+    scene::{Scene, State},
+    sight::{Sight, Standing},
 };
 
-/// So much of the backup's programme time after the fault's onset must have been seen.
+/// So much of the same programme time must have been seen.
 const SEEN_FOR: Duration = Duration::from_secs(2);
 
-/// Stated offsets are believed to this.
+/// Stated offsets and delays are believed to this.
 const OFFSET_ERROR: Duration = Duration::from_secs(1);
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
+    match (&proposal.case.incident.subject, proposal.kind) {
+        (Subject::Source(stream), ActionKind::SwitchSource) => against_backup(proposal, stream),
+        _ => against_sources(proposal),
+    }
+}
+
+fn against_backup(proposal: &Proposal<'_>, stream: &StreamId) -> Answer {
     let scene = proposal.scene;
-    let Subject::Source(stream) = &proposal.case.incident.subject else { return Answer::Pass };
-    if proposal.kind != ActionKind::SwitchSource {
-        return Answer::Pass;
-    }
-    let mut worthy =
-        scene.faults(stream).filter(|(_, kind, it)| kind.may_act(it.severity)).peekable();
-    if worthy.peek().is_none() {
-        return Answer::Refuse(Reason::NeverActs);
-    }
-    if scene
-        .faults(stream)
-        .any(|(_, kind, it)| !kind.is_differential() && kind.may_act(it.severity))
-    {
-        return Answer::Pass;
+    match rests_on(scene, stream) {
+        Rests::Nothing => return Answer::Refuse(Reason::NeverActs),
+        Rests::HardFaults => return Answer::Pass,
+        Rests::DifferentialFaults => {}
     }
     let Some(Feed::Source(to)) = &proposal.to else { return Answer::Refuse(Reason::NoReadyBackup) };
     let (Some(from), Some(to)) = (source(scene, stream), source(scene, to)) else {
         return Answer::Refuse(Reason::DifferentialUnknown);
     };
     let mut answer = Answer::Pass;
-    for (_, kind, it) in worthy {
-        match compare(scene, kind, it.onset, from, to) {
+    for (kind, fault) in worthy(scene, stream) {
+        match compare(scene, kind, fault, from, to) {
             Answer::Pass => {}
             approve @ Answer::Approve(_) => answer = approve,
             other => return other,
         }
     }
     answer
+}
+
+/// What kind of faults that may act stand on a stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rests {
+    Nothing,
+    DifferentialFaults,
+    HardFaults,
+}
+
+fn rests_on(scene: &Scene<'_>, stream: &StreamId) -> Rests {
+    let mut rests = Rests::Nothing;
+    for (kind, _) in worthy(scene, stream) {
+        if !kind.is_differential() {
+            return Rests::HardFaults;
+        }
+        rests = Rests::DifferentialFaults;
+    }
+    rests
+}
+
+fn worthy<'s>(
+    scene: &'s Scene<'_>,
+    stream: &StreamId,
+) -> impl Iterator<Item = (FaultKind, &'s Standing)> {
+    let faults = scene.faults(stream).map(|(_, kind, it)| (kind, it));
+    faults.filter(|(kind, it)| kind.may_act(it.severity))
 }
 
 fn source<'a>(scene: &Scene<'a>, stream: &StreamId) -> Option<&'a Source> {
@@ -64,35 +93,103 @@ fn source<'a>(scene: &Scene<'a>, stream: &StreamId) -> Option<&'a Source> {
 fn compare(
     scene: &Scene<'_>,
     kind: FaultKind,
-    onset: MonoTime,
+    fault: &Standing,
     from: &Source,
     to: &Source,
 ) -> Answer {
     let (Some(from_offset), Some(to_offset)) = (from.offset, to.offset) else {
-        let until = onset + scene.facts.policy.guards.differential_hold;
+        let until = fault.onset + scene.facts.policy.guards.differential_hold;
         return if scene.now < until {
             Answer::Until(Reason::OffsetUnknown, until)
         } else {
             Answer::Approve(Reason::OffsetUnknown)
         };
     };
-    let begin = onset + to_offset - from_offset;
-    let mut seen = Duration::ZERO;
-    for (node, sight) in scene.facts.sights_of(&to.stream) {
-        if !scene.votes(node) {
-            continue;
+    let shifted = |at: MonoTime| at + to_offset - from_offset;
+    let (begin, end) = (shifted(fault.onset), shifted(fault.confirmed));
+    match shown(scene, &to.stream, kind, begin, end) {
+        Shown::Faulty => Answer::Refuse(Reason::Programme),
+        Shown::Well => Answer::Pass,
+        Shown::TooLittle => Answer::Refuse(Reason::DifferentialUnknown),
+    }
+}
+
+/// Deliveries with nothing but differential faults need sources that are seen without them.
+fn against_sources(proposal: &Proposal<'_>) -> Answer {
+    let scene = proposal.scene;
+    let Some(fit) = &proposal.fit else { return Answer::Refuse(Reason::StaleEvidence) };
+    let is_bad = |it: &&StreamId| scene.state(it, MonoTime::ZERO) == State::Bad;
+    let affected: alloc::vec::Vec<&StreamId> = match proposal.target.channel() {
+        Some(id) => scene.facts.lineup.channel(id).map_or_else(Default::default, |channel| {
+            channel.deliveries.iter().map(|it| &it.stream).filter(is_bad).collect()
+        }),
+        None => fit.explained.iter().collect(),
+    };
+    let mut answer = Answer::Refuse(Reason::NeverActs);
+    for stream in affected {
+        match rests_on(scene, stream) {
+            Rests::HardFaults => return Answer::Pass,
+            Rests::Nothing => {}
+            Rests::DifferentialFaults => match is_fed_well(scene, stream) {
+                Shown::Well if answer == Answer::Refuse(Reason::NeverActs) => answer = Answer::Pass,
+                Shown::Well => {}
+                Shown::Faulty => answer = Answer::Refuse(Reason::Ambiguous),
+                Shown::TooLittle => answer = Answer::Refuse(Reason::DifferentialUnknown),
+            },
         }
-        let slices = sight.recent().rev().take_while(|it| it.end + OFFSET_ERROR > begin);
+    }
+    answer
+}
+
+/// Whether the source that feeds a delivery is seen without the delivery's own faults.
+fn is_fed_well(scene: &Scene<'_>, stream: &StreamId) -> Shown {
+    let Some(StreamRef::Delivery(channel, delivery, _)) = scene.facts.lineup.stream(stream) else {
+        return Shown::TooLittle;
+    };
+    let feeds = channel.sources.iter().find(|it| scene.facts.is_active(&it.stream));
+    let Some(source) = feeds else { return Shown::TooLittle };
+    let all = worthy(scene, stream).map(|(kind, fault)| {
+        let begin = fault.onset - delivery.delay;
+        shown(scene, &source.stream, kind, begin, fault.confirmed)
+    });
+    all.max().unwrap_or(Shown::TooLittle)
+}
+
+/// What a stream shows of a kind of fault over a time; the later is the worse.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Shown {
+    Well,
+    TooLittle,
+    Faulty,
+}
+
+fn shown(
+    scene: &Scene<'_>,
+    stream: &StreamId,
+    kind: FaultKind,
+    begin: MonoTime,
+    end: MonoTime,
+) -> Shown {
+    let clean = |sight: &Sight| {
         let mut clean = Duration::ZERO;
-        for slice in slices {
+        for slice in sight.recent().rev().take_while(|it| it.end + OFFSET_ERROR > begin) {
             if slice.conditions.contains(kind) {
-                return Answer::Refuse(Reason::Programme);
+                return None;
             }
-            if slice.start >= begin && !slice.observed.layer(kind.rule().layer).is_zero() {
+            let is_within = slice.start >= begin && slice.start < end + OFFSET_ERROR;
+            if is_within && !slice.observed.layer(kind.rule().layer).is_zero() {
                 clean += slice.end.since(slice.start);
             }
         }
-        seen = seen.max(clean);
+        Some(clean)
+    };
+    let sights = scene.facts.sights_of(stream).filter(|(node, _)| scene.votes(node));
+    let mut seen = Duration::ZERO;
+    for (_, sight) in sights {
+        match clean(sight) {
+            Some(clean) => seen = seen.max(clean),
+            None => return Shown::Faulty,
+        }
     }
-    if seen >= SEEN_FOR { Answer::Pass } else { Answer::Refuse(Reason::DifferentialUnknown) }
+    if seen >= SEEN_FOR { Shown::Well } else { Shown::TooLittle }
 }

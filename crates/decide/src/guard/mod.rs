@@ -20,7 +20,7 @@ mod target_rate;
 use tallylight_model::{ActionId, MonoTime};
 
 use crate::{
-    action::{ActionKind, Feed, Reason, Target},
+    action::{Action, ActionKind, Feed, Reason, Target},
     cause::{Fit, Rival},
     ledger::{Case, Ledger},
     scene::Scene,
@@ -38,9 +38,34 @@ pub(crate) struct Proposal<'a> {
     pub(crate) rival: Option<Rival>,
     pub(crate) kind: ActionKind,
     pub(crate) target: Target,
+    pub(crate) from: Option<Feed>,
     pub(crate) to: Option<Feed>,
     /// The action that it would undo: then it rests on that action's failure, and on no fault.
     pub(crate) undoes: Option<ActionId>,
+}
+
+impl<'a> Proposal<'a> {
+    /// An action that was decided, with what it rests on by now.
+    pub(crate) fn again(
+        scene: &'a Scene<'a>,
+        ledger: &'a Ledger,
+        case: &'a Case,
+        action: &Action,
+        (fit, rival): (Option<Fit>, Option<Rival>),
+    ) -> Self {
+        Self {
+            scene,
+            ledger,
+            case,
+            fit,
+            rival,
+            kind: action.kind,
+            target: action.target.clone(),
+            from: action.from.clone(),
+            to: action.to.clone(),
+            undoes: action.undoes,
+        }
+    }
 }
 
 /// What a guard says.
@@ -56,43 +81,56 @@ pub(crate) enum Answer {
     Refuse(Reason),
 }
 
-/// Whether a guard is asked about undoing too.
+/// What a guard looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Undo {
-    Asked,
-    Skipped,
+enum About {
+    /// What may be done at all, and what it would be done to.
+    Target,
+    /// The evidence that it rests on: undoing rests on none.
+    Evidence,
+    /// Other actions, beside which it would be one too many: once it is out, it is one of them itself.
+    Others,
 }
 
 struct Guard {
     check: fn(&Proposal<'_>) -> Answer,
-    undo: Undo,
+    about: About,
 }
 
-const fn guard(check: fn(&Proposal<'_>) -> Answer, undo: Undo) -> Guard {
-    Guard { check, undo }
+const fn guard(check: fn(&Proposal<'_>) -> Answer, about: About) -> Guard {
+    Guard { check, about }
 }
 
 const GUARDS: &[Guard] = &[
-    guard(kill_switch::check, Undo::Asked),
-    guard(mode::check_off, Undo::Asked),
-    guard(panel::check, Undo::Asked),
-    guard(certainty::check, Undo::Skipped),
-    guard(staleness::check, Undo::Skipped),
-    guard(quorum::check, Undo::Skipped),
-    guard(differential::check, Undo::Skipped),
-    guard(successor::check, Undo::Asked),
-    guard(lock::check, Undo::Asked),
-    guard(circuit::check, Undo::Asked),
-    guard(target_rate::check, Undo::Asked),
-    guard(region_move::check, Undo::Asked),
-    guard(global_rate::check, Undo::Asked),
+    guard(kill_switch::check, About::Target),
+    guard(mode::check_off, About::Target),
+    guard(panel::check, About::Target),
+    guard(certainty::check, About::Evidence),
+    guard(staleness::check, About::Evidence),
+    guard(quorum::check, About::Evidence),
+    guard(differential::check, About::Evidence),
+    guard(successor::check, About::Target),
+    guard(lock::check, About::Others),
+    guard(circuit::check, About::Others),
+    guard(target_rate::check, About::Others),
+    guard(region_move::check, About::Others),
+    guard(global_rate::check, About::Others),
 ];
 
 /// Asks every guard. The first that does not pass answers; otherwise the last wish for approval does.
 pub(crate) fn ask(proposal: &Proposal<'_>) -> Answer {
+    ask_those(proposal, |_| true)
+}
+
+/// Asks once more about a command that is out and not yet sent.
+pub(crate) fn last_look(proposal: &Proposal<'_>) -> Answer {
+    ask_those(proposal, |about| about != About::Others)
+}
+
+fn ask_those(proposal: &Proposal<'_>, asked: impl Fn(About) -> bool) -> Answer {
     let mut answer = Answer::Pass;
-    for guard in GUARDS {
-        if proposal.undoes.is_some() && guard.undo == Undo::Skipped {
+    for guard in GUARDS.iter().filter(|it| asked(it.about)) {
+        if proposal.undoes.is_some() && guard.about == About::Evidence {
             continue;
         }
         match (guard.check)(proposal) {

@@ -7,7 +7,7 @@
 
 use alloc::collections::BTreeSet;
 
-use tallylight_model::StreamId;
+use tallylight_model::{MonoTime, NodeId};
 
 use super::{Answer, Proposal};
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     incident::Subject,
     lineup::SingleWitness,
     scene::{Scene, State, Word},
+    sight::Sight,
 };
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
@@ -41,15 +42,18 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
 /// agreement too, declared or not.
 fn witnesses<'a>(scene: &Scene<'a>, fit: &Fit) -> BTreeSet<&'a str> {
     let is_source = matches!(fit.subject, Subject::Source(_));
-    let agrees = |stream: &StreamId, word: Word| {
-        word == Word::Bad && scene.is_worthy(stream) || is_source && word == Word::Suspect
-    };
+    let agrees =
+        |node: &NodeId, sight: &Sight, since: MonoTime| match scene.word(node, sight, since) {
+            Word::Bad => scene.is_worthy_to(node, sight),
+            Word::Suspect => is_source,
+            Word::Good | Word::Unknown => false,
+        };
     let mut paths = BTreeSet::new();
     for stream in &fit.breaks {
         let Some(found) = scene.facts.lineup.stream(stream) else { continue };
         let since = fit.onset + found.delay();
         for (node, sight) in scene.facts.sights_of(stream) {
-            if scene.votes(node) && agrees(stream, scene.word(node, sight, since)) {
+            if scene.votes(node) && agrees(node, sight, since) {
                 paths.extend(scene.path(node));
             }
         }

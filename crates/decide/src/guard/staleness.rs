@@ -1,15 +1,15 @@
 //! Evidence older than its limit starts nothing, and after an action on a target only media that was produced after it says
-//! anything about that target: old segments still arriving are no reason to switch again.
+//! anything about that target: old segments still arriving are no reason to switch again. Nor are they after the source
+//! itself had the fault, or after anybody else changed the source: see [`echo`].
 
 use tallylight_model::{MonoTime, StreamId};
 
 use super::{Answer, Proposal};
-use crate::{action::Reason, scene::Scene};
+use crate::{action::Reason, echo};
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     let Some(fit) = &proposal.fit else { return Answer::Refuse(Reason::StaleEvidence) };
-    let last = proposal.ledger.last_done(&proposal.target);
-    let current = fit.explained.iter().filter(|stream| !is_old(proposal.scene, stream, last));
+    let current = fit.explained.iter().filter(|stream| !is_old(proposal, stream));
     match (fit.explained.is_empty(), current.count()) {
         (true, _) => Answer::Refuse(Reason::StaleEvidence),
         (false, 0) => Answer::Refuse(Reason::OldMedia),
@@ -17,16 +17,12 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     }
 }
 
-/// Whether everything bad that was seen of a stream was produced before the target's last action took effect. That it is not
-/// older than the limit is what makes a fault count at all: see [`Scene::faults`].
-fn is_old(scene: &Scene<'_>, stream: &StreamId, last: Option<MonoTime>) -> bool {
-    let Some(done) = last else { return false };
+/// Whether everything bad that was seen of a stream was produced before the target's last action took effect, or is an echo.
+/// That it is not older than the limit is what makes a fault count at all: see [`Scene::faults`].
+fn is_old(proposal: &Proposal<'_>, stream: &StreamId) -> bool {
+    let scene = proposal.scene;
     let Some(found) = scene.facts.lineup.stream(stream) else { return true };
-    let since = done + found.delay();
-    let after = |sight: &crate::sight::Sight| {
-        let slices = sight.recent().rev().take_while(|seen| seen.start >= since);
-        slices.filter(|seen| !seen.conditions.is_empty()).count() > 0
-            || sight.faults().any(|(_, it)| it.onset >= since)
-    };
-    !scene.facts.sights_of(stream).any(|(node, sight)| scene.votes(node) && after(sight))
+    let done = proposal.ledger.last_done(&proposal.target).map(|at| at + found.delay());
+    let since = echo::until(scene, proposal.ledger, stream).max(done.unwrap_or_default());
+    since > MonoTime::ZERO && !echo::is_bad_since(scene, stream, since)
 }

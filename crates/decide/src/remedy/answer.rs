@@ -7,7 +7,7 @@ use tallylight_model::ActionId;
 
 use super::Desk;
 use crate::{
-    action::{Action, ActionKind, ActionState, Feed, Target},
+    action::{Action, ActionKind, ActionState, Feed, Reason, Target},
     incident::Step,
     input::{ChangedBy, Outcome},
     ledger::Ledger,
@@ -36,8 +36,10 @@ impl Desk<'_> {
             });
             ledger.push(Output::ReadPanel);
         }
-        let read = self.scene.facts.panel_at.is_some_and(|at| action.sent < Some(at));
-        if read && self.took_effect(action) {
+        let read_since = |since| self.scene.facts.panel_at.is_some_and(|at| since < Some(at));
+        // As long as the command is not void, what it has not done yet it still may.
+        let read = read_since(Some(action.expires));
+        if read_since(action.sent) && self.took_effect(action) {
             self.done(ledger, action.id);
         } else if now < void {
             self.look_again(void);
@@ -101,6 +103,17 @@ impl Desk<'_> {
         ledger.step(incident, self.now(), Step::Failed(id));
     }
 
+    /// It still counts in the budgets, so that a forbidden action is not proposed again and again.
+    fn not_sent(&self, ledger: &mut Ledger, id: ActionId, why: &str) {
+        let Some((incident, kind)) = ledger.action(id).map(|it| (it.incident, it.kind)) else {
+            return;
+        };
+        ledger.end(id, self.now(), ActionState::Withdrawn, why);
+        if let Some(reason) = Reason::from_name(why) {
+            ledger.refuse(incident, self.now(), Some(kind), reason);
+        }
+    }
+
     /// Takes in how a command ended. What is not out is left alone.
     pub(crate) fn outcome(&mut self, ledger: &mut Ledger, id: ActionId, outcome: &Outcome) {
         let state = ledger.action(id).map(|it| it.state);
@@ -114,8 +127,7 @@ impl Desk<'_> {
             }
             Outcome::Failed(why) => self.failed(ledger, id, why),
             Outcome::Refused(refusal) => self.failed(ledger, id, refusal.name()),
-            // It still counts in the budgets, so that a forbidden action is not proposed again and again.
-            Outcome::NotSent(why) => ledger.end(id, self.now(), ActionState::Withdrawn, why),
+            Outcome::NotSent(why) => self.not_sent(ledger, id, why),
             Outcome::Unknown => {
                 ledger.edit_action(id, |it| {
                     it.state = ActionState::Unknown;

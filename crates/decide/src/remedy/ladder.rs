@@ -1,6 +1,6 @@
 //! What is tried for each cause, in order, and what exactly that would be.
 
-use alloc::vec;
+use alloc::{vec, vec::Vec};
 
 use tallylight_model::{ChannelId, MonoTime, RegionId, ServerId, StreamId};
 
@@ -9,7 +9,7 @@ use crate::{
     action::{ActionKind, Feed, Reason, Target},
     incident::{Cause, Subject},
     ledger::Case,
-    lineup::{Channel, StreamRef},
+    lineup::{Channel, Delivery, StreamRef},
     scene::{Scene, State},
     view::NotReady,
 };
@@ -53,13 +53,7 @@ pub(crate) fn plan(
         (Subject::Source(stream), ActionKind::RestartStream) => {
             let channel = channel_of(scene, stream).ok_or(Reason::ActiveSourceUnknown)?;
             let target = Target::Channel(channel.id.clone());
-            let since = last_done(&target).unwrap_or_default();
-            let bad = |it: &StreamId| scene.state(it, since) == State::Bad;
-            if channel.deliveries.iter().any(|it| bad(&it.stream)) {
-                Ok(Plan::on(kind, target))
-            } else {
-                Err(Reason::OldMedia)
-            }
+            restart_after_switch(scene, channel, last_done(&target).unwrap_or_default())
         }
         (Subject::Processing(channel), ActionKind::RestartStream) => Ok(restart(channel)),
         (Subject::Server(server), ActionKind::DrainServer) => drain(scene, server),
@@ -93,6 +87,22 @@ fn switch(scene: &Scene<'_>, from: &StreamId) -> Result<Plan, Reason> {
     })
 }
 
+/// A switch that did not help leaves the processing as what is at fault, if the source that the channel is on is good.
+fn restart_after_switch(
+    scene: &Scene<'_>,
+    channel: &Channel,
+    since: MonoTime,
+) -> Result<Plan, Reason> {
+    let on = channel.sources.iter().find(|it| scene.facts.is_active(&it.stream));
+    let on = on.ok_or(Reason::ActiveSourceUnknown)?;
+    let is_bad = |it: &Delivery| scene.state(&it.stream, since) == State::Bad;
+    match scene.state(&on.stream, since) {
+        State::Bad | State::Suspect => Err(Reason::LadderExhausted),
+        State::Good if channel.deliveries.iter().any(is_bad) => Ok(restart(&channel.id)),
+        State::Good | State::Disputed | State::Unknown => Err(Reason::OldMedia),
+    }
+}
+
 fn restart(channel: &ChannelId) -> Plan {
     Plan::on(ActionKind::RestartStream, Target::Channel(channel.clone()))
 }
@@ -110,7 +120,8 @@ fn region_move(scene: &Scene<'_>, region: &RegionId) -> Result<Plan, Reason> {
     })
 }
 
-/// A server is drained only if another one of its region can take the viewers: it gets them now and serves them well.
+/// A server is drained only if the others of its region can take the viewers: somebody gets a channel well there who does
+/// not here, and nobody loses one.
 pub(crate) fn drain(scene: &Scene<'_>, server: &ServerId) -> Result<Plan, Reason> {
     let facts = scene.facts;
     let region = &facts.lineup.server(server).ok_or(Reason::NoSurvivor)?.region;
@@ -119,17 +130,23 @@ pub(crate) fn drain(scene: &Scene<'_>, server: &ServerId) -> Result<Plan, Reason
     }
     let limit = facts.policy.guards.survivor_saturation;
     let survives = |id: &ServerId| {
-        let deliveries = facts.lineup.channels().flat_map(|it| &it.deliveries);
-        let mut own = deliveries.filter(|it| it.server == *id).peekable();
-        let serves = own.peek().is_some();
-        let good = own.any(|it| scene.state(&it.stream, MonoTime::ZERO) == State::Good);
+        let is_other = facts.lineup.server(id).is_some_and(|it| it.region == *region);
         let fits = facts.server_saturation(id).is_none_or(|it| it < limit);
-        serves && good && fits && !facts.is_drained(id)
+        id != server && is_other && fits && !facts.is_drained(id)
     };
-    let mut others = facts.lineup.servers().filter(|it| it.region == *region && it.id != *server);
-    if others.any(|it| survives(&it.id)) {
-        Ok(Plan::on(ActionKind::DrainServer, Target::Servers(vec![server.clone()])))
-    } else {
-        Err(Reason::NoSurvivor)
+    let is_good = |it: &&Delivery| scene.state(&it.stream, MonoTime::ZERO) == State::Good;
+    let mut helps = false;
+    for channel in facts.lineup.channels() {
+        let good: Vec<&Delivery> = channel.deliveries.iter().filter(is_good).collect();
+        let served = channel.deliveries.iter().any(|it| it.server == *server);
+        let elsewhere = good.iter().any(|it| survives(&it.server));
+        if good.iter().any(|it| it.server == *server) && !elsewhere {
+            return Err(Reason::NoSurvivor);
+        }
+        helps |= served && elsewhere;
     }
+    if !helps {
+        return Err(Reason::NoSurvivor);
+    }
+    Ok(Plan::on(ActionKind::DrainServer, Target::Servers(vec![server.clone()])))
 }

@@ -29,7 +29,7 @@ use crate::{
 };
 use answer::ANSWER_MARGIN;
 use ladder::Plan;
-use verify::Proof;
+use verify::{Proof, Undoing};
 
 /// A refusal that may pass by itself pages only after this long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -116,31 +116,41 @@ impl Desk<'_> {
         ledger.set_remedy(id, Remedy::None);
     }
 
-    /// After a switch that did not help: back to the old source if it is ready by now. Answers whether that was proposed.
+    /// After a switch that did not help: back to the old source if that is good by now, whatever was tried since. Answers
+    /// whether there is anything to go back to.
     fn undo(&mut self, ledger: &mut Ledger, id: IncidentId) -> bool {
-        let last = ledger.actions_of(id).filter(|it| it.sent.is_some()).last();
-        let Some(last) = last.filter(|it| it.state == ActionState::NotVerified).cloned() else {
+        let carried_out =
+            |it: &&Action| matches!(it.state, ActionState::Verified | ActionState::NotVerified);
+        let switches = ledger.actions_of(id).filter(|it| it.kind == ActionKind::SwitchSource);
+        let failed = |it: &&Action| it.state == ActionState::NotVerified && it.undoes.is_none();
+        let Some(last) = switches.filter(carried_out).last().filter(failed).cloned() else {
             return false;
         };
-        let undone = ledger.actions_of(id).any(|it| it.undoes == Some(last.id));
-        if undone || !verify::can_undo(self.scene, &last) {
-            return false;
+        match verify::undoing(self.scene, &last) {
+            Undoing::No => false,
+            Undoing::Soon => {
+                self.refuse(ledger, id, last.kind, Reason::BackupUnproven);
+                true
+            }
+            Undoing::Possible => {
+                let (from, to) = (last.to, last.from);
+                let plan = Plan { kind: last.kind, target: last.target, from, to };
+                self.propose(ledger, id, plan, None, None, Some(last.id));
+                true
+            }
         }
-        let plan = Plan { kind: last.kind, target: last.target, from: last.to, to: last.from };
-        self.propose(ledger, id, plan, None, None, Some(last.id));
-        true
     }
 
     fn nothing_left(&mut self, ledger: &mut Ledger, id: IncidentId, cause: Cause) {
         ledger.set_remedy(id, Remedy::None);
-        match cause {
-            Cause::Programme => ledger.refuse(id, self.now(), None, Reason::Programme),
-            Cause::Probe => ledger.refuse(id, self.now(), None, Reason::Probe),
-            _ => {
-                ledger.refuse(id, self.now(), None, Reason::LadderExhausted);
-                self.page(ledger, id, Reason::LadderExhausted);
-            }
-        }
+        let reason = match cause {
+            Cause::Programme => return ledger.refuse(id, self.now(), None, Reason::Programme),
+            Cause::Probe => return ledger.refuse(id, self.now(), None, Reason::Probe),
+            _ if ladder::rungs(cause).is_empty() => Reason::NoRemedy,
+            _ => Reason::LadderExhausted,
+        };
+        ledger.refuse(id, self.now(), None, reason);
+        self.page(ledger, id, reason);
     }
 
     fn propose(
@@ -161,6 +171,7 @@ impl Desk<'_> {
             rival,
             kind: plan.kind,
             target: plan.target.clone(),
+            from: plan.from.clone(),
             to: plan.to.clone(),
             undoes,
         };
@@ -338,10 +349,7 @@ impl Desk<'_> {
                     ledger.step(action.incident, at, Step::Good);
                 }
                 ledger.step(action.incident, now, Step::Verified(action.id));
-                // An undone switch leaves the incident where it was before it.
-                if action.undoes.is_none() {
-                    ledger.set_remedy(action.incident, Remedy::Done);
-                }
+                ledger.set_remedy(action.incident, Remedy::Done);
             }
             Proof::Not(_) if action.answered.is_none() && !self.took_effect(action) => {
                 self.failed(ledger, action.id, "it was probably not carried out");
@@ -372,17 +380,7 @@ impl Desk<'_> {
         if self.now() >= action.expires {
             return;
         }
-        let proposal = Proposal {
-            scene: self.scene,
-            ledger,
-            case,
-            fit,
-            rival,
-            kind: action.kind,
-            target: action.target.clone(),
-            to: action.to.clone(),
-            undoes: action.undoes,
-        };
+        let proposal = Proposal::again(self.scene, ledger, case, &action, (fit, rival));
         let mode = guard::ordinary_mode(self.scene.facts, action.kind, &action.target);
         let refused = match guard::ask(&proposal) {
             Answer::Refuse(reason) | Answer::Until(reason, _) => Some(reason),
@@ -415,6 +413,7 @@ const fn patience(reason: Reason) -> Patience {
         | Reason::NoSurvivor
         | Reason::CircuitOpen
         | Reason::LadderExhausted
+        | Reason::NoRemedy
         | Reason::AwaitingApproval
         | Reason::ApprovalExpired => Patience::NoneLeft,
         Reason::ModeOff

@@ -28,7 +28,6 @@ pub(crate) fn not_ready(scene: &Scene<'_>, channel: &Channel, source: &Source) -
     let young = |at: MonoTime| scene.now.since(at) <= guards.ready_max_age;
     let seen: Vec<&Seen> = sights
         .iter()
-        .filter(|it| it.arrived().is_some_and(young))
         .filter_map(|it| it.latest())
         .filter(|it| it.is_observed() && young(it.end))
         .collect();
@@ -44,13 +43,20 @@ pub(crate) fn not_ready(scene: &Scene<'_>, channel: &Channel, source: &Source) -
         .any(|at| scene.now.since(at) < guards.ready_clean)
     {
         reasons.push(NotReady::RecentFault);
-    } else if !sights.iter().any(|it| scene.now.since(it.good_since()) >= guards.ready_seen) {
+    } else if !is_proven(scene.now, &sights, guards.ready_seen) {
         reasons.push(NotReady::TooNew);
     }
     if !sights.iter().any(|it| is_decoded(scene.now, channel, it, guards.ready_max_age)) {
         reasons.push(NotReady::NotDecoded);
     }
     reasons
+}
+
+/// Whether somebody has seen a source well for so long, and nobody sees anything on it now, declared or not.
+fn is_proven(now: MonoTime, sights: &[&Sight], long: Duration) -> bool {
+    let proven = |it: &&Sight| it.good_since().is_some_and(|since| now.since(since) >= long);
+    let clear = |it: &Sight| it.latest().is_none_or(|seen| seen.conditions.is_empty());
+    sights.iter().any(proven) && sights.iter().all(|it| clear(it))
 }
 
 fn is_decoded(now: MonoTime, channel: &Channel, sight: &Sight, within: Duration) -> bool {

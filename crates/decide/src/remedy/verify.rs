@@ -9,10 +9,11 @@ use super::{destination, readiness};
 use crate::{
     action::{Action, ActionKind, Feed, Target},
     ledger::{Case, Ledger},
-    lineup::Delivery,
+    lineup::{Delivery, StreamRef},
     policy::Guards,
-    scene::Scene,
+    scene::{Scene, State},
     sight::{Seen, Sight},
+    view::NotReady,
 };
 
 /// An agent watches a delivery, and now and then joins it afresh beside that.
@@ -84,13 +85,20 @@ fn media(
     if let Some(Feed::Source(to)) = &action.to {
         proofs.push(stream(scene, to, from, rule, Unseen::Matters));
     }
+    let mut last = from;
     for delivery in &channel.deliveries {
+        let from = from + delivery.delay;
+        last = last.max(from);
         if !others.contains(&&delivery.stream) {
-            let from = from + delivery.delay;
             proofs.push(stream(scene, &delivery.stream, from, rule, Unseen::IsSkipped));
         }
     }
-    combine(proofs)
+    let over = scene.now >= last + rule.within + scene.facts.policy.guards.verify_grace;
+    match combine(proofs) {
+        Proof::Good(None) if over => Proof::Not("nobody saw the channel in time"),
+        Proof::Good(None) => Proof::Pending,
+        proof => proof,
+    }
 }
 
 /// Streams that another open incident already explains: they prove nothing about this action.
@@ -99,9 +107,10 @@ fn explained_elsewhere<'a>(ledger: &'a Ledger, action: &Action) -> Vec<&'a Strea
     ledger.cases().filter(others).flat_map(|it| &it.incident.streams).collect()
 }
 
+/// All of them together; good without a moment if none says anything.
 fn combine(proofs: Vec<Proof>) -> Proof {
     let mut good_at = None;
-    let mut pending = proofs.is_empty();
+    let mut pending = false;
     for proof in proofs {
         match proof {
             Proof::Not(why) => return Proof::Not(why),
@@ -132,7 +141,9 @@ fn stream(
     let mut by_path: BTreeMap<Option<&str>, Proof> = BTreeMap::new();
     for (node, sight) in scene.facts.sights_of(stream) {
         if scene.votes(node) && scene.facts.is_fresh(node, sight, scene.now) {
-            by_path.insert(scene.path(node), by_agent(sight, from, end, over, rule));
+            let proof = by_agent(sight, from, end, over, rule);
+            let of_path = by_path.entry(scene.path(node)).or_insert(proof);
+            *of_path = worse(*of_path, proof);
         }
     }
     if by_path.is_empty() {
@@ -154,6 +165,15 @@ fn stream(
         Proof::Not("not enough good seconds in time")
     } else {
         Proof::Pending
+    }
+}
+
+/// Agents on one path are one vantage point, which believes the least of what they say.
+fn worse(a: Proof, b: Proof) -> Proof {
+    match (a, b) {
+        (Proof::Not(why), _) | (_, Proof::Not(why)) => Proof::Not(why),
+        (Proof::Pending, _) | (_, Proof::Pending) => Proof::Pending,
+        (Proof::Good(a), Proof::Good(b)) => Proof::Good(a.max(b)),
     }
 }
 
@@ -263,13 +283,32 @@ fn own_sessions<'a>(scene: &Scene<'_>, deliveries: impl Iterator<Item = &'a Deli
     regions.map(agents).sum::<u64>() * SESSIONS_OF_AN_AGENT
 }
 
-/// Whether a failed switch can be undone: only if the source that it left is ready again.
-pub(crate) fn can_undo(scene: &Scene<'_>, action: &Action) -> bool {
-    action.kind == ActionKind::SwitchSource
-        && action.undoes.is_none()
-        && action
-            .from
-            .as_ref()
-            .and_then(Feed::source)
-            .is_some_and(|it| readiness::is_ready(scene, it))
+/// Whether a failed switch can be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Undoing {
+    /// The source that it left is ready again.
+    Possible,
+    /// That source is seen well, and only has to stay so for a while.
+    Soon,
+    /// That source is not good, or the channel is no longer where the switch brought it.
+    No,
+}
+
+/// Whether a failed switch can be undone.
+pub(crate) fn undoing(scene: &Scene<'_>, action: &Action) -> Undoing {
+    let (Some(from), Some(to)) = (&action.from, &action.to) else { return Undoing::No };
+    let (Some(from), Some(to)) = (from.source(), to.source()) else { return Undoing::No };
+    let Some(StreamRef::Source(channel, source)) = scene.facts.lineup.stream(from) else {
+        return Undoing::No;
+    };
+    if !scene.facts.is_active(to) {
+        return Undoing::No;
+    }
+    let reasons = readiness::not_ready(scene, channel, source);
+    let passes = |it: &NotReady| matches!(it, NotReady::RecentFault | NotReady::TooNew);
+    match reasons.iter().all(passes) {
+        true if reasons.is_empty() => Undoing::Possible,
+        true if scene.state(from, MonoTime::ZERO) == State::Good => Undoing::Soon,
+        _ => Undoing::No,
+    }
 }

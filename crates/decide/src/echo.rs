@@ -1,0 +1,68 @@
+//! Echoes: what a delivery shows is old by up to its delay, so a fault that its source had is seen there when it may long be
+//! over, and after a change of sources the old one is seen there for a while.
+//!
+//! An echo is no evidence about anything between source and delivery, and none about the present. The rejected alternative,
+//! to judge each delivery against its source at the same programme time, needs the *actual* delay, which nobody knows: what
+//! the lineup states is the most it can be.
+
+use core::time::Duration;
+
+use tallylight_model::{FaultClass, FaultKind, MonoTime, Severity, StreamId};
+
+use crate::{
+    action::Target,
+    ledger::Ledger,
+    lineup::StreamRef,
+    scene::Scene,
+    sight::{KindSet, Sight},
+};
+
+/// A fault has an edge: a decoder waits for its next key frame, a packager for its next segment.
+const EDGE: Duration = Duration::from_secs(3);
+
+/// The moment up to which faults of a stream may be echoes. Media that it shows from later on is its own.
+pub(crate) fn until(scene: &Scene<'_>, ledger: &Ledger, stream: &StreamId) -> MonoTime {
+    let Some(StreamRef::Delivery(channel, delivery, _)) = scene.facts.lineup.stream(stream) else {
+        return MonoTime::ZERO;
+    };
+    let kinds = scene.kinds(stream);
+    let oldest = scene.onset(stream).unwrap_or(scene.now) - delivery.delay - EDGE;
+    let fed = channel.sources.iter().filter(|it| scene.facts.was_active(&it.stream, oldest));
+    let shown = fed.filter_map(|it| shown_until(scene, &it.stream, kinds)).map(|at| at + EDGE);
+    let changed = scene.facts.on_since(&channel.id);
+    let acted = ledger.last_done(&Target::Channel(channel.id.clone()));
+    let last = shown.chain(changed).chain(acted).max();
+    last.map_or(MonoTime::ZERO, |at| at + delivery.delay)
+}
+
+/// Whether anything bad is seen of a stream in media from after a moment.
+pub(crate) fn is_bad_since(scene: &Scene<'_>, stream: &StreamId, since: MonoTime) -> bool {
+    let after = |sight: &Sight| {
+        let mut slices = sight.recent().rev().take_while(|seen| seen.start >= since);
+        slices.any(|seen| !seen.conditions.is_empty())
+            || sight.faults().any(|(_, it)| it.onset >= since)
+    };
+    scene.facts.sights_of(stream).any(|(node, sight)| scene.votes(node) && after(sight))
+}
+
+/// When a source last showed what could be seen as one of these kinds downstream.
+fn shown_until(scene: &Scene<'_>, source: &StreamId, kinds: KindSet) -> Option<MonoTime> {
+    let explains =
+        |shown: KindSet| shown.iter().any(|it| kinds.iter().any(|kind| leads_to(it, kind)));
+    let sights = scene.facts.sights_of(source).filter(|(node, _)| scene.votes(node));
+    let slices = sights.flat_map(|(_, sight)| sight.recent());
+    slices.filter(|it| explains(it.conditions)).map(|it| it.end).max()
+}
+
+/// Whether one fault of a source can be seen as another one downstream.
+fn leads_to(source: FaultKind, downstream: FaultKind) -> bool {
+    let (Some(from), Some(to)) = (source.rule().class, downstream.rule().class) else {
+        return false;
+    };
+    match from {
+        _ if !source.may_act(Severity::Critical) => false,
+        FaultClass::Unavailable | FaultClass::Manifest | FaultClass::Stall => true,
+        FaultClass::Loss => matches!(to, FaultClass::Loss | FaultClass::Decode),
+        _ => from == to,
+    }
+}

@@ -1,0 +1,475 @@
+//! Traps for the judgement in the simulated world: what looks like a reason to act and is none, and what must not keep it
+//! from acting.
+//!
+//! Every run checks by itself, at each command, what must hold whatever went wrong: see `World::check_command`.
+
+use std::time::Duration;
+
+use tallylight_decide::{
+    Input, Mode, OnAir, Policy, Scope,
+    action::{ActionKind, ActionState},
+    incident::Remedy,
+    lineup::{Lineup, Parts, SingleWitness},
+};
+use tallylight_model::{FaultKind, MonoTime, RegionId};
+use tallylight_tests::sim::{
+    START, Story, World,
+    platform::{Event, Trouble, channel, demo_parts, node, region, server, stream},
+};
+
+/// When things go wrong: late enough for backups to be known to be ready.
+const WARM_UP: Duration = Duration::from_secs(65);
+
+fn secs(secs: f64) -> Duration {
+    Duration::from_secs_f64(secs)
+}
+
+/// Something that is wrong from so many seconds after the warm-up for so many.
+fn trouble(from: f64, lasts: f64, what: Trouble) -> Event {
+    let from = START + secs(WARM_UP.as_secs_f64() + from);
+    Event { from, to: from + secs(lasts), what }
+}
+
+fn source(id: &str, kind: FaultKind) -> Trouble {
+    Trouble::Source(stream(id), kind)
+}
+
+#[expect(clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
+fn world_of(seed: u64, parts: Parts, events: Vec<Event>) -> World {
+    World::new(seed, Lineup::new(parts).expect("the lineup is whole"), events, 2)
+}
+
+fn world(seed: u64, events: Vec<Event>) -> World {
+    world_of(seed, demo_parts(), events)
+}
+
+fn run(mut world: World, watched: f64) -> Story {
+    world.run_for(WARM_UP + secs(watched));
+    world.story()
+}
+
+fn kinds(story: &Story) -> Vec<ActionKind> {
+    story.carried_out.iter().map(|it| it.kind).collect()
+}
+
+fn causes(story: &Story) -> Vec<String> {
+    let named = |it: &tallylight_decide::incident::Incident| {
+        format!("{} {}", it.cause().name(), it.subject)
+    };
+    story.incidents.iter().map(named).collect()
+}
+
+fn refusals(story: &Story) -> Vec<&'static str> {
+    story.incidents.iter().flat_map(|it| &it.refusals).map(|it| it.reason.name()).collect()
+}
+
+fn pages(story: &Story) -> Vec<&'static str> {
+    story.incidents.iter().filter_map(|it| it.page).map(|it| it.name()).collect()
+}
+
+/// The demo's platform with every delivery this late.
+fn late_parts(delay: Duration) -> Parts {
+    let mut parts = demo_parts();
+    for delivery in parts.channels.iter_mut().flat_map(|it| &mut it.deliveries) {
+        delivery.delay = delay;
+    }
+    parts
+}
+
+/// One region with everything in it and one agent.
+fn small_parts(servers: &[&str], witness: SingleWitness) -> Parts {
+    let mut parts = demo_parts();
+    let home = region("home");
+    parts.regions = vec![tallylight_decide::lineup::Region { id: home.clone() }];
+    parts.agents.truncate(1);
+    parts.agents[0].region = home.clone();
+    parts.servers.retain(|it| servers.contains(&it.id.as_str()));
+    let set = |it: &mut RegionId| it.clone_from(&home);
+    parts.servers.iter_mut().for_each(|it| set(&mut it.region));
+    for channel in &mut parts.channels {
+        channel.single_witness = witness;
+        channel.sources.iter_mut().for_each(|it| set(&mut it.region));
+        channel.deliveries.retain(|it| servers.contains(&it.server.as_str()));
+    }
+    parts
+}
+
+#[test]
+fn the_echo_of_a_fault_that_is_over_is_no_reason_to_act() {
+    let black = FaultKind::Black;
+    let cases: [(&str, Vec<Event>, &[&str]); 3] = [
+        (
+            "programme",
+            vec![
+                trouble(0.0, 6.5, source("one/primary", black)),
+                trouble(0.0, 6.5, source("one/backup", black)),
+            ],
+            &["programme one"],
+        ),
+        (
+            "no backup",
+            vec![
+                trouble(-20.0, 60.0, source("one/backup", FaultKind::NoData)),
+                trouble(0.0, 6.5, source("one/primary", black)),
+            ],
+            &["source one/backup", "source one/primary"],
+        ),
+        // Neither is declared at the source: it is a little too short.
+        ("undeclared", vec![trouble(0.0, 4.9, source("one/primary", black))], &[]),
+    ];
+    for (name, events, causes_) in cases {
+        for seed in 1..=4 {
+            let world = world_of(seed, late_parts(secs(40.0)), events.clone());
+            let story = run(world, 150.0);
+            assert_eq!(kinds(&story), [], "{name} seed {seed}\n{}", story.log);
+            assert_eq!(causes(&story), causes_, "{name} seed {seed}\n{}", story.log);
+        }
+    }
+}
+
+#[test]
+fn an_echo_after_a_restart_of_the_collector_is_no_reason_to_act_either() {
+    let both =
+        ["one/primary", "one/backup"].map(|it| trouble(0.0, 8.0, source(it, FaultKind::Black)));
+    for after in 1..=6 {
+        let world = world_of(1, late_parts(secs(40.0)), both.to_vec()).with_crash(after);
+        let story = run(world, 150.0);
+        assert_eq!(kinds(&story), [], "crashed after {after}\n{}", story.log);
+    }
+}
+
+#[test]
+fn what_stays_broken_after_its_source_is_good_again_is_no_echo() {
+    // A glitch of the source, over which the processing trips.
+    let events = vec![
+        trouble(0.0, 1.5, source("three/primary", FaultKind::NoData)),
+        trouble(1.0, 120.0, Trouble::Hang(channel("three"))),
+    ];
+    for seed in 1..=4 {
+        let story = run(world(seed, events.clone()), 120.0);
+        assert_eq!(kinds(&story), [ActionKind::RestartStream], "seed {seed}\n{}", story.log);
+    }
+}
+
+#[test]
+fn a_picture_fault_downstream_acts_only_beside_a_source_that_is_seen_without_it() {
+    let black = |it: &str| trouble(0.0, 90.0, Trouble::Delivery(stream(it), FaultKind::Black));
+    let deliveries = ["two/n1", "two/n2", "two/s1", "two/s2"].map(black).to_vec();
+    let seen = run(world(1, deliveries.clone()), 60.0);
+    assert_eq!(kinds(&seen), [ActionKind::RestartStream], "{}", seen.log);
+
+    let mut events = deliveries;
+    events.push(trouble(-30.0, 120.0, Trouble::Blind(node("head-1"))));
+    let unseen = run(world(1, events), 60.0);
+    assert_eq!(kinds(&unseen), [], "{}", unseen.log);
+    assert!(refusals(&unseen).contains(&"differential_unknown"), "{}", unseen.log);
+}
+
+#[test]
+fn a_server_is_not_drained_for_what_comes_late_on_the_others() {
+    // One channel alone, so a server is as good a suspect as the processing until the slow server has shown it too.
+    let mut parts = demo_parts();
+    parts.channels.truncate(1);
+    for delivery in &mut parts.channels[0].deliveries {
+        if delivery.server != server("n1") {
+            delivery.delay = secs(40.0);
+        }
+    }
+    let events = vec![trouble(0.0, 300.0, Trouble::Hang(channel("one")))];
+    let story = run(world_of(1, parts, events), 90.0);
+    assert_eq!(kinds(&story), [ActionKind::RestartStream], "{}", story.log);
+    assert!(refusals(&story).contains(&"ambiguous"), "{}", story.log);
+}
+
+#[test]
+fn a_dead_server_waits_for_no_programme_to_come_through() {
+    let mut parts = demo_parts();
+    for delivery in parts.channels.iter_mut().flat_map(|it| &mut it.deliveries) {
+        if delivery.server == server("n2") {
+            delivery.delay = secs(40.0);
+        }
+    }
+    let events = vec![trouble(0.0, 90.0, Trouble::Dead(server("n1")))];
+    for seed in 1..=4 {
+        let story = run(world_of(seed, parts.clone(), events.clone()), 60.0);
+        assert_eq!(kinds(&story), [ActionKind::DrainServer], "{}", story.log);
+        let took = story.commanded[0].0.since(START + WARM_UP);
+        assert!(took < secs(8.0), "seed {seed}: {took:?}\n{}", story.log);
+    }
+}
+
+#[test]
+fn a_server_is_drained_only_if_nobody_loses_a_channel_by_it() {
+    let dead = ["one", "two", "three"].map(|it| {
+        trouble(0.0, 90.0, Trouble::Delivery(stream(&format!("{it}/n1")), FaultKind::NoData))
+    });
+    let mut events = dead.to_vec();
+    let drained = run(world(1, events.clone()), 60.0);
+    assert_eq!(kinds(&drained), [ActionKind::DrainServer], "{}", drained.log);
+    // The fourth channel is good nowhere else in the region.
+    events.push(trouble(-30.0, 120.0, Trouble::Delivery(stream("four/n2"), FaultKind::NoData)));
+    let kept = run(world(1, events), 60.0);
+    assert_eq!(kinds(&kept), [], "{}", kept.log);
+    assert!(pages(&kept).contains(&"no_survivor"), "{}", kept.log);
+}
+
+#[test]
+fn what_goes_off_the_air_drains_no_server() {
+    let gone = ["one", "two"].map(|it| trouble(0.0, 90.0, Trouble::Hang(channel(it))));
+    let mut events = gone.to_vec();
+    events.push(trouble(1.0, 80.0, Trouble::Delivery(stream("four/n1"), FaultKind::NoData)));
+    let mut world = world(1, events);
+    world.run_for(WARM_UP);
+    for id in ["one", "two"] {
+        world.tell(Input::OnAir { channel: channel(id), on_air: OnAir::Off });
+    }
+    world.run_for(secs(60.0));
+    let story = world.story();
+    assert_eq!(kinds(&story), [], "{}", story.log);
+}
+
+#[test]
+fn a_switch_that_made_it_worse_is_undone_once_the_old_source_is_good() {
+    let unfit =
+        |lasts| trouble(-60.0, lasts, Trouble::Unfit(stream("one/backup"), FaultKind::NoVideo));
+    // A short glitch: going back is waited for. A long one: the processing is restarted meanwhile.
+    for (glitch, wanted) in [
+        (4.0, vec![ActionKind::SwitchSource, ActionKind::SwitchSource]),
+        (70.0, vec![ActionKind::SwitchSource, ActionKind::RestartStream, ActionKind::SwitchSource]),
+    ] {
+        let glitch = trouble(0.0, glitch, source("one/primary", FaultKind::NoData));
+        for seed in 1..=3 {
+            let story = run(world(seed, vec![glitch.clone(), unfit(600.0)]), 280.0);
+            assert_eq!(kinds(&story), wanted, "seed {seed}\n{}", story.log);
+            let undoing = story.actions.iter().find(|it| it.undoes.is_some());
+            let undoing = undoing.expect("one action undoes another");
+            assert_eq!(undoing.state, ActionState::Verified, "{}", story.log);
+            assert_eq!(undoing.undoes, Some(story.actions[0].id));
+            let incident = &story.incidents[0];
+            assert_eq!(incident.remedy, Remedy::Done, "{}", story.log);
+            assert!(incident.closed.is_some(), "{}", story.log);
+        }
+    }
+}
+
+#[test]
+fn a_restart_is_no_remedy_where_the_new_source_went_bad_in_the_middle_of_the_switch() {
+    let events = vec![
+        trouble(0.0, 200.0, source("one/primary", FaultKind::Black)),
+        trouble(5.5, 200.0, source("one/backup", FaultKind::NoData)),
+    ];
+    for seed in 1..=3 {
+        let story = run(world(seed, events.clone()), 150.0);
+        assert_eq!(kinds(&story), [ActionKind::SwitchSource], "seed {seed}\n{}", story.log);
+        assert!(pages(&story).contains(&"no_ready_backup"), "{}", story.log);
+    }
+}
+
+#[test]
+fn somebody_else_at_the_wheel_is_followed_and_not_fought() {
+    // The panel switches by itself before anything is declared; old media keeps coming for long.
+    for delay in [1.0, 40.0] {
+        let events = vec![trouble(0.0, 120.0, source("one/primary", FaultKind::NoVideo))];
+        let mut world = world_of(1, late_parts(secs(delay)), events);
+        world.run_for(WARM_UP + secs(2.0));
+        world.switch_by_hand(&channel("one"), stream("one/backup"));
+        world.run_for(secs(100.0));
+        let story = world.story();
+        assert_eq!(kinds(&story), [], "delay {delay}\n{}", story.log);
+    }
+}
+
+#[test]
+fn an_incident_that_a_person_switched_away_from_hides_no_other_fault_of_the_channel() {
+    let events = vec![
+        trouble(0.0, 300.0, source("one/primary", FaultKind::NoData)),
+        trouble(40.0, 300.0, Trouble::Hang(channel("one"))),
+    ];
+    let mut policy = Policy::default();
+    policy.modes.insert(Scope::Global, Mode::Auto);
+    policy.modes.insert(Scope::Action(ActionKind::SwitchSource), Mode::DryRun);
+    let mut world = world(1, events).with_policy(policy);
+    world.run_for(WARM_UP + secs(20.0));
+    world.switch_by_hand(&channel("one"), stream("one/backup"));
+    world.run_for(secs(80.0));
+    let story = world.story();
+    assert_eq!(kinds(&story), [ActionKind::RestartStream], "{}", story.log);
+    assert!(causes(&story).contains(&"processing one".to_owned()), "{}", story.log);
+}
+
+#[test]
+fn nothing_is_sent_when_its_reason_went_away_on_the_way_to_the_panel() {
+    let stops = |lasts| trouble(0.0, lasts, source("one/primary", FaultKind::NoData));
+    let cases = [
+        ("the fault ends", vec![stops(2.3)]),
+        (
+            "the backup stops",
+            vec![stops(60.0), trouble(2.2, 60.0, source("one/backup", FaultKind::NoData))],
+        ),
+    ];
+    for (name, events) in cases {
+        let world = world(1, events).with_slow_sending(secs(6.0));
+        let story = run(world, 55.0);
+        assert!(!story.commanded.is_empty(), "{name}: a command was on its way\n{}", story.log);
+        assert_eq!(kinds(&story), [], "{name}\n{}", story.log);
+        assert_eq!(story.actions[0].state, ActionState::Withdrawn, "{name}\n{}", story.log);
+    }
+}
+
+#[test]
+fn the_programme_is_no_excuse_once_the_backup_has_it_again() {
+    let events = vec![
+        trouble(0.0, 400.0, source("one/primary", FaultKind::Black)),
+        trouble(0.0, 30.0, source("one/backup", FaultKind::Black)),
+    ];
+    let story = run(world(1, events), 300.0);
+    assert_eq!(kinds(&story), [ActionKind::SwitchSource], "{}", story.log);
+    let when = story.commanded[0].0.since(START + WARM_UP);
+    assert!(when > secs(90.0), "the backup must have been good for a minute: {when:?}");
+    assert_eq!(causes(&story), ["programme one", "source one/primary"], "{}", story.log);
+}
+
+#[test]
+fn one_witness_acts_on_what_is_hard_and_local_and_on_more_only_where_it_is_allowed() {
+    let stop = vec![trouble(0.0, 60.0, source("one/primary", FaultKind::NoData))];
+    let dies = vec![trouble(0.0, 60.0, Trouble::Dead(server("n1")))];
+    for (witness, drains) in [(SingleWitness::Refused, 0), (SingleWitness::Allowed, 1)] {
+        let parts = small_parts(&["n1", "s1"], witness);
+        let switched = run(world_of(1, parts.clone(), stop.clone()), 50.0);
+        assert_eq!(kinds(&switched), [ActionKind::SwitchSource], "{}", switched.log);
+        let drained = run(world_of(1, parts, dies.clone()), 50.0);
+        assert_eq!(kinds(&drained).len(), drains, "{witness:?}\n{}", drained.log);
+        assert_eq!(refusals(&drained).contains(&"no_quorum"), drains == 0);
+    }
+}
+
+#[test]
+fn a_platform_without_a_second_of_anything_calls_people() {
+    let mut parts = small_parts(&["n1"], SingleWitness::Allowed);
+    let dies = vec![trouble(0.0, 60.0, Trouble::Dead(server("n1")))];
+    let story = run(world_of(1, parts.clone(), dies), 50.0);
+    assert_eq!((kinds(&story), pages(&story)), (vec![], vec!["no_survivor"]), "{}", story.log);
+
+    parts.channels[0].sources.truncate(1);
+    let stop = vec![trouble(0.0, 60.0, source("one/primary", FaultKind::NoData))];
+    let story = run(world_of(1, parts, stop), 50.0);
+    assert_eq!((kinds(&story), pages(&story)), (vec![], vec!["no_ready_backup"]), "{}", story.log);
+}
+
+#[test]
+fn a_flapping_source_is_left_once() {
+    let flaps = (0..20)
+        .map(|i| trouble(f64::from(i) * 30.0, 6.0, source("one/primary", FaultKind::NoData)));
+    let story = run(world(1, flaps.collect()), 600.0);
+    assert_eq!(kinds(&story), [ActionKind::SwitchSource], "{}", story.log);
+}
+
+#[test]
+fn two_sources_that_flap_in_turn_are_switched_between_until_the_circuit_opens() {
+    let flaps = (0..20).map(|i| {
+        let id = if i % 2 == 0 { "one/primary" } else { "one/backup" };
+        trouble(f64::from(i) * 90.0, 10.0, source(id, FaultKind::NoData))
+    });
+    let story = run(world(1, flaps.collect()), 1700.0);
+    assert!(kinds(&story).len() <= 5, "{} switches\n{}", kinds(&story).len(), story.log);
+    assert!(refusals(&story).contains(&"circuit_open"), "{}", story.log);
+}
+
+#[test]
+fn an_agent_that_starts_anew_in_the_middle_changes_nothing_that_is_done() {
+    let black = vec![trouble(0.0, 90.0, source("one/primary", FaultKind::Black))];
+    let hang = vec![trouble(0.0, 200.0, Trouble::Hang(channel("three")))];
+    let cases =
+        [("head-1", black, ActionKind::SwitchSource), ("north-a", hang, ActionKind::RestartStream)];
+    for (name, events, action) in cases {
+        for after in [0.5, 3.0, 5.3, 8.0] {
+            let mut world = world(1, events.clone());
+            world.run_for(WARM_UP + secs(after));
+            world.restart_agent(&node(name));
+            world.run_for(secs(120.0));
+            let story = world.story();
+            assert_eq!(kinds(&story), [action], "{name} after {after}\n{}", story.log);
+        }
+    }
+}
+
+#[test]
+fn reports_that_overtake_each_other_lead_to_no_other_action() {
+    let stop = vec![trouble(0.0, 90.0, source("one/primary", FaultKind::NoData))];
+    let both =
+        ["one/primary", "one/backup"].map(|it| trouble(0.0, 90.0, source(it, FaultKind::Black)));
+    let dies = vec![trouble(0.0, 90.0, Trouble::Dead(server("n1")))];
+    for (events, wanted) in [
+        (stop, vec![ActionKind::SwitchSource]),
+        (both.to_vec(), vec![]),
+        (dies, vec![ActionKind::DrainServer]),
+    ] {
+        for seed in 1..=6 {
+            let world = world(seed, events.clone()).with_network(20, 3000);
+            let story = run(world, 120.0);
+            assert_eq!(kinds(&story), wanted, "seed {seed}\n{}", story.log);
+        }
+    }
+}
+
+#[test]
+fn what_leaves_the_lineup_in_the_middle_takes_its_incident_with_it() {
+    for leaves_after in [1.0, 2.5, 12.0] {
+        let stop = vec![trouble(0.0, 90.0, source("one/primary", FaultKind::NoData))];
+        let mut world = world(1, stop);
+        world.run_for(WARM_UP + secs(leaves_after));
+        let mut parts = demo_parts();
+        parts.channels.retain(|it| it.id != channel("one"));
+        let lineup = Lineup::new(parts).expect("the lineup is whole");
+        world.tell(Input::Lineup(Box::new(lineup)));
+        world.run_for(secs(90.0));
+        let story = world.story();
+        assert!(story.incidents.iter().all(|it| it.closed.is_some()), "{}", story.log);
+        assert!(story.actions.iter().all(|it| it.state.is_final()), "{}", story.log);
+        assert_eq!(pages(&story), Vec::<&str>::new(), "after {leaves_after}\n{}", story.log);
+    }
+}
+
+#[test]
+fn a_restart_that_nobody_saw_help_is_not_called_a_success() {
+    let hang = trouble(0.0, 200.0, Trouble::Hang(channel("three")));
+    let mute = |it: &str| trouble(4.0, 200.0, Trouble::Mute(node(it)));
+    let mut events = vec![hang];
+    events.extend(["north-a", "north-b", "south-a", "south-b"].map(mute));
+    let story = run(world(1, events), 120.0);
+    assert_eq!(kinds(&story), [ActionKind::RestartStream], "{}", story.log);
+    assert_eq!(story.actions[0].state, ActionState::NotVerified, "{}", story.log);
+}
+
+#[test]
+fn a_backup_that_was_not_watched_lately_is_not_ready_at_its_first_good_second() {
+    let mute = trouble(-30.0, 40.0, Trouble::Mute(node("head-1")));
+    let mut world = world(1, vec![mute]);
+    world.run_for(WARM_UP + secs(11.5));
+    let ready = |world: &World| {
+        let decider = world.decider().expect("nothing crashed");
+        let now: MonoTime = world.now();
+        let mut sources = decider.sources(now, decider.lineup().channels());
+        let backup = sources.find(|it| *it.stream == stream("one/backup"));
+        backup.expect("it is listed").reasons
+    };
+    assert_eq!(ready(&world).iter().map(|it| it.name()).collect::<Vec<_>>(), ["too_new"]);
+    world.run_for(secs(10.0));
+    assert!(ready(&world).is_empty());
+}
+
+#[test]
+fn an_approval_that_comes_after_somebody_else_switched_is_refused() {
+    let mut policy = Policy::default();
+    policy.modes.insert(Scope::Global, Mode::Approve);
+    let stop = vec![trouble(0.0, 90.0, source("one/primary", FaultKind::NoData))];
+    let mut world = world(1, stop).with_policy(policy);
+    world.run_for(WARM_UP + secs(10.0));
+    world.switch_by_hand(&channel("one"), stream("one/backup"));
+    world.run_for(secs(3.0));
+    let waiting = world.decider().and_then(|it| it.actions().next()).map(|it| it.id);
+    world.tell(Input::Approve { action: waiting.expect("one waits"), by: "ops".to_owned() });
+    let story = world.story();
+    assert_eq!(story.commanded.len(), 0, "{}", story.log);
+    assert!(refusals(&story).contains(&"active_source_unknown"), "{}", story.log);
+}
