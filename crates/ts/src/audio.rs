@@ -42,7 +42,6 @@ pub(crate) struct AudioCutter {
     bytes: Vec<u8>,
     /// Where the first of `bytes` stands.
     begin: Position,
-    place: u64,
     era: u32,
     /// Stamps by the offset in `bytes` where their PES packet begins.
     marks: Vec<(usize, Stamps)>,
@@ -62,7 +61,6 @@ impl AudioCutter {
             codec,
             bytes: Vec::new(),
             begin: Position::default(),
-            place: 0,
             era: 0,
             marks: Vec::new(),
             in_sync: false,
@@ -200,11 +198,11 @@ impl AudioCutter {
             };
             *samples += frame.map_or(0, |frame| u64::from(frame.samples));
         }
-        Draft { stamps, begin: self.begin, place: self.place, era: self.era, ..Draft::default() }
+        Draft { stamps, begin: self.begin, era: self.era, ..Draft::default() }
     }
 
     fn stand(&mut self, here: &Here<'_>) {
-        (self.begin, self.place, self.era) = (here.position(), here.place, here.timeline.era());
+        (self.begin, self.era) = (here.position(), here.timeline.era());
     }
 
     fn drop_front(&mut self, count: usize) {

@@ -20,8 +20,7 @@ pub(crate) struct Draft {
     pub(crate) cut: bool,
     pub(crate) oversized: bool,
     pub(crate) begin: Position,
-    /// Its begin for clocks: see [`Here::place`] and [`Timeline::era`](crate::timeline::Timeline::era).
-    pub(crate) place: u64,
+    /// The clock at its begin: see [`Timeline::era`](crate::timeline::Timeline::era).
     pub(crate) era: u32,
     pub(crate) data: Vec<u8>,
 }

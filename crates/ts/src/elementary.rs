@@ -12,7 +12,7 @@ use crate::{
     outbox::Outbox,
     packet::Header,
     pes::{self, Stamps},
-    timeline::{MAX_STEP, Timeline},
+    timeline::{Lead, MAX_STEP, Timeline},
 };
 
 /// A component's stamps are counted from anew after this long without a PCR, so that they never are a wrap-around away.
@@ -201,7 +201,13 @@ impl Elementary {
             self.counters.oversized += u64::from(draft.oversized);
             self.counters.bytes += draft.size as u64;
             let pts = draft.stamps.pts;
-            let shown = pts.and_then(|pts| timeline.presented(pts, draft.place, draft.era));
+            let lead = match (codec.is_video(), draft.key) {
+                (true, true) => Lead::KeyPicture,
+                (true, false) => Lead::Picture,
+                (false, _) => Lead::Sound,
+            };
+            let begin = draft.begin.media.unwrap_or_default();
+            let shown = pts.and_then(|pts| timeline.presented(pts, lead, begin, draft.era));
             out.push(Event::Unit(AccessUnit {
                 pid: self.pid,
                 program: self.program,

@@ -298,7 +298,7 @@ impl Flow {
                 continue;
             }
             if header.discontinuity() {
-                program.timeline.announce();
+                program.timeline.announce_with(pcr);
             }
             let step = program.timeline.pcr(pcr, self.place, start);
             if step == Step::Suspect {

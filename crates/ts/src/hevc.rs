@@ -86,7 +86,7 @@ fn picture_parameters(payload: &[u8]) -> Option<(u32, u8)> {
     Some((id, bits.get(3)? as u8))
 }
 
-/// Reads the size of pictures out of a sequence parameter set (7.3.2.2.1).
+/// Reads the size and rate of pictures out of a sequence parameter set (7.3.2.2.1).
 fn sequence(payload: &[u8]) -> Option<Parameters> {
     let mut bits = Bits::nal(payload);
     bits.skip(4)?;
@@ -108,8 +108,116 @@ fn sequence(payload: &[u8]) -> Option<Parameters> {
     Some(Parameters {
         width: Some(width.checked_sub(across)?),
         height: Some(height.checked_sub(down)?),
+        frame_rate_milli: frame_rate(&mut bits, layers),
         ..Parameters::default()
     })
+}
+
+/// Reads on from the bit depths to the VUI's timing (annex E.2.1).
+fn frame_rate(bits: &mut Bits<'_>, layers: u32) -> Option<u32> {
+    bits.ue()?;
+    bits.ue()?;
+    let order_bits = bits.ue()?.checked_add(4)?;
+    let ordered = if bits.bit()? { layers + 1 } else { 1 };
+    for _ in 0..3 * ordered + 6 {
+        bits.ue()?;
+    }
+    if bits.bit()? && bits.bit()? {
+        skip_scaling_lists(bits)?;
+    }
+    bits.skip(2)?;
+    if bits.bit()? {
+        bits.skip(8)?;
+        bits.ue()?;
+        bits.ue()?;
+        bits.bit()?;
+    }
+    let mut pictures = 0;
+    for index in 0..bits.ue()?.min(64) {
+        pictures = skip_references(bits, index, pictures)?;
+    }
+    if bits.bit()? {
+        for _ in 0..bits.ue()?.min(32) {
+            bits.skip(order_bits + 1)?;
+        }
+    }
+    bits.skip(2)?;
+    if !bits.bit()? {
+        return None;
+    }
+    vui_rate(bits)
+}
+
+/// Passes over `scaling_list_data` (7.3.4).
+fn skip_scaling_lists(bits: &mut Bits<'_>) -> Option<()> {
+    for size in 0..4u32 {
+        for _ in (0..6).step_by(if size == 3 { 3 } else { 1 }) {
+            if !bits.bit()? {
+                bits.ue()?;
+                continue;
+            }
+            if size > 1 {
+                bits.se()?;
+            }
+            for _ in 0..64.min(1 << (4 + 2 * size)) {
+                bits.se()?;
+            }
+        }
+    }
+    Some(())
+}
+
+/// Passes over `st_ref_pic_set` (7.3.7); returns how many pictures it refers to. `before` is that of the set before it.
+fn skip_references(bits: &mut Bits<'_>, index: u32, before: u32) -> Option<u32> {
+    if index > 0 && bits.bit()? {
+        bits.bit()?;
+        bits.ue()?;
+        let mut pictures = 0;
+        for _ in 0..=before {
+            // Used by the current picture, or else at least kept.
+            if bits.bit()? || bits.bit()? {
+                pictures += 1;
+            }
+        }
+        return Some(pictures);
+    }
+    let pictures = bits.ue()?.checked_add(bits.ue()?).filter(|count| *count <= 16)?;
+    for _ in 0..pictures {
+        bits.ue()?;
+        bits.bit()?;
+    }
+    Some(pictures)
+}
+
+/// Reads the VUI up to its timing.
+fn vui_rate(bits: &mut Bits<'_>) -> Option<u32> {
+    if bits.bit()? && bits.get(8)? == 255 {
+        bits.skip(32)?;
+    }
+    if bits.bit()? {
+        bits.bit()?;
+    }
+    if bits.bit()? {
+        bits.skip(4)?;
+        if bits.bit()? {
+            bits.skip(24)?;
+        }
+    }
+    if bits.bit()? {
+        bits.ue()?;
+        bits.ue()?;
+    }
+    bits.skip(3)?;
+    if bits.bit()? {
+        for _ in 0..4 {
+            bits.ue()?;
+        }
+    }
+    if !bits.bit()? {
+        return None;
+    }
+    let (unit, scale) = (u64::from(bits.get(32)?), u64::from(bits.get(32)?));
+    u32::try_from((scale * 1000).checked_div(unit)?).ok()
 }
 
 /// Passes over `profile_tier_level` (7.3.3).

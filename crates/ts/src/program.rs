@@ -71,7 +71,7 @@ impl Stray {
     pub(crate) fn pcr(&mut self, header: &Header, pcr: Pcr, place: u64) {
         if *self.pid.get_or_insert(header.pid) == header.pid {
             if header.discontinuity() {
-                self.timeline.announce();
+                self.timeline.announce_with(pcr);
             }
             self.timeline.pcr(pcr, place, Duration::ZERO);
         }

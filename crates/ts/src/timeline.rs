@@ -14,7 +14,8 @@
 //! The rejected alternative, the difference to the first PCR, needs a rule for every jump and is wrong by hours after a splice.
 //!
 //! Presentation stamps are placed on the same line. A multiplexer sends a picture some time before it is shown; the difference
-//! at the program's first stamp is taken off, so that the first picture is shown where it stands in the stream.
+//! at the program's first key picture is taken off, so that this picture is shown where it stands in the stream. Sound is sent
+//! much later before its time than pictures are, so its own difference serves only until a picture has come.
 
 use core::time::Duration;
 
@@ -78,8 +79,19 @@ pub(crate) struct Timeline {
     floor: Duration,
     /// Counts clocks: stamps found under one say nothing under another.
     era: u32,
-    /// What presentation stamps are ahead of their place: in ticks of 90 kHz.
-    lead: Option<i64>,
+    /// The first stamp and its time, of a program without a PCR, since stamps began anew.
+    stamped: Option<(Pts, Duration)>,
+    /// What presentation stamps are ahead of their place, in ticks of 90 kHz, and what says so.
+    lead: Option<(Lead, i64)>,
+}
+
+/// Whose stamp says how far stamps are ahead of their place: a later one counts for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lead {
+    Sound,
+    Picture,
+    /// Pictures that are presented out of order are not ahead of it.
+    KeyPicture,
 }
 
 impl Timeline {
@@ -87,6 +99,15 @@ impl Timeline {
     pub(crate) fn announce(&mut self) {
         self.fresh = true;
         self.begin_era();
+    }
+
+    /// The packet of this PCR says that another clock begins. One that goes on from the last PCR does not: some multiplexers
+    /// say so in every packet.
+    pub(crate) fn announce_with(&mut self, pcr: Pcr) {
+        let step = self.pcr.and_then(|(last, ..)| pcr.since(last));
+        if step.is_none_or(|step| step > PROMPT) {
+            self.announce();
+        }
     }
 
     fn begin_era(&mut self) {
@@ -240,14 +261,40 @@ impl Timeline {
         Some((time + near.max(in_lull(far))).max(self.floor))
     }
 
-    /// The media time of a presentation stamp that was found at a place, in an era.
-    pub(crate) fn presented(&mut self, pts: Pts, place: u64, era: u32) -> Option<Duration> {
-        let (pcr, time, _) = self.pcr.filter(|_| era == self.era && self.suspect.is_none())?;
-        let ahead = pts.ticks_since(Pts::from_ticks(pcr.ticks() / 300));
-        let here = ticks(self.now(place)?) - ticks(time);
-        let lead = *self.lead.get_or_insert(ahead - here);
+    /// The media time of a presentation stamp of what begins at a media time, in an era.
+    pub(crate) fn presented(
+        &mut self,
+        pts: Pts,
+        of: Lead,
+        begin: Duration,
+        era: u32,
+    ) -> Option<Duration> {
+        let clock = match self.pcr {
+            Some((pcr, time, _)) => (Pts::from_ticks(pcr.ticks() / 300), time),
+            None => self.first_stamp(pts, begin),
+        };
+        let (clock, time) = Some(clock).filter(|_| era == self.era && self.suspect.is_none())?;
+        let ahead = pts.ticks_since(clock);
+        let here = ticks(begin) - ticks(time);
+        let known = self.lead.filter(|(by, _)| *by >= of);
+        let (_, lead) = *self.lead.insert(known.unwrap_or((of, ahead - here)));
         let shown = ticks(time).saturating_add(ahead - lead).max(0);
         Some(Duration::from_nanos(shown.unsigned_abs().saturating_mul(100_000) / 9))
+    }
+
+    /// Without a clock stamps count from the first one: that which fits what begins at this media time.
+    fn first_stamp(&mut self, pts: Pts, begin: Duration) -> (Pts, Duration) {
+        let fits = |(first, time): &(Pts, Duration)| {
+            let off = ticks(*time) + pts.ticks_since(*first) - ticks(begin);
+            off.abs() <= ticks(PROMPT)
+        };
+        match self.stamped.filter(fits) {
+            Some(first) => first,
+            None => {
+                self.lead = None;
+                *self.stamped.insert((pts, begin))
+            }
+        }
     }
 
     fn set_anchor(&mut self, time: Duration, place: u64) {
@@ -397,9 +444,31 @@ mod tests {
     #[test]
     fn the_first_picture_is_shown_where_it_stands() {
         let (mut line, _) = line(&[(0, 0), (100, SECOND)]);
-        let stamp = |ms: u64| Pts::from_ticks(ms * 90);
-        assert_eq!(line.presented(stamp(1700), 100, 0), Some(millis(1000)));
-        assert_eq!(line.presented(stamp(2700), 100, 0), Some(millis(2000)));
-        assert_eq!(line.presented(stamp(100), 100, 0), Some(Duration::ZERO));
+        let mut shown = |ms: u64, of| {
+            let time = line.presented(Pts::from_ticks(ms * 90), of, millis(1000), 0);
+            time.unwrap().as_millis()
+        };
+        assert_eq!(shown(1100, Lead::Sound), 1000);
+        assert_eq!(shown(1200, Lead::Sound), 1100, "nothing better is known");
+        assert_eq!(shown(1820, Lead::Picture), 1000);
+        assert_eq!(shown(1700, Lead::KeyPicture), 1000);
+        assert_eq!(shown(2700, Lead::KeyPicture), 2000);
+        assert_eq!(shown(1820, Lead::Picture), 1120);
+        assert_eq!(shown(1200, Lead::Sound), 500);
+        assert_eq!(shown(100, Lead::Sound), 0);
+    }
+
+    #[test]
+    fn a_clock_that_is_announced_with_every_tick_goes_on() {
+        let mut line = Timeline::default();
+        for tick in 0..50 {
+            let pcr = Pcr::from_ticks(tick * SECOND / 25);
+            line.announce_with(pcr);
+            line.pcr(pcr, tick * 10, Duration::ZERO);
+        }
+        assert_eq!(line.now(490), Some(millis(1960)));
+        let era = line.era();
+        line.announce_with(Pcr::from_ticks(SECOND));
+        assert_ne!(line.era(), era, "it steps back");
     }
 }

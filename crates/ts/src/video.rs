@@ -98,7 +98,6 @@ struct Open {
     /// Bytes so far, without the start code.
     size: usize,
     begin: Position,
-    place: u64,
     era: u32,
     pending: Pending,
     known: Option<Known>,
@@ -232,7 +231,6 @@ impl VideoCutter {
             head_len: 0,
             size: 0,
             begin: here.position(),
-            place: here.place,
             era: here.timeline.era(),
             pending: self.pending,
             known: None,
@@ -320,7 +318,7 @@ impl VideoCutter {
     fn begin(&mut self, open: &Open) {
         let mut unit = Unit { copying: self.payload != Payload::None, ..Unit::default() };
         unit.draft.begin = open.begin;
-        (unit.draft.place, unit.draft.era) = (open.place, open.era);
+        unit.draft.era = open.era;
         if open.pending.number > self.used {
             self.used = open.pending.number;
             unit.draft.stamps = open.pending.stamps;

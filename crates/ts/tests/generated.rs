@@ -229,7 +229,7 @@ fn headers_tell_size_rate_and_channels() {
             Codec::Hevc,
             Codec::Ac3
         ),
-        (None, Some(6), Some(48_000))
+        (Some(25_000), Some(6), Some(48_000))
     );
     assert_eq!(
         of("-c:v mpeg2video -c:a mp2 -ac 1 -ar 44100", Codec::Mpeg2Video, Codec::MpegAudio),
