@@ -172,6 +172,8 @@ pub struct SoundStats {
     pub rms: Vec<f32>,
     /// The largest sample of all channels in dBFS, not under -200.
     pub peak: f32,
+    /// From where to where in it there is sound, to 5 ms; `None` if it is silent all through.
+    pub loud: Option<(Duration, Duration)>,
 }
 
 /// Decodes one stream.

@@ -1,4 +1,5 @@
-//! Judges the sound of one elementary stream: silence, exact to a tenth of a second.
+//! Judges the sound of one elementary stream: silence. Whether it is silent is asked of a tenth of a second at a time, so that
+//! a click does not end it; where in such a run the sound ended or came back is known to some milliseconds.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -18,6 +19,8 @@ const MAX_PENDING: usize = 64;
 pub struct SoundDetector {
     /// Onset and end so far of the silence that lasts.
     silence: Option<(Duration, Duration)>,
+    /// Where sound was last heard before it fell silent, and where the run ends in which that was.
+    heard: Option<(Duration, Duration)>,
     pending: VecDeque<Condition>,
 }
 
@@ -37,10 +40,12 @@ impl SoundDetector {
             self.reset();
         }
         let loudest = stats.rms.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let silent = !stats.rms.is_empty() && loudest < SILENCE_DBFS;
+        let silent = !stats.rms.is_empty() && is_silent(loudest);
+        let heard = self.heard.take().filter(|(_, end)| start.abs_diff(*end) <= GAP);
         match (self.silence, silent) {
             (open, true) => {
-                let since = open.map_or(start, |(since, _)| since);
+                let onset = heard.map_or(start, |(heard, _)| heard);
+                let since = open.map_or(onset, |(since, _)| since);
                 self.silence = Some((since, end));
                 let evidence =
                     format!("RMS {loudest:.1} dBFS in the loudest channel (limit {SILENCE_DBFS})");
@@ -48,11 +53,16 @@ impl SoundDetector {
             }
             (Some((since, _)), false) => {
                 self.silence = None;
+                let start = start + stats.loud.map_or(Duration::ZERO, |(from, _)| from);
                 let evidence =
                     format!("RMS {loudest:.1} dBFS in the loudest channel (limit {SILENCE_DBFS})");
                 self.tell(since, start, false, evidence);
             }
             (None, false) => {}
+        }
+        if !silent {
+            let quiet_from = stats.loud.map_or(stats.length, |(_, to)| to);
+            self.heard = Some((stats.media_time + quiet_from, end));
         }
     }
 
@@ -77,6 +87,11 @@ impl SoundDetector {
     }
 }
 
+/// Whether a level in dBFS is silence.
+pub(crate) fn is_silent(level: f32) -> bool {
+    level < SILENCE_DBFS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,13 +105,31 @@ mod tests {
             let length = Duration::from_millis(100);
             let media_time = length * *tenths;
             let (pid, rms) = (Pid::from_bits(1), rms.to_vec());
-            detector.stats(&SoundStats { pid, media_time, length, rms, peak: 0.0 });
+            detector.stats(&SoundStats { pid, media_time, length, rms, peak: 0.0, loud: None });
             while let Some(c) = detector.poll() {
                 let tenths = |time: Duration| (time.as_millis() / 100) as u32;
                 conditions.push((tenths(c.since), tenths(c.until), c.lasts));
             }
         }
         conditions
+    }
+
+    #[test]
+    fn silence_begins_and_ends_within_a_run() {
+        let mut detector = SoundDetector::new();
+        let ms = Duration::from_millis;
+        for (at, level, loud) in [
+            (0, -20.0, Some((ms(0), ms(40)))),
+            (100, -90.0, None),
+            (200, -61.0, Some((ms(10), ms(15)))),
+            (300, -20.0, Some((ms(70), ms(100)))),
+        ] {
+            let (pid, rms) = (Pid::from_bits(1), vec![level]);
+            let (media_time, length) = (ms(at), ms(100));
+            detector.stats(&SoundStats { pid, media_time, length, rms, peak: 0.0, loud });
+        }
+        let last = std::iter::from_fn(|| detector.poll()).last().unwrap();
+        assert_eq!((last.since, last.until, last.lasts), (ms(40), ms(370), false));
     }
 
     #[test]

@@ -6,9 +6,12 @@ use tallylight_av::Samples;
 use tallylight_model::Pid;
 
 use super::SoundStats;
+use crate::sound::is_silent;
 
 /// Sound is judged in runs of this length, give or take a frame of the codec (at most 72 ms).
 const RUN: Duration = Duration::from_millis(100);
+/// A run is searched for sound in parts of so many samples: 5 ms, or half a period of 94 Hz.
+const PART: usize = 256;
 /// A time stamp this far from where the last samples ended starts a new run: sound is missing or was cut.
 const SLACK: Duration = Duration::from_millis(50);
 /// Channels that are measured; no codec here has more than 16.
@@ -25,6 +28,8 @@ pub(super) struct Meter {
     peak: f32,
     /// Sum of squares of each channel.
     energy: Vec<f64>,
+    /// From the first to the end of the last part that is not silent, in samples.
+    loud: Option<(u64, u64)>,
 }
 
 impl Meter {
@@ -53,14 +58,11 @@ impl Meter {
             (self.start, self.rate) = (start, rate);
             self.energy.resize(channels, 0.0);
         }
-        let Some(start) = self.start.or(at) else { return true };
+        // Each run begins where its stamp says; within one a stamp may be rounded.
+        let begin = if self.count == 0 { at.or(self.start) } else { self.start.or(at) };
+        let Some(start) = begin else { return true };
         self.start = Some(start);
-        for (index, energy) in self.energy.iter_mut().enumerate() {
-            let (sum, peak) = measure(samples.channel(index));
-            *energy += sum;
-            self.peak = self.peak.max(peak);
-        }
-        self.count += samples.channel(0).len() as u64;
+        self.measure(samples);
         if self.energy.iter().any(|energy| !energy.is_finite()) {
             self.reset();
             return false;
@@ -69,20 +71,46 @@ impl Meter {
         if length >= RUN {
             each(self.stats(pid, start, length));
             self.start = Some(start + length);
-            (self.count, self.peak) = (0, 0.0);
+            (self.count, self.peak, self.loud) = (0, 0.0, None);
             self.energy.fill(0.0);
         }
         true
     }
 
+    /// Adds samples up, part by part.
+    fn measure(&mut self, samples: &Samples<'_>) {
+        let length = samples.channel(0).len();
+        for from in (0..length).step_by(PART) {
+            let part = from..(from + PART).min(length);
+            let mut loud = false;
+            for (index, energy) in self.energy.iter_mut().enumerate() {
+                let samples = samples.channel(index).get(part.clone()).unwrap_or_default();
+                let (sum, peak) = measure(samples);
+                *energy += sum;
+                self.peak = self.peak.max(peak);
+                loud |= !is_silent(level(sum, samples.len() as u64));
+            }
+            let count = part.len() as u64;
+            if loud {
+                let first = self.loud.map_or(self.count, |(first, _)| first);
+                self.loud = Some((first, self.count + count));
+            }
+            self.count += count;
+        }
+    }
+
     fn length(&self) -> Duration {
-        Duration::from_nanos(self.count * 1_000_000_000 / u64::from(self.rate.max(1)))
+        self.lasting(self.count)
+    }
+
+    fn lasting(&self, samples: u64) -> Duration {
+        Duration::from_nanos(samples * 1_000_000_000 / u64::from(self.rate.max(1)))
     }
 
     fn stats(&self, pid: Pid, media_time: Duration, length: Duration) -> SoundStats {
-        let count = self.count as f64;
-        let rms = self.energy.iter().map(|sum| dbfs((sum / count).sqrt() as f32)).collect();
-        SoundStats { pid, media_time, length, rms, peak: dbfs(self.peak) }
+        let rms = self.energy.iter().map(|sum| level(*sum, self.count)).collect();
+        let loud = self.loud.map(|(from, to)| (self.lasting(from), self.lasting(to)));
+        SoundStats { pid, media_time, length, rms, peak: dbfs(self.peak), loud }
     }
 }
 
@@ -103,6 +131,11 @@ fn measure(samples: &[f32]) -> (f64, f32) {
     }
     let peak = peaks.into_iter().fold(0.0, f32::max);
     (sums.into_iter().map(f64::from).sum(), peak)
+}
+
+/// Root mean square in dBFS.
+fn level(sum: f64, count: u64) -> f32 {
+    dbfs((sum / count.max(1) as f64).sqrt() as f32)
 }
 
 fn dbfs(amplitude: f32) -> f32 {
