@@ -5,17 +5,18 @@
 //! thread it runs; one stream's messages must be handled in order.
 //!
 //! A healthy stream is decoded sparsely: [`KeyFramePolicy`](crate::picture::KeyFramePolicy) says which access units matter.
-//! Key pictures that are not decoded at once are kept for a while: when the next one decoded looks different (black, still, or
-//! no longer so), those between are decoded after all, so that an onset is exact to one group of pictures although only one
-//! key picture in 2 s is decoded.
+//! The pictures between are kept for a while: when the next key picture decoded looks different (black, still, or no longer so)
+//! and their sizes do not tell when that began, they are decoded after all, so that it is exact to the picture although only
+//! one key picture in 2 s is decoded.
 
+mod history;
 mod luma;
 mod pcm;
 mod video;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tallylight_av::{AudioDecoder, Limits, OpenError};
+use tallylight_av::{AudioDecoder, DecodeError, Limits, OpenError};
 use tallylight_model::{Codec, Pid};
 
 pub use tallylight_av::Damage;
@@ -49,6 +50,8 @@ pub struct Unit {
     pub media_time: Duration,
     /// How much of it is wanted.
     pub effort: Effort,
+    /// How a change that a key picture shows is dated.
+    pub dating: Dating,
     /// Annex B byte stream, MPEG video, or whole audio frames with their headers.
     pub data: Vec<u8>,
 }
@@ -58,13 +61,11 @@ pub struct Unit {
 pub enum Effort {
     /// None: it need not be sent to the analyser at all.
     Skip,
-    /// A key picture to put aside, and to decode only if a later one shows that something changed between.
-    Spare,
-    /// Decode now, by itself: sound, or a key picture that nothing is to follow.
+    /// Decode now, by itself: sound.
     Alone,
     /// Decode now: a key picture, by itself, which may have to be caught up from.
     Key(Place),
-    /// Put aside, to be decoded if a later one asks to [catch up](Self::CatchUp).
+    /// Put aside, to be decoded if a later one asks to [catch up](Self::CatchUp), or shows that something changed.
     Keep(Place),
     /// Decode now, after everything kept since the last key picture. Nothing happens if a picture is missing there.
     CatchUp(Place),
@@ -72,6 +73,15 @@ pub enum Effort {
     Run,
     /// The last picture of such a run, which then gives its statistics, if decoding got hold of the whole picture by then.
     RunEnd,
+}
+
+/// How a change from one decoded key picture to the next is dated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dating {
+    /// The sizes of the pictures between tell it.
+    Sizes,
+    /// The pictures between are decoded, where none is missing.
+    Decoding,
 }
 
 /// Where in the coded order a picture stands, so that the analyser notices when one was not sent.
@@ -97,8 +107,8 @@ pub enum Reply {
         /// When it is presented.
         media_time: Duration,
     },
-    /// The elementary stream cannot be decoded here; said once until the next [`Request::Reset`], but for each access unit of
-    /// a stream beyond the limit of 16.
+    /// The elementary stream cannot be decoded here: its codec, or the variant of it, or its pictures have no luma. Said again
+    /// with each access unit of which that turns out.
     Unsupported {
         /// Its elementary stream.
         pid: Pid,
@@ -127,6 +137,9 @@ pub struct PictureStats {
     pub rest: Option<Levels>,
     /// Against the key picture decoded before it; `None` after a reset or a change of size.
     pub change: Option<Change>,
+    /// When the first picture was presented that was black if this one is, and else was not, as those up to this one; `None`
+    /// if that did not change, or is not known.
+    pub turned: Option<Duration>,
     /// What the decoder itself found.
     pub damage: Damage,
     /// Whether it is a picture from between key pictures, which were too rare.
@@ -144,13 +157,16 @@ pub struct Levels {
     pub p95: f32,
 }
 
-/// How two pictures differ: absolute differences of block means.
+/// How two pictures differ: absolute differences of block means. Where the earlier one stood already, it is the larger one of
+/// the differences from it and from the first picture that stood.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Change {
     /// When the picture that it is measured against is presented.
     pub since: Duration,
-    /// Where the two are the same: when the earliest key picture is presented that was the same already, as far as is known.
-    pub same_since: Duration,
+    /// Where the two are the same: when the first picture is presented that was the same already, if that is known.
+    pub same_since: Option<Duration>,
+    /// Where they are not: when the first picture is presented that was no longer the same, if that is known.
+    pub changed: Option<Duration>,
     /// The mean over the tile that changed most.
     pub worst_tile: f32,
     /// The block that changed most.
@@ -282,7 +298,9 @@ impl AudioTrack {
             decoded |= samples.channels() > 0;
             sane &= meter.feed(pid, at, &samples, |stats| replies.push(Reply::Sound(stats)));
         });
-        if self.joined && (outcome.is_err() || !sane) {
+        if outcome == Err(DecodeError::Unsupported) {
+            replies.push(Reply::Unsupported { pid, codec: unit.codec });
+        } else if self.joined && (outcome.is_err() || !sane) {
             replies.push(Reply::Damaged { pid, media_time });
         }
         self.joined |= decoded;

@@ -1,16 +1,18 @@
 //! What `tallylight-agent probe` says of a stream: what it is, and what is wrong with it.
 
-use std::{
-    collections::BTreeMap,
-    fmt::{self, Write as _},
-    time::Duration,
-};
+mod component;
+mod text;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Serialize, Serializer};
 use tallylight_model::{
     Bitrate, FaultKind, FaultPhase, FaultRecord, MonoTime, Pid, ProfileName, Severity, StreamId,
 };
-use tallylight_ts::{Analyser, AudioRole, Component, MediaKind, Service};
+use tallylight_ts::{Analyser, MediaKind, Service};
+
+use crate::probe::Scrutiny;
+pub use component::{ComponentReport, NotChecked};
 
 /// Faults that are listed; what is beyond is counted.
 const MAX_FAULTS: usize = 10_000;
@@ -105,45 +107,6 @@ pub struct ServiceReport {
     pub pcr_pid: Option<u16>,
     /// Its components in the PMT's order.
     pub components: Vec<ComponentReport>,
-}
-
-/// One component of a service.
-#[derive(Debug, Serialize)]
-pub struct ComponentReport {
-    /// Where it is carried.
-    pub pid: u16,
-    /// `video`, `audio`, `text` or `data`.
-    pub kind: &'static str,
-    /// How it is coded.
-    pub codec: &'static str,
-    /// The PMT's stream type.
-    pub stream_type: u8,
-    /// Its language, where stated.
-    pub language: Option<String>,
-    /// What sound it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<&'static str>,
-    /// Picture size in pixels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub width: Option<u32>,
-    /// Picture size in pixels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub height: Option<u32>,
-    /// Frames in 1,000 seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub frame_rate_milli: Option<u32>,
-    /// Channels of sound.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub channels: Option<u8>,
-    /// Samples per second.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sample_rate_hz: Option<u32>,
-    /// Whether it came scrambled, at least at times, and could not be looked at then.
-    pub scrambled: bool,
-    /// Pictures or audio frames seen.
-    pub units: u64,
-    /// Mean rate, in bits per second.
-    pub bitrate_bps: Option<u64>,
 }
 
 /// One PID.
@@ -304,6 +267,8 @@ pub struct Findings {
     pub duration: Duration,
     /// Pictures decoded; `None` if none was to be.
     pub decoded_pictures: Option<u64>,
+    /// What the decoder made of the components that are judged; `None` if none was to be.
+    pub scrutiny: Option<BTreeMap<Pid, Scrutiny>>,
     /// Why the input ended, if not regularly.
     pub error: Option<String>,
     /// What was not looked at, and why.
@@ -314,8 +279,16 @@ impl Report {
     /// Writes the report of an analysed stream.
     #[must_use]
     pub fn new(analyser: &Analyser, findings: Findings) -> Self {
-        let Findings { faults, profile, service, duration, decoded_pictures, error, notes } =
-            findings;
+        let Findings {
+            faults,
+            profile,
+            service,
+            duration,
+            decoded_pictures,
+            scrutiny,
+            error,
+            notes,
+        } = findings;
         let totals = analyser.totals();
         let pids = analyser.pids();
         let rate = |packets: u64| {
@@ -324,7 +297,7 @@ impl Report {
         };
         let services: Vec<ServiceReport> = analyser
             .services()
-            .map(|service| ServiceReport::new(service, analyser, &rate))
+            .map(|service| ServiceReport::new(service, analyser, scrutiny.as_ref(), &rate))
             .collect();
         let pids = pids.iter().map(|pid| PidReport::new(pid, analyser, &rate)).collect();
         let (mut faults, mut more_faults) = faults.finish();
@@ -403,7 +376,12 @@ fn not_listed(analyser: &Analyser, service: u16) -> Option<String> {
 }
 
 impl ServiceReport {
-    fn new(service: &Service, analyser: &Analyser, rate: &impl Fn(u64) -> Option<u64>) -> Self {
+    fn new(
+        service: &Service,
+        analyser: &Analyser,
+        scrutiny: Option<&BTreeMap<Pid, Scrutiny>>,
+        rate: &impl Fn(u64) -> Option<u64>,
+    ) -> Self {
         Self {
             service_id: service.program,
             name: service.name.clone(),
@@ -411,32 +389,8 @@ impl ServiceReport {
             pmt_pid: service.pmt_pid.map(Pid::get),
             pcr_pid: service.pcr_pid.map(Pid::get),
             components: (service.components.iter())
-                .map(|component| ComponentReport::new(component, analyser, rate))
+                .map(|component| ComponentReport::new(component, analyser, scrutiny, rate))
                 .collect(),
-        }
-    }
-}
-
-impl ComponentReport {
-    fn new(c: &Component, analyser: &Analyser, rate: &impl Fn(u64) -> Option<u64>) -> Self {
-        let elementary = analyser.elementary().find(|e| e.pid == c.pid);
-        let parameters = elementary.as_ref().map(|e| e.parameters).unwrap_or_default();
-        let counters = analyser.pid(c.pid).map(|report| report.counters).unwrap_or_default();
-        Self {
-            pid: c.pid.get(),
-            kind: kind_of(c.coding.kind()),
-            codec: c.coding.name(),
-            stream_type: c.stream_type,
-            language: c.language.clone(),
-            role: (c.coding.kind() == MediaKind::Audio).then(|| AudioRole::name(c.role)),
-            width: parameters.width,
-            height: parameters.height,
-            frame_rate_milli: parameters.frame_rate_milli,
-            channels: parameters.channels,
-            sample_rate_hz: parameters.sample_rate_hz,
-            units: elementary.map_or(0, |e| e.units.units),
-            scrambled: counters.scrambled_packets > 0,
-            bitrate_bps: rate(counters.packets),
         }
     }
 }
@@ -504,114 +458,4 @@ fn severity_name<S: Serializer>(severity: &Severity, s: S) -> Result<S::Ok, S::E
 
 fn pid_number<S: Serializer>(pid: &Option<Pid>, s: S) -> Result<S::Ok, S::Error> {
     pid.map(Pid::get).serialize(s)
-}
-
-/// For people: the verdict first, then what is wrong, then what it is.
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(error) = &self.error {
-            writeln!(f, "UNREADABLE: {error}")?;
-            if self.packets == 0 {
-                return Ok(());
-            }
-        } else {
-            let faulty = self.verdict == Verdict::Faulty;
-            write!(f, "{}", if faulty { "FAULTY" } else { "CLEAN" })?;
-            if !faulty && self.services.iter().flat_map(|s| &s.components).any(|c| c.scrambled) {
-                write!(f, " as far as it is not scrambled")?;
-            }
-            let serious = self.faults.iter().filter(|x| x.severity > Severity::Info).count() as u64;
-            match serious + self.more_faults {
-                0 => writeln!(f)?,
-                1 => writeln!(f, ": 1 fault")?,
-                more => writeln!(f, ": {more} faults")?,
-            }
-        }
-        let seconds = self.duration_seconds.map_or(String::new(), |s| format!(", {s:.1} s"));
-        let packets = if self.packets == 1 { "packet" } else { "packets" };
-        writeln!(f, "{} {packets}{seconds}{}", self.packets, rate_of(self.bitrate_bps))?;
-        self.write_counts(f)?;
-        self.notes.iter().try_for_each(|note| writeln!(f, "Note: {note}"))?;
-        if !self.faults.is_empty() {
-            writeln!(f, "\nFaults (profile {}):", self.profile.name())?;
-            self.faults.iter().try_for_each(|fault| writeln!(f, "  {fault}"))?;
-        }
-        if self.more_faults > 0 {
-            writeln!(f, "  and {} more", self.more_faults)?;
-        }
-        if self.services.is_empty() && self.error.is_none() {
-            writeln!(f, "\nNo service: no PAT and PMT were found.")?;
-        }
-        self.services.iter().try_for_each(|service| write!(f, "\n{service}"))
-    }
-}
-
-impl Report {
-    fn write_counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = [
-            (self.continuity_errors, "continuity error", ""),
-            (self.missing_packets, "packet", " missing by the counters"),
-            (self.sync_byte_errors, "wrong sync byte", ""),
-            (self.transport_errors, "packet", " marked as damaged"),
-            (self.scrambled_packets, "scrambled packet", ""),
-            (self.skipped_bytes, "byte", " in no packet"),
-        ];
-        let mut line = String::new();
-        for (count, what, rest) in counts.into_iter().filter(|(count, ..)| *count > 0) {
-            let more = if count == 1 { "" } else { "s" };
-            let comma = if line.is_empty() { "" } else { ", " };
-            write!(line, "{comma}{count} {what}{more}{rest}")?;
-        }
-        if line.is_empty() { Ok(()) } else { writeln!(f, "{line}") }
-    }
-}
-
-impl fmt::Display for FaultReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.end_seconds.map_or("to the end".to_owned(), |end| format!("to {end:.3} s"));
-        let pid = self.pid.map_or(String::new(), |pid| format!(" PID {pid}"));
-        let service = self.service_id.map_or(String::new(), |id| format!(" service {id}"));
-        write!(
-            f,
-            "{:8} {:18} from {:.3} s {end}{service}{pid}: {}",
-            self.severity.name(),
-            self.kind.name(),
-            self.start_seconds,
-            self.evidence
-        )
-    }
-}
-
-impl fmt::Display for ServiceReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name =
-            self.name.as_deref().map_or(String::new(), |n| format!(" \"{}\"", n.escape_debug()));
-        let provider = self
-            .provider
-            .as_deref()
-            .map_or(String::new(), |p| format!(" of \"{}\"", p.escape_debug()));
-        writeln!(f, "Service {}{name}{provider}", self.service_id)?;
-        for c in &self.components {
-            write!(f, "  0x{:04X} {:5} {}", c.pid, c.kind, c.codec)?;
-            if let (Some(width), Some(height)) = (c.width, c.height) {
-                write!(f, " {width}x{height}")?;
-            }
-            if let Some(milli) = c.frame_rate_milli {
-                write!(f, " {:.2} fps", f64::from(milli) / 1000.0)?;
-            }
-            if let (Some(channels), Some(rate)) = (c.channels, c.sample_rate_hz) {
-                write!(f, " {channels} ch {rate} Hz")?;
-            }
-            if let Some(language) = &c.language {
-                write!(f, " {}", language.escape_debug())?;
-            }
-            let scrambled = if c.scrambled { ", not looked at where scrambled" } else { "" };
-            writeln!(f, "{}{scrambled}", rate_of(c.bitrate_bps))?;
-        }
-        Ok(())
-    }
-}
-
-fn rate_of(bps: Option<u64>) -> String {
-    bps.map_or(String::new(), |bps| format!(", {}", Bitrate::from_bps(bps)))
 }

@@ -6,15 +6,17 @@
 //!
 //! How to read a condition when observation is sparse: what is seen at key picture `k` began no earlier than just after the key
 //! picture before it (one that did not show it). Within that gap the condition is dated to the first of the run of tiny
-//! pictures that leads up to `k`; where the stream's sizes do not show it (constant bit rate without filler, MPEG-2, intra only),
-//! to the earliest key picture that shows it, those first passed over included. An end is dated to the first picture that is no
-//! longer tiny, else to the last key picture that showed the condition: never later than it is known to hold, so that no hold
-//! is filled by guessing. A [`Condition`] therefore states the time up to which it is *known* to hold; a hold must be counted
-//! up to that time and not to the present one.
+//! pictures that leads up to `k`. Where the stream's sizes do not show it (constant bit rate without filler, MPEG-2, intra only,
+//! one still picture after another), and in a recording always, the pictures between are kept and decoded, and it is dated to
+//! the picture; if some of them are missing, to `k`. The same holds for an end, except that without either it is dated to the
+//! last key picture that showed the condition: never later than it is known to hold, so that no hold is filled by guessing. A
+//! [`Condition`] therefore states the time up to which it is *known* to hold; a hold must be counted up to that time and not to
+//! the present one.
 //!
 //! A freeze without telling sizes needs three still pairs of pictures over 4 s. Where key pictures are over 4 s apart, the
-//! pictures between are kept and decoded from the key picture on as soon as anything stands; a stream without key pictures is
-//! decoded for 3 s in 30, of which only a picture that an intra refresh has completed counts. What is never found: a fault
+//! pictures between are decoded from the key picture on as soon as anything stands; a stream without key pictures is
+//! decoded for 3 s in 30, of which only a picture that an intra refresh has completed counts. Of a recording both are decoded
+//! whole. What is never found: a fault
 //! between rare key pictures of a group of over 4 MB, and a freeze in an encode so coarse that its own key pictures differ by
 //! 0.5 on average (H.264 at 200 kb/s of noise did).
 
@@ -25,10 +27,10 @@ use std::{collections::VecDeque, time::Duration};
 
 use tallylight_model::{FaultKind, PictureType};
 
-use crate::decode::{Change, Levels, PictureStats};
+use crate::decode::{Change, Dating, Levels, PictureStats};
 use sizes::Sizes;
 
-pub use policy::{KeyFramePolicy, Suspicion};
+pub use policy::{KeyFramePolicy, Rest, Suspicion};
 
 /// Black: this share of the blocks under 38 ...
 const BLACK_DARK_SHARE: f32 = 0.98;
@@ -114,8 +116,10 @@ struct Seen {
 #[derive(Clone, Copy, Default)]
 struct StillRun {
     pairs: u32,
-    /// The first picture of the first pair.
+    /// The first picture of the first pair, or a still earlier one that is known to be the same.
     first: Duration,
+    /// The one before `first` is known to be different.
+    exact: bool,
     /// The key picture before it, which was different or unknown.
     before: Option<Duration>,
     /// Whether that one stood too: another picture stood before this one.
@@ -178,7 +182,7 @@ impl PictureDetector {
             });
             if over {
                 self.still = StillRun::default();
-                self.close(kind, Some(now));
+                self.close(kind, Some(now), None);
             }
         }
     }
@@ -191,7 +195,7 @@ impl PictureDetector {
         let at = stats.media_time;
         let previous = self.last;
         let stood = self.still.pairs > 0 || previous.is_some_and(|seen| seen.black);
-        let looks = looks_black(stats);
+        let looks = looks_black(&stats.levels, stats.bright_tiles, stats.rest.as_ref());
         // A logo stands still; credits, stars and night scenes do not.
         let moves_in_the_dark = looks
             && previous.is_some_and(|seen| seen.black)
@@ -208,8 +212,8 @@ impl PictureDetector {
 
     /// Forgets the past, as at a discontinuity: what lasted ends where it was last known to hold.
     pub fn reset(&mut self) {
-        self.close(FaultKind::Black, None);
-        self.close(FaultKind::Freeze, None);
+        self.close(FaultKind::Black, None, None);
+        self.close(FaultKind::Freeze, None, None);
         self.sizes = Sizes::default();
         self.last = None;
         self.still = StillRun::default();
@@ -228,6 +232,20 @@ impl PictureDetector {
         }
     }
 
+    /// How a change that a key picture at this time may show is dated: by the sizes of the pictures before it if they show it,
+    /// which costs nothing. Where something stands already, only movement shows.
+    #[must_use]
+    pub fn dating(&self, at: Duration) -> Dating {
+        let stands = self.still.pairs > 0 || self.black.is_some() || self.freeze.is_some();
+        let repeats = self.sizes.run_before(at) > 0;
+        let shown = if stands {
+            !repeats && self.sizes.run_end(Duration::ZERO, at).is_some()
+        } else {
+            repeats
+        };
+        if shown { Dating::Sizes } else { Dating::Decoding }
+    }
+
     /// Takes the next condition that began, went on or ended.
     pub fn poll(&mut self) -> Option<Condition> {
         self.pending.pop_front()
@@ -242,17 +260,20 @@ impl PictureDetector {
                 tell(&mut self.pending, FaultKind::Black, open, Phase::Lasts);
             }
             (None, true) => {
-                let since = match previous {
+                let by_sizes = || match previous {
                     Some(previous) if self.still.pairs > 0 => self.sizes.changed(previous, at),
                     _ => None,
                 };
-                let since = since.or_else(|| self.sizes.run_start(previous, at)).unwrap_or(at);
+                let since = (stats.turned.or_else(by_sizes))
+                    .or_else(|| self.sizes.run_start(previous, at))
+                    .unwrap_or(at);
                 let mut open = Open { since, until: at, told: at, evidence: black_evidence(stats) };
                 tell(&mut self.pending, FaultKind::Black, &mut open, Phase::Lasts);
                 self.black = Some(open);
-                self.close(FaultKind::Freeze, Some(since));
+                let changed = stats.change.and_then(|change| change.changed);
+                self.close(FaultKind::Freeze, Some(since), changed);
             }
-            (Some(_), false) => self.close(FaultKind::Black, previous.map(|_| at)),
+            (Some(_), false) => self.close(FaultKind::Black, previous.map(|_| at), stats.turned),
             (None, false) => {}
         }
     }
@@ -262,15 +283,16 @@ impl PictureDetector {
         let previous = self.last.map(|seen| seen.at);
         let Some(change) = stats.change else {
             self.still = StillRun::default();
-            return self.close(FaultKind::Freeze, None);
+            return self.close(FaultKind::Freeze, None, None);
         };
         if black || self.rules != PictureRules::All || !is_still(&change) {
             let stood = self.still.pairs > 0 || self.last.is_some_and(|seen| seen.black);
             self.still = StillRun { before: previous, after_another: stood, ..StillRun::default() };
-            return self.close(FaultKind::Freeze, Some(at));
+            return self.close(FaultKind::Freeze, Some(at), change.changed);
         }
         if self.still.pairs == 0 {
-            self.still.first = change.same_since;
+            self.still.first = change.same_since.unwrap_or(change.since);
+            self.still.exact = change.same_since.is_some();
         }
         self.still.pairs += 1;
         if let Some(open) = &mut self.freeze {
@@ -298,17 +320,23 @@ impl PictureDetector {
 
     /// When the pictures that stand up to a key picture began to, by their sizes.
     fn still_since(&self, at: Duration) -> Duration {
-        let StillRun { first, before, after_another, .. } = self.still;
+        let StillRun { first, before, after_another, exact, .. } = self.still;
+        if exact {
+            return first;
+        }
         let change = before.filter(|_| after_another).and_then(|b| self.sizes.changed(b, first));
         // The encoder may go on refining what stands: key pictures that are the same prove more than sizes.
         change.or_else(|| self.sizes.run_start(before, at)).unwrap_or(first).min(first)
     }
 
-    /// Ends a condition. Where a picture `seen` shows that it is over, the sizes may tell when before that it ended.
-    fn close(&mut self, kind: FaultKind, seen: Option<Duration>) {
+    /// Ends a condition, at the `exact` time if that is known. Where a picture `seen` shows that it is over, the sizes may tell
+    /// when before that it ended.
+    fn close(&mut self, kind: FaultKind, seen: Option<Duration>, exact: Option<Duration>) {
         let place = if kind == FaultKind::Black { &mut self.black } else { &mut self.freeze };
         let Some(mut open) = place.take() else { return };
-        if let Some(seen) = seen {
+        if let Some(exact) = exact {
+            open.until = exact.max(open.since);
+        } else if let Some(seen) = seen {
             let end = self.sizes.run_end(open.since, seen);
             // Sizes may have shown the begin alone; what a decoded picture showed since then stays. What repeats after `seen`
             // repeats something else.
@@ -356,9 +384,8 @@ fn black_evidence(stats: &PictureStats) -> String {
 }
 
 /// Whether a picture is black, a logo aside.
-pub(crate) fn looks_black(stats: &PictureStats) -> bool {
-    is_black(&stats.levels)
-        || (stats.bright_tiles <= LOGO_TILES && stats.rest.as_ref().is_some_and(is_black))
+pub(crate) fn looks_black(levels: &Levels, bright_tiles: f32, rest: Option<&Levels>) -> bool {
+    is_black(levels) || (bright_tiles <= LOGO_TILES && rest.is_some_and(is_black))
 }
 
 fn is_black(levels: &Levels) -> bool {
@@ -372,6 +399,13 @@ pub(crate) fn is_still(change: &Change) -> bool {
     change.worst_tile < STILL_WORST_TILE
         && change.worst_block < STILL_WORST_BLOCK
         && change.mean < STILL_MEAN
+}
+
+/// Whether a picture shows what a key picture shows. Pictures between key pictures are coded more coarsely.
+pub(crate) fn resembles(change: &Change) -> bool {
+    change.worst_tile < 2.0 * STILL_WORST_TILE
+        && change.worst_block < 2.0 * STILL_WORST_BLOCK
+        && change.mean < 2.0 * STILL_MEAN
 }
 
 #[cfg(test)]
@@ -397,11 +431,13 @@ mod tests {
             rest: Some(levels),
             change: worst_tile.map(|worst_tile| Change {
                 since,
-                same_since: since,
+                same_since: None,
+                changed: None,
                 worst_tile,
                 worst_block: worst_tile,
                 mean: worst_tile / 10.0,
             }),
+            turned: None,
             damage: Damage::None,
             sampled: false,
         }

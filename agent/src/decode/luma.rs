@@ -8,6 +8,7 @@ use std::time::Duration;
 use tallylight_av::Luma;
 
 use super::{Change, Levels};
+use crate::picture::looks_black;
 
 /// Pixels of a block's side.
 const BLOCK: usize = 8;
@@ -111,6 +112,12 @@ impl Blocks {
         }
     }
 
+    /// Whether it is black, a logo aside.
+    pub(super) fn is_black(&self) -> bool {
+        let Summary { levels, bright_tiles, rest } = self.summary();
+        looks_black(&levels, bright_tiles, rest.as_ref())
+    }
+
     /// Compares with an earlier picture; `None` if that has another size.
     pub(super) fn change(&self, earlier: &Self) -> Option<Change> {
         let same_size = self.width == earlier.width && self.height == earlier.height;
@@ -139,7 +146,8 @@ impl Blocks {
         let sum: u64 = totals.iter().map(|(total, _)| u64::from(*total)).sum();
         Some(Change {
             since: earlier.media_time,
-            same_since: earlier.media_time,
+            same_since: None,
+            changed: None,
             worst_tile: totals.iter().map(mean_of).fold(0.0, f32::max),
             worst_block: f32::from(worst_block) / unit,
             mean: sum as f32 / (self.sums.len() as f32 * unit),

@@ -1,17 +1,16 @@
-//! The picture track of a stream: which kept key pictures are decoded after all, and what is measured against what.
+//! The picture track of a stream: which kept pictures are decoded after all, and what is measured against what.
 
-use std::{collections::VecDeque, mem, time::Duration};
+use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
-use tallylight_av::{Damage, DecodeError, Limits, OpenError, VideoDecoder};
+use tallylight_av::{Damage, DecodeError, Limits, OpenError, Picture, VideoDecoder};
 use tallylight_model::{Codec, Pid};
 
-use super::{Effort, PictureStats, Place, Reply, Unit, luma::Blocks};
-use crate::picture::{is_still, looks_black};
-
-/// Key pictures kept for a second look: those of 2 s at a quarter of a second each.
-const MAX_SPARE: usize = 8;
-/// Bytes of key pictures kept.
-const MAX_SPARE_BYTES: usize = 4 << 20;
+use super::{
+    Dating, Effort, PictureStats, Place, Reply, Unit,
+    history::{History, Span},
+    luma::Blocks,
+};
+use crate::picture::{is_still, looks_black, resembles};
 
 /// Bytes of the group of pictures kept for catching up: 10 s at 3 Mb/s.
 const MAX_GROUP_BYTES: usize = 4 << 20;
@@ -21,17 +20,16 @@ const MAX_GROUP: usize = 1024;
 /// Decodes one video stream.
 pub(super) struct VideoTrack {
     decoder: VideoDecoder,
-    /// The last decoded key picture; none after a reset.
+    /// The last picture decoded for its own sake; none after a reset.
     previous: Option<Blocks>,
+    previous_is: IsKey,
     current: Blocks,
+    /// The first picture of those that stand up to the previous one.
+    anchor: Option<Blocks>,
     /// What the previous picture looked like.
     looks: Looks,
-    /// Key pictures passed over since.
-    spare: Kept,
-    /// Key pictures passed over between the previous picture and the one decoded before it.
-    older: Kept,
-    /// Since when the picture stands, where that is before the previous picture.
-    same_since: Option<Duration>,
+    /// The pictures since the last but one decoded key picture.
+    history: History,
     /// The group of pictures not yet decoded.
     group: Kept,
     /// The last picture of the group that was kept or decoded; `None` if one is missing.
@@ -57,34 +55,68 @@ struct Looks {
     still: bool,
 }
 
+/// When what a decoded picture shows began, as far as the pictures before it tell.
+#[derive(Clone, Copy, Default)]
+struct Dates {
+    /// See [`PictureStats::turned`].
+    turned: Option<Duration>,
+    /// See [`Change::same_since`](super::Change::same_since).
+    same_since: Option<Duration>,
+    /// See [`Change::changed`](super::Change::changed).
+    changed: Option<Duration>,
+}
+
+/// A picture that was looked at for its date alone.
+#[derive(Clone, Copy)]
+struct Sight {
+    at: Duration,
+    black: bool,
+    same: bool,
+}
+
+/// When the run of such pictures began that leads up to a key picture; `None` if one before them may have been such as well.
+fn start_of_run(sights: &[Sight], key: Duration, is: impl Fn(&Sight) -> bool) -> Option<Duration> {
+    let first = sights.iter().rposition(|sight| !is(sight))? + 1;
+    Some(sights.get(first).map_or(key, |sight| sight.at))
+}
+
 /// What came of decoding.
 #[derive(Clone, Copy)]
 struct Outcome {
     shown: bool,
+    /// A picture came out that has no luma.
+    foreign: bool,
     damage: Damage,
     error: Option<DecodeError>,
+}
+
+impl Outcome {
+    fn take(&mut self, picture: &Picture<'_>, at: Duration, into: &mut Blocks) {
+        // What refers to pictures from before the begin is damaged by that alone.
+        if picture.is_whole() {
+            self.damage = picture.damage();
+            match picture.luma() {
+                None => self.foreign = true,
+                Some(luma) => self.shown |= into.reduce(at, luma),
+            }
+        }
+    }
 }
 
 /// Access units put aside.
 #[derive(Default)]
 struct Kept {
-    units: VecDeque<Unit>,
+    units: VecDeque<Arc<Unit>>,
     bytes: usize,
 }
 
 impl Kept {
-    fn push(&mut self, unit: Unit) {
+    fn push(&mut self, unit: Arc<Unit>) {
         self.bytes += unit.data.len();
         self.units.push_back(unit);
     }
 
-    fn pop_latest(&mut self) -> Option<Unit> {
-        let unit = self.units.pop_back()?;
-        self.bytes -= unit.data.len();
-        Some(unit)
-    }
-
-    fn pop(&mut self) -> Option<Unit> {
+    fn pop(&mut self) -> Option<Arc<Unit>> {
         let unit = self.units.pop_front()?;
         self.bytes -= unit.data.len();
         Some(unit)
@@ -96,11 +128,11 @@ impl VideoTrack {
         Ok(Self {
             decoder: VideoDecoder::new(codec, limits)?,
             previous: None,
+            previous_is: IsKey::Yes,
             current: Blocks::default(),
+            anchor: None,
             looks: Looks::default(),
-            spare: Kept::default(),
-            older: Kept::default(),
-            same_since: None,
+            history: History::default(),
             group: Kept::default(),
             group_at: None,
             decoder_at: DecoderAt::Start,
@@ -110,25 +142,32 @@ impl VideoTrack {
     pub(super) fn reset(&mut self) {
         self.restart_decoder();
         self.previous = None;
+        self.anchor = None;
         self.looks = Looks::default();
-        self.spare = Kept::default();
-        self.older = Kept::default();
-        self.same_since = None;
+        self.history.forget();
         self.forget_group();
     }
 
     pub(super) fn unit(&mut self, unit: Unit, replies: &mut Vec<Reply>) {
+        let unit = Arc::new(unit);
         match unit.effort {
             Effort::Skip => {}
-            Effort::Spare => self.keep_spare(unit),
-            Effort::Keep(place) => self.keep_in_group(unit, place),
             Effort::Alone => self.alone(&unit, replies),
             Effort::Key(place) => {
                 self.alone(&unit, replies);
+                self.history.push(&unit, place);
+                self.history.mark();
                 self.group.push(unit);
                 self.group_at = Some(place);
             }
-            Effort::CatchUp(place) => self.catch_up(unit, place, replies),
+            Effort::Keep(place) => {
+                self.history.push(&unit, place);
+                self.keep_in_group(unit, place);
+            }
+            Effort::CatchUp(place) => {
+                self.history.push(&unit, place);
+                self.catch_up(unit, place, replies);
+            }
             Effort::Run | Effort::RunEnd => self.run(&unit, replies),
         }
     }
@@ -138,16 +177,8 @@ impl VideoTrack {
         self.decoder_at = DecoderAt::Start;
     }
 
-    fn keep_spare(&mut self, unit: Unit) {
-        self.forget_group();
-        self.spare.push(unit);
-        while self.spare.units.len() > MAX_SPARE || self.spare.bytes > MAX_SPARE_BYTES {
-            self.spare.pop();
-        }
-    }
-
     /// Keeps a picture if all before it in its group are kept or decoded.
-    fn keep_in_group(&mut self, unit: Unit, place: Place) {
+    fn keep_in_group(&mut self, unit: Arc<Unit>, place: Place) {
         let next = self.group_at.map(|last| Place { index: last.index.saturating_add(1), ..last });
         if next != Some(place) {
             return self.forget_group();
@@ -175,59 +206,90 @@ impl VideoTrack {
         let pid = unit.pid;
         if outcome.shown {
             let looks = looks_of(&self.stats(pid, &outcome, IsKey::Yes));
-            if looks != self.looks && self.previous.is_some() {
-                let last = mem::take(&mut self.current);
-                self.same_since = if looks.still { self.look_back() } else { None };
-                self.second_look(replies);
-                self.current = last;
-            }
-            self.publish(pid, &outcome, IsKey::Yes, replies);
+            let dates = match unit.dating {
+                Dating::Decoding => self.date(looks),
+                Dating::Sizes => Dates::default(),
+            };
+            self.publish(pid, &outcome, IsKey::Yes, dates, replies);
+        }
+        if !outcome.shown && (outcome.foreign || outcome.error == Some(DecodeError::Unsupported)) {
+            replies.push(Reply::Unsupported { pid, codec: unit.codec });
         }
         report_damage(pid, unit.media_time, &outcome, replies);
-        self.older = mem::take(&mut self.spare);
         self.forget_group();
     }
 
-    /// Finds the earliest key picture passed over before the previous one that looked the same already.
-    fn look_back(&mut self) -> Option<Duration> {
-        let mut since = None;
-        while let Some(unit) = self.older.pop_latest() {
-            if !self.decode_alone(&unit).shown {
-                break;
+    /// Finds the pictures at which what the current key picture looks like began, where it is not what the previous one was.
+    fn date(&mut self, looks: Looks) -> Dates {
+        let (last, mut dates) = (self.looks, Dates::default());
+        let Some(previous) = self.previous.clone() else { return dates };
+        let at = self.current.media_time;
+        let turned = looks.black != last.black;
+        let moved = last.still && !looks.still;
+        if turned || moved {
+            let sights = self.look_at(Span::Since, &previous);
+            if turned {
+                dates.turned = start_of_run(&sights, at, |sight| sight.black == looks.black);
             }
-            let change = self.previous.as_ref().and_then(|picture| picture.change(&self.current));
-            if !change.as_ref().is_some_and(is_still) {
-                break;
+            // The previous picture leads them; without it what came before them is not known.
+            if moved && sights.first().is_some_and(|sight| sight.same) {
+                dates.changed =
+                    sights.iter().find(|sight| !sight.same).map_or(Some(at), |s| Some(s.at));
             }
-            since = Some(unit.media_time);
         }
-        since
+        let spanned = self.previous_is == IsKey::Yes;
+        if looks.still && !last.still && !looks.black && spanned {
+            let sights = self.look_at(Span::Before, &previous);
+            dates.same_since = start_of_run(&sights, previous.media_time, |sight| sight.same);
+        }
+        dates
     }
 
-    /// Decodes the key pictures passed over since the last decoded one.
-    fn second_look(&mut self, replies: &mut Vec<Reply>) {
-        while let Some(unit) = self.spare.pop() {
-            let outcome = self.decode_alone(&unit);
-            if outcome.shown {
-                self.publish(unit.pid, &outcome, IsKey::Yes, replies);
+    /// Decodes a span of pictures and says of each whether it is black and the same as a key picture.
+    fn look_at(&mut self, span: Span, key: &Blocks) -> Vec<Sight> {
+        self.restart_decoder();
+        let (mut sights, mut blocks) = (Vec::new(), Blocks::default());
+        let mut see = |picture: Picture<'_>| {
+            if picture.is_whole()
+                && let Some(luma) = picture.luma()
+                && blocks.reduce(time_of(picture.tag(), Duration::ZERO), luma)
+            {
+                let same = blocks.change(key).as_ref().is_some_and(resembles);
+                sights.push(Sight { at: blocks.media_time, black: blocks.is_black(), same });
             }
-            report_damage(unit.pid, unit.media_time, &outcome, replies);
+        };
+        for unit in self.history.span(span) {
+            // What is damaged is not seen, and told where it is decoded for its own sake.
+            let _ = self.decoder.decode(&unit.data, tag_of(unit.media_time), &mut see);
         }
+        let _ = self.decoder.drain(&mut see);
+        sights
     }
 
     /// Decodes what is kept of the group of pictures and this one, and reports the last picture that comes out.
-    fn catch_up(&mut self, unit: Unit, place: Place, replies: &mut Vec<Reply>) {
+    fn catch_up(&mut self, unit: Arc<Unit>, place: Place, replies: &mut Vec<Reply>) {
         self.keep_in_group(unit, place);
         self.current.clear();
-        let mut last = None;
+        let (mut last, mut dates) = (None, Dates::default());
+        let mut black = self.looks.black;
         while let Some(unit) = self.group.pop() {
             self.decoder_at = DecoderAt::Group;
             let outcome = self.decode_next(&unit);
             report_damage(unit.pid, unit.media_time, &outcome, replies);
+            if outcome.shown {
+                let at = self.current.media_time;
+                if mem::replace(&mut black, self.current.is_black()) != black {
+                    dates.turned = Some(at);
+                }
+                let change = self.previous.as_ref().and_then(|p| self.current.change(p));
+                if dates.changed.is_none() && !change.as_ref().is_some_and(resembles) {
+                    dates.changed = Some(at);
+                }
+            }
             last = Some((unit.pid, outcome));
         }
         if let Some((pid, outcome)) = last.filter(|_| !self.current.is_empty()) {
-            self.publish(pid, &outcome, IsKey::No, replies);
+            self.publish(pid, &outcome, IsKey::No, dates, replies);
         }
     }
 
@@ -244,22 +306,18 @@ impl VideoTrack {
         if unit.effort == Effort::RunEnd {
             self.restart_decoder();
             if !self.current.is_empty() {
-                self.publish(unit.pid, &outcome, IsKey::No, replies);
+                self.publish(unit.pid, &outcome, IsKey::No, Dates::default(), replies);
             }
         }
     }
 
     /// Decodes one access unit after those before it; the current picture is then the latest that is whole.
     fn decode_next(&mut self, unit: &Unit) -> Outcome {
-        let mut outcome = Outcome { shown: false, damage: Damage::NotAvailable, error: None };
+        let mut outcome =
+            Outcome { shown: false, foreign: false, damage: Damage::NotAvailable, error: None };
         let current = &mut self.current;
         let decoded = self.decoder.decode(&unit.data, tag_of(unit.media_time), |picture| {
-            outcome.damage = picture.damage();
-            if picture.is_whole()
-                && let Some(luma) = picture.luma()
-            {
-                outcome.shown |= current.reduce(time_of(picture.tag(), unit.media_time), luma);
-            }
+            outcome.take(&picture, time_of(picture.tag(), unit.media_time), current);
         });
         outcome.error = decoded.err();
         outcome
@@ -269,32 +327,48 @@ impl VideoTrack {
     fn decode_alone(&mut self, unit: &Unit) -> Outcome {
         let mut outcome = self.decode_next(unit);
         let current = &mut self.current;
-        let drained = self.decoder.drain(|picture| {
-            outcome.damage = picture.damage();
-            if picture.is_whole()
-                && let Some(luma) = picture.luma()
-            {
-                outcome.shown |= current.reduce(unit.media_time, luma);
-            }
-        });
+        let drained =
+            self.decoder.drain(|picture| outcome.take(&picture, unit.media_time, current));
         outcome.error = outcome.error.or(drained.err());
         outcome
     }
 
     /// Replies with the current picture's statistics and makes it the one that the next is measured against.
-    fn publish(&mut self, pid: Pid, outcome: &Outcome, key: IsKey, replies: &mut Vec<Reply>) {
-        let stats = self.stats(pid, outcome, key);
+    fn publish(
+        &mut self,
+        pid: Pid,
+        outcome: &Outcome,
+        key: IsKey,
+        dates: Dates,
+        replies: &mut Vec<Reply>,
+    ) {
+        let mut stats = self.stats(pid, outcome, key);
+        stats.turned = dates.turned;
+        if let Some(change) = &mut stats.change {
+            (change.same_since, change.changed) = (dates.same_since, dates.changed);
+        }
         self.looks = looks_of(&stats);
+        if !self.looks.still {
+            self.anchor = None;
+        } else if self.anchor.is_none() {
+            self.anchor.clone_from(&self.previous);
+        }
         replies.push(Reply::Picture(stats));
         let spare = self.previous.take().unwrap_or_default();
         self.previous = Some(mem::replace(&mut self.current, spare));
+        self.previous_is = key;
     }
 
     fn stats(&self, pid: Pid, outcome: &Outcome, key: IsKey) -> PictureStats {
         let summary = self.current.summary();
         let mut change = self.previous.as_ref().and_then(|earlier| self.current.change(earlier));
-        if let (Some(change), Some(since)) = (&mut change, self.same_since) {
-            change.same_since = change.same_since.min(since);
+        // What moves slowly is nearly the same from one key picture to the next, and something else after some of them.
+        if let Some(change) = &mut change
+            && let Some(drift) = self.anchor.as_ref().and_then(|first| self.current.change(first))
+        {
+            change.worst_tile = change.worst_tile.max(drift.worst_tile);
+            change.worst_block = change.worst_block.max(drift.worst_block);
+            change.mean = change.mean.max(drift.mean);
         }
         PictureStats {
             pid,
@@ -305,6 +379,7 @@ impl VideoTrack {
             bright_tiles: summary.bright_tiles,
             rest: summary.rest,
             change,
+            turned: None,
             damage: outcome.damage,
             sampled: key == IsKey::No,
         }
@@ -318,7 +393,10 @@ enum IsKey {
 }
 
 fn looks_of(stats: &PictureStats) -> Looks {
-    Looks { black: looks_black(stats), still: stats.change.as_ref().is_some_and(is_still) }
+    Looks {
+        black: looks_black(&stats.levels, stats.bright_tiles, stats.rest.as_ref()),
+        still: stats.change.as_ref().is_some_and(is_still),
+    }
 }
 
 fn report_damage(pid: Pid, media_time: Duration, outcome: &Outcome, replies: &mut Vec<Reply>) {

@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 
 use crate::decode::{Analyser, Reply, Request};
 
-/// Messages that wait for one thread: the sound of a few long segments that came at once.
-const MAX_WAITING: usize = 2_048;
+/// Messages that wait for one thread: the pictures and sound of nine segments of 6 s that came at once.
+const MAX_WAITING: usize = 4_096;
 
 /// The decoder's answers to one message.
 #[derive(Debug)]

@@ -204,6 +204,7 @@ impl Probe {
             service: options.service,
             duration,
             decoded_pictures: (options.decoding == Decoding::On).then_some(self.pictures),
+            scrutiny: (options.decoding == Decoding::On).then(|| self.session.scrutiny()),
             error: self.error,
             notes: self.notes,
         };

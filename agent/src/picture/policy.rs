@@ -13,9 +13,7 @@ const EVERY: Duration = Duration::from_secs(2);
 const EVERY_SUSPICIOUS: Duration = Duration::from_millis(500);
 /// Key pictures do not come to the millisecond: this part of the time may be missing.
 const TOLERANCE: u32 = 20;
-/// Key pictures put aside are at least this far apart: they are for dating an onset, and intra-only streams have many.
-const SPARE_EVERY: Duration = Duration::from_millis(240);
-/// Key pictures further apart than this are rare: the pictures between are kept, to be decoded on suspicion.
+/// Key pictures further apart than this are rare: the pictures between are decoded on suspicion.
 const RARE: Duration = Duration::from_secs(4);
 /// Without a key picture for this long, there are none: the picture is refreshed bit by bit.
 const KEYLESS: Duration = Duration::from_secs(15);
@@ -23,8 +21,8 @@ const KEYLESS: Duration = Duration::from_secs(15);
 const RUN: Duration = Duration::from_secs(3);
 /// ... in every so long ...
 const RUN_EVERY: Duration = Duration::from_secs(30);
-/// ... or so long, while pictures seem to repeat.
-const RUN_EVERY_SUSPICIOUS: Duration = Duration::from_secs(10);
+/// ... or all the time, run after run, while pictures seem to repeat.
+const RUN_EVERY_SUSPICIOUS: Duration = RUN;
 
 /// Decides for each access unit of one video stream what decoding it is worth. Ask about every one, in decoding order.
 pub struct KeyFramePolicy {
@@ -34,9 +32,18 @@ pub struct KeyFramePolicy {
     /// Whether the last two key pictures were far apart, or may be as far as is known.
     rare: bool,
     last_decoded: Option<Duration>,
-    last_spare: Option<Duration>,
     run: Option<Duration>,
     last_run: Option<Duration>,
+    rest: Rest,
+}
+
+/// What becomes of the pictures where key pictures are rare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// They are decoded on suspicion, or for 3 s in 30 where there are no key pictures at all.
+    Sampled,
+    /// All are decoded: a recording can wait for it.
+    Decoded,
 }
 
 /// Whether anything hints at black or freeze.
@@ -50,31 +57,25 @@ pub enum Suspicion {
     Repeats,
 }
 
-impl Default for KeyFramePolicy {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl KeyFramePolicy {
     /// Starts with nothing seen: the first key picture is decoded.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(rest: Rest) -> Self {
         Self {
             first: None,
             last_key: None,
             place: Place::default(),
             rare: true,
             last_decoded: None,
-            last_spare: None,
             run: None,
             last_run: None,
+            rest,
         }
     }
 
     /// Forgets the past, as at a discontinuity: the next key picture is decoded.
     pub fn reset(&mut self) {
-        *self = Self::new();
+        *self = Self::new(self.rest);
     }
 
     /// Says what to do with an access unit, given the detector's
@@ -88,24 +89,22 @@ impl KeyFramePolicy {
         }
         self.place.index = self.place.index.saturating_add(1);
         let since_key = at.saturating_sub(self.last_key.unwrap_or(first));
-        if since_key >= KEYLESS {
+        let all = self.rest == Rest::Decoded && self.last_key.is_some();
+        // After the first key picture it is not known yet how rare they are.
+        let known = self.place.group > 1 || since_key >= RARE;
+        if since_key >= KEYLESS && !all {
             self.judge_keyless(at, suspicion)
-        } else if self.last_key.is_none() || !self.rare {
+        } else if self.last_key.is_none() {
             Effort::Skip
-        } else if suspicion == Suspicion::Repeats && self.is_due(at, EVERY) {
+        } else if self.rare
+            && (suspicion == Suspicion::Repeats || all && known)
+            && self.is_due(at, EVERY)
+        {
             self.last_decoded = Some(at);
             Effort::CatchUp(self.place)
         } else {
             Effort::Keep(self.place)
         }
-    }
-
-    /// Whether key pictures are so rare that the payload of the pictures between is needed as well, and that what is not
-    /// suspicious may pass unseen for longer than usual.
-    #[must_use]
-    pub fn is_sampled(&self, now: Duration) -> bool {
-        let last = self.last_key.or(self.first);
-        self.rare || last.is_some_and(|last| now.saturating_sub(last) >= RARE)
     }
 
     fn judge_key(&mut self, at: Duration, suspicion: Suspicion) -> Effort {
@@ -114,18 +113,11 @@ impl KeyFramePolicy {
         self.last_key = Some(at);
         self.place = Place { group: self.place.group.wrapping_add(1), index: 0 };
         let every = if suspicion == Suspicion::Off { EVERY } else { EVERY_SUSPICIOUS };
-        if self.rare {
+        if self.rare || self.is_due(at, every) {
             self.last_decoded = Some(at);
             Effort::Key(self.place)
-        } else if self.is_due(at, every) {
-            self.last_decoded = Some(at);
-            Effort::Alone
-        } else if self.last_spare.max(self.last_decoded).is_none_or(|last| at >= last + SPARE_EVERY)
-        {
-            self.last_spare = Some(at);
-            Effort::Spare
         } else {
-            Effort::Skip
+            Effort::Keep(self.place)
         }
     }
 
@@ -160,20 +152,19 @@ mod tests {
     use super::*;
 
     /// Asks about `seconds` of 25 pictures each with a key picture every `group`, and counts the efforts by their name.
-    fn count(seconds: u64, group: u64, suspicion: Suspicion) -> [usize; 6] {
-        let mut policy = KeyFramePolicy::new();
-        let mut counts = [0; 6];
+    fn count(seconds: u64, group: u64, suspicion: Suspicion) -> [usize; 5] {
+        let mut policy = KeyFramePolicy::new(Rest::Sampled);
+        let mut counts = [0; 5];
         for index in 0..seconds * 25 {
             let media_time = Duration::from_millis(index * 40);
             let unit =
                 PictureUnit { media_time, size: 1000, key: index % group == 0, picture: None };
             counts[match policy.judge(&unit, suspicion) {
                 Effort::Skip => 0,
-                Effort::Spare => 1,
-                Effort::Alone | Effort::Key(_) => 2,
-                Effort::Keep(_) => 3,
-                Effort::CatchUp(_) => 4,
-                Effort::Run | Effort::RunEnd => 5,
+                Effort::Alone | Effort::Key(_) => 1,
+                Effort::Keep(_) => 2,
+                Effort::CatchUp(_) => 3,
+                Effort::Run | Effort::RunEnd => 4,
             }] += 1;
         }
         counts
@@ -181,19 +172,17 @@ mod tests {
 
     #[test]
     fn a_key_picture_is_decoded_every_two_seconds_and_more_on_suspicion() {
-        // Once the second key picture has come, no picture between is asked for.
-        assert_eq!(count(60, 12, Suspicion::Off), [1364, 93, 32, 11, 0, 0]);
-        assert_eq!(count(60, 25, Suspicion::On), [1416, 0, 60, 24, 0, 0]);
-        // Intra only: two a second at most, and four a second put aside.
-        let [_, spare, decoded, ..] = count(60, 1, Suspicion::On);
+        assert_eq!(count(60, 12, Suspicion::Off), [0, 32, 1468, 0, 0]);
+        assert_eq!(count(60, 25, Suspicion::On), [0, 60, 1440, 0, 0]);
+        // Intra only: two a second at most.
+        let [_, decoded, ..] = count(60, 1, Suspicion::On);
         assert!((100..=126).contains(&decoded), "{decoded}");
-        assert!((100..=140).contains(&spare), "{spare}");
     }
 
     #[test]
     fn rare_key_pictures_are_all_decoded_and_those_between_only_if_they_repeat() {
-        assert_eq!(count(60, 250, Suspicion::Off), [0, 0, 6, 1494, 0, 0]);
-        let [_, _, keys, _, caught, _] = count(60, 250, Suspicion::Repeats);
+        assert_eq!(count(60, 250, Suspicion::Off), [0, 6, 1494, 0, 0]);
+        let [_, keys, _, caught, _] = count(60, 250, Suspicion::Repeats);
         assert_eq!(keys, 6);
         assert!((20..=30).contains(&caught), "{caught}");
     }
@@ -205,17 +194,18 @@ mod tests {
     }
 
     #[test]
-    fn it_says_when_the_pictures_between_are_needed() {
-        let mut policy = KeyFramePolicy::new();
-        let mut ask = |seconds: u64| {
-            let media_time = Duration::from_secs(seconds);
-            let unit = PictureUnit { media_time, size: 1000, key: true, picture: None };
-            policy.judge(&unit, Suspicion::Off);
-            (policy.is_sampled(media_time), policy.is_sampled(media_time + RARE))
-        };
-        assert_eq!(ask(0), (true, true), "not known yet");
-        assert_eq!(ask(1), (false, true));
-        assert_eq!(ask(11), (true, true));
-        assert_eq!(ask(12), (false, true));
+    fn a_recording_without_key_pictures_is_decoded_whole() {
+        let mut policy = KeyFramePolicy::new(Rest::Decoded);
+        let mut caught = 0;
+        for index in 0..60 * 25 {
+            let media_time = Duration::from_millis(index * 40);
+            let unit = PictureUnit { media_time, size: 1000, key: index == 0, picture: None };
+            match policy.judge(&unit, Suspicion::Off) {
+                Effort::CatchUp(_) => caught += 1,
+                Effort::Key(_) | Effort::Keep(_) => {}
+                other => panic!("{other:?} at {media_time:?}"),
+            }
+        }
+        assert!((28..=31).contains(&caught), "{caught}");
     }
 }

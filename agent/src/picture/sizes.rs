@@ -15,6 +15,9 @@ const LEARNT: usize = 16;
 /// Pictures remembered, for dating an onset: 20 s at 50 a second.
 const HISTORY: usize = 1024;
 
+/// So many pictures are at most shown after one that is coded after them (ISO/IEC 14496-10, A.3.1: 16).
+const REORDERED: usize = 16;
+
 /// The sizes of the latest pictures.
 #[derive(Default)]
 pub(super) struct Sizes {
@@ -22,6 +25,7 @@ pub(super) struct Sizes {
     window: VecDeque<usize>,
     /// The same, in order.
     sorted: Vec<usize>,
+    /// In the order of presentation.
     history: VecDeque<Entry>,
     /// Tiny pictures up to now with no two larger ones in a row between.
     run: usize,
@@ -57,7 +61,10 @@ impl Sizes {
             self.history.pop_front();
         }
         let whole = median.is_some_and(|median| unit.size >= median);
-        self.history.push_back(Entry { at: unit.media_time, tiny, whole });
+        // Pictures are coded out of order, and dated in the order in which they are shown.
+        let later = |entry: &&Entry| entry.at > unit.media_time;
+        let after = self.history.iter().rev().take(REORDERED).take_while(later).count();
+        self.history.insert(self.history.len() - after, Entry { at: unit.media_time, tiny, whole });
         median.map(|_| tiny)
     }
 
@@ -189,6 +196,18 @@ mod tests {
         let end = push(&mut sizes, end, [Some(8000); 5]);
         assert!(!sizes.is_suspicious());
         assert_eq!(sizes.run_end(PICTURE * 50, PICTURE * end), Some(PICTURE * 60));
+    }
+
+    #[test]
+    fn a_run_is_dated_in_the_order_of_presentation() {
+        let mut sizes = Sizes::default();
+        push(&mut sizes, 0, [Some(9000); 50]);
+        // The first tiny picture is coded before three that are shown before it.
+        for (index, size) in [(53, 50), (51, 9000), (50, 9000), (52, 9000), (55, 50), (54, 50)] {
+            let media_time = PICTURE * index;
+            sizes.push(&PictureUnit { media_time, size, key: false, picture: None });
+        }
+        assert_eq!(sizes.run_start(None, PICTURE * 56), Some(PICTURE * 53));
     }
 
     #[test]

@@ -52,6 +52,17 @@ pub enum Output {
     Ended(Option<String>),
 }
 
+/// What the decoder made of one component that it was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scrutiny {
+    /// Pictures, or runs of sound, that were looked at.
+    pub looked_at: u64,
+    /// Access units in which it found damage.
+    pub damaged: u64,
+    /// It cannot decode this kind of stream.
+    pub unsupported: bool,
+}
+
 /// How long a start took, from the request or join.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Start {

@@ -1,12 +1,17 @@
 //! The session of one URL: one analyser, several views.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
-use tallylight_model::{Counters, FaultKind, LatencySample, MonoTime, Ratio, Severity, WallTime};
+use tallylight_model::{
+    Counters, FaultKind, LatencySample, MonoTime, Pid, Ratio, Severity, WallTime,
+};
 use tallylight_ts::{Analyser, AnalyserConfig, CheckClock, Limits, Payload, Wanted};
 
 use super::{
-    Output,
+    Output, Scrutiny,
     expected::must_be_clear,
     routing::stream_id,
     timeline::{Spans, Timeline, Viewer},
@@ -110,7 +115,6 @@ pub struct Session {
     open: Spans,
     pub(super) blind: Spans,
     blind_until: MonoTime,
-    payload: Payload,
     outputs: VecDeque<Output>,
 }
 
@@ -124,7 +128,7 @@ impl Session {
     /// Starts a session; nothing is known yet.
     #[must_use]
     pub fn new(config: SessionConfig) -> Self {
-        let (analyser, payload) = analyser(&config, None);
+        let analyser = analyser(&config, None);
         let live = config.source == Source::Datagrams;
         let mut session = Self {
             analyser,
@@ -143,7 +147,6 @@ impl Session {
             open: Spans::default(),
             blind: Spans::default(),
             blind_until: MonoTime::ZERO,
-            payload,
             outputs: VecDeque::new(),
             config,
         };
@@ -292,6 +295,19 @@ impl Session {
         &self.analyser
     }
 
+    /// What the decoder made of the components that are judged: one picture and one sound of each service.
+    #[must_use]
+    pub fn scrutiny(&self) -> BTreeMap<Pid, Scrutiny> {
+        let mut all: BTreeMap<Pid, Scrutiny> = BTreeMap::new();
+        for (pid, part) in self.views.iter().flat_map(|view| &view.scrutiny) {
+            let sum = all.entry(*pid).or_default();
+            sum.looked_at += part.looked_at;
+            sum.damaged += part.damaged;
+            sum.unsupported |= part.unsupported;
+        }
+        all
+    }
+
     /// How far the session is: the clock, or a recording's media time.
     #[must_use]
     pub const fn now(&self) -> MonoTime {
@@ -410,7 +426,7 @@ impl Session {
             // Segments come at their own pace; two of them lie in a window at least.
             let line = Timeline::new((target * 3).max(LIVE_WINDOW));
             self.views.iter_mut().for_each(|view| view.timeline = line);
-            (self.analyser, self.payload) = analyser(&self.config, Some(target));
+            self.analyser = analyser(&self.config, Some(target));
         }
         self.segments = Some(Segments { target });
         if discontinuity {
@@ -441,7 +457,7 @@ impl Session {
     /// Takes a segment of a recording: it is dated by itself.
     fn handle_recorded(&mut self, target: Duration, discontinuity: bool, data: &[u8]) {
         if self.packets == 0 {
-            (self.analyser, self.payload) = analyser(&self.config, Some(target));
+            self.analyser = analyser(&self.config, Some(target));
         } else if discontinuity {
             self.discontinuity();
         } else {
@@ -496,7 +512,6 @@ impl Session {
             self.views[index].spread(&counted, end - length, end);
         }
         events.into_iter().for_each(|event| self.route(event));
-        self.follow_payload();
     }
 
     fn route_events(&mut self) {
@@ -517,19 +532,6 @@ impl Session {
     fn advance_recording(&mut self) {
         if let Some(media) = self.analyser.position().media {
             self.now = self.now.max(MonoTime::ZERO + media);
-        }
-    }
-
-    /// Non-key pictures are worth copying only where there are no key pictures.
-    fn follow_payload(&mut self) {
-        if self.config.decoding == Decoding::Off {
-            return;
-        }
-        let every = self.views.iter().any(|view| view.wants_every_picture);
-        let payload = if every { Payload::All } else { Payload::Keys };
-        if payload != self.payload {
-            self.payload = payload;
-            self.analyser.set_payload(payload);
         }
     }
 
@@ -624,13 +626,13 @@ const STARVING: [FaultKind; 6] = [
 ];
 
 /// The analyser for a source. Each segment begins with the tables (RFC 8216, 3), and none need follow: `segment` is their length.
-fn analyser(config: &SessionConfig, segment: Option<Duration>) -> (Analyser, Payload) {
+fn analyser(config: &SessionConfig, segment: Option<Duration>) -> Analyser {
     let clock = match config.source {
         Source::Datagrams => CheckClock::Arrival,
         Source::Http | Source::Recording => CheckClock::Media,
     };
     let payload = match config.decoding {
-        // Whether key pictures are so rare that those between are needed is not known before the second.
+        // Pictures between key pictures are kept, to date what those show.
         Decoding::On => Payload::All,
         Decoding::Off => Payload::None,
     };
@@ -639,7 +641,7 @@ fn analyser(config: &SessionConfig, segment: Option<Duration>) -> (Analyser, Pay
         (limits.pat, limits.pmt) = (segment * 3, segment * 3);
     }
     let wanted = wanted(&config.watched);
-    (Analyser::new(AnalyserConfig { clock, wanted, payload, limits }), payload)
+    Analyser::new(AnalyserConfig { clock, wanted, payload, limits })
 }
 
 fn wanted(watched: &Watched) -> Wanted {

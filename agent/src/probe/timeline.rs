@@ -36,9 +36,15 @@ impl Timeline {
         Self { window: Duration::MAX, started: MonoTime::ZERO, current: Some(0), previous: None }
     }
 
+    /// Whether it is a recording's.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.window == Duration::MAX
+    }
+
     /// Media is of another clock, or comes after a gap, from here on: what was observed before says nothing about it.
     pub fn restart(&mut self, at: MonoTime, media: Duration) {
-        if self.window != Duration::MAX {
+        if !self.is_recording() {
             *self = Self::new(self.window);
             self.started = at;
             self.observe(at, media);
@@ -47,7 +53,7 @@ impl Timeline {
 
     /// Media of this time is here at this moment.
     pub fn observe(&mut self, at: MonoTime, media: Duration) {
-        if self.window == Duration::MAX {
+        if self.is_recording() {
             return;
         }
         if at.since(self.started) >= self.window {

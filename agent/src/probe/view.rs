@@ -12,16 +12,16 @@ use tallylight_model::{
 use tallylight_ts::{AccessUnit, FindingKind, Position, Service};
 
 use super::{
-    Output, Start,
+    Output, Scrutiny, Start,
     expected::{self, Selection},
     tally::Tally,
     timeline::{Spans, Timeline, Viewer},
 };
 use crate::{
     assignment::{ChannelKind, Expectation},
-    decode::{Effort, Reply, Request, Unit},
+    decode::{Dating, Effort, PictureStats, Reply, Request, SoundStats, Unit},
     input::SoundPlace,
-    picture::{self, KeyFramePolicy, PictureDetector, PictureUnit},
+    picture::{self, KeyFramePolicy, PictureDetector, PictureUnit, Rest},
     sound::SoundDetector,
     tracker::{Condition, Evidence, Tracker},
 };
@@ -47,6 +47,8 @@ const MAX_LATENCIES: usize = 16;
 const LONGEST_START: Duration = Duration::from_secs(20);
 /// Slices that can be counted in before they begin: more than a segment has seconds.
 const MAX_AHEAD: usize = 64;
+/// Components of which it is kept what the decoder made of them: a service that changes them this often is none.
+const MAX_SCRUTINY: usize = 64;
 /// Slices made up for at a time after the process was not run.
 const MAX_CATCH_UP: u32 = 60;
 
@@ -112,8 +114,8 @@ pub(super) struct View {
     tallies: BTreeMap<Condition, Tally>,
     /// The PID that last showed a kind of fault.
     pids: BTreeMap<FaultKind, Option<Pid>>,
-    /// The payload of all pictures is needed, not of key pictures alone.
-    pub(super) wants_every_picture: bool,
+    /// What the decoder made of the components that were given to it.
+    pub(super) scrutiny: BTreeMap<Pid, Scrutiny>,
     latencies: Vec<LatencySample>,
     slice_start: MonoTime,
     origin: (MonoTime, WallTime),
@@ -136,6 +138,7 @@ impl View {
         timeline: Timeline,
     ) -> Self {
         let rules = expected::rules(&config.expectation);
+        let rest = if timeline.is_recording() { Rest::Decoded } else { Rest::Sampled };
         // Slices of all streams end together, so that a second goes out as one batch.
         let slice_start = MonoTime::from_nanos(began.as_nanos() / 1_000_000_000 * 1_000_000_000);
         Self {
@@ -152,14 +155,14 @@ impl View {
             absent: false,
             sound_place: SoundPlace::Inside,
             picture: PictureDetector::new(rules),
-            policy: KeyFramePolicy::new(),
+            policy: KeyFramePolicy::new(rest),
             sound: SoundDetector::new(),
             last_picture: None,
             coded_until: began,
             held: BTreeSet::new(),
             tallies: BTreeMap::new(),
             pids: BTreeMap::new(),
-            wants_every_picture: true,
+            scrutiny: BTreeMap::new(),
             latencies: Vec::new(),
             slice_start,
             origin: (began, wall),
@@ -217,6 +220,11 @@ impl View {
             }
         }
         self.selection = selection;
+        for pid in self.selection.iter().flat_map(|s| [s.picture, s.sound]).flatten() {
+            if self.scrutiny.len() < MAX_SCRUTINY {
+                self.scrutiny.entry(pid).or_default();
+            }
+        }
     }
 
     /// Follows where the sound is: what the tables lack is not missing if it is elsewhere.
@@ -266,7 +274,6 @@ impl View {
             self.picture.unit(&picture);
             let effort = self.policy.judge(&picture, self.picture.suspicion());
             self.judge_picture();
-            self.wants_every_picture = self.policy.is_sampled(media_time);
             effort
         } else if Some(unit.pid) == selection.sound {
             Effort::Alone
@@ -277,7 +284,13 @@ impl View {
             return;
         }
         let AccessUnit { pid, codec, key, data, .. } = unit;
-        self.ask(Request::Unit(Unit { pid, codec, key, media_time, effort, data }));
+        // A recording can wait to be dated.
+        let dating = if self.timeline.is_recording() {
+            Dating::Decoding
+        } else {
+            self.picture.dating(media_time)
+        };
+        self.ask(Request::Unit(Unit { pid, codec, key, media_time, effort, dating, data }));
     }
 
     /// Forgets what decoding knew: what follows is another piece of stream.
@@ -305,6 +318,7 @@ impl View {
     ) {
         self.handled += handled;
         for reply in replies {
+            self.note(&reply);
             match reply {
                 Reply::Picture(stats) => {
                     self.counters.decoded_pictures += 1;
@@ -339,6 +353,19 @@ impl View {
                 }
                 Reply::Unsupported { .. } => {}
             }
+        }
+    }
+
+    fn note(&mut self, reply: &Reply) {
+        let (Reply::Picture(PictureStats { pid, .. })
+        | Reply::Sound(SoundStats { pid, .. })
+        | Reply::Damaged { pid, .. }
+        | Reply::Unsupported { pid, .. }) = reply;
+        let Some(scrutiny) = self.scrutiny.get_mut(pid) else { return };
+        match reply {
+            Reply::Picture(_) | Reply::Sound(_) => scrutiny.looked_at += 1,
+            Reply::Damaged { .. } => scrutiny.damaged += 1,
+            Reply::Unsupported { .. } => scrutiny.unsupported = true,
         }
     }
 

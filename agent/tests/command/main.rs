@@ -144,8 +144,8 @@ fn planted_faults_are_found_where_they_were_planted() {
     assert_eq!((code, kinds(&report)), (1, vec!["black"]), "{report:#}");
     let (severity, pid, start, end) = faults(&report, "black").remove(0);
     assert_eq!((severity.as_str(), pid), ("warning", Some(u64::from(clip::VIDEO))));
-    near(start, 4.3, 0.5);
-    near(end.unwrap(), 12.3, 0.7);
+    near(start, 4.0, 0.05);
+    near(end.unwrap(), 12.04, 0.05);
 
     let silent = clip::clip(20, "", "volume=0:enable='between(t,4,8)'");
     let silent = folder.file("silent.ts", &silent);
@@ -153,7 +153,9 @@ fn planted_faults_are_found_where_they_were_planted() {
     assert_eq!((code, kinds(&report)), (0, vec![]), "four seconds are short: {report:#}");
     let (code, report) = probe(&silent, &["--profile", "sensitive"]);
     assert_eq!((code, kinds(&report)), (1, vec!["silence"]));
-    near(faults(&report, "silence")[0].2, 4.3, 0.3);
+    let (_, _, start, end) = faults(&report, "silence").remove(0);
+    near(start, 4.0, 0.05);
+    near(end.unwrap(), 8.0, 0.05);
     let (code, _) = probe(&silent, &["--profile", "sensitive", "--no-decode"]);
     assert_eq!(code, 0);
 
@@ -161,7 +163,61 @@ fn planted_faults_are_found_where_they_were_planted() {
     let freeze = "split[x][y];[x][y]freezeframes=first=100:last=399:replace=100";
     let (code, report) = probe(&folder.file("freeze.ts", &clip::clip(20, freeze, "")), &[]);
     assert_eq!((code, kinds(&report)), (1, vec!["freeze"]), "{report:#}");
-    near(faults(&report, "freeze")[0].2, 4.3, 1.0);
+    let (_, _, start, end) = faults(&report, "freeze").remove(0);
+    near(start, 4.0, 0.05);
+    near(end.unwrap(), 16.0, 0.05);
+}
+
+#[test]
+fn a_clock_that_is_announced_with_every_tick_dates_as_any_other() {
+    let folder = Folder::new();
+    let mut clip = clip::clip(20, "drawbox=c=black:t=fill:enable='between(t,4,12)'", "");
+    for packet in clip.chunks_exact_mut(clip::PACKET) {
+        let has_clock = packet[3] & 0x20 != 0 && packet[4] >= 7 && packet[5] & 0x10 != 0;
+        packet[5] |= if has_clock { 0x80 } else { 0 };
+    }
+    let (code, report) = probe(&folder.file("announced.ts", &clip), &[]);
+    assert_eq!((code, kinds(&report)), (1, vec!["black"]), "{report:#}");
+    near(report["duration_seconds"].as_f64().unwrap(), 20.0, 0.5);
+    near(faults(&report, "black")[0].2, 4.0, 0.05);
+}
+
+#[test]
+fn what_cannot_be_decoded_is_said_not_to_have_been_checked() {
+    let folder = Folder::new();
+    // MPEG-4 part 2, stream type 0x10, has no decoder here; RGB has no luma.
+    let source = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=6"];
+    for (encoder, why) in [
+        ("-c:v mpeg4", "there is no decoder for mpeg4video"),
+        ("-c:v libx264rgb -preset ultrafast", "this variant of h264 cannot be decoded"),
+    ] {
+        let arguments: Vec<&str> = source.into_iter().chain(encoder.split(' ')).collect();
+        let file = folder.file("foreign.ts", &clip::encode(&arguments));
+        let (code, report) = probe(&file, &[]);
+        assert_eq!((code, kinds(&report)), (0, vec![]), "{report:#}");
+        let video = &report["services"][0]["components"][0];
+        assert_eq!(
+            (&video["not_checked"], &video["decode_errors"]),
+            (&Value::from(why), &Value::Null)
+        );
+        let text = String::from_utf8(agent(&["probe", file.to_str().unwrap()]).stdout).unwrap();
+        assert!(text.starts_with("CLEAN as far as it could be checked\n"), "{text}");
+        assert!(text.contains(&format!("NOT CHECKED: {why}\n")), "{text}");
+    }
+}
+
+#[test]
+fn decode_errors_of_hevc_are_not_available_and_never_none() {
+    let folder = Folder::new();
+    for (codec, errors) in [("libx265", Value::Null), ("libx264", 0.into())] {
+        let source = "testsrc2=size=320x180:rate=25:duration=6";
+        let clip = clip::encode(&["-f", "lavfi", "-i", source, "-c:v", codec, "-g", "25"]);
+        let (code, report) = probe(&folder.file("clean.ts", &clip), &[]);
+        let video = &report["services"][0]["components"][0];
+        assert_eq!((code, &video["decode_errors"]), (0, &errors), "{report:#}");
+        assert_eq!(video["frame_rate_milli"], 25_000);
+        assert_eq!(video["not_checked"], Value::Null);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 #[path = "../encoded/mod.rs"]
 mod encoded;
 
-use encoded::encode;
+pub(crate) use encoded::encode;
 
 pub(crate) const PACKET: usize = 188;
 pub(crate) const VIDEO: u16 = 0x100;

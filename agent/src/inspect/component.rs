@@ -1,0 +1,147 @@
+//! What is said of one component of a service.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Serialize, Serializer};
+use tallylight_model::{Codec, Pid};
+use tallylight_ts::{Analyser, AudioRole, Component, MediaKind};
+
+use super::kind_of;
+use crate::probe::Scrutiny;
+
+/// One component of a service.
+#[derive(Debug, Serialize)]
+pub struct ComponentReport {
+    /// Where it is carried.
+    pub pid: u16,
+    /// `video`, `audio`, `text` or `data`.
+    pub kind: &'static str,
+    /// How it is coded.
+    pub codec: &'static str,
+    /// The PMT's stream type.
+    pub stream_type: u8,
+    /// Its language, where stated.
+    pub language: Option<String>,
+    /// What sound it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
+    /// Picture size in pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// Picture size in pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+    /// Frames in 1,000 seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frame_rate_milli: Option<u32>,
+    /// Channels of sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<u8>,
+    /// Samples per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_rate_hz: Option<u32>,
+    /// Whether it came scrambled, at least at times, and could not be looked at then.
+    pub scrambled: bool,
+    /// Pictures or audio frames seen.
+    pub units: u64,
+    /// Why its picture or sound says nothing about its faults, if it was to be looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_checked: Option<NotChecked>,
+    /// Access units in which the decoder found damage; `null` where it does not say: it was not looked at, or is HEVC.
+    pub decode_errors: Option<u64>,
+    /// Mean rate, in bits per second.
+    pub bitrate_bps: Option<u64>,
+}
+
+/// Why picture or sound was not judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotChecked {
+    /// A service is judged by one picture and its main sound.
+    Secondary,
+    /// All of it is scrambled.
+    Scrambled,
+    /// There is no decoder for this coding.
+    NoDecoder(&'static str),
+    /// The decoder does not take this variant of the coding.
+    Variant(&'static str),
+    /// No access unit came.
+    Nothing,
+    /// No access unit could be decoded whole: none was whole, or one that decoding can start at.
+    NotWhole,
+}
+
+impl fmt::Display for NotChecked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secondary => write!(f, "only one picture and the main sound are"),
+            Self::Scrambled => write!(f, "it is scrambled"),
+            Self::NoDecoder(coding) => write!(f, "there is no decoder for {coding}"),
+            Self::Variant(coding) => write!(f, "this variant of {coding} cannot be decoded"),
+            Self::Nothing => write!(f, "nothing came"),
+            Self::NotWhole => write!(f, "nothing of it could be decoded whole"),
+        }
+    }
+}
+
+impl Serialize for NotChecked {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl ComponentReport {
+    /// Writes the report of a component. `scrutiny` is what the decoder made of those that were given to it.
+    pub(super) fn new(
+        c: &Component,
+        analyser: &Analyser,
+        scrutiny: Option<&BTreeMap<Pid, Scrutiny>>,
+        rate: &impl Fn(u64) -> Option<u64>,
+    ) -> Self {
+        let elementary = analyser.elementary().find(|e| e.pid == c.pid);
+        let parameters = elementary.as_ref().map(|e| e.parameters).unwrap_or_default();
+        let counters = analyser.pid(c.pid).map(|report| report.counters).unwrap_or_default();
+        let units = elementary.map_or(0, |e| e.units.units);
+        let scrambled = counters.scrambled_packets > 0;
+        let seen = scrutiny.and_then(|all| all.get(&c.pid)).copied();
+        let says = c.coding.codec().is_some_and(|codec| codec != Codec::Hevc);
+        Self {
+            pid: c.pid.get(),
+            kind: kind_of(c.coding.kind()),
+            codec: c.coding.name(),
+            stream_type: c.stream_type,
+            language: c.language.clone(),
+            role: (c.coding.kind() == MediaKind::Audio).then(|| AudioRole::name(c.role)),
+            width: parameters.width,
+            height: parameters.height,
+            frame_rate_milli: parameters.frame_rate_milli,
+            channels: parameters.channels,
+            sample_rate_hz: parameters.sample_rate_hz,
+            units,
+            scrambled,
+            not_checked: scrutiny.and_then(|_| not_checked(c, seen, units, scrambled)),
+            decode_errors: seen.filter(|s| says && s.looked_at > 0).map(|s| s.damaged),
+            bitrate_bps: rate(counters.packets),
+        }
+    }
+}
+
+fn not_checked(
+    c: &Component,
+    seen: Option<Scrutiny>,
+    units: u64,
+    scrambled: bool,
+) -> Option<NotChecked> {
+    if !matches!(c.coding.kind(), MediaKind::Video | MediaKind::Audio) {
+        return None;
+    }
+    let name = c.coding.name();
+    match seen {
+        _ if c.coding.codec().is_none() => Some(NotChecked::NoDecoder(name)),
+        None => Some(NotChecked::Secondary),
+        Some(seen) if seen.looked_at > 0 => None,
+        Some(seen) if seen.unsupported => Some(NotChecked::Variant(name)),
+        Some(_) if scrambled => Some(NotChecked::Scrambled),
+        Some(_) if units == 0 => Some(NotChecked::Nothing),
+        Some(_) => Some(NotChecked::NotWhole),
+    }
+}
