@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tallylight_model::{ChannelId, NodeId, ProfileName, RegionId, StreamId};
 
-/// Streams in one assignment; one with more is refused.
+/// Streams watched of one assignment; the others are left out.
 const MAX_STREAMS: usize = 2_000;
 /// The largest answer that is read, in bytes.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -109,9 +109,6 @@ pub enum AssignmentError {
     /// Its region is not an id.
     #[error("assignment's region {0:?} is not an id")]
     Region(String),
-    /// It has too many streams.
-    #[error("assignment has {0} streams, at most {MAX_STREAMS} are watched")]
-    TooMany(usize),
 }
 
 #[derive(Deserialize)]
@@ -161,12 +158,12 @@ impl Assignment {
         if raw.node != node.as_str() {
             return Err(AssignmentError::Node(raw.node));
         }
-        if raw.streams.len() > MAX_STREAMS {
-            return Err(AssignmentError::TooMany(raw.streams.len()));
-        }
         let region = RegionId::new(&raw.region).map_err(|_| AssignmentError::Region(raw.region))?;
         let (mut streams, mut left_out) = (Vec::<Watch>::new(), Vec::new());
-        for (at, entry) in raw.streams.into_iter().enumerate() {
+        if let Some(over) = raw.streams.len().checked_sub(MAX_STREAMS).filter(|over| *over > 0) {
+            left_out.push(format!("{over} streams: at most {MAX_STREAMS} are watched"));
+        }
+        for (at, entry) in raw.streams.into_iter().take(MAX_STREAMS).enumerate() {
             match Watch::read(entry) {
                 Ok(watch) if streams.iter().any(|other| other.stream == watch.stream) => {
                     left_out.push(format!("stream {at}: {} stands twice", watch.stream));
@@ -239,6 +236,15 @@ mod tests {
         assert_eq!(assignment.streams.len(), 1);
         assert!(assignment.left_out[0].contains("hologram"), "{:?}", assignment.left_out);
         assert!(assignment.left_out[1].contains("twice"));
+    }
+
+    #[test]
+    fn more_streams_than_one_agent_watches_are_left_out_and_told() {
+        let stream = |n| ONE.replace("one/primary", &format!("one/{n}"));
+        let streams: Vec<_> = (0..MAX_STREAMS + 3).map(stream).collect();
+        let assignment = parse(&streams.join(",")).unwrap();
+        assert_eq!(assignment.left_out, ["3 streams: at most 2000 are watched"]);
+        assert_eq!(assignment.streams.len(), MAX_STREAMS);
     }
 
     #[test]

@@ -87,8 +87,11 @@ impl Queue {
     pub fn put_back(&mut self, batch: Batch) {
         batch.slices.into_iter().rev().for_each(|slice| self.slices.push_front(slice));
         batch.faults.into_iter().rev().for_each(|fault| self.faults.push_front(fault));
-        if self.report.is_none() {
-            self.report = batch.reports.into_iter().next_back();
+        for older in batch.reports {
+            match &mut self.report {
+                Some(report) => report.receive_dropped += older.receive_dropped,
+                None => self.report = Some(older),
+            }
         }
         self.make_room();
     }
@@ -232,8 +235,11 @@ mod tests {
         for dropped in [5, 7] {
             q.push_report(NodeReport { receive_dropped: dropped, ..NodeReport::default() });
         }
-        let reports = q.take_slices().unwrap().reports;
-        assert_eq!(reports.len(), 1);
-        assert_eq!((reports[0].receive_dropped, reports[0].lost_slices), (12, 1));
+        let taken = q.take_slices().unwrap();
+        assert_eq!(taken.reports.len(), 1);
+        assert_eq!((taken.reports[0].receive_dropped, taken.reports[0].lost_slices), (12, 1));
+        q.push_report(NodeReport { receive_dropped: 3, ..NodeReport::default() });
+        q.put_back(taken);
+        assert_eq!(q.take_slices().unwrap().reports[0].receive_dropped, 15);
     }
 }

@@ -17,8 +17,8 @@ use crate::input::{
     playlist::ByteRange,
 };
 
-/// 20,000 segments with long addresses fit.
-const MAX_PLAYLIST: usize = 1 << 20;
+/// 20,000 segments with addresses of 400 bytes fit.
+const MAX_PLAYLIST: usize = 8 << 20;
 /// 10 s of 50 Mb/s fit.
 const MAX_SEGMENT: usize = 64 << 20;
 /// A list that takes longer than this to load is old when it comes.

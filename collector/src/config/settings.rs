@@ -96,7 +96,7 @@ pub fn parse_settings(
     let agents = agents(&document, root.tables("agent"), lineup);
     let operators = operators(&document, root.table("operators"));
     let modes = modes(&document, root.table("mode"), lineup);
-    let guards = guards(root.table("guards"));
+    let guards = guards(&document, root.table("guards"));
     let panel = root.table("panel").and_then(panel);
     root.finish();
     let settings = (|| {
@@ -263,7 +263,7 @@ macro_rules! read_guards {
     };
 }
 
-fn guards(table: Option<Table<'_>>) -> Guards {
+fn guards(document: &Document<'_>, table: Option<Table<'_>>) -> Guards {
     let mut guards = Guards::default();
     let Some(mut table) = table else { return guards };
     read_guards! { table, guards,
@@ -282,6 +282,7 @@ fn guards(table: Option<Table<'_>>) -> Guards {
         global_burst: count;
         region_move_interval: span;
         ready_clean: span;
+        ready_seen: span;
         ready_max_age: span;
         differential_hold: span;
         verify_switch_good: count;
@@ -289,10 +290,33 @@ fn guards(table: Option<Table<'_>>) -> Guards {
         verify_restart_good: count;
         verify_restart_of: count;
         verify_restart_within: span;
+        verify_grace: span;
         survivor_saturation: ratio;
     }
+    let place = table.place();
     table.finish();
+    unprovable(&guards).into_iter().for_each(|what| document.problem(&place, what));
     guards
+}
+
+/// What no action could ever satisfy.
+fn unprovable(guards: &Guards) -> Vec<&'static str> {
+    let seconds = |count: u32| Duration::from_secs(count.into());
+    let rules = [
+        (
+            seconds(guards.verify_switch_good) > guards.verify_switch_within,
+            "verify_switch_good does not fit into verify_switch_within; no switch could be verified",
+        ),
+        (
+            guards.verify_restart_good > guards.verify_restart_of,
+            "verify_restart_good is more than verify_restart_of; no restart could be verified",
+        ),
+        (
+            seconds(guards.verify_restart_of) > guards.verify_restart_within,
+            "verify_restart_of does not fit into verify_restart_within; no restart could be verified",
+        ),
+    ];
+    rules.into_iter().filter_map(|(broken, what)| broken.then_some(what)).collect()
 }
 
 fn span(found: &ValueInner<'_>) -> Result<Duration, String> {

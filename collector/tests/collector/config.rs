@@ -81,6 +81,13 @@ fn every_problem_of_the_settings_has_its_place_and_says_what_is_allowed() {
              collector.toml:7:23: guards.survivor_saturation: is not a share; write a number from \
              0.0 to 1.0",
         ),
+        (
+            "[guards]\nready_seen = '5s'\nverify_restart_good = 21\nverify_switch_within = '9s'",
+            "collector.toml:4:1: guards: verify_switch_good does not fit into \
+             verify_switch_within; no switch could be verified\n\
+             collector.toml:4:1: guards: verify_restart_good is more than verify_restart_of; no \
+             restart could be verified",
+        ),
     ] {
         assert_eq!(settings(text), expected, "for {text}");
     }
