@@ -257,7 +257,7 @@ impl Decider {
             .peekable();
         deliveries.peek()?;
         let saturation = deliveries
-            .filter_map(|it| facts.server_saturation(&it.server))
+            .filter_map(|it| facts.server_saturation(&it.server, scene.now))
             .reduce(|a, b| if b > a { b } else { a });
         let empty = crate::signal::Sums::default();
         let sums = self.signals.sums(&channel.id, region).unwrap_or(&empty);
@@ -353,7 +353,6 @@ impl Decider {
         let view = |agent| {
             let agent: &crate::lineup::Agent = agent;
             let witness = self.facts.witness(&agent.node);
-            let saturation = witness.into_iter().flat_map(|it| &it.saturation);
             let vote: Vote = scene.vote(&agent.node);
             NodeView {
                 node: &agent.node,
@@ -361,7 +360,7 @@ impl Decider {
                 path: &agent.path,
                 last_seen: witness.and_then(|it| it.last_seen).map(|at| now.since(at)),
                 vote,
-                saturation: saturation.map(|(&resource, &ratio)| (resource, ratio)).collect(),
+                saturation: self.facts.saturation(&agent.node, now).collect(),
             }
         };
         self.facts.lineup.agents().map(view).collect::<Vec<_>>().into_iter()

@@ -320,12 +320,23 @@ impl Facts {
         feeds.iter().zip(ends).any(|((_, fed), end)| fed == stream && end >= since)
     }
 
-    /// The worst saturation of the node that a server runs on.
-    pub(crate) fn server_saturation(&self, server: &ServerId) -> Option<Ratio> {
+    /// The worst saturation of the node that a server runs on, while its agent is heard.
+    pub(crate) fn server_saturation(&self, server: &ServerId, now: MonoTime) -> Option<Ratio> {
         let stated = self.lineup.server(server).and_then(|it| it.node.as_ref());
         let name = stated.map_or(server.as_str(), NodeId::as_str);
-        let witness = self.witnesses.iter().find(|(node, _)| node.as_str() == name)?.1;
-        witness.saturation.values().copied().reduce(|a, b| if b > a { b } else { a })
+        let node = self.witnesses.keys().find(|node| node.as_str() == name)?;
+        let saturation = self.saturation(node, now).map(|(_, ratio)| ratio);
+        saturation.reduce(|a, b| if b > a { b } else { a })
+    }
+
+    /// How far a node's resources are used, while its agent is heard.
+    pub(crate) fn saturation(
+        &self,
+        node: &NodeId,
+        now: MonoTime,
+    ) -> impl Iterator<Item = (Resource, Ratio)> {
+        let heard = self.witness(node).filter(|_| self.is_heard(node, now));
+        heard.into_iter().flat_map(|it| &it.saturation).map(|(resource, ratio)| (*resource, *ratio))
     }
 
     /// The regions in which a channel has viewers.

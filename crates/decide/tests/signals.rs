@@ -143,6 +143,8 @@ fn a_channel_is_as_saturated_as_the_worst_node_that_its_servers_run_on() {
         }
         let view = decider.signals(at(2), decider.lineup().channels()).next().unwrap();
         assert_eq!(view.saturation.map(Ratio::get), expected, "{stated:?}");
+        let view = decider.signals(at(60), decider.lineup().channels()).next().unwrap();
+        assert_eq!(view.saturation, None, "nobody has heard of the node for a minute");
     }
 }
 

@@ -77,7 +77,8 @@ pub(crate) fn is_full(scene: &Scene<'_>, region: &RegionId) -> bool {
     let limit = facts.policy.guards.survivor_saturation;
     let mut servers = facts.lineup.servers().filter(|it| it.region == *region);
     servers.any(|it| {
-        !facts.is_drained(&it.id) && facts.server_saturation(&it.id).is_some_and(|it| it >= limit)
+        !facts.is_drained(&it.id)
+            && facts.server_saturation(&it.id, scene.now).is_some_and(|it| it >= limit)
     })
 }
 

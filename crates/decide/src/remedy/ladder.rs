@@ -131,7 +131,7 @@ pub(crate) fn drain(scene: &Scene<'_>, server: &ServerId) -> Result<Plan, Reason
     let limit = facts.policy.guards.survivor_saturation;
     let survives = |id: &ServerId| {
         let is_other = facts.lineup.server(id).is_some_and(|it| it.region == *region);
-        let fits = facts.server_saturation(id).is_none_or(|it| it < limit);
+        let fits = facts.server_saturation(id, scene.now).is_none_or(|it| it < limit);
         id != server && is_other && fits && !facts.is_drained(id)
     };
     let is_good = |it: &&Delivery| scene.state(&it.stream, MonoTime::ZERO) == State::Good;

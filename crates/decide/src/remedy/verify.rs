@@ -212,7 +212,7 @@ fn drained(scene: &Scene<'_>, from: MonoTime, target: &Target) -> Proof {
             .lineup
             .servers()
             .filter(|it| regions.contains(&&it.region) && !servers.contains(&it.id))
-            .filter_map(|it| facts.server_saturation(&it.id))
+            .filter_map(|it| facts.server_saturation(&it.id, scene.now))
             .any(|it| it >= limit);
         return match (full, over) {
             (false, _) => Proof::Good(None),
