@@ -140,6 +140,14 @@ impl Board {
                 page.series(&labels(stream), value(&totals.counters) as f64);
             }
         }
+        page.metric(Metric::StreamDecodeErrors);
+        for (stream, totals) in &self.streams {
+            let Counters { decode_errors, damage_checked_pictures, .. } = totals.counters;
+            // A decoder that never says that a picture is damaged has not found it whole.
+            if damage_checked_pictures > 0 || decode_errors > 0 {
+                page.series(&labels(stream), decode_errors as f64);
+            }
+        }
         self.render_states(&mut page);
         self.render_startup(&mut page);
         page.metric(Metric::NodeSaturation);
@@ -237,7 +245,7 @@ const COUNTERS: &[(Metric, Count)] = &[
     (Metric::StreamTransportErrors, |c| c.transport_errors),
     (Metric::StreamScrambledPackets, |c| c.scrambled_packets),
     (Metric::StreamDecodedPictures, |c| c.decoded_pictures),
-    (Metric::StreamDecodeErrors, |c| c.decode_errors),
+    (Metric::StreamDamageChecked, |c| c.damage_checked_pictures),
     (Metric::StreamHttpRequests, |c| c.http_requests),
     (Metric::StreamHttpErrors, |c| c.http_errors),
     (Metric::StreamReceiveDropped, |c| c.receive_dropped),
@@ -293,6 +301,8 @@ mod tests {
         for _ in 0..20 {
             board.add(&slice("one/a"));
         }
+        let counters = Counters { damage_checked_pictures: 1, ..Counters::default() };
+        board.add(&Slice { counters, latencies: Vec::new(), ..slice("two/b") });
         board.exported(ExportResult::Accepted);
         board
     }
@@ -324,6 +334,21 @@ mod tests {
             assert_eq!(value(&page, series), Some(expected), "{series}\n{page}");
         }
         assert!(!page.contains("boundary_continuity"));
+    }
+
+    #[test]
+    fn a_decoder_that_never_tells_of_damage_is_not_said_to_have_found_none() {
+        for (damage_checked_pictures, decode_errors, expected) in
+            [(0, 0, None), (3, 0, Some(0.0)), (0, 2, Some(2.0))]
+        {
+            let mut board = board();
+            let counters =
+                Counters { damage_checked_pictures, decode_errors, ..Counters::default() };
+            board.add(&Slice { counters, ..slice("one/a") });
+            let page = board.render(Backlog { waiting: 0, lost_slices: 0, lost_faults: 0 });
+            let series = r#"iptv_stream_decode_errors_total{channel="one",stream="a"}"#;
+            assert_eq!(value(&page, series), expected, "{page}");
+        }
     }
 
     #[test]

@@ -83,6 +83,9 @@ pub fn check(path: &Path) -> anyhow::Result<Checked> {
 /// # Errors
 /// It cannot start.
 pub async fn run(path: PathBuf) -> anyhow::Result<()> {
+    // Before anything else, so that a signal never finds the process without a handler.
+    let signals =
+        signals([SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()])?;
     let checked = check(&path)?;
     // A second provider in the process would be no harm; the first one stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -118,7 +121,7 @@ pub async fn run(path: PathBuf) -> anyhow::Result<()> {
         away: false,
         answered: false,
     };
-    agent.run(listener, collector).await
+    agent.run(signals, listener, collector).await
 }
 
 fn half_the_cores() -> usize {
@@ -144,6 +147,7 @@ struct Agent {
 impl Agent {
     async fn run(
         &mut self,
+        signals: [Signal; 3],
         listener: TcpListener,
         collector: watch::Receiver<Collector>,
     ) -> anyhow::Result<()> {
@@ -154,8 +158,7 @@ impl Agent {
             tasks.spawn(Exporter::new(lane, outbox, collector.clone(), in_flight).run());
         }
         tasks.spawn(serve::serve(listener, move || outbox.metrics()));
-        let kinds = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()];
-        let [mut hangup, mut terminate, mut interrupted] = signals(kinds)?;
+        let [mut hangup, mut terminate, mut interrupted] = signals;
         let mut reader = HostReader::new(&self.checked.config.state_dir);
         let mut judge = HostJudge::new(self.checked.config.uplink);
         let mut host = interval(HOST_EVERY);

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     assignment::{ChannelKind, Expectation},
-    decode::{Dating, Effort, PictureStats, Reply, Request, SoundStats, Unit},
+    decode::{Damage, Dating, Effort, PictureStats, Reply, Request, SoundStats, Unit},
     input::SoundPlace,
     picture::{self, KeyFramePolicy, PictureDetector, PictureUnit, Rest},
     sound::SoundDetector,
@@ -322,6 +322,8 @@ impl View {
             match reply {
                 Reply::Picture(stats) => {
                     self.counters.decoded_pictures += 1;
+                    let would_say = stats.damage != Damage::NotAvailable;
+                    self.counters.damage_checked_pictures += u64::from(would_say);
                     self.picture.stats(&stats);
                     self.judge_picture();
                     let Some(at) = self.timeline.produced(stats.media_time) else { continue };

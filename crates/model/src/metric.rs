@@ -102,8 +102,10 @@ metrics! {
         "Scrambled packets.";
     StreamDecodedPictures "iptv_stream_decoded_pictures_total" "iptv.stream.decoded_pictures" Counter "{picture}" ["channel" "stream"] Agent
         "Pictures decoded.";
+    StreamDamageChecked "iptv_stream_damage_checked_pictures_total" "iptv.stream.damage_checked_pictures" Counter "{picture}" ["channel" "stream"] Agent
+        "Pictures decoded whose decoder would have said that they are damaged; none of HEVC.";
     StreamDecodeErrors "iptv_stream_decode_errors_total" "iptv.stream.decode_errors" Counter "{error}" ["channel" "stream"] Agent
-        "Pictures and audio frames that the decoder found damaged.";
+        "Pictures and audio frames that the decoder found damaged. No series where it would not say (HEVC).";
     StreamHttpRequests "iptv_stream_http_requests_total" "iptv.stream.http_requests" Counter "{request}" ["channel" "stream"] Agent
         "HTTP requests made for the stream.";
     StreamHttpErrors "iptv_stream_http_errors_total" "iptv.stream.http_errors" Counter "{request}" ["channel" "stream"] Agent

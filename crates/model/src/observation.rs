@@ -110,6 +110,8 @@ pub struct Counters {
     pub scrambled_packets: u64,
     /// Pictures decoded.
     pub decoded_pictures: u64,
+    /// Those whose decoder would have said that they are damaged: none of HEVC.
+    pub damage_checked_pictures: u64,
     /// Pictures and audio frames that the decoder found damaged.
     pub decode_errors: u64,
     /// HTTP requests made.
@@ -133,6 +135,7 @@ impl Counters {
             (&mut self.transport_errors, other.transport_errors),
             (&mut self.scrambled_packets, other.scrambled_packets),
             (&mut self.decoded_pictures, other.decoded_pictures),
+            (&mut self.damage_checked_pictures, other.damage_checked_pictures),
             (&mut self.decode_errors, other.decode_errors),
             (&mut self.http_requests, other.http_requests),
             (&mut self.http_errors, other.http_errors),

@@ -33,7 +33,7 @@ const NODE_DROPPED: &str = "iptv.node.receive_dropped";
 type Place = fn(&mut Counters) -> &mut u64;
 
 /// Which counter is which metric.
-const COUNTERS: [(Metric, Place); 12] = [
+const COUNTERS: [(Metric, Place); 13] = [
     (Metric::StreamBytes, |c| &mut c.bytes),
     (Metric::StreamPackets, |c| &mut c.packets),
     (Metric::StreamContinuityErrors, |c| &mut c.continuity_errors),
@@ -41,6 +41,7 @@ const COUNTERS: [(Metric, Place); 12] = [
     (Metric::StreamTransportErrors, |c| &mut c.transport_errors),
     (Metric::StreamScrambledPackets, |c| &mut c.scrambled_packets),
     (Metric::StreamDecodedPictures, |c| &mut c.decoded_pictures),
+    (Metric::StreamDamageChecked, |c| &mut c.damage_checked_pictures),
     (Metric::StreamDecodeErrors, |c| &mut c.decode_errors),
     (Metric::StreamHttpRequests, |c| &mut c.http_requests),
     (Metric::StreamHttpErrors, |c| &mut c.http_errors),

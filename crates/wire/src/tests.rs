@@ -42,7 +42,7 @@ fn severity() -> impl Strategy<Value = Severity> {
 
 fn counters() -> impl Strategy<Value = Counters> {
     let count = || prop_oneof![Just(0), 0..=i64::MAX as u64];
-    collection::vec(count(), 12).prop_map(|n| Counters {
+    collection::vec(count(), 13).prop_map(|n| Counters {
         bytes: n[0],
         packets: n[1],
         continuity_errors: n[2],
@@ -55,6 +55,7 @@ fn counters() -> impl Strategy<Value = Counters> {
         http_errors: n[9],
         receive_dropped: n[10],
         rtp_lost: n[11],
+        damage_checked_pictures: n[12],
     })
 }
 
