@@ -29,6 +29,15 @@ pub fn wall() -> WallTime {
     WallTime::from_unix_millis(i64::try_from(wall_nanos() / 1_000_000).unwrap_or(i64::MAX))
 }
 
+/// The wall clock of a moment, by what it showed when this was first asked: it never steps.
+#[must_use]
+pub fn steady_wall(at: MonoTime) -> WallTime {
+    static FIRST: LazyLock<(MonoTime, WallTime)> = LazyLock::new(|| (now(), wall()));
+    let (first, shown) = *FIRST;
+    let since = i64::try_from(at.since(first).as_millis()).unwrap_or(i64::MAX);
+    WallTime::from_unix_millis(shown.unix_millis().saturating_add(since))
+}
+
 /// Nanoseconds since 1970, zero for a clock before that.
 fn wall_nanos() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -140,6 +149,14 @@ mod tests {
 
     fn sample(mono: u64, wall: u64) -> ClockSample {
         ClockSample { mono: MonoTime::from_nanos(mono), wall }
+    }
+
+    #[test]
+    fn slices_are_named_by_the_time_that_passed_alone() {
+        let named = |at| steady_wall(at).unix_millis();
+        named(now());
+        let at = now();
+        assert_eq!(named(at + Duration::from_secs(7200)) - named(at), 7_200_000);
     }
 
     #[test]

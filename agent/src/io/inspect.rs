@@ -78,6 +78,7 @@ impl Probe {
             decoding: options.decoding,
             began: zero,
             wall: clock::wall(),
+            named: clock::wall(),
         });
         Self {
             source,

@@ -141,12 +141,14 @@ fn session_config<'a>(spec: &InputSpec, streams: impl Iterator<Item = &'a Watch>
         service: watch.service_id,
         expectation: watch.expectation.clone(),
     });
+    let began = clock::now();
     SessionConfig {
         source,
         watched: Watched::Streams(views.collect()),
         decoding: Decoding::On,
-        began: clock::now(),
+        began,
         wall: clock::wall(),
+        named: clock::steady_wall(began),
     }
 }
 

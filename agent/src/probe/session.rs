@@ -81,6 +81,9 @@ pub struct SessionConfig {
     pub began: MonoTime,
     /// The wall clock then.
     pub wall: WallTime,
+    /// The start of a slice that begins then. It is a slice's name, so all sessions of a run must go by one clock that never
+    /// steps back: what begins before slices that are known counts as known.
+    pub named: WallTime,
 }
 
 /// Whether access units are cut out for a decoder.
@@ -319,7 +322,7 @@ impl Session {
             Source::Recording => Timeline::of_recording(),
             _ => Timeline::new(LIVE_WINDOW),
         };
-        let (began, wall) = (self.config.began, self.config.wall);
+        let (began, wall) = (self.config.began, self.config.named);
         let mut view = View::new(self.views.len(), part, config, began, wall, timeline);
         view.place_sound(self.sound, began);
         self.views.push(view);

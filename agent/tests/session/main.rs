@@ -54,6 +54,7 @@ impl Run {
             decoding: Decoding::On,
             began: at(0),
             wall: WallTime::from_unix_millis(1_000_000),
+            named: WallTime::from_unix_millis(1_000_000),
         });
         let (slices, faults) = (Vec::new(), Vec::new());
         Self { session, decoders: BTreeMap::new(), now: 0, slices, faults }
