@@ -96,7 +96,7 @@ impl Blocks {
         let bright_count = bright.iter().filter(|bright| **bright).count();
         let mut all = Histogram::default();
         let mut rest = Histogram::default();
-        for (row, line) in self.sums.chunks_exact(self.columns).enumerate() {
+        for (row, line) in self.sums.chunks_exact(self.columns.max(1)).enumerate() {
             let first_tile = row / TILE * tiles;
             for (blocks, bright) in line.chunks(TILE).zip(&bright[first_tile..]) {
                 all.add(blocks);
@@ -222,6 +222,16 @@ impl Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_smaller_than_a_block_has_a_summary_of_nothing() {
+        let mut blocks = Blocks::default();
+        let data = [16; 7 * 7];
+        let luma = Luma { width: 7, height: 7, stride: 7, depth: 8, data: &data };
+        blocks.reduce(Duration::ZERO, luma);
+        assert_eq!(blocks.summary().bright_tiles, 0.0);
+        assert!(blocks.change(&Blocks::default()).is_none());
+    }
 
     /// A picture whose pixels are a function of their place, with `stride` beyond its width, at 8 or more bits.
     fn picture(
