@@ -16,7 +16,7 @@ use std::{
 
 use tallylight_decide::{
     Decider, IncidentEvent, Input, KillSwitch, Mode, OnAir, Outcome, Output, Policy, Scope,
-    action::ActionKind,
+    action::{ActionKind, Reason},
 };
 use tallylight_model::{ActionId, Batch, ChannelId, FaultPhase, FaultRecord, Metric, MonoTime};
 use tokio::{
@@ -53,7 +53,7 @@ enum Message {
     Batch { batch: Batch, arrived: MonoTime, reply: oneshot::Sender<Result<Sifted, Busy>> },
     Input(Input),
     Order { input: Input, reply: oneshot::Sender<Result<(), Busy>> },
-    Allowed { action: ActionId, reply: oneshot::Sender<Result<(), String>> },
+    Allowed { action: ActionId, reply: oneshot::Sender<Result<(), Reason>> },
     Ask(Question),
 }
 
@@ -103,11 +103,11 @@ impl JudgeHandle {
     ///
     /// # Errors
     /// Says what forbids it.
-    pub(super) async fn allowed(&self, action: ActionId) -> Result<(), String> {
+    pub(super) async fn allowed(&self, action: ActionId) -> Result<(), Reason> {
         let (reply, answer) = oneshot::channel();
-        let gone = || "the judge is gone".to_owned();
-        self.messages.send(Message::Allowed { action, reply }).await.map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        let message = Message::Allowed { action, reply };
+        self.messages.send(message).await.map_err(|_| Reason::CollectorStops)?;
+        answer.await.unwrap_or(Err(Reason::CollectorStops))
     }
 
     /// Reads something off the judgement.
@@ -375,15 +375,15 @@ impl Judge {
         for command in held.commands {
             let action = command.action;
             if result.is_err() {
-                self.not_sent(action, "the journal cannot be written");
+                self.not_sent(action, Reason::JournalFails);
             } else if self.panel.act(command).is_err() {
-                self.not_sent(action, "too many commands are under way");
+                self.not_sent(action, Reason::TooManyCommands);
             }
         }
     }
 
-    fn not_sent(&mut self, action: ActionId, why: &str) {
-        self.feed(Input::Outcome { action, outcome: Outcome::NotSent(why.to_owned()) });
+    fn not_sent(&mut self, action: ActionId, reason: Reason) {
+        self.feed(Input::Outcome { action, outcome: Outcome::NotSent(reason) });
     }
 
     /// Makes safe what has been taken in. Commands that wait for that are not sent any more.
@@ -391,7 +391,7 @@ impl Judge {
         loop {
             if writing.is_none() {
                 let commands = std::mem::take(&mut self.pending.commands);
-                commands.iter().for_each(|it| self.not_sent(it.action, "the collector stops"));
+                commands.iter().for_each(|it| self.not_sent(it.action, Reason::CollectorStops));
                 if !self.pending.is_due(self.state.journal_fails) {
                     return;
                 }
@@ -400,7 +400,7 @@ impl Judge {
             let (mut held, result) = Writing::end(&mut writing).await;
             let commands = std::mem::take(&mut held.commands);
             self.conclude(held, result);
-            commands.iter().for_each(|it| self.not_sent(it.action, "the collector stops"));
+            commands.iter().for_each(|it| self.not_sent(it.action, Reason::CollectorStops));
         }
     }
 
@@ -442,13 +442,11 @@ impl Judge {
         }
     }
 
-    fn allowed(&self, action: ActionId) -> Result<(), String> {
-        self.decider
-            .still_allowed(action, self.clock.now())
-            .map_err(|reason| reason.name().to_owned())?;
+    fn allowed(&self, action: ActionId) -> Result<(), Reason> {
+        self.decider.still_allowed(action, self.clock.now())?;
         let automatic = self.decider.action(action).is_some_and(|it| it.mode == Mode::Auto);
         if automatic && self.panel.standing().clock_is_off() {
-            return Err("the panel's clock is more than 2 s off".to_owned());
+            return Err(Reason::PanelClockOff);
         }
         Ok(())
     }
@@ -549,15 +547,14 @@ impl Inbox {
     /// is told.
     pub(super) async fn stand_in(
         mut self,
-        mut allowed: Vec<Result<(), String>>,
+        mut allowed: Vec<Result<(), Reason>>,
         told: mpsc::UnboundedSender<Input>,
     ) {
         while let Some(message) = self.0.recv().await {
             match message {
                 Message::Allowed { reply, .. } => {
-                    let answer =
-                        if allowed.len() > 1 { allowed.remove(0) } else { allowed[0].clone() };
-                    drop(reply.send(answer));
+                    let answer = if allowed.len() > 1 { allowed.remove(0) } else { allowed[0] };
+                    let _ = reply.send(answer);
                 }
                 Message::Input(input) => drop(told.send(input)),
                 _ => {}

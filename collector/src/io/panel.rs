@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use reqwest::{Method, redirect};
 use tallylight_decide::{
     Input, Outcome, PanelRefusal, PanelState,
-    action::{Command, Feed, Target},
+    action::{Command, Feed, Reason, Target},
 };
 use tallylight_model::{Epoch, Metric};
 use tokio::{
@@ -180,13 +180,14 @@ impl PanelDriver {
 
     async fn carry_out(&self, command: &Command) -> Outcome {
         if self.standing().circuit_is_open() {
-            return not_sent("the panel's circuit is open");
+            return Outcome::NotSent(Reason::PanelCircuitOpen);
         }
         let state = match self.read_state().await {
             Ok(state) => state,
             Err(error) => {
+                tracing::warn!(%error, "the panel's state cannot be read, nothing is sent");
                 self.judge.input(Input::PanelDown).await;
-                return not_sent(&error.to_string());
+                return Outcome::NotSent(Reason::PanelDown);
             }
         };
         let holds = from_holds(command, &state);
@@ -199,7 +200,7 @@ impl PanelDriver {
 
     async fn send(&self, command: &Command) -> Outcome {
         // Once a try may have been carried out, only an answer of the panel can say that it was not.
-        let mut last = not_sent("the command is void by its age");
+        let mut last = Outcome::NotSent(Reason::Expired);
         let mut received = false;
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
@@ -209,8 +210,8 @@ impl PanelDriver {
             if left.is_zero() {
                 return last;
             }
-            if let Err(why) = self.judge.allowed(command.action).await {
-                return if attempt == 0 { not_sent(&why) } else { last };
+            if let Err(reason) = self.judge.allowed(command.action).await {
+                return if attempt == 0 { Outcome::NotSent(reason) } else { last };
             }
             let body = panel::body(command, &self.clock.calendar());
             let id = format!("action-{}-{}-{attempt}", command.action, command.epoch.0);
@@ -348,10 +349,6 @@ async fn exchange(request: reqwest::RequestBuilder) -> Result<(Reply, Option<Str
         body.extend_from_slice(&chunk);
     }
     Ok((Reply { status, location, body }, date))
-}
-
-fn not_sent(why: &str) -> Outcome {
-    Outcome::NotSent(why.to_owned())
 }
 
 /// Whether the target's viewers are served from what they are to be taken from. What the panel does not say is left to it.

@@ -97,7 +97,7 @@ async fn with_the_disk_full_nothing_is_sent_and_it_says_so() {
     stage.running.line_with("journal not written, nothing is acted on");
     stage.until(ready).await;
     stage.agents.stands(FaultKind::NoData, &EVERYWHERE);
-    stage.until(async |api| action(api).await["detail"] == "the journal cannot be written").await;
+    stage.until(async |api| action(api).await["detail"] == "journal_fails").await;
     assert_eq!(stage.panel.count(), 0);
     let api = stage.running.at.api;
     assert_eq!(health(api).await, 503);

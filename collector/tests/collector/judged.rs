@@ -234,7 +234,7 @@ async fn while_the_journal_cannot_be_written_nothing_is_sent_and_after_it_nothin
     let blocker = rusqlite::Connection::open(stage.site.path("journal.sqlite")).unwrap();
     blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
     stage.agents.stands(FaultKind::NoData, &EVERYWHERE);
-    stage.until_action("detail", "the journal cannot be written").await;
+    stage.until_action("detail", "journal_fails").await;
     assert_eq!(stage.panel.count(), 0);
     assert!(!scrape(stage.api).await.contains("\ntallylight_journal_errors_total 0\n"));
     let health = async || health(stage.api).await;

@@ -305,6 +305,16 @@ pub enum Reason {
     Expired,
     /// The action is not one that is out.
     NotInFlight,
+    /// The panel failed so often in a row that it is left alone for a while.
+    PanelCircuitOpen,
+    /// The panel's clock is too far off for its sense of a command's age.
+    PanelClockOff,
+    /// The intent could not be made durable.
+    JournalFails,
+    /// More commands are under way than the collector sends at once.
+    TooManyCommands,
+    /// The collector was stopping.
+    CollectorStops,
 }
 
 names! {
@@ -340,6 +350,11 @@ names! {
         AlreadyDone "already_done"
         Expired "expired"
         NotInFlight "not_in_flight"
+        PanelCircuitOpen "panel_circuit_open"
+        PanelClockOff "panel_clock_off"
+        JournalFails "journal_fails"
+        TooManyCommands "too_many_commands"
+        CollectorStops "collector_stops"
     }
 }
 

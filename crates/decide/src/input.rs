@@ -6,6 +6,7 @@ use tallylight_model::{ActionId, Batch, ChannelId, IncidentId, RegionId, ServerI
 
 use crate::{
     Policy,
+    action::Reason,
     lineup::{Lineup, names},
     policy::{Mode, Scope},
 };
@@ -98,9 +99,9 @@ pub enum Outcome {
     Refused(PanelRefusal),
     /// No answer within the time: it may have been carried out or not.
     Unknown,
-    /// The collector's own last look before the side effect forbade it: by the name of the reason where
-    /// [`still_allowed`](crate::Decider::still_allowed) gave one, else by a sentence.
-    NotSent(String),
+    /// The collector's own last look before the side effect forbade it: the reason, of
+    /// [`still_allowed`](crate::Decider::still_allowed) or of its own.
+    NotSent(Reason),
 }
 
 /// Why the panel would not.

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tallylight_decide::{
     ChangedBy, Decider, Input, KillSwitch, Mode, OnAir, Outcome, Output, PanelChannel,
     PanelRefusal, PanelRegion, PanelServer, PanelState, Policy, Scope, ServerState,
+    action::Reason,
     journal::{Record, Remembered},
     lineup::{Agent, Channel, Delivery, Lineup, Parts, Region, Server, Source, SourceRole},
 };
@@ -206,7 +207,7 @@ fn input(dice: &mut Dice, now: MonoTime) -> Input {
                     Outcome::Failed(String::new()),
                     Outcome::Refused(PanelRefusal::StaleEpoch),
                     Outcome::Unknown,
-                    Outcome::NotSent(String::new()),
+                    Outcome::NotSent(Reason::Expired),
                 ])
                 .clone(),
         },

@@ -278,7 +278,7 @@ impl World {
     fn command(&mut self, at: MonoTime, command: &Command) {
         let look = self.decider.as_ref().map(|it| it.still_allowed(command.action, at));
         if let Some(Err(reason)) = look {
-            let outcome = Outcome::NotSent(reason.name().to_owned());
+            let outcome = Outcome::NotSent(reason);
             return self.handle(at, Input::Outcome { action: command.action, outcome });
         }
         let outcome = self.panel.command(at, &mut self.platform, command);

@@ -92,7 +92,7 @@ async fn elsewhere(State(panel): State<Arc<Panel>>) -> &'static str {
 async fn outcome_of(
     behaviour: Behaviour,
     active: &'static str,
-    allowed: Result<(), String>,
+    allowed: Result<(), Reason>,
     good_for: Duration,
 ) -> (Outcome, Arc<Panel>) {
     outcome_in_turn(behaviour, active, vec![allowed], good_for).await
@@ -102,7 +102,7 @@ async fn outcome_of(
 async fn outcome_in_turn(
     behaviour: Behaviour,
     active: &'static str,
-    allowed: Vec<Result<(), String>>,
+    allowed: Vec<Result<(), Reason>>,
     good_for: Duration,
 ) -> (Outcome, Arc<Panel>) {
     let panel = Arc::new(Panel {
@@ -141,7 +141,7 @@ fn command(now: MonoTime, good_for: Duration) -> Command {
     }
 }
 
-async fn ask(url: &str, allowed: Vec<Result<(), String>>, good_for: Duration) -> Outcome {
+async fn ask(url: &str, allowed: Vec<Result<(), Reason>>, good_for: Duration) -> Outcome {
     let text = format!(
         "lineup = 'l'\njournal = 'j'\nkill_switch = 'k'\n\
          [panel]\nurl = '{url}'\nsecret_file = 's'\n"
@@ -217,7 +217,7 @@ async fn a_panel_that_answers_500_is_tried_three_times_with_one_action_id() {
 
 #[tokio::test]
 async fn what_was_forbidden_meanwhile_is_not_tried_again() {
-    let allowed = vec![Ok(()), Err("kill_switch".to_owned())];
+    let allowed = vec![Ok(()), Err(Reason::KillSwitch)];
     let behaviour = Behaviour::Answer(500, "oops");
     let (outcome, panel) = outcome_in_turn(behaviour, "primary", allowed, LONG).await;
     assert_eq!(outcome, Outcome::Failed("the panel answered 500".to_owned()));
@@ -265,11 +265,11 @@ async fn nothing_is_sent_where_the_source_moved_the_judge_forbids_or_time_is_up(
     let (outcome, panel) = outcome_of(done, "backup", Ok(()), LONG).await;
     assert_eq!(outcome, Outcome::Refused(PanelRefusal::FromDoesNotHold));
     assert!(panel.commands.lock().unwrap().is_empty());
-    let (outcome, panel) = outcome_of(done, "primary", Err("kill_switch".to_owned()), LONG).await;
-    assert_eq!(outcome, Outcome::NotSent("kill_switch".to_owned()));
+    let (outcome, panel) = outcome_of(done, "primary", Err(Reason::KillSwitch), LONG).await;
+    assert_eq!(outcome, Outcome::NotSent(Reason::KillSwitch));
     assert!(panel.commands.lock().unwrap().is_empty());
     let (outcome, panel) = outcome_of(done, "primary", Ok(()), Duration::ZERO).await;
-    assert!(matches!(outcome, Outcome::NotSent(_)), "{outcome:?}");
+    assert_eq!(outcome, Outcome::NotSent(Reason::Expired));
     assert!(panel.commands.lock().unwrap().is_empty());
 }
 
@@ -294,5 +294,5 @@ fn a_move_goes_out_only_from_the_region_that_serves_and_a_panel_that_does_not_sa
 async fn an_unreachable_panel_is_told_without_its_address() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let outcome = ask(&format!("http://user:hunter2@{free}"), vec![Ok(())], LONG).await;
-    assert_eq!(outcome, Outcome::NotSent("the panel cannot be reached".to_owned()));
+    assert_eq!(outcome, Outcome::NotSent(Reason::PanelDown));
 }

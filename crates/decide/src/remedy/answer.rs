@@ -104,14 +104,12 @@ impl Desk<'_> {
     }
 
     /// It still counts in the budgets, so that a forbidden action is not proposed again and again.
-    fn not_sent(&self, ledger: &mut Ledger, id: ActionId, why: &str) {
+    fn not_sent(&self, ledger: &mut Ledger, id: ActionId, reason: Reason) {
         let Some((incident, kind)) = ledger.action(id).map(|it| (it.incident, it.kind)) else {
             return;
         };
-        ledger.end(id, self.now(), ActionState::Withdrawn, why);
-        if let Some(reason) = Reason::from_name(why) {
-            ledger.refuse(incident, self.now(), Some(kind), reason);
-        }
+        ledger.end(id, self.now(), ActionState::Withdrawn, reason.name());
+        ledger.refuse(incident, self.now(), Some(kind), reason);
     }
 
     /// Takes in how a command ended. What is not out is left alone.
@@ -127,7 +125,7 @@ impl Desk<'_> {
             }
             Outcome::Failed(why) => self.failed(ledger, id, why),
             Outcome::Refused(refusal) => self.failed(ledger, id, refusal.name()),
-            Outcome::NotSent(why) => self.not_sent(ledger, id, why),
+            Outcome::NotSent(reason) => self.not_sent(ledger, id, *reason),
             Outcome::Unknown => {
                 ledger.edit_action(id, |it| {
                     it.state = ActionState::Unknown;
