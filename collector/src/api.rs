@@ -391,10 +391,10 @@ pub fn modes(view: &View<'_>) -> Value {
             KillSwitch::Pulled => "pulled",
         },
         "modes": modes.collect::<Vec<_>>(),
-        "panel": {
-            "up": view.panel.is_up(),
-            "clock_offset_seconds": view.panel.clock_offset_s(),
-        },
+        "panel": view.panel.map(|panel| json!({
+            "up": panel.is_up(),
+            "clock_offset_seconds": panel.clock_offset_s(),
+        })),
     })
 }
 

@@ -195,9 +195,10 @@ fn own(text: &mut PrometheusText, view: &View<'_>) {
     text.metric(Metric::KillSwitch);
     text.series(&[], flag(view.kill_switch == KillSwitch::Pulled));
     text.metric(Metric::PanelUp);
-    text.series(&[], flag(view.panel.is_up()));
+    view.panel.into_iter().for_each(|panel| text.series(&[], flag(panel.is_up())));
     text.metric(Metric::PanelClockOffset);
-    view.panel.clock_offset_s().into_iter().for_each(|offset| text.series(&[], offset));
+    let offset = view.panel.and_then(|panel| panel.clock_offset_s());
+    offset.into_iter().for_each(|offset| text.series(&[], offset));
     text.metric(Metric::CollectorLimitHits);
     let limits = view.decider.limits();
     for (what, count) in [
@@ -247,7 +248,7 @@ mod tests {
             decider: &decider,
             calendar: Calendar { now: MonoTime::ZERO, wall: jiff::Timestamp::UNIX_EPOCH },
             kill_switch: KillSwitch::Released,
-            panel: Standing::default(),
+            panel: Some(Standing::default()),
             ended: &VecDeque::new(),
             journal_fails: false,
         };
@@ -264,6 +265,8 @@ mod tests {
         }
         assert_eq!(pieces, 7, "200 channels");
         let text = page.finish(&rest(&view));
+        let up = |text: &str| text.contains("\ntallylight_panel_up 0");
+        assert!(up(&text) && !up(&rest(&View { panel: None, ..view })), "no panel, no series");
         for (metric, series) in [
             (Metric::ChannelObserved, 5 * 200),
             (Metric::ChannelBad, 200),

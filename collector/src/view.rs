@@ -20,8 +20,8 @@ pub struct View<'a> {
     pub calendar: Calendar,
     /// The kill switch's position when it was last looked at.
     pub kill_switch: KillSwitch,
-    /// The way to the panel.
-    pub panel: Standing,
+    /// The way to the panel; `None` where none is configured.
+    pub panel: Option<Standing>,
     /// Faults that ended, the last one last.
     pub ended: &'a VecDeque<Ended>,
     /// The journal cannot be written: nothing is acted on.

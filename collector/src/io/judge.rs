@@ -251,7 +251,7 @@ impl Judge {
                 decider: &self.decider,
                 calendar: self.clock.calendar(),
                 kill_switch: self.state.kill_switch,
-                panel: self.panel.standing(),
+                panel: self.panel.configured(),
                 ended: &self.state.ended,
                 journal_fails: self.state.journal_fails,
             }),

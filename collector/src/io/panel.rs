@@ -119,6 +119,11 @@ impl PanelDriver {
         *self.locked()
     }
 
+    /// The same; `None` where no panel is configured.
+    pub(super) fn configured(&self) -> Option<Standing> {
+        self.config.borrow().settings.panel.as_ref().map(|_| self.standing())
+    }
+
     /// Makes the next read of the state happen at once.
     pub(super) fn read_now(&self) {
         self.read_now.notify_one();

@@ -197,7 +197,7 @@ metrics! {
     CollectorLimitHits "tallylight_collector_limit_hits_total" "tallylight.collector.limit_hits" Counter "{item}" ["what"] Collector
         "What had to be let go because a table was full or the lineup does not list it.";
     PanelUp "tallylight_panel_up" "tallylight.panel.up" Gauge "1" [] Collector
-        "1 while the panel answers.";
+        "1 while the panel answers; no series where none is configured.";
     JournalErrors "tallylight_journal_errors_total" "tallylight.journal.errors" Counter "{error}" [] Collector
         "Journal writes that failed; nothing is acted on meanwhile.";
     CollectorCut "tallylight_collector_cut_total" "tallylight.collector.cut" Counter "{item}" ["reason"] Collector
