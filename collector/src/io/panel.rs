@@ -133,18 +133,29 @@ impl PanelDriver {
     pub(super) async fn poll(self: Arc<Self>) {
         let mut ticks = interval(POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut away = false;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = self.read_now.notified() => {}
             }
+            let was_away = away;
             let input = match self.read_state().await {
-                Ok(state) => Input::Panel(state),
+                Ok(state) => {
+                    away = false;
+                    Input::Panel(state)
+                }
                 Err(error) => {
-                    tracing::debug!(%error, "panel state not read");
+                    away = true;
+                    if !was_away && self.configured().is_some() {
+                        tracing::warn!(%error, "the panel's state cannot be read");
+                    }
                     Input::PanelDown
                 }
             };
+            if was_away && !away {
+                tracing::info!("the panel's state is read again");
+            }
             if !self.judge.input(input).await {
                 return;
             }
