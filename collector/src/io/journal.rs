@@ -32,13 +32,16 @@ const SCHEMA: i64 = 1;
 const MAX_FAULTS: i64 = 100_000;
 /// Records of incidents and actions kept over a restart; those not written for longest go first.
 const MAX_RECORDS: i64 = 20_000;
+const PRUNE_RECORDS: &str = "DELETE FROM record
+    WHERE (key GLOB 'incident/*' OR key GLOB 'action/*')
+    AND key NOT IN (SELECT key FROM record ORDER BY written_ms DESC LIMIT ?1)";
 /// Writes that wait for the thread. The judge waits for each, so there is hardly ever more than one.
 const QUEUE: usize = 16;
 /// How long a write may wait for another program that holds the file.
 const BUSY: Duration = Duration::from_millis(500);
 /// How long the judge waits for a write before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Fault records between two prunings of old ones.
+/// Records of any kind between two prunings of old ones.
 const PRUNE_EVERY: usize = 1000;
 /// How long to wait for a collector that is just stopping to let go of the journal.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
@@ -291,11 +294,7 @@ fn begin(connection: &mut Connection) -> Result<Opened, JournalError> {
         let transaction = connection.transaction()?;
         transaction.execute("DELETE FROM meta", [])?;
         transaction.execute("INSERT INTO meta VALUES (?1, ?2)", [SCHEMA, epoch])?;
-        transaction.execute(
-            "DELETE FROM record WHERE (key GLOB 'incident/*' OR key GLOB 'action/*') AND key NOT IN
-             (SELECT key FROM record ORDER BY written_ms DESC LIMIT ?1)",
-            [MAX_RECORDS],
-        )?;
+        transaction.execute(PRUNE_RECORDS, [MAX_RECORDS])?;
         transaction.commit()?;
         Ok(Opened {
             epoch: Epoch(epoch.cast_unsigned()),
@@ -337,7 +336,7 @@ fn fault_keys(connection: &Connection) -> rusqlite::Result<Vec<(NodeId, Epoch, u
 fn work(connection: &mut Connection, inbox: &mpsc::Receiver<Job>, rows: &AtomicUsize) {
     let mut unpruned = 0;
     while let Ok(job) = inbox.recv() {
-        unpruned += job.faults.len();
+        unpruned += job.faults.len() + job.records.len();
         rows.fetch_add(job.faults.len() + job.records.len(), Ordering::Relaxed);
         let prune = unpruned >= PRUNE_EVERY;
         if prune {
@@ -391,6 +390,7 @@ fn write(connection: &mut Connection, job: &Job, prune: bool) -> rusqlite::Resul
                 "DELETE FROM fault WHERE id <= (SELECT max(id) FROM fault) - ?1",
                 [MAX_FAULTS],
             )?;
+            transaction.execute(PRUNE_RECORDS, [MAX_RECORDS])?;
         }
     }
     transaction.commit()
@@ -491,6 +491,26 @@ mod tests {
         let (_journal, opened) = Journal::open(&path).unwrap();
         assert_eq!(u64::try_from(opened.faults.len()).unwrap(), limit);
         assert_eq!(opened.faults[0].2, 10_000);
+    }
+
+    #[tokio::test]
+    async fn incidents_long_over_go_while_it_runs_and_a_mode_never_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let (journal, _) = Journal::open(&path).unwrap();
+        journal.write(vec![record("mode/global", b"off")], vec![]).await.unwrap();
+        let limit = MAX_RECORDS;
+        for chunk in 0..=limit / 1000 {
+            let keys = (0..1000).map(|number| format!("incident/{}", chunk * 1000 + number));
+            let records = keys.map(|key| record(&key, b"")).collect();
+            journal.write(records, vec![]).await.unwrap();
+        }
+        let other = Connection::open(&path).unwrap();
+        let count = |key| {
+            let sql = "SELECT count(*) FROM record WHERE key GLOB ?1";
+            other.query_row(sql, [key], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!((count("incident/*"), count("mode/global")), (limit, 1));
     }
 
     #[test]
