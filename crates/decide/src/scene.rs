@@ -64,6 +64,8 @@ pub(crate) struct Dissent {
     pub(crate) onset: MonoTime,
     /// Since when the claim and its denial have stood beside each other.
     pub(crate) since: MonoTime,
+    /// Only a player ran dry. When it fills again depends on when it began, so peers need not share it.
+    pub(crate) is_of_a_player: bool,
 }
 
 pub(crate) struct Scene<'a> {
@@ -142,12 +144,18 @@ impl<'a> Scene<'a> {
                 let (peers, well_since) = self.peers_who_see_well(node, stream, onset);
                 if peers > 0 {
                     let since = arrived.max(well_since);
-                    claim.1.push(Dissent { stream: stream.clone(), peers, onset, since });
+                    let stream = stream.clone();
+                    let mut kinds = self.current_faults(node, sight).map(|(kind, _)| kind);
+                    let is_of_a_player = kinds.all(|kind| kind == FaultKind::Stall);
+                    claim.1.push(Dissent { stream, peers, onset, since, is_of_a_player });
                 }
             }
         }
         for (node, (bad, dissents)) in claims {
-            let denied = dissents.iter().filter(|it| it.peers >= CONTRADICTING_PEERS).count();
+            let denied = dissents
+                .iter()
+                .filter(|it| it.peers >= CONTRADICTING_PEERS && !it.is_of_a_player)
+                .count();
             let enough = denied >= CONTRADICTED_STREAMS && denied * CONTRADICTED_ONE_IN >= bad;
             if let Some(vote) = self.votes.get_mut(node)
                 && enough

@@ -10,7 +10,12 @@ use core::time::Duration;
 
 use tallylight_model::{MonoTime, NodeId, StreamId};
 
-use crate::{facts::DROPS_SILENCE, incident::Vote, lineup::StreamRef, scene::Scene};
+use crate::{
+    facts::DROPS_SILENCE,
+    incident::Vote,
+    lineup::StreamRef,
+    scene::{Dissent, Scene},
+};
 
 /// A lone voice about a single server is named as a probe only after this long: the other agent may just be later, by a
 /// segment or a playlist.
@@ -18,6 +23,10 @@ const LONE_HOLD: Duration = Duration::from_secs(10);
 
 /// A lone voice about several servers at once: longer than agents' declarations of one fault lie apart.
 const LONE_HOLD_WIDE: Duration = Duration::from_secs(3);
+
+/// A lone voice about nothing but a player that ran dry: it fills again two segments and the clear time after the stream came
+/// back, and segments are rarely longer than 10 s.
+const LONE_HOLD_PLAYER: Duration = Duration::from_secs(30);
 
 /// A host is at fault if it dropped packets in this many seconds within [`DROPS_SILENCE`] twice over.
 const DROP_SECONDS: usize = 3;
@@ -46,10 +55,9 @@ pub(crate) fn probes(scene: &Scene<'_>) -> (Vec<ProbeVerdict>, Option<MonoTime>)
             Vote::OwnDrops if is_dropping(scene, node) => {}
             Vote::Contradicted => {}
             _ => {
-                let Some(first) = first_arrival else { continue };
-                let hold = if is_wide(scene, node) { LONE_HOLD_WIDE } else { LONE_HOLD };
-                if scene.now < first + hold {
-                    again = Some(again.map_or(first + hold, |at| at.min(first + hold)));
+                let Some(due) = due(scene, node, denied) else { continue };
+                if scene.now < due {
+                    again = Some(again.map_or(due, |at| at.min(due)));
                     continue;
                 }
             }
@@ -65,6 +73,13 @@ pub(crate) fn probes(scene: &Scene<'_>) -> (Vec<ProbeVerdict>, Option<MonoTime>)
         });
     }
     (found, again)
+}
+
+/// From when on a lone voice is taken for a witness at fault.
+fn due(scene: &Scene<'_>, node: &NodeId, denied: &[Dissent]) -> Option<MonoTime> {
+    let hold = if is_wide(scene, node) { LONE_HOLD_WIDE } else { LONE_HOLD };
+    let due = |it: &Dissent| it.since + if it.is_of_a_player { LONE_HOLD_PLAYER } else { hold };
+    denied.iter().map(due).min()
 }
 
 /// Whether an agent without a vote for its drops is at fault, and does not only have a hiccup: it drops second after second,
