@@ -108,12 +108,6 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Whether fault records wait.
-    #[must_use]
-    pub fn has_faults(&self) -> bool {
-        !self.faults.is_empty()
-    }
-
     /// Slices given up since the start.
     #[must_use]
     pub fn lost_slices(&self) -> u64 {

@@ -9,9 +9,11 @@ use tallylight_decide::{
     action::{Action, Feed, Refusal, Target},
     incident::{Candidate, Incident, Step},
     lineup::{Lineup, StreamRef},
-    view::{SignalView, Summary, Up},
+    view::{FaultView, SignalView, Summary, Up},
 };
-use tallylight_model::{ActionId, ChannelId, IncidentId, MonoTime, NodeId, ServerId, StreamId};
+use tallylight_model::{
+    ActionId, ChannelId, FaultRecord, IncidentId, MonoTime, NodeId, ServerId, StreamId,
+};
 
 use crate::{
     calendar::Calendar,
@@ -101,16 +103,7 @@ pub fn faults(out: &mut Vec<Value>, view: &View<'_>, after: Option<StreamId>) ->
             return last.cloned();
         }
         last = Some(fault.stream);
-        out.push(json!({
-            "node": fault.node.as_str(),
-            "channel": fault.stream.channel(),
-            "stream": fault.stream.as_str(),
-            "kind": fault.kind.name(),
-            "severity": fault.severity.name(),
-            "onset": view.calendar.rfc3339(fault.onset),
-            "declared": view.calendar.rfc3339(fault.declared),
-            "evidence": fault.evidence,
-        }));
+        out.push(fault_json(view, &fault));
     }
     None
 }
@@ -119,19 +112,27 @@ pub fn faults(out: &mut Vec<Value>, view: &View<'_>, after: Option<StreamId>) ->
 #[must_use]
 pub fn ended(view: &View<'_>) -> Vec<Value> {
     let ended = view.ended.iter().rev().map(|Ended { node, fault, at }| {
-        json!({
-            "node": node.as_str(),
-            "channel": fault.stream.channel(),
-            "stream": fault.stream.as_str(),
-            "kind": fault.kind.name(),
-            "severity": fault.severity.name(),
-            "onset": view.calendar.rfc3339(fault.onset),
-            "declared": view.calendar.rfc3339(fault.declared),
-            "ended": view.calendar.rfc3339(*at),
-            "evidence": fault.evidence,
-        })
+        let FaultRecord { stream, kind, severity, onset, declared, evidence, .. } = fault;
+        let (kind, severity, onset, declared) = (*kind, *severity, *onset, *declared);
+        let fault = FaultView { node, stream, kind, severity, onset, declared, evidence };
+        let mut ended = fault_json(view, &fault);
+        ended["ended"] = view.calendar.rfc3339(*at).into();
+        ended
     });
     ended.collect()
+}
+
+fn fault_json(view: &View<'_>, fault: &FaultView<'_>) -> Value {
+    json!({
+        "node": fault.node.as_str(),
+        "channel": fault.stream.channel(),
+        "stream": fault.stream.as_str(),
+        "kind": fault.kind.name(),
+        "severity": fault.severity.name(),
+        "onset": view.calendar.rfc3339(fault.onset),
+        "declared": view.calendar.rfc3339(fault.declared),
+        "evidence": fault.evidence,
+    })
 }
 
 /// `GET /api/v1/incidents`: adds open ones and the last closed ones after this one; answers after which to go on.
@@ -140,10 +141,14 @@ pub fn incidents(
     view: &View<'_>,
     after: Option<IncidentId>,
 ) -> Option<IncidentId> {
-    let next = view.decider.incidents().filter(|it| after.is_none_or(|after| it.id > after));
-    let next: Vec<_> = next.take(PIECE).collect();
+    let next = next_incidents(view, after);
     out.extend(next.iter().map(|incident| incident_json(view, incident)));
     next.last().map(|incident| incident.id)
+}
+
+fn next_incidents<'a>(view: &View<'a>, after: Option<IncidentId>) -> Vec<&'a Incident> {
+    let next = view.decider.incidents().filter(|it| after.is_none_or(|after| it.id > after));
+    next.take(PIECE).collect()
 }
 
 /// `GET /api/v1/incidents/{id}`
@@ -320,8 +325,7 @@ pub fn refusals(
     view: &View<'_>,
     after: Option<IncidentId>,
 ) -> Option<IncidentId> {
-    let next = view.decider.incidents().filter(|it| after.is_none_or(|after| it.id > after));
-    let next: Vec<_> = next.take(PIECE).collect();
+    let next = next_incidents(view, after);
     let refusals = next.iter().flat_map(|incident| &incident.refusals);
     out.extend(
         refusals

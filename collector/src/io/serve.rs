@@ -25,7 +25,10 @@ use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::graceful::GracefulConnection,
+};
 use tallylight_model::Metric;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -145,14 +148,7 @@ impl Server {
                     .header_read_timeout(HEADERS)
                     .max_headers(MAX_HEADERS)
                     .max_buf_size(MAX_HEADER_BYTES);
-                let mut connection = pin!(builder.serve_connection(stream, answer));
-                tokio::select! {
-                    ended = &mut connection => ended,
-                    () = flag(stopped) => {
-                        connection.as_mut().graceful_shutdown();
-                        connection.await
-                    }
-                }
+                finish(builder.serve_connection(stream, answer), stopped).await
             }
             Protocol::Http2 => {
                 let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -161,18 +157,26 @@ impl Server {
                     .keep_alive_interval(PING)
                     .max_concurrent_streams(MAX_STREAMS)
                     .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX));
-                let mut connection = pin!(builder.serve_connection(stream, answer));
-                tokio::select! {
-                    ended = &mut connection => ended,
-                    () = flag(stopped) => {
-                        connection.as_mut().graceful_shutdown();
-                        connection.await
-                    }
-                }
+                finish(builder.serve_connection(stream, answer), stopped).await
             }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "connection ended");
+        }
+    }
+}
+
+/// Serves a connection to its end; when told to stop, no further than the requests that are in work.
+async fn finish<C: GracefulConnection>(
+    connection: C,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), C::Error> {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = &mut connection => ended,
+        () = flag(stopped) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
     }
 }

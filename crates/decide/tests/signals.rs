@@ -5,17 +5,15 @@
     reason = "ids and lineups of these tests are literals"
 )]
 
+mod support;
+
 use std::{collections::BTreeMap, time::Duration};
 
-use tallylight_decide::{
-    Decider, Input, OnAir, Policy,
-    lineup::{Agent, Channel, Delivery, Lineup, Parts, Region, Server, Source, SourceRole},
-    view::Up,
-};
+use tallylight_decide::{Decider, Input, OnAir, Policy, lineup::Lineup, view::Up};
 use tallylight_model::{
     Batch, ChannelId, Counters, Epoch, FaultClass, FaultKind, FaultPhase, FaultRecord,
-    LatencySample, MonoTime, NodeId, NodeReport, Observed, Ratio, RegionId, Resource, ServerId,
-    Severity, Slice, StreamId, WallTime,
+    LatencySample, MonoTime, NodeId, NodeReport, Observed, Ratio, Resource, Severity, Slice,
+    StreamId, WallTime,
 };
 
 const START: u64 = 100_000;
@@ -24,52 +22,8 @@ fn at(second: u64) -> MonoTime {
     MonoTime::from_nanos((START + second) * 1_000_000_000)
 }
 
-fn parts(servers: &[&str], agents: &[&str]) -> Parts {
-    let region = RegionId::new("home").unwrap();
-    let delivery = |id: &&str| Delivery {
-        stream: StreamId::parse(&format!("one/{id}")).unwrap(),
-        server: ServerId::new(id).unwrap(),
-        delay: Duration::ZERO,
-    };
-    Parts {
-        regions: vec![Region { id: region.clone() }],
-        servers: servers
-            .iter()
-            .map(|id| Server { id: ServerId::new(id).unwrap(), region: region.clone(), node: None })
-            .collect(),
-        providers: Vec::new(),
-        agents: agents
-            .iter()
-            .map(|id| Agent {
-                node: NodeId::new(id).unwrap(),
-                region: region.clone(),
-                path: (*id).to_owned(),
-            })
-            .collect(),
-        channels: vec![Channel {
-            id: ChannelId::new("one").unwrap(),
-            name: "One".to_owned(),
-            kind: Default::default(),
-            profile: Default::default(),
-            encryption: Default::default(),
-            audio: Vec::new(),
-            single_witness: Default::default(),
-            programme_match: Default::default(),
-            sources: vec![Source {
-                stream: StreamId::parse("one/primary").unwrap(),
-                role: SourceRole::Primary,
-                priority: 1,
-                provider: None,
-                region,
-                offset: None,
-            }],
-            deliveries: servers.iter().map(delivery).collect(),
-        }],
-    }
-}
-
 fn decider(servers: &[&str], agents: &[&str]) -> Decider {
-    let lineup = Lineup::new(parts(servers, agents)).unwrap();
+    let lineup = Lineup::new(support::parts(servers, agents)).unwrap();
     Decider::new(lineup, Policy::default(), Epoch(1))
 }
 
@@ -127,7 +81,7 @@ fn sums(decider: &Decider, now: u64) -> (f64, f64, BTreeMap<&'static str, f64>) 
 #[test]
 fn a_channel_is_as_saturated_as_the_worst_node_that_its_servers_run_on() {
     for (stated, expected) in [(None, Some(0.3)), (Some("b"), Some(0.8))] {
-        let mut parts = parts(&["s", "t"], &["s", "b"]);
+        let mut parts = support::parts(&["s", "t"], &["s", "b"]);
         parts.servers[1].node = stated.map(|id| NodeId::new(id).unwrap());
         let lineup = Lineup::new(parts).unwrap();
         let mut decider = Decider::new(lineup, Policy::default(), Epoch(1));
@@ -301,10 +255,10 @@ fn series_end_with_what_they_are_of() {
         say(&mut decider, "a", second + 1, vec![slice("one/s", second, &[], &[])], vec![]);
     }
     assert!(sums(&decider, 10).0 > 0.0);
-    let lineup = Lineup::new(parts(&[], &["a"])).unwrap();
+    let lineup = Lineup::new(support::parts(&[], &["a"])).unwrap();
     decider.handle(at(10), Input::Lineup(Box::new(lineup)));
     assert_eq!(decider.signals(at(10), decider.lineup().channels()).count(), 0);
-    let lineup = Lineup::new(parts(&["s"], &["a"])).unwrap();
+    let lineup = Lineup::new(support::parts(&["s"], &["a"])).unwrap();
     decider.handle(at(11), Input::Lineup(Box::new(lineup)));
     assert_eq!(sums(&decider, 11).0, 0.0, "it starts afresh");
 }

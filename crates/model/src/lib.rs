@@ -32,4 +32,4 @@ pub use observation::{
 };
 pub use profile::{Hold, Profile, ProfileName};
 pub use time::{MonoTime, WallTime};
-pub use unit::{Bitrate, Decibel, Ratio};
+pub use unit::{Bitrate, Ratio};

@@ -69,16 +69,6 @@ impl Ratio {
     }
 }
 
-/// A level in decibels, of the scale that the name beside it says (dBFS, dBTP, LUFS).
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub struct Decibel(pub f64);
-
-impl fmt::Display for Decibel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.1} dB", self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

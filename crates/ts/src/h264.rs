@@ -161,6 +161,17 @@ fn frame_rate(bits: &mut Bits<'_>) -> Option<u32> {
     if !bits.bit()? {
         return None;
     }
+    skip_vui_colour(bits)?;
+    if !bits.bit()? {
+        return None;
+    }
+    let (unit, scale) = (u64::from(bits.get(32)?), u64::from(bits.get(32)?));
+    // A tick is a field.
+    u32::try_from((scale * 1000).checked_div(unit * 2)?).ok()
+}
+
+/// Passes over the VUI up to where colour is sited: H.264 (E.1.1) and HEVC (E.2.1) begin alike.
+pub(crate) fn skip_vui_colour(bits: &mut Bits<'_>) -> Option<()> {
     if bits.bit()? && bits.get(8)? == 255 {
         bits.skip(32)?;
     }
@@ -177,12 +188,7 @@ fn frame_rate(bits: &mut Bits<'_>) -> Option<u32> {
         bits.ue()?;
         bits.ue()?;
     }
-    if !bits.bit()? {
-        return None;
-    }
-    let (unit, scale) = (u64::from(bits.get(32)?), u64::from(bits.get(32)?));
-    // A tick is a field.
-    u32::try_from((scale * 1000).checked_div(unit * 2)?).ok()
+    Some(())
 }
 
 #[cfg(test)]

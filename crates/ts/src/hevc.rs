@@ -5,6 +5,7 @@ use tallylight_model::PictureType;
 use crate::{
     Parameters,
     bits::Bits,
+    h264::skip_vui_colour,
     video::{Element, Entry, Prefix, Start},
 };
 
@@ -191,22 +192,7 @@ fn skip_references(bits: &mut Bits<'_>, index: u32, before: u32) -> Option<u32> 
 
 /// Reads the VUI up to its timing.
 fn vui_rate(bits: &mut Bits<'_>) -> Option<u32> {
-    if bits.bit()? && bits.get(8)? == 255 {
-        bits.skip(32)?;
-    }
-    if bits.bit()? {
-        bits.bit()?;
-    }
-    if bits.bit()? {
-        bits.skip(4)?;
-        if bits.bit()? {
-            bits.skip(24)?;
-        }
-    }
-    if bits.bit()? {
-        bits.ue()?;
-        bits.ue()?;
-    }
+    skip_vui_colour(bits)?;
     bits.skip(3)?;
     if bits.bit()? {
         for _ in 0..4 {
