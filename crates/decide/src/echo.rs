@@ -14,11 +14,15 @@ use crate::{
     ledger::Ledger,
     lineup::StreamRef,
     scene::Scene,
-    sight::{KindSet, Sight},
+    sight::{KindSet, Seen, Sight},
 };
 
 /// A fault has an edge: a decoder waits for its next key frame, a packager for its next segment.
 const EDGE: Duration = Duration::from_secs(3);
+
+/// A player that ran dry fills again two segments and the clear time after its stream came back, and segments are rarely longer
+/// than 10 s.
+pub(crate) const REFILL: Duration = Duration::from_secs(30);
 
 /// The moment up to which faults of a stream may be echoes. Media that it shows from later on is its own.
 pub(crate) fn until(scene: &Scene<'_>, ledger: &Ledger, stream: &StreamId) -> MonoTime {
@@ -35,12 +39,19 @@ pub(crate) fn until(scene: &Scene<'_>, ledger: &Ledger, stream: &StreamId) -> Mo
     last.map_or(MonoTime::ZERO, |at| at + delivery.delay)
 }
 
-/// Whether anything bad is seen of a stream in media from after a moment.
+/// Whether anything bad is seen of a stream in media from after a moment. A player that was dry by then and may still be filling
+/// is no such thing.
 pub(crate) fn is_bad_since(scene: &Scene<'_>, stream: &StreamId, since: MonoTime) -> bool {
     let after = |sight: &Sight| {
-        let mut slices = sight.recent().rev().take_while(|seen| seen.start >= since);
-        slices.any(|seen| !seen.conditions.is_empty())
-            || sight.faults().any(|(_, it)| it.onset >= since)
+        let is_before = |seen: &&Seen| seen.start < since;
+        let is_dry = |seen: &Seen| seen.conditions.contains(FaultKind::Stall);
+        let mut fills =
+            scene.now < since + REFILL && sight.recent().rev().find(is_before).is_some_and(is_dry);
+        let mut later = sight.recent().skip_while(is_before);
+        later.any(|seen| {
+            fills &= is_dry(seen);
+            seen.conditions.iter().any(|kind| !(fills && kind == FaultKind::Stall))
+        }) || sight.faults().any(|(_, it)| it.onset >= since)
     };
     scene.facts.sights_of(stream).any(|(node, sight)| scene.votes(node) && after(sight))
 }

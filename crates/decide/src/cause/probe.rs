@@ -11,6 +11,7 @@ use core::time::Duration;
 use tallylight_model::{MonoTime, NodeId, StreamId};
 
 use crate::{
+    echo,
     facts::DROPS_SILENCE,
     incident::Vote,
     lineup::StreamRef,
@@ -23,10 +24,6 @@ const LONE_HOLD: Duration = Duration::from_secs(10);
 
 /// A lone voice about several servers at once: longer than agents' declarations of one fault lie apart.
 const LONE_HOLD_WIDE: Duration = Duration::from_secs(3);
-
-/// A lone voice about nothing but a player that ran dry: it fills again two segments and the clear time after the stream came
-/// back, and segments are rarely longer than 10 s.
-const LONE_HOLD_PLAYER: Duration = Duration::from_secs(30);
 
 /// A host is at fault if it dropped packets in this many seconds within [`DROPS_SILENCE`] twice over.
 const DROP_SECONDS: usize = 3;
@@ -78,7 +75,8 @@ pub(crate) fn probes(scene: &Scene<'_>) -> (Vec<ProbeVerdict>, Option<MonoTime>)
 /// From when on a lone voice is taken for a witness at fault.
 fn due(scene: &Scene<'_>, node: &NodeId, denied: &[Dissent]) -> Option<MonoTime> {
     let hold = if is_wide(scene, node) { LONE_HOLD_WIDE } else { LONE_HOLD };
-    let due = |it: &Dissent| it.since + if it.is_of_a_player { LONE_HOLD_PLAYER } else { hold };
+    // A player fills when it fills: nobody else need be dry for as long.
+    let due = |it: &Dissent| it.since + if it.is_of_a_player { echo::REFILL } else { hold };
     denied.iter().map(due).min()
 }
 
