@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tallylight_decide::{
     ChangedBy, KillSwitch, OnAir,
-    action::{Action, Feed, Refusal, Target},
+    action::{Action, Feed, Purpose, Refusal, Target},
     incident::{Candidate, Incident, Step},
     lineup::{Lineup, StreamRef},
     view::{FaultView, SignalView, Summary, Up},
 };
 use tallylight_model::{
-    ActionId, ChannelId, FaultRecord, IncidentId, MonoTime, NodeId, ServerId, StreamId,
+    ActionId, ChannelId, FaultRecord, IncidentId, MonoTime, NodeId, ServerId, StreamId, WindowId,
 };
 
 use crate::{
@@ -258,7 +258,8 @@ fn candidate(candidate: &Candidate) -> Value {
 
 fn refusal_json(refusal: &Refusal, moments: Moments) -> Value {
     let mut out = object(json!({
-        "incident": refusal.incident.to_string(),
+        "incident": refusal.purpose.incident().map(|id| id.to_string()),
+        "maintenance": refusal.purpose.window().map(WindowId::as_str),
         "action": refusal.kind.map(|kind| kind.name()),
         "reason": refusal.reason.name(),
     }));
@@ -269,7 +270,8 @@ fn refusal_json(refusal: &Refusal, moments: Moments) -> Value {
 fn action_json(action: &Action, moments: Moments) -> Value {
     let mut out = object(json!({
         "id": action.id.to_string(),
-        "incident": action.incident.to_string(),
+        "incident": action.purpose.incident().map(|id| id.to_string()),
+        "maintenance": action.purpose.window().map(WindowId::as_str),
         "action": action.kind.name(),
         "target": target(&action.target),
         "from": action.from.as_ref().map(Feed::name),
@@ -302,9 +304,10 @@ fn target(target: &Target) -> Value {
     }
 }
 
-/// Moments since the onset of an incident; since another one if the incident is forgotten.
-fn since_onset(view: &View<'_>, id: IncidentId, or: MonoTime) -> Moments {
-    let onset = view.decider.incident(id).map_or(or, |incident| incident.onset);
+/// Moments since the onset of an incident; since another one if there is none, or it is forgotten.
+fn since_onset(view: &View<'_>, purpose: &Purpose, or: MonoTime) -> Moments {
+    let incident = purpose.incident().and_then(|id| view.decider.incident(id));
+    let onset = incident.map_or(or, |incident| incident.onset);
     Moments { calendar: view.calendar, onset }
 }
 
@@ -314,7 +317,7 @@ pub fn actions(out: &mut Vec<Value>, view: &View<'_>, after: Option<ActionId>) -
     let next: Vec<_> = next.take(PIECE).collect();
     out.extend(
         next.iter()
-            .map(|action| action_json(action, since_onset(view, action.incident, action.decided))),
+            .map(|action| action_json(action, since_onset(view, &action.purpose, action.decided))),
     );
     next.last().map(|action| action.id)
 }
@@ -329,7 +332,7 @@ pub fn refusals(
     let refusals = next.iter().flat_map(|incident| &incident.refusals);
     out.extend(
         refusals
-            .map(|refusal| refusal_json(refusal, since_onset(view, refusal.incident, refusal.at))),
+            .map(|refusal| refusal_json(refusal, since_onset(view, &refusal.purpose, refusal.at))),
     );
     next.last().map(|incident| incident.id)
 }

@@ -15,7 +15,8 @@ use sha2::Sha256;
 use tallylight_decide::{
     ChangedBy, Outcome, PanelChannel, PanelRefusal, PanelRegion, PanelServer, PanelState,
     ServerState,
-    action::{ActionKind, Command, Feed, Target},
+    action::{ActionKind, Command, Feed, Purpose, Target},
+    incident::Cause,
 };
 use tallylight_model::{ActionId, ChannelId, RegionId, ServerId, StreamId};
 
@@ -118,14 +119,22 @@ pub fn body(command: &Command, calendar: &Calendar) -> Vec<u8> {
         "target": target,
         "from": command.from.as_ref().map(Feed::name),
         "to": command.to.as_ref().map(Feed::name),
-        "reason": {
-            "incident": command.incident.to_string(),
-            "cause": command.cause.name(),
-            "evidence": command.evidence,
-        },
+        "reason": reason(command),
         "dry_run": false,
     });
     body.to_string().into_bytes()
+}
+
+/// Why, for people.
+fn reason(command: &Command) -> Value {
+    match &command.purpose {
+        Purpose::Incident(id) => json!({
+            "incident": id.to_string(),
+            "cause": command.cause.map(Cause::name),
+            "evidence": command.evidence,
+        }),
+        Purpose::Maintenance(id) => json!({ "maintenance": id.as_str() }),
+    }
 }
 
 /// What an answer to a command means.
@@ -351,8 +360,7 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tallylight_decide::incident::Cause;
-    use tallylight_model::{Epoch, IncidentId, MonoTime};
+    use tallylight_model::{Epoch, IncidentId, MonoTime, WindowId};
 
     fn switch() -> Command {
         Command {
@@ -365,8 +373,8 @@ mod tests {
             decided: MonoTime::ZERO,
             expires: MonoTime::from_nanos(10_000_000_000),
             evidence_arrived: MonoTime::ZERO,
-            incident: IncidentId(12),
-            cause: Cause::Source,
+            purpose: Purpose::Incident(IncidentId(12)),
+            cause: Some(Cause::Source),
             evidence: vec!["black for 5 s".to_owned()],
         }
     }
@@ -414,7 +422,7 @@ mod tests {
             target: Target::Region(RegionId::new("north").unwrap()),
             from: region("north"),
             to: region("south"),
-            cause: Cause::Region,
+            cause: Some(Cause::Region),
             evidence: vec!["5 % of its packets lost".to_owned()],
             ..switch()
         }
@@ -441,6 +449,19 @@ mod tests {
         assert!(matches!(to("north"), Answer::Final(Outcome::Failed(_))));
     }
 
+    fn drain() -> Command {
+        Command {
+            kind: ActionKind::DrainServer,
+            target: Target::Servers(vec![ServerId::new("n1").unwrap()]),
+            from: None,
+            to: None,
+            purpose: Purpose::Maintenance(WindowId::new("n1-disks").unwrap()),
+            cause: None,
+            evidence: Vec::new(),
+            ..switch()
+        }
+    }
+
     /// The JSON examples of `docs/panel.md`.
     fn examples() -> Vec<Value> {
         let text = include_str!("../../docs/panel.md");
@@ -452,14 +473,7 @@ mod tests {
     fn the_documented_contract_is_what_is_sent_and_read() {
         let calendar =
             Calendar { now: MonoTime::ZERO, wall: "2026-11-20T12:00:00Z".parse().unwrap() };
-        let drain = Command {
-            kind: ActionKind::DrainServer,
-            target: Target::Servers(vec![ServerId::new("n1").unwrap()]),
-            from: None,
-            to: None,
-            ..switch()
-        };
-        let sent: Vec<Value> = [switch(), region_move()]
+        let sent: Vec<Value> = [switch(), region_move(), drain()]
             .map(|it| serde_json::from_slice(&body(&it, &calendar)).unwrap())
             .into();
         let (mut commands, mut answers) = (Vec::new(), 0);
@@ -472,7 +486,7 @@ mod tests {
                 assert_eq!(answer, Answer::Final(Outcome::Done), "{text}");
             } else if let Some(state) = example.get("state") {
                 let command = match state {
-                    _ if state.get("servers").is_some() => &drain,
+                    _ if state.get("servers").is_some() => &drain(),
                     _ if state.get("region").is_some() => &region_move(),
                     _ => &switch(),
                 };

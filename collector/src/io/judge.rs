@@ -432,11 +432,11 @@ impl Judge {
                     %action, kind = kind.name(), state = state.name(), detail, "action"
                 );
             }
-            Output::Refused { incident, kind, reason } => {
+            Output::Refused { purpose, kind, reason } => {
                 let kind = kind.map_or("none", ActionKind::name);
                 let labels = [("action", kind), ("reason", reason.name())];
                 self.meters.count(Metric::Refusals, &labels, 1);
-                tracing::info!(%incident, kind, reason = reason.name(), "action refused");
+                tracing::info!(?purpose, kind, reason = reason.name(), "action refused");
             }
             Output::Journal(_) | Output::Act(_) | Output::ReadPanel => {}
         }

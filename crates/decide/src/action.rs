@@ -4,7 +4,7 @@ use alloc::{string::String, vec::Vec};
 use core::fmt;
 
 use tallylight_model::{
-    ActionId, ChannelId, Epoch, IncidentId, MonoTime, RegionId, ServerId, StreamId,
+    ActionId, ChannelId, Epoch, IncidentId, MonoTime, RegionId, ServerId, StreamId, WindowId,
 };
 
 use crate::{incident::Cause, lineup::names, policy::Mode};
@@ -118,6 +118,35 @@ impl Feed {
     }
 }
 
+/// What an action is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// An incident, while it is open and after it: bringing back what was done for it is for it too.
+    Incident(IncidentId),
+    /// A time of maintenance, which needs no fault.
+    Maintenance(WindowId),
+}
+
+impl Purpose {
+    /// Returns the incident, if it is one.
+    #[must_use]
+    pub const fn incident(&self) -> Option<IncidentId> {
+        match self {
+            Self::Incident(id) => Some(*id),
+            Self::Maintenance(_) => None,
+        }
+    }
+
+    /// Returns the time of maintenance, if it is one.
+    #[must_use]
+    pub const fn window(&self) -> Option<&WindowId> {
+        match self {
+            Self::Incident(_) => None,
+            Self::Maintenance(id) => Some(id),
+        }
+    }
+}
+
 /// A command to the panel. The collector sends it only after the journal has everything that was put out before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -139,10 +168,10 @@ pub struct Command {
     pub expires: MonoTime,
     /// When the evidence arrived that made it decidable: what `tallylight_decision_seconds` counts from.
     pub evidence_arrived: MonoTime,
-    /// The incident it is for.
-    pub incident: IncidentId,
-    /// That incident's cause.
-    pub cause: Cause,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The incident's cause; `None` in maintenance.
+    pub cause: Option<Cause>,
     /// The incident's evidence in short sentences, without addresses; at most 8.
     pub evidence: Vec<String>,
 }
@@ -206,8 +235,8 @@ impl ActionState {
 pub struct Action {
     /// Its id, and the command's idempotency key.
     pub id: ActionId,
-    /// The incident it is for.
-    pub incident: IncidentId,
+    /// What it is for.
+    pub purpose: Purpose,
     /// What.
     pub kind: ActionKind,
     /// To what.
@@ -361,8 +390,8 @@ names! {
 /// An action that was not made, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The incident it would have been for.
-    pub incident: IncidentId,
+    /// What it would have been for.
+    pub purpose: Purpose,
     /// What would have been done; `None` where the cause has no remedy at all.
     pub kind: Option<ActionKind>,
     /// Why not.

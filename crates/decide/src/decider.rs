@@ -115,11 +115,10 @@ impl Decider {
                 self.at_desk(now, |desk, ledger| desk.outcome(ledger, action, &outcome));
             }
             Input::Approve { action, by } => self.at_desk(now, |desk, ledger| {
-                let incident = ledger.action(action).map(|it| it.incident);
-                let case = incident.and_then(|id| ledger.case(id));
-                let Some((fit, rival)) = case.map(|it| judge::measure(desk.scene, it)) else {
-                    return;
-                };
+                let purpose = ledger.action(action).map(|it| &it.purpose);
+                let case = purpose.and_then(|it| ledger.case_for(it));
+                let (fit, rival) =
+                    case.map(|it| judge::measure(desk.scene, it)).unwrap_or_default();
                 desk.approve(ledger, action, &by, fit, rival);
             }),
             Input::Close { incident, .. } => self.ledger.close(incident, now),
@@ -193,9 +192,9 @@ impl Decider {
             Mode::Approve | Mode::Auto => {}
         }
         let scene = Scene::new(&self.facts, now);
-        let case = self.ledger.case(action.incident).ok_or(Reason::NotInFlight)?;
-        let measured = judge::measure(&scene, case);
-        match guard::last_look(&Proposal::again(&scene, &self.ledger, case, action, measured)) {
+        let case = self.ledger.case_for(&action.purpose);
+        let measured = case.map(|it| judge::measure(&scene, it)).unwrap_or_default();
+        match guard::last_look(&Proposal::again(&scene, &self.ledger, action, measured)) {
             Answer::Pass => Ok(()),
             Answer::Approve(_) if is_approved => Ok(()),
             Answer::Approve(reason) | Answer::Until(reason, _) | Answer::Refuse(reason) => {

@@ -11,11 +11,11 @@ use core::time::Duration;
 
 use tallylight_model::{
     ActionId, ChannelId, FaultKind, IncidentId, MonoTime, NodeId, ProviderId, Ratio, RegionId,
-    ServerId, Severity, StreamId,
+    ServerId, Severity, StreamId, WindowId,
 };
 
 use crate::{
-    action::{Action, ActionKind, ActionState, Feed, Reason, Refusal, Target},
+    action::{Action, ActionKind, ActionState, Feed, Purpose, Reason, Refusal, Target},
     incident::{
         Candidate, Evidence, Incident, IncidentState, Moment, Remedy, Sees, Side, Step, Subject,
         Vantage, Vote,
@@ -77,7 +77,8 @@ pub(crate) fn mode_record(scope: &Scope, mode: Mode) -> Record {
 pub(crate) fn action_record(now: MonoTime, action: &Action) -> Record {
     let mut out = Writer::new(VERSION, now);
     out.u64(action.id.0);
-    out.u64(action.incident.0);
+    out.u64(action.purpose.incident().map_or(0, |it| it.0));
+    out.text(action.purpose.window().map_or("", WindowId::as_str));
     out.text(action.kind.name());
     write_target(&mut out, &action.target);
     for feed in [&action.from, &action.to] {
@@ -205,11 +206,15 @@ fn read_scope(name: &str) -> Option<Scope> {
 }
 
 fn read_action(input: &mut Reader<'_>) -> Option<Action> {
-    let (id, incident) = (ActionId(input.u64()?), IncidentId(input.u64()?));
+    let (id, incident, window) = (ActionId(input.u64()?), input.u64()?, input.text()?);
+    let purpose = match WindowId::new(&window) {
+        Ok(window) => Purpose::Maintenance(window),
+        Err(_) => Purpose::Incident(IncidentId(incident)),
+    };
     let kind = ActionKind::from_name(&input.text()?)?;
     Some(Action {
         id,
-        incident,
+        purpose,
         kind,
         target: read_target(input)?,
         from: read_feed(kind, &input.text()?),
@@ -266,7 +271,7 @@ fn read_case(input: &mut Reader<'_>) -> Option<Case> {
         actions: input.list(|input| input.u64().map(ActionId))?,
         refusals: input.list(|input| {
             Some(Refusal {
-                incident: id,
+                purpose: Purpose::Incident(id),
                 kind: ActionKind::from_name(&input.text()?),
                 reason: Reason::from_name(&input.text()?)?,
                 at: input.time()?,

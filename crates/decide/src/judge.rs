@@ -162,7 +162,9 @@ fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamId>) -> BTr
 fn effect(scene: &Scene<'_>, ledger: &Ledger, case: &Case) -> Option<MonoTime> {
     let id = case.incident.id;
     let own = |by: &ChangedBy| match by {
-        ChangedBy::Action(action) => ledger.action(*action).is_some_and(|it| it.incident == id),
+        ChangedBy::Action(action) => {
+            ledger.action(*action).is_some_and(|it| it.purpose.incident() == Some(id))
+        }
         ChangedBy::Operator | ChangedBy::Panel => false,
     };
     let left = match &case.incident.subject {

@@ -13,7 +13,7 @@ use alloc::{
 use tallylight_model::{ActionId, IncidentId, MonoTime, StreamId};
 
 use crate::{
-    action::{Action, ActionKind, ActionState, Reason, Refusal, Target},
+    action::{Action, ActionKind, ActionState, Purpose, Reason, Refusal, Target},
     cause::Rival,
     incident::{Cause, Incident, IncidentState, Moment, Remedy, Step, Subject},
     journal::{self, Record},
@@ -84,6 +84,11 @@ impl Ledger {
         self.cases.get(&id)
     }
 
+    /// The case that an action is for.
+    pub(crate) fn case_for(&self, purpose: &Purpose) -> Option<&Case> {
+        purpose.incident().and_then(|id| self.cases.get(&id))
+    }
+
     /// A case for changing what the journal does not keep.
     pub(crate) fn case_mut(&mut self, id: IncidentId) -> Option<&mut Case> {
         self.cases.get_mut(&id)
@@ -111,7 +116,12 @@ impl Ledger {
 
     /// Actions of one incident, oldest first.
     pub(crate) fn actions_of(&self, incident: IncidentId) -> impl Iterator<Item = &Action> {
-        self.actions.values().filter(move |it| it.incident == incident)
+        self.actions.values().filter(move |it| it.purpose.incident() == Some(incident))
+    }
+
+    /// Actions for one purpose, oldest first.
+    pub(crate) fn actions_for(&self, purpose: &Purpose) -> impl Iterator<Item = &Action> {
+        self.actions.values().filter(move |it| it.purpose == *purpose)
     }
 
     /// Actions whose command went out to something that overlaps the target, oldest first.
@@ -154,6 +164,20 @@ impl Ledger {
         });
     }
 
+    /// A step of an action: the incident that it is for has a time line.
+    pub(crate) fn step_for(&mut self, purpose: &Purpose, at: MonoTime, step: Step) {
+        if let Some(id) = purpose.incident() {
+            self.step(id, at, step);
+        }
+    }
+
+    /// How far the remedy of the incident is that an action is for.
+    pub(crate) fn set_remedy_for(&mut self, purpose: &Purpose, remedy: Remedy) {
+        if let Some(id) = purpose.incident() {
+            self.set_remedy(id, remedy);
+        }
+    }
+
     pub(crate) fn set_remedy(&mut self, id: IncidentId, remedy: Remedy) {
         if self.cases.get(&id).is_some_and(|it| it.incident.remedy != remedy) {
             self.edit(id, |case| case.incident.remedy = remedy);
@@ -171,11 +195,12 @@ impl Ledger {
     /// Notes why nothing was done: once for each kind of action and reason.
     pub(crate) fn refuse(
         &mut self,
-        id: IncidentId,
+        purpose: &Purpose,
         at: MonoTime,
         kind: Option<ActionKind>,
         reason: Reason,
     ) {
+        let Some(id) = purpose.incident() else { return };
         let Some(case) = self.cases.get(&id) else { return };
         let refusals = &case.incident.refusals;
         let known = refusals.iter().any(|it| it.kind == kind && it.reason == reason);
@@ -183,10 +208,10 @@ impl Ledger {
             return;
         }
         self.edit(id, |case| {
-            case.incident.refusals.push(Refusal { incident: id, kind, reason, at });
+            case.incident.refusals.push(Refusal { purpose: purpose.clone(), kind, reason, at });
         });
         self.step(id, at, Step::Refused(reason));
-        self.events.push(Output::Refused { incident: id, kind, reason });
+        self.events.push(Output::Refused { purpose: purpose.clone(), kind, reason });
     }
 
     pub(crate) fn close(&mut self, id: IncidentId, at: MonoTime) {
@@ -213,10 +238,12 @@ impl Ledger {
         self.next_action += 1;
         let id = ActionId(self.next_action);
         let action = action(id);
-        let incident = action.incident;
+        let incident = action.purpose.incident();
         self.actions.insert(id, action);
         self.dirty_ids = true;
-        self.edit(incident, |case| case.incident.actions.push(id));
+        if let Some(incident) = incident {
+            self.edit(incident, |case| case.incident.actions.push(id));
+        }
         self.dirty_actions.insert(id);
         id
     }
@@ -296,7 +323,8 @@ impl Ledger {
         let mut excess = self.actions.len().saturating_sub(MAX_ACTIONS);
         let cases = &self.cases;
         self.actions.retain(|_, it| {
-            let open = cases.get(&it.incident).is_some_and(Case::is_open);
+            let case = it.purpose.incident().and_then(|id| cases.get(&id));
+            let open = case.is_some_and(Case::is_open);
             let old = it.state.is_final() && it.decided < keep_actions_after && !open;
             let go = old && excess > 0;
             if go {

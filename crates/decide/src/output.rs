@@ -5,7 +5,7 @@ use alloc::string::String;
 use tallylight_model::{ActionId, IncidentId};
 
 use crate::{
-    action::{ActionKind, ActionState, Command, Reason},
+    action::{ActionKind, ActionState, Command, Purpose, Reason},
     incident::Cause,
     journal::Record,
 };
@@ -42,10 +42,10 @@ pub enum Output {
         /// Why, in one sentence.
         detail: String,
     },
-    /// An action was not made. Once for each incident, kind and reason.
+    /// An action was not made. Once for each purpose, kind and reason.
     Refused {
-        /// For which incident.
-        incident: IncidentId,
+        /// What for.
+        purpose: Purpose,
         /// What was not done; `None` where the cause has no remedy.
         kind: Option<ActionKind>,
         /// Why.

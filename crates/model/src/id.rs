@@ -122,6 +122,10 @@ text_id!(
     /// Names whose network, account or CDN carries a source.
     ProviderId
 );
+text_id!(
+    /// Names a time of maintenance.
+    WindowId
+);
 
 /// Names one probed URL: `channel/name`, where `name` is the source's or delivery's own id within its channel.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

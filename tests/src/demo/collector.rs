@@ -102,8 +102,8 @@ impl Incident {
 pub struct Action {
     /// Its id.
     pub id: String,
-    /// The incident it is for.
-    pub incident: String,
+    /// The incident it is for, if it is for one.
+    pub incident: Option<String>,
     /// What it does.
     pub action: String,
     /// Where it stands.

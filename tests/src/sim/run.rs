@@ -374,7 +374,7 @@ impl World {
         assert_eq!(decider.still_allowed(command.action, at), Ok(()), "{}", say("allowed"));
         assert!(at < command.expires, "{}", say("not past its expiry"));
         assert!(
-            !matches!(command.cause, Cause::Programme | Cause::Probe),
+            !matches!(command.cause, Some(Cause::Programme | Cause::Probe)),
             "{}",
             say("nothing acts on a programme or a probe")
         );

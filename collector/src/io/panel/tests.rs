@@ -13,7 +13,10 @@ use axum::{
 };
 use serde_json::{Value, json};
 use tallylight_decide::incident::Cause;
-use tallylight_decide::{PanelRegion, action::ActionKind};
+use tallylight_decide::{
+    PanelRegion,
+    action::{ActionKind, Purpose},
+};
 use tallylight_model::{ActionId, ChannelId, IncidentId, MonoTime, StreamId};
 use tokio::{net::TcpListener, sync::mpsc};
 
@@ -135,8 +138,8 @@ fn command(now: MonoTime, good_for: Duration) -> Command {
         decided: now,
         expires: now + good_for,
         evidence_arrived: now,
-        incident: IncidentId(12),
-        cause: Cause::Source,
+        purpose: Purpose::Incident(IncidentId(12)),
+        cause: Some(Cause::Source),
         evidence: Vec::new(),
     }
 }

@@ -13,7 +13,9 @@ use crate::{
 const RIVAL_HOLD: Duration = Duration::from_secs(10);
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
-    let Some(fit) = &proposal.fit else { return Answer::Refuse(Reason::StaleEvidence) };
+    let (Some(case), Some(fit)) = (proposal.case, &proposal.fit) else {
+        return Answer::Refuse(Reason::StaleEvidence);
+    };
     if fit.sure_coverage() < WEAK_BELOW {
         return Answer::Refuse(Reason::WeakCause);
     }
@@ -21,7 +23,7 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
         None => Answer::Pass,
         Some(RivalEnds::Never) => Answer::Refuse(Reason::Ambiguous),
         Some(RivalEnds::Soon(late)) => {
-            let until = proposal.case.first_arrival + RIVAL_HOLD + late;
+            let until = case.first_arrival + RIVAL_HOLD + late;
             if proposal.scene.now < until {
                 Answer::Until(Reason::Ambiguous, until)
             } else {

@@ -28,8 +28,10 @@ const SEEN_FOR: Duration = Duration::from_secs(2);
 const OFFSET_ERROR: Duration = Duration::from_secs(1);
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
-    match (&proposal.case.incident.subject, proposal.kind) {
-        (Subject::Source(stream), ActionKind::SwitchSource) => against_backup(proposal, stream),
+    match (proposal.case.map(|it| &it.incident.subject), proposal.kind) {
+        (Some(Subject::Source(stream)), ActionKind::SwitchSource) => {
+            against_backup(proposal, stream)
+        }
         _ => against_sources(proposal),
     }
 }

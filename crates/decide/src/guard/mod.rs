@@ -20,7 +20,7 @@ mod target_rate;
 use tallylight_model::{ActionId, MonoTime};
 
 use crate::{
-    action::{Action, ActionKind, Feed, Reason, Target},
+    action::{Action, ActionKind, Feed, Purpose, Reason, Target},
     cause::{Fit, Rival},
     ledger::{Case, Ledger},
     scene::Scene,
@@ -32,7 +32,9 @@ pub(crate) use mode::{mode_of, ordinary_mode};
 pub(crate) struct Proposal<'a> {
     pub(crate) scene: &'a Scene<'a>,
     pub(crate) ledger: &'a Ledger,
-    pub(crate) case: &'a Case,
+    pub(crate) purpose: &'a Purpose,
+    /// The incident that it is for.
+    pub(crate) case: Option<&'a Case>,
     /// How the cause fits at this moment; `None` where none of it is bad any more.
     pub(crate) fit: Option<Fit>,
     pub(crate) rival: Option<Rival>,
@@ -49,14 +51,14 @@ impl<'a> Proposal<'a> {
     pub(crate) fn again(
         scene: &'a Scene<'a>,
         ledger: &'a Ledger,
-        case: &'a Case,
-        action: &Action,
+        action: &'a Action,
         (fit, rival): (Option<Fit>, Option<Rival>),
     ) -> Self {
         Self {
             scene,
             ledger,
-            case,
+            purpose: &action.purpose,
+            case: ledger.case_for(&action.purpose),
             fit,
             rival,
             kind: action.kind,
@@ -86,7 +88,7 @@ pub(crate) enum Answer {
 enum About {
     /// What may be done at all, and what it would be done to.
     Target,
-    /// The evidence that it rests on: undoing rests on none.
+    /// The evidence that it rests on: undoing and maintenance rest on none.
     Evidence,
     /// Other actions, beside which it would be one too many: once it is out, it is one of them itself.
     Others,
@@ -130,7 +132,9 @@ pub(crate) fn last_look(proposal: &Proposal<'_>) -> Answer {
 fn ask_those(proposal: &Proposal<'_>, asked: impl Fn(About) -> bool) -> Answer {
     let mut answer = Answer::Pass;
     for guard in GUARDS.iter().filter(|it| asked(it.about)) {
-        if proposal.undoes.is_some() && guard.about == About::Evidence {
+        let is_for_incident = proposal.purpose.incident().is_some();
+        let rests_on_evidence = proposal.undoes.is_none() && is_for_incident;
+        if guard.about == About::Evidence && !rests_on_evidence {
             continue;
         }
         match (guard.check)(proposal) {

@@ -88,28 +88,27 @@ impl Desk<'_> {
 
     fn done(&mut self, ledger: &mut Ledger, id: ActionId) {
         let now = self.now();
-        let Some(incident) = ledger.action(id).map(|it| it.incident) else { return };
+        let Some(purpose) = ledger.action(id).map(|it| it.purpose.clone()) else { return };
         ledger.edit_action(id, |it| {
             it.state = ActionState::Verifying;
             it.done = Some(now);
             it.detail = String::from("the panel says that it is done");
         });
-        ledger.step(incident, now, Step::Done(id));
+        ledger.step_for(&purpose, now, Step::Done(id));
     }
 
     pub(super) fn failed(&mut self, ledger: &mut Ledger, id: ActionId, why: &str) {
-        let Some(incident) = ledger.action(id).map(|it| it.incident) else { return };
+        let Some(purpose) = ledger.action(id).map(|it| it.purpose.clone()) else { return };
         ledger.end(id, self.now(), ActionState::Failed, why);
-        ledger.step(incident, self.now(), Step::Failed(id));
+        ledger.step_for(&purpose, self.now(), Step::Failed(id));
     }
 
     /// It still counts in the budgets, so that a forbidden action is not proposed again and again.
     fn not_sent(&self, ledger: &mut Ledger, id: ActionId, reason: Reason) {
-        let Some((incident, kind)) = ledger.action(id).map(|it| (it.incident, it.kind)) else {
-            return;
-        };
+        let Some(action) = ledger.action(id) else { return };
+        let (purpose, kind) = (action.purpose.clone(), action.kind);
         ledger.end(id, self.now(), ActionState::Withdrawn, reason.name());
-        ledger.refuse(incident, self.now(), Some(kind), reason);
+        ledger.refuse(&purpose, self.now(), Some(kind), reason);
     }
 
     /// Takes in how a command ended. What is not out is left alone.

@@ -18,10 +18,10 @@ use core::time::Duration;
 use tallylight_model::{ActionId, Epoch, IncidentId, MonoTime};
 
 use crate::{
-    action::{Action, ActionKind, ActionState, Command, Reason},
+    action::{Action, ActionKind, ActionState, Command, Purpose, Reason},
     cause::{Fit, Rival},
     guard::{self, Answer, Proposal},
-    incident::{Cause, IncidentState, Remedy, Side, Step, Subject},
+    incident::{Cause, Incident, Remedy, Side, Step, Subject},
     ledger::Ledger,
     output::Output,
     policy::Mode,
@@ -93,8 +93,10 @@ impl Desk<'_> {
         };
         let Some(case) = ledger.case(id) else { return };
         match ladder::plan(self.scene, case, kind, |target| ledger.last_done(target)) {
-            Ok(plan) => self.propose(ledger, id, plan, fit, rival, None),
-            Err(reason) => self.refuse(ledger, id, kind, reason),
+            Ok(plan) => {
+                self.propose(ledger, &Purpose::Incident(id), plan, fit, rival, None);
+            }
+            Err(reason) => self.refuse(ledger, &Purpose::Incident(id), kind, reason),
         }
     }
 
@@ -112,7 +114,8 @@ impl Desk<'_> {
         }
         let kind = ledger.action(action).map(|it| it.kind);
         ledger.end(action, self.now(), ActionState::Expired, "nobody approved it in time");
-        ledger.refuse(id, self.now(), kind, Reason::ApprovalExpired);
+        let purpose = Purpose::Incident(id);
+        ledger.refuse(&purpose, self.now(), kind, Reason::ApprovalExpired);
         ledger.set_remedy(id, Remedy::None);
     }
 
@@ -129,13 +132,13 @@ impl Desk<'_> {
         match verify::undoing(self.scene, &last) {
             Undoing::No => false,
             Undoing::Soon => {
-                self.refuse(ledger, id, last.kind, Reason::BackupUnproven);
+                self.refuse(ledger, &last.purpose, last.kind, Reason::BackupUnproven);
                 true
             }
             Undoing::Possible => {
                 let (from, to) = (last.to, last.from);
                 let plan = Plan { kind: last.kind, target: last.target, from, to };
-                self.propose(ledger, id, plan, None, None, Some(last.id));
+                self.propose(ledger, &last.purpose, plan, None, None, Some(last.id));
                 true
             }
         }
@@ -143,30 +146,33 @@ impl Desk<'_> {
 
     fn nothing_left(&mut self, ledger: &mut Ledger, id: IncidentId, cause: Cause) {
         ledger.set_remedy(id, Remedy::None);
+        let purpose = Purpose::Incident(id);
         let reason = match cause {
-            Cause::Programme => return ledger.refuse(id, self.now(), None, Reason::Programme),
-            Cause::Probe => return ledger.refuse(id, self.now(), None, Reason::Probe),
+            Cause::Programme => Reason::Programme,
+            Cause::Probe => Reason::Probe,
             _ if ladder::rungs(cause).is_empty() => Reason::NoRemedy,
             _ => Reason::LadderExhausted,
         };
-        ledger.refuse(id, self.now(), None, reason);
-        self.page(ledger, id, reason);
+        ledger.refuse(&purpose, self.now(), None, reason);
+        if patience(reason) == Patience::NoneLeft {
+            self.page(ledger, &purpose, reason);
+        }
     }
 
     fn propose(
         &mut self,
         ledger: &mut Ledger,
-        id: IncidentId,
+        purpose: &Purpose,
         plan: Plan,
         fit: Option<Fit>,
         rival: Option<Rival>,
         undoes: Option<ActionId>,
     ) {
-        let Some(case) = ledger.case(id) else { return };
         let proposal = Proposal {
             scene: self.scene,
             ledger,
-            case,
+            purpose,
+            case: ledger.case_for(purpose),
             fit,
             rival,
             kind: plan.kind,
@@ -176,16 +182,16 @@ impl Desk<'_> {
             undoes,
         };
         match guard::ask(&proposal) {
-            Answer::Refuse(reason) => self.refuse(ledger, id, plan.kind, reason),
+            Answer::Refuse(reason) => self.refuse(ledger, purpose, plan.kind, reason),
             Answer::Until(reason, at) => {
                 self.look_again(at);
-                self.refuse(ledger, id, plan.kind, reason);
+                self.refuse(ledger, purpose, plan.kind, reason);
             }
             Answer::Approve(reason) => {
-                ledger.refuse(id, self.now(), Some(plan.kind), reason);
-                self.decide(ledger, id, plan, undoes, Mode::Approve);
+                ledger.refuse(purpose, self.now(), Some(plan.kind), reason);
+                self.decide(ledger, purpose, plan, undoes, Mode::Approve);
             }
-            Answer::Pass => self.decide(ledger, id, plan, undoes, Mode::Auto),
+            Answer::Pass => self.decide(ledger, purpose, plan, undoes, Mode::Auto),
         }
     }
 
@@ -193,7 +199,7 @@ impl Desk<'_> {
     fn decide(
         &mut self,
         ledger: &mut Ledger,
-        id: IncidentId,
+        purpose: &Purpose,
         plan: Plan,
         undoes: Option<ActionId>,
         at_most: Mode,
@@ -202,7 +208,7 @@ impl Desk<'_> {
         let guards = &self.scene.facts.policy.guards;
         let mode = guard::mode_of(self.scene.facts, plan.kind, &plan.target).min(at_most);
         let (state, expires) = match mode {
-            Mode::Off => return self.refuse(ledger, id, plan.kind, Reason::ModeOff),
+            Mode::Off => return self.refuse(ledger, purpose, plan.kind, Reason::ModeOff),
             Mode::DryRun => (ActionState::Proposed, now + guards.action_expiry),
             Mode::Approve => (ActionState::Waiting, now + guards.approval_expiry),
             Mode::Auto => (ActionState::Waiting, now + guards.action_expiry),
@@ -211,13 +217,13 @@ impl Desk<'_> {
             it.state == ActionState::Proposed
                 && (it.kind, &it.target, &it.to) == (plan.kind, &plan.target, &plan.to)
         };
-        if mode == Mode::DryRun && ledger.actions_of(id).any(same) {
+        if mode == Mode::DryRun && ledger.actions_for(purpose).any(same) {
             return;
         }
         let kind = plan.kind;
         let action = ledger.add_action(|action| Action {
             id: action,
-            incident: id,
+            purpose: purpose.clone(),
             kind: plan.kind,
             target: plan.target,
             from: plan.from,
@@ -234,21 +240,21 @@ impl Desk<'_> {
             approved_by: None,
             detail: String::from("every guard passed"),
         });
-        ledger.step(id, now, Step::Decided(action));
+        ledger.step_for(purpose, now, Step::Decided(action));
         match mode {
             Mode::Auto => self.send(ledger, action),
             Mode::Approve => {
                 ledger.note(action);
-                ledger.step(id, now, Step::AwaitsApproval(action));
-                ledger.refuse(id, now, Some(kind), Reason::AwaitingApproval);
-                ledger.set_remedy(id, Remedy::Waiting);
-                self.page(ledger, id, Reason::AwaitingApproval);
+                ledger.step_for(purpose, now, Step::AwaitsApproval(action));
+                ledger.refuse(purpose, now, Some(kind), Reason::AwaitingApproval);
+                ledger.set_remedy_for(purpose, Remedy::Waiting);
+                self.page(ledger, purpose, Reason::AwaitingApproval);
                 self.look_again(expires);
             }
             _ => {
                 ledger.note(action);
-                ledger.refuse(id, now, Some(kind), Reason::ModeDryRun);
-                ledger.set_remedy(id, Remedy::None);
+                ledger.refuse(purpose, now, Some(kind), Reason::ModeDryRun);
+                ledger.set_remedy_for(purpose, Remedy::None);
             }
         }
     }
@@ -263,8 +269,9 @@ impl Desk<'_> {
             it.expires = expires;
         });
         let Some(action) = ledger.action(id).cloned() else { return };
-        let Some(case) = ledger.case(action.incident) else { return };
-        let evidence = case.incident.evidence.iter().filter(|it| it.side == Side::For);
+        let incident = ledger.case_for(&action.purpose).map(|it| &it.incident);
+        let evidence = incident.into_iter().flat_map(|it| &it.evidence);
+        let evidence = evidence.filter(|it| it.side == Side::For);
         let command = Command {
             action: id,
             epoch: self.epoch,
@@ -275,21 +282,21 @@ impl Desk<'_> {
             decided: action.decided,
             expires,
             evidence_arrived: now,
-            incident: action.incident,
-            cause: case.incident.cause(),
+            purpose: action.purpose.clone(),
+            cause: incident.map(Incident::cause),
             evidence: evidence.take(MAX_REASONS).map(ToString::to_string).collect(),
         };
-        ledger.step(action.incident, now, Step::Commanded(id));
-        ledger.set_remedy(action.incident, Remedy::Running);
+        ledger.step_for(&action.purpose, now, Step::Commanded(id));
+        ledger.set_remedy_for(&action.purpose, Remedy::Running);
         ledger.push(Output::Act(command));
         self.look_again(expires + ANSWER_MARGIN);
     }
 
-    fn refuse(&mut self, ledger: &mut Ledger, id: IncidentId, kind: ActionKind, reason: Reason) {
-        let Some(opened) = ledger.case(id).map(|it| it.incident.opened) else { return };
+    fn refuse(&mut self, ledger: &mut Ledger, purpose: &Purpose, kind: ActionKind, reason: Reason) {
+        let opened = ledger.case_for(purpose).map_or(MonoTime::ZERO, |it| it.incident.opened);
         let told_from = opened + PASSING;
         if patience(reason) != Patience::MayPass || self.now() >= told_from {
-            ledger.refuse(id, self.now(), Some(kind), reason);
+            ledger.refuse(purpose, self.now(), Some(kind), reason);
         } else {
             self.look_again(told_from);
         }
@@ -298,13 +305,13 @@ impl Desk<'_> {
             Patience::MayPass => Remedy::Waiting,
             Patience::ByPolicy => Remedy::None,
         };
-        ledger.set_remedy(id, remedy);
+        ledger.set_remedy_for(purpose, remedy);
         match patience(reason) {
-            Patience::NoneLeft => self.page(ledger, id, reason),
+            Patience::NoneLeft => self.page(ledger, purpose, reason),
             Patience::ByPolicy => {}
             Patience::MayPass => {
                 if self.now() >= opened + PATIENCE {
-                    self.page(ledger, id, reason);
+                    self.page(ledger, purpose, reason);
                 } else {
                     self.look_again(opened + PATIENCE);
                 }
@@ -312,8 +319,9 @@ impl Desk<'_> {
         }
     }
 
-    /// Calls people, if viewers are affected at all.
-    fn page(&mut self, ledger: &mut Ledger, id: IncidentId, reason: Reason) {
+    /// Calls people, if viewers are affected at all: maintenance alone affects none.
+    fn page(&mut self, ledger: &mut Ledger, purpose: &Purpose, reason: Reason) {
+        let Some(id) = purpose.incident() else { return };
         let Some(incident) = ledger.case(id).map(|it| &it.incident) else { return };
         let told = incident.page;
         if incident.affected.is_empty() {
@@ -346,19 +354,19 @@ impl Desk<'_> {
             Proof::Good(since) => {
                 ledger.end(action.id, now, ActionState::Verified, "it helped");
                 if let Some(at) = since {
-                    ledger.step(action.incident, at, Step::Good);
+                    ledger.step_for(&action.purpose, at, Step::Good);
                 }
-                ledger.step(action.incident, now, Step::Verified(action.id));
-                ledger.set_remedy(action.incident, Remedy::Done);
+                ledger.step_for(&action.purpose, now, Step::Verified(action.id));
+                ledger.set_remedy_for(&action.purpose, Remedy::Done);
             }
             Proof::Not(_) if action.answered.is_none() && !self.took_effect(action) => {
                 self.failed(ledger, action.id, "it was probably not carried out");
             }
             Proof::Not(why) => {
                 ledger.end(action.id, now, ActionState::NotVerified, why);
-                ledger.step(action.incident, now, Step::NotVerified(action.id));
-                if action.undoes.is_none() {
-                    ledger.edit(action.incident, |case| case.rung += 1);
+                ledger.step_for(&action.purpose, now, Step::NotVerified(action.id));
+                if let (Some(id), None) = (action.purpose.incident(), action.undoes) {
+                    ledger.edit(id, |case| case.rung += 1);
                 }
             }
         }
@@ -374,13 +382,10 @@ impl Desk<'_> {
         rival: Option<Rival>,
     ) {
         let Some(action) = ledger.action(id).cloned() else { return };
-        let open =
-            ledger.case(action.incident).filter(|it| it.incident.state == IncidentState::Open);
-        let Some(case) = open.filter(|_| action.state == ActionState::Waiting) else { return };
-        if self.now() >= action.expires {
+        if action.state != ActionState::Waiting || self.now() >= action.expires {
             return;
         }
-        let proposal = Proposal::again(self.scene, ledger, case, &action, (fit, rival));
+        let proposal = Proposal::again(self.scene, ledger, &action, (fit, rival));
         let mode = guard::ordinary_mode(self.scene.facts, action.kind, &action.target);
         let refused = match guard::ask(&proposal) {
             Answer::Refuse(reason) | Answer::Until(reason, _) => Some(reason),
@@ -388,7 +393,7 @@ impl Desk<'_> {
             Answer::Pass | Answer::Approve(_) => None,
         };
         if let Some(reason) = refused {
-            ledger.refuse(action.incident, self.now(), Some(action.kind), reason);
+            ledger.refuse(&action.purpose, self.now(), Some(action.kind), reason);
             return;
         }
         ledger.edit_action(id, |it| it.approved_by = Some(String::from(by)));

@@ -103,7 +103,8 @@ fn media(
 
 /// Streams that another open incident already explains: they prove nothing about this action.
 fn explained_elsewhere<'a>(ledger: &'a Ledger, action: &Action) -> Vec<&'a StreamId> {
-    let others = |it: &&Case| it.is_open() && it.incident.id != action.incident;
+    let own = action.purpose.incident();
+    let others = |it: &&Case| it.is_open() && Some(it.incident.id) != own;
     ledger.cases().filter(others).flat_map(|it| &it.incident.streams).collect()
 }
 
