@@ -204,6 +204,7 @@ fn own(text: &mut PrometheusText, view: &View<'_>) {
     for (what, count) in [
         ("foreign_nodes", limits.foreign_nodes),
         ("foreign_streams", limits.foreign_streams),
+        ("late_seconds", limits.late_seconds),
         ("forgotten_incidents", limits.forgotten_incidents),
         ("forgotten_actions", limits.forgotten_actions),
         ("dropped_outputs", limits.dropped_outputs),

@@ -2,9 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use tallylight_model::{
-    ActionId, Epoch, FaultClass, IncidentId, Layer, MonoTime, NodeId, StreamId,
-};
+use tallylight_model::{ActionId, Epoch, IncidentId, MonoTime, NodeId, StreamId};
 
 use crate::{
     Input, Output, Policy,
@@ -105,11 +103,16 @@ impl Decider {
     pub fn handle(&mut self, now: MonoTime, input: Input) {
         match input {
             Input::Batch(batch) => {
-                if let Some(declared) = self.facts.batch(now, &batch) {
-                    self.signals.batch(now, &self.facts, &batch, &declared.faults);
+                if self.facts.batch(now, &batch) {
+                    let mut limits = self.facts.limits;
+                    self.signals.batch(now, &self.facts, &batch, &mut limits);
+                    self.facts.limits = limits;
                 }
             }
-            Input::Panel(state) => self.facts.panel(now, state),
+            Input::Panel(state) => {
+                self.facts.panel(now, state);
+                self.signals.sweep(now, &self.facts);
+            }
             Input::PanelDown => self.facts.panel_at = None,
             Input::Outcome { action, outcome } => {
                 self.at_desk(now, |desk, ledger| desk.outcome(ledger, action, &outcome));
@@ -265,10 +268,10 @@ impl Decider {
         Some(SignalView {
             channel: &channel.id,
             region,
-            observed: core::array::from_fn(|i| (Layer::ALL[i], sums.observed[i])),
-            observed_any: sums.observed_any,
-            bad: sums.bad,
-            faults: core::array::from_fn(|i| (FaultClass::ALL[i], sums.faults[i])),
+            observed: sums.observed(),
+            observed_any: sums.observed_any(),
+            bad: sums.bad(),
+            faults: sums.faults(),
             up: evidence::up(scene, channel, region),
             startup: latencies.startup,
             first_byte: latencies.first_byte,

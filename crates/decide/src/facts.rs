@@ -2,15 +2,12 @@
 //!
 //! Facts never decide. Causes and guards read them and nothing else, so a decision can be repeated from the facts alone.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    vec::Vec,
-};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::{ops::Bound, time::Duration};
 
 use tallylight_model::{
-    Batch, ChannelId, Epoch, FaultKind, MonoTime, NodeId, NodeReport, Ratio, RegionId, Resource,
-    ServerId, StreamId,
+    Batch, ChannelId, Epoch, MonoTime, NodeId, NodeReport, Ratio, RegionId, Resource, ServerId,
+    StreamId,
 };
 
 use crate::{
@@ -72,27 +69,20 @@ pub(crate) struct Facts {
     served_by: BTreeMap<RegionId, RegionId>,
 }
 
-/// What a batch changed.
-#[derive(Debug, Default)]
-pub(crate) struct Declared {
-    /// Faults that were declared: node, stream, kind, onset.
-    pub(crate) faults: Vec<(StreamId, FaultKind, MonoTime)>,
-}
-
 impl Facts {
     pub(crate) fn new(lineup: Lineup, policy: Policy) -> Self {
         Self { lineup, policy, ..Self::default() }
     }
 
-    /// Takes in what an agent said. Answers nothing if the agent is not one of the lineup's.
-    pub(crate) fn batch(&mut self, now: MonoTime, batch: &Batch) -> Option<Declared> {
+    /// Takes in what an agent said; false if the agent is not one of the lineup's.
+    pub(crate) fn batch(&mut self, now: MonoTime, batch: &Batch) -> bool {
         if self.lineup.agent(&batch.node).is_none() {
             self.limits.foreign_nodes += 1;
-            return None;
+            return false;
         }
         let witness = self.witnesses.entry(batch.node.clone()).or_default();
         if witness.epoch.is_some_and(|epoch| batch.epoch < epoch) {
-            return Some(Declared::default());
+            return true;
         }
         if witness.epoch != Some(batch.epoch) {
             witness.epoch = Some(batch.epoch);
@@ -111,11 +101,9 @@ impl Facts {
         }
         let newest = newest(batch).min(now);
         let confirmed = if now.since(newest) <= PRESENT { newest } else { MonoTime::ZERO };
-        let mut declared = Declared::default();
         for record in &batch.faults {
-            let Some(sight) = self.sight_mut(&batch.node, &record.stream) else { continue };
-            if let Some(onset) = sight.record(now, record) {
-                declared.faults.push((record.stream.clone(), record.kind, onset));
+            if let Some(sight) = self.sight_mut(&batch.node, &record.stream) {
+                sight.record(now, record);
             }
         }
         let mut dropped = None;
@@ -133,7 +121,7 @@ impl Facts {
         if let (Some(at), Some(witness)) = (dropped, self.witnesses.get_mut(&batch.node)) {
             note_drop(witness, at);
         }
-        Some(declared)
+        true
     }
 
     fn note_faulty(&mut self, stream: &StreamId) {

@@ -108,11 +108,11 @@ pub(crate) struct Sight {
 }
 
 impl Sight {
-    /// Takes in a fault record. Answers the onset if a fault was declared.
-    pub(crate) fn record(&mut self, now: MonoTime, record: &FaultRecord) -> Option<MonoTime> {
+    /// Takes in a fault record.
+    pub(crate) fn record(&mut self, now: MonoTime, record: &FaultRecord) {
         let last = self.last_seq.entry(record.kind).or_insert(0);
         if record.seq < *last {
-            return None;
+            return;
         }
         *last = record.seq;
         if let FaultPhase::End(at) = record.phase {
@@ -120,7 +120,7 @@ impl Sight {
             self.standing.remove(&record.kind);
             self.ended.insert(record.kind, now);
             self.note_bad(record.kind, record.severity, at.min(now));
-            return None;
+            return;
         }
         let evidence = cut(&record.evidence);
         // Nothing from outside may lie in the future: it would stay "newest" for ever.
@@ -139,7 +139,6 @@ impl Sight {
         standing.confirmed = standing.confirmed.max(declared);
         standing.evidence = evidence;
         self.note_bad(record.kind, record.severity, declared);
-        Some(onset)
     }
 
     /// Takes in a slice. `confirmed` is the newest moment that the slice's own batch speaks of.

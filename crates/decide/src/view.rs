@@ -171,6 +171,8 @@ pub struct Limits {
     pub foreign_nodes: u64,
     /// Slices and faults of streams that the lineup does not list, or that the node does not watch.
     pub foreign_streams: u64,
+    /// Seconds of deliveries that an agent spoke of when they were over.
+    pub late_seconds: u64,
     /// Closed incidents that were forgotten.
     pub forgotten_incidents: u64,
     /// Final actions that were forgotten.

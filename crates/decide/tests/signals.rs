@@ -216,6 +216,80 @@ fn late_slices_count_once_in_their_own_second_and_sums_only_grow() {
 }
 
 #[test]
+fn agents_whose_slices_come_unevenly_see_no_more_than_there_was() {
+    let mut decider = decider(&["s"], &["a", "b"]);
+    for second in 0..60 {
+        for (node, jitter) in [("a", 0), ("b", if second % 2 == 0 { 510 } else { 490 })] {
+            let mut uneven = slice("one/s", second, &[], &[]);
+            uneven.end = uneven.end - Duration::from_millis(jitter);
+            say(&mut decider, node, second + 1, vec![uneven], vec![]);
+        }
+    }
+    let (observed, ..) = sums(&decider, 60);
+    assert!((57.0..57.6).contains(&observed), "{observed} of 57 that are judged");
+}
+
+#[test]
+fn who_speaks_first_does_not_outvote_those_who_speak_later() {
+    let mut decider = decider(&["s"], &["a", "b", "c"]);
+    let kinds = [FaultKind::NoData];
+    // Segments come six at a time; one agent alone sees nothing, and is always the first to say so.
+    for second in (0..60).step_by(6) {
+        let segment = |kinds: &[FaultKind]| -> Vec<_> {
+            (second..second + 6).map(|it| slice("one/s", it, kinds, kinds)).collect()
+        };
+        say(&mut decider, "a", second + 6, segment(&kinds), vec![]);
+        say(&mut decider, "b", second + 10, segment(&[]), vec![]);
+        say(&mut decider, "c", second + 10, segment(&[]), vec![]);
+    }
+    let (observed, bad, _) = sums(&decider, 70);
+    assert_eq!(observed, 60.0);
+    assert!(bad <= 6.0, "{bad} bad seconds: at most the one segment that was taken back");
+}
+
+#[test]
+fn what_an_agent_saw_while_its_host_dropped_packets_is_no_evidence_later_either() {
+    let mut decider = decider(&["s"], &["a", "b"]);
+    let kinds = [FaultKind::Continuity];
+    for second in 0..40 {
+        let mut lossy = slice("one/s", second, &kinds, &kinds);
+        lossy.counters.receive_dropped = u64::from(second < 5);
+        if (10..).contains(&second) {
+            lossy = slice("one/s", second, &[], &[]);
+        }
+        say(&mut decider, "a", second + 1, vec![lossy], vec![]);
+    }
+    let (observed, bad, _) = sums(&decider, 40);
+    assert_eq!((observed, bad), (27.0, 0.0), "ten seconds were seen by nobody who counts");
+}
+
+#[test]
+fn an_agents_new_run_neither_doubles_nor_inherits_what_the_old_one_saw() {
+    let mut decider = decider(&["s"], &["a"]);
+    let black = [FaultKind::Black];
+    let told = |epoch, slices, faults| {
+        let node = NodeId::new("a").unwrap();
+        Batch { node, epoch: Epoch(epoch), slices, faults, reports: Vec::new() }
+    };
+    let fault = begin("one/s", FaultKind::Black, 2, 7);
+    decider.handle(at(8), Input::Batch(told(1, vec![], vec![fault])));
+    for second in 0..8 {
+        let dark = if second >= 2 { &black[..] } else { &[] };
+        let slices = vec![slice("one/s", second, dark, &[])];
+        decider.handle(at(second + 8), Input::Batch(told(1, slices, vec![])));
+    }
+    // The new run sees the last two seconds once more, and a dark second that is no fault.
+    for second in 6..20 {
+        let dark = if second == 12 { &black[..] } else { &[] };
+        let slices = vec![slice("one/s", second, dark, &[])];
+        decider.handle(at(second + 14), Input::Batch(told(2, slices, vec![])));
+    }
+    decider.handle(at(60), Input::Batch(told(2, vec![], vec![])));
+    let (observed, bad, _) = sums(&decider, 60);
+    assert_eq!((observed, bad), (20.0, 6.0));
+}
+
+#[test]
 fn a_channel_is_up_down_or_unwatched() {
     let mut decider = decider(&["s"], &["a"]);
     let up = |decider: &Decider, now| {

@@ -104,21 +104,21 @@ pub(super) struct Windowed {
 }
 
 impl Windowed {
-    pub(super) fn add(&mut self, now: MonoTime, value: f64) {
+    /// Adds a sample of that moment, which may have been late.
+    pub(super) fn add(&mut self, at: MonoTime, value: f64) {
         if !value.is_finite() {
             return;
         }
         self.count += 1;
         self.sum += value;
-        let part = part(now);
-        if self.parts.back().is_none_or(|(at, _)| *at < part) {
-            self.parts.push_back((part, Sketch::default()));
+        let part = part(at);
+        let place = self.parts.partition_point(|(it, _)| *it < part);
+        if self.parts.get(place).is_none_or(|(it, _)| *it != part) {
+            self.parts.insert(place, (part, Sketch::default()));
         }
+        self.parts[place].1.add(value);
         while self.parts.len() > PARTS {
             self.parts.pop_front();
-        }
-        if let Some((_, sketch)) = self.parts.back_mut() {
-            sketch.add(value);
         }
     }
 
@@ -202,5 +202,15 @@ mod tests {
         assert!(windowed.summary(at).quantiles.is_some());
         let later = windowed.summary(at + PART * 11);
         assert_eq!((later.quantiles, later.count), (None, 20));
+    }
+    #[test]
+    fn a_late_sample_counts_in_its_own_minute() {
+        let start = MonoTime::from_nanos(3_600_000_000_000);
+        let mut windowed = Windowed::default();
+        (0..20).for_each(|_| windowed.add(start + PART * 5, 1.0));
+        (0..20).for_each(|_| windowed.add(start, 50.0));
+        let [.., (_, worst)] = windowed.summary(start + PART * 5).quantiles.unwrap();
+        assert!(worst < 2.0, "{worst}");
+        assert_eq!(windowed.summary(start + PART * 5).count, 40);
     }
 }
