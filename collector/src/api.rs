@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tallylight_decide::{
-    ChangedBy, KillSwitch, OnAir,
+    BUDGET_WINDOW, ChangedBy, KillSwitch, OnAir,
     action::{Action, Feed, Purpose, Refusal, Target},
     incident::{Candidate, Incident, Step},
     lineup::{Lineup, StreamRef},
-    view::{FaultView, SignalView, Summary, Up},
+    view::{FaultView, SignalView, SloView, Summary, Up},
 };
 use tallylight_model::{
     ActionId, ChannelId, FaultRecord, IncidentId, MonoTime, NodeId, ServerId, StreamId, WindowId,
@@ -60,11 +60,11 @@ pub fn signals(
 ) -> Option<ChannelId> {
     let piece = view.piece(after.as_ref());
     let signals = view.decider.signals(view.calendar.now, piece.channels());
-    out.extend(signals.map(|signal| signal_json(&signal)));
+    out.extend(signals.map(|signal| signal_json(view, &signal)));
     piece.last()
 }
 
-fn signal_json(signal: &SignalView<'_>) -> Value {
+fn signal_json(view: &View<'_>, signal: &SignalView<'_>) -> Value {
     let mut observed: Map<_, _> =
         signal.observed.iter().map(|(layer, s)| (layer.name().to_owned(), json!(s))).collect();
     observed.insert("any".to_owned(), json!(signal.observed_any));
@@ -77,6 +77,7 @@ fn signal_json(signal: &SignalView<'_>) -> Value {
         "observed_seconds": observed,
         "bad_seconds": signal.bad,
         "fault_seconds": faults,
+        "slo": slo(view, &signal.slo),
         "startup_seconds": summary(&signal.startup),
         "first_byte_seconds": summary(&signal.first_byte),
         "segment_fetch_ratio": summary(&signal.segment_fetch),
@@ -84,6 +85,20 @@ fn signal_json(signal: &SignalView<'_>) -> Value {
         "sessions": signal.sessions,
         "egress_bytes": signal.egress_bytes,
         "saturation": signal.saturation.map(|ratio| ratio.get()),
+    })
+}
+
+fn slo(view: &View<'_>, slo: &SloView) -> Value {
+    let burn: Map<_, _> =
+        slo.burn.iter().map(|(window, rate)| (window.name().to_owned(), json!(rate))).collect();
+    json!({
+        "objective": slo.objective.get(),
+        "window_seconds": BUDGET_WINDOW.as_secs(),
+        "since": slo.since.map(|at| view.calendar.rfc3339(at)),
+        "observed_seconds": slo.observed,
+        "bad_seconds": slo.bad,
+        "budget_left": slo.budget_left,
+        "burn_rate": burn,
     })
 }
 

@@ -6,7 +6,7 @@
 use tallylight_decide::{
     KillSwitch, Scope,
     incident::IncidentState,
-    view::{SignalView, SourceView, Summary, Up},
+    view::{HistogramView, Latency, SignalView, SourceView, Summary, Up},
 };
 use tallylight_model::{ChannelId, Metric, PrometheusText};
 
@@ -66,18 +66,23 @@ impl Page {
 pub fn rest(view: &View<'_>) -> String {
     let mut text = PrometheusText::default();
     nodes(&mut text, view);
+    latencies(&mut text, view);
     incidents(&mut text, view);
     own(&mut text, view);
     text.finish()
 }
 
-fn summary(text: &mut PrometheusText, labels: &[(&str, &str); 2], summary: &Summary) {
-    for (quantile, value) in summary.quantiles.iter().flatten() {
+/// Writes these quantiles. Their sums and counts are the histograms' of region and server: a channel has no series to spare.
+fn quantiles(
+    text: &mut PrometheusText,
+    labels: &[(&str, &str); 2],
+    summary: &Summary,
+    which: &[f64],
+) {
+    for (quantile, value) in summary.quantiles.iter().flatten().filter(|it| which.contains(&it.0)) {
         let quantile = quantile.to_string();
         text.series(&[labels[0], labels[1], ("quantile", &quantile)], *value);
     }
-    text.suffixed("_sum", labels, summary.sum);
-    text.suffixed("_count", labels, float(summary.count));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "every value of the format is a double")]
@@ -92,7 +97,8 @@ fn flag(holds: bool) -> f64 {
 /// Writes one metric's series of a signal; the labels given are channel and region.
 type WriteSignal = fn(&mut PrometheusText, &[(&str, &str); 2], &SignalView<'_>);
 
-const SIGNALS: [(Metric, WriteSignal); 11] = [
+/// A channel has 25 series in a region at most, and four more in the six hours after a bad second. Thousands of channels make so many series that each has to be worth it.
+const SIGNALS: [(Metric, WriteSignal); 13] = [
     (Metric::ChannelObserved, |text, labels, signal| {
         let layers = signal.observed.iter().map(|(layer, seconds)| (layer.name(), *seconds));
         for (layer, seconds) in layers.chain([("any", signal.observed_any)]) {
@@ -105,12 +111,28 @@ const SIGNALS: [(Metric, WriteSignal); 11] = [
             text.series(&[labels[0], labels[1], ("class", class.name())], seconds);
         }
     }),
-    (Metric::ChannelStartup, |text, labels, signal| summary(text, labels, &signal.startup)),
-    (Metric::ChannelFirstByte, |text, labels, signal| summary(text, labels, &signal.first_byte)),
-    (Metric::ChannelSegmentFetch, |text, labels, signal| {
-        summary(text, labels, &signal.segment_fetch);
+    (Metric::ChannelErrorBudget, |text, labels, signal| {
+        signal.slo.budget_left.into_iter().for_each(|left| text.series(labels, left));
     }),
-    (Metric::ChannelLiveDelay, |text, labels, signal| summary(text, labels, &signal.live_delay)),
+    (Metric::ChannelBurnRate, |text, labels, signal| {
+        for (window, rate) in signal.slo.burn {
+            if let Some(rate) = rate.filter(|&it| it > 0.0) {
+                text.series(&[labels[0], labels[1], ("window", window.name())], rate);
+            }
+        }
+    }),
+    (Metric::ChannelStartup, |text, labels, signal| {
+        quantiles(text, labels, &signal.startup, &[0.5, 0.95, 0.99]);
+    }),
+    (Metric::ChannelFirstByte, |text, labels, signal| {
+        quantiles(text, labels, &signal.first_byte, &[0.95]);
+    }),
+    (Metric::ChannelSegmentFetch, |text, labels, signal| {
+        quantiles(text, labels, &signal.segment_fetch, &[0.95]);
+    }),
+    (Metric::ChannelLiveDelay, |text, labels, signal| {
+        quantiles(text, labels, &signal.live_delay, &[0.95]);
+    }),
     (Metric::ChannelSessions, |text, labels, signal| {
         signal.sessions.into_iter().for_each(|count| text.series(labels, float(count)));
     }),
@@ -160,6 +182,43 @@ fn nodes(text: &mut PrometheusText, view: &View<'_>) {
             text.series(&labels, ratio.get());
         }
     }
+}
+
+/// Writes the histograms of regions and servers.
+fn latencies(text: &mut PrometheusText, view: &View<'_>) {
+    let regions: Vec<_> = view.decider.region_latencies().collect();
+    let servers: Vec<_> = view.decider.server_latencies().collect();
+    for &latency in Latency::ALL {
+        let (of_region, of_server) = histogram_metrics(latency);
+        text.metric(of_region);
+        for (region, histogram) in regions.iter().filter(|it| it.1.latency == latency) {
+            buckets(text, ("region", region.as_str()), histogram);
+        }
+        text.metric(of_server);
+        for (server, histogram) in servers.iter().filter(|it| it.1.latency == latency) {
+            buckets(text, ("server", server.as_str()), histogram);
+        }
+    }
+}
+
+const fn histogram_metrics(latency: Latency) -> (Metric, Metric) {
+    match latency {
+        Latency::Startup => (Metric::RegionStartup, Metric::ServerStartup),
+        Latency::FirstByte => (Metric::RegionFirstByte, Metric::ServerFirstByte),
+        Latency::SegmentFetch => (Metric::RegionSegmentFetch, Metric::ServerSegmentFetch),
+        Latency::LiveDelay => (Metric::RegionLiveDelay, Metric::ServerLiveDelay),
+    }
+}
+
+fn buckets(text: &mut PrometheusText, label: (&str, &str), histogram: &HistogramView) {
+    let mut count = 0;
+    for &(bound, below) in &histogram.buckets {
+        let bound = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
+        text.suffixed("_bucket", &[label, ("le", &bound)], float(below));
+        count = below;
+    }
+    text.suffixed("_sum", &[label], histogram.sum);
+    text.suffixed("_count", &[label], float(count));
 }
 
 fn incidents(text: &mut PrometheusText, view: &View<'_>) {
@@ -226,10 +285,10 @@ pub fn scope_name(scope: &Scope) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::VecDeque;
+    use std::{array, collections::VecDeque};
 
-    use tallylight_decide::{Decider, Policy};
-    use tallylight_model::{Epoch, MonoTime};
+    use tallylight_decide::{BurnWindow, Decider, Policy, view::SloView};
+    use tallylight_model::{Epoch, FaultClass, Layer, MonoTime, Ratio, RegionId};
 
     use crate::{calendar::Calendar, config::parse_lineup, panel::Standing};
 
@@ -286,5 +345,51 @@ mod tests {
             assert_eq!((block.len(), distinct.len()), (series, series), "{name}");
             assert_eq!(text.matches(&help).count(), 1, "{name}");
         }
+    }
+    #[test]
+    fn a_channel_has_at_most_25_series_in_a_region_and_four_more_while_it_burns() {
+        let channel = ChannelId::new("one").unwrap();
+        let region = RegionId::new("north").unwrap();
+        let summary = Summary {
+            count: 20,
+            sum: 1.0,
+            quantiles: Some([(0.5, 1.0), (0.95, 1.0), (0.99, 1.0)]),
+        };
+        let mut signal = SignalView {
+            channel: &channel,
+            region: &region,
+            observed: Layer::ALL.map(|layer| (layer, 1.0)),
+            observed_any: 1.0,
+            bad: 1.0,
+            faults: FaultClass::ALL.map(|class| (class, 1.0)),
+            slo: SloView {
+                objective: Ratio::new(0.999),
+                since: Some(MonoTime::ZERO),
+                observed: 1.0,
+                bad: 0.0,
+                budget_left: Some(1.0),
+                burn: array::from_fn(|i| (BurnWindow::ALL[i], Some(0.0))),
+            },
+            up: Some(Up::Good),
+            startup: summary,
+            first_byte: summary,
+            segment_fetch: summary,
+            live_delay: summary,
+            sessions: Some(1),
+            egress_bytes: Some(1),
+            saturation: Some(Ratio::new(0.5)),
+        };
+        let series = |signal: &SignalView<'_>| {
+            let labels = [("channel", "one"), ("region", "north")];
+            let mut text = PrometheusText::default();
+            for (metric, write) in SIGNALS {
+                text.metric(metric);
+                write(&mut text, &labels, signal);
+            }
+            text.finish().lines().filter(|line| !line.starts_with('#')).count()
+        };
+        assert_eq!(series(&signal), 25);
+        signal.slo.burn = signal.slo.burn.map(|(window, _)| (window, Some(20.0)));
+        assert_eq!(series(&signal), 29);
     }
 }

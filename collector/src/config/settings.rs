@@ -8,8 +8,10 @@ use std::{
 };
 
 use tallylight_config::{Document, Place, Placed, Problems, Table, value};
-use tallylight_decide::{Guards, Mode, Policy, Scope, action::ActionKind, lineup::Lineup};
-use tallylight_model::{NodeId, Ratio, RegionId};
+use tallylight_decide::{
+    Guards, Mode, Objectives, Policy, Scope, action::ActionKind, lineup::Lineup,
+};
+use tallylight_model::{ChannelId, NodeId, ProfileName, Ratio, RegionId};
 use toml_span::value::ValueInner;
 use url::Url;
 
@@ -97,6 +99,7 @@ pub fn parse_settings(
     let operators = operators(&document, root.table("operators"));
     let modes = modes(&document, root.table("mode"), lineup);
     let guards = guards(&document, root.table("guards"));
+    let objectives = objectives(&document, root.table("slo"), lineup);
     let panel = root.table("panel").and_then(panel);
     root.finish();
     let settings = (|| {
@@ -108,7 +111,7 @@ pub fn parse_settings(
             tls,
             agents,
             operators,
-            policy: Policy { modes, guards },
+            policy: Policy { modes, guards, objectives },
             panel,
             traces,
         })
@@ -317,6 +320,51 @@ fn unprovable(guards: &Guards) -> Vec<&'static str> {
         ),
     ];
     rules.into_iter().filter_map(|(broken, what)| broken.then_some(what)).collect()
+}
+
+fn objectives(
+    document: &Document<'_>,
+    table: Option<Table<'_>>,
+    lineup: Option<&Lineup>,
+) -> Objectives {
+    let mut objectives = Objectives::default();
+    let Some(mut table) = table else { return objectives };
+    if let Some(general) = table.optional("objective", objective) {
+        objectives.general = general;
+    }
+    let profiles = table.table("profile").map_or_else(Vec::new, |table| {
+        table.entries(|name, found| {
+            let profile = ProfileName::from_name(name).ok_or_else(|| {
+                let known = ProfileName::ALL.map(ProfileName::name);
+                format!("is not a profile; allowed are {}", known.join(", "))
+            })?;
+            Ok((profile, objective(found)?))
+        })
+    });
+    let channels = table.table("channel").map_or_else(Vec::new, |table| {
+        table.entries(|name, found| {
+            let channel = ChannelId::new(name).map_err(|error| error.to_string())?;
+            Ok((channel, objective(found)?))
+        })
+    });
+    table.finish();
+    objectives.profiles.extend(profiles.into_iter().map(|entry| entry.value.1));
+    for entry in channels {
+        let (_, (channel, objective)) = entry.value;
+        if lineup.is_some_and(|lineup| lineup.channel(&channel).is_none()) {
+            document.problem(&entry.place, not_listed(channel.as_str(), "a channel"));
+        }
+        objectives.channels.insert(channel, objective);
+    }
+    objectives
+}
+
+/// A share of 1 would leave no budget at all.
+fn objective(found: &ValueInner<'_>) -> Result<Ratio, String> {
+    match found {
+        ValueInner::Float(share) if (0.5..=0.99999).contains(share) => Ok(Ratio::new(*share)),
+        _ => Err("is no objective; write a share from 0.5 to 0.99999, as in 0.999".to_owned()),
+    }
 }
 
 fn span(found: &ValueInner<'_>) -> Result<Duration, String> {

@@ -35,6 +35,9 @@ const MAX_RECORDS: i64 = 20_000;
 const PRUNE_RECORDS: &str = "DELETE FROM record
     WHERE (key GLOB 'incident/*' OR key GLOB 'action/*')
     AND key NOT IN (SELECT key FROM record ORDER BY written_ms DESC LIMIT ?1)";
+/// Error budgets of channels that are long gone: nothing was added to them for as long as they are for.
+const PRUNE_BUDGETS: &str = "DELETE FROM record WHERE key GLOB 'budget/*' AND written_ms < ?1";
+const BUDGETS_LAST_MS: i64 = 29 * 86_400_000;
 /// Writes that wait for the thread. The judge waits for each, so there is hardly ever more than one.
 const QUEUE: usize = 16;
 /// How long a write may wait for another program that holds the file.
@@ -391,6 +394,7 @@ fn write(connection: &mut Connection, job: &Job, prune: bool) -> rusqlite::Resul
                 [MAX_FAULTS],
             )?;
             transaction.execute(PRUNE_RECORDS, [MAX_RECORDS])?;
+            transaction.execute(PRUNE_BUDGETS, [now - BUDGETS_LAST_MS])?;
         }
     }
     transaction.commit()

@@ -388,6 +388,8 @@ impl Judge {
 
     /// Makes safe what has been taken in. Commands that wait for that are not sent any more.
     async fn finish(&mut self, mut writing: Option<Writing>) {
+        self.decider.save(self.clock.now());
+        self.absorb();
         loop {
             if writing.is_none() {
                 let commands = std::mem::take(&mut self.pending.commands);

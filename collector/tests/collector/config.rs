@@ -39,7 +39,7 @@ fn every_problem_of_the_settings_has_its_place_and_says_what_is_allowed() {
         (
             "jurnal = 'x'",
             "collector.toml:4:1: jurnal: unknown key; allowed are lineup, journal, kill_switch, \
-             traces, listen, tls, agent, operators, mode, guards, panel",
+             traces, listen, tls, agent, operators, mode, guards, slo, panel",
         ),
         (
             "[listen]\ngrpc = 'localhost:4317'",
@@ -91,6 +91,18 @@ fn every_problem_of_the_settings_has_its_place_and_says_what_is_allowed() {
     ] {
         assert_eq!(settings(text), expected, "for {text}");
     }
+}
+
+#[test]
+fn an_objective_leaves_a_budget_and_is_of_something_known() {
+    let expected = "\
+        collector.toml:5:13: slo.objective: is no objective; write a share from 0.5 to 0.99999, as \
+        in 0.999\n\
+        collector.toml:7:8: slo.profile.loud: is not a profile; allowed are default, sensitive\n\
+        collector.toml:9:7: slo.channel.one: is no objective; write a share from 0.5 to 0.99999, \
+        as in 0.999";
+    let text = "[slo]\nobjective = 1.0\n[slo.profile]\nloud = 0.9\n[slo.channel]\none = 0.2";
+    assert_eq!(settings(text), expected);
 }
 
 #[test]

@@ -13,5 +13,6 @@ mod crash;
 mod ingest;
 mod judged;
 mod listen;
+mod series;
 mod support;
 mod world;

@@ -31,8 +31,8 @@ use opentelemetry_proto::tonic::{
 };
 use serde_json::{Value, json};
 use tallylight_model::{
-    Batch, Counters, Epoch, FaultKind, FaultPhase, FaultRecord, MonoTime, NodeId, NodeReport,
-    Observed, Severity, Slice, StreamId, WallTime,
+    Batch, Counters, Epoch, FaultKind, FaultPhase, FaultRecord, LatencySample, MonoTime, NodeId,
+    NodeReport, Observed, Ratio, Resource, Severity, Slice, StreamId, WallTime,
 };
 use tallylight_wire::{encode_logs, encode_metrics};
 use tokio::net::TcpListener;
@@ -106,7 +106,8 @@ impl Agents {
         self.next_slice += 1;
         for (node, streams) in WATCH {
             let slices = streams.map(|stream| self.slice_of(stream, start_ms, end)).to_vec();
-            let report = NodeReport { at: end, ..NodeReport::default() };
+            let saturation = [(Resource::Cpu, Ratio::new(0.25))].into();
+            let report = NodeReport { at: end, saturation, ..NodeReport::default() };
             let batch = Batch { reports: vec![report], slices, ..empty(node) };
             let request = authorised(node, encode_metrics(&batch, self.now()));
             self.metrics.export(request).await.unwrap();
@@ -126,7 +127,7 @@ impl Agents {
             conditions: fault.map(|(kind, _)| (*kind, bad)).into_iter().collect(),
             standing: fault.map(|(kind, _)| (*kind, Severity::Critical)).into_iter().collect(),
             counters: Counters { packets: 100, decoded_pictures: 1, ..Counters::default() },
-            latencies: Vec::new(),
+            latencies: vec![LatencySample::FirstByte(Duration::from_millis(20))],
         }
     }
 

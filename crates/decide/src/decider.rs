@@ -2,7 +2,9 @@
 
 use alloc::{string::String, vec::Vec};
 
-use tallylight_model::{ActionId, Epoch, IncidentId, MonoTime, NodeId, StreamId};
+use tallylight_model::{
+    ActionId, Epoch, IncidentId, MonoTime, NodeId, RegionId, ServerId, StreamId,
+};
 
 use crate::{
     Input, Output, Policy,
@@ -12,7 +14,7 @@ use crate::{
     guard::{self, Answer, Proposal},
     incident::{Incident, Vote},
     input::OnAir,
-    journal::{self, Memory, Remembered},
+    journal::{self, Memory, Record, Remembered},
     judge,
     ledger::Ledger,
     lineup::{Channel, Lineup},
@@ -20,7 +22,10 @@ use crate::{
     remedy::{Desk, readiness},
     scene::Scene,
     signal::Signals,
-    view::{ChannelView, FaultView, Limits, NodeView, SignalView, SourceView, Up},
+    view::{
+        ChannelView, FaultView, HistogramView, Latency, Limits, NodeView, SignalView, SourceView,
+        Up,
+    },
 };
 
 /// The whole judgement. See the crate's header for its form.
@@ -70,6 +75,9 @@ impl Decider {
                 Some(Memory::Ids { incident, action }) => {
                     new.ledger.restore_ids(incident, action);
                 }
+                Some(Memory::Budget { key, budget, written }) => {
+                    new.signals.restore(key, budget, written);
+                }
                 Some(Memory::Mode(scope, mode)) => {
                     new.facts.policy.modes.insert(scope.clone(), mode);
                     new.set_modes.insert(scope, mode);
@@ -77,6 +85,7 @@ impl Decider {
                 None => unread.push(remembered.record.key),
             }
         }
+        new.signals.relist(&new.facts.lineup);
         new.resume(now);
         (new, unread)
     }
@@ -107,6 +116,8 @@ impl Decider {
                     let mut limits = self.facts.limits;
                     self.signals.batch(now, &self.facts, &batch, &mut limits);
                     self.facts.limits = limits;
+                    let records = self.signals.save(now);
+                    self.remember(now, records);
                 }
             }
             Input::Panel(state) => {
@@ -248,7 +259,7 @@ impl Decider {
         &'a self,
         scene: &Scene<'_>,
         channel: &'a Channel,
-        region: &'a tallylight_model::RegionId,
+        region: &'a RegionId,
     ) -> Option<SignalView<'a>> {
         let facts = &self.facts;
         let server = |it: &crate::lineup::Delivery| facts.lineup.server(&it.server);
@@ -263,7 +274,7 @@ impl Decider {
             .reduce(|a, b| if b > a { b } else { a });
         let empty = crate::signal::Sums::default();
         let sums = self.signals.sums(&channel.id, region).unwrap_or(&empty);
-        let latencies = sums.latencies(scene.now);
+        let latency = |it: Latency| sums.latency(it, scene.now);
         let panel = facts.panel_channel(&channel.id);
         Some(SignalView {
             channel: &channel.id,
@@ -272,15 +283,39 @@ impl Decider {
             observed_any: sums.observed_any(),
             bad: sums.bad(),
             faults: sums.faults(),
+            slo: sums.slo(scene.now, facts.policy.objectives.of(channel)),
             up: evidence::up(scene, channel, region),
-            startup: latencies.startup,
-            first_byte: latencies.first_byte,
-            segment_fetch: latencies.segment_fetch,
-            live_delay: latencies.live_delay,
+            startup: latency(Latency::Startup),
+            first_byte: latency(Latency::FirstByte),
+            segment_fetch: latency(Latency::SegmentFetch),
+            live_delay: latency(Latency::LiveDelay),
             sessions: panel.and_then(|it| it.sessions.get(region).copied()),
             egress_bytes: panel.and_then(|it| it.egress_bytes.get(region).copied()),
             saturation,
         })
+    }
+
+    /// Latencies seen in each region since the start, by region; those that have samples.
+    pub fn region_latencies(&self) -> impl Iterator<Item = (&RegionId, HistogramView)> {
+        self.signals.region_latencies()
+    }
+
+    /// Latencies seen of each server since the start, by server; those that have samples.
+    pub fn server_latencies(&self) -> impl Iterator<Item = (&ServerId, HistogramView)> {
+        self.signals.server_latencies()
+    }
+
+    /// Puts out what the journal gets only from time to time: to be called before an orderly end.
+    pub fn save(&mut self, now: MonoTime) {
+        let records = self.signals.save_all(now);
+        self.remember(now, records);
+    }
+
+    fn remember(&mut self, now: MonoTime, records: Vec<Record>) {
+        if !records.is_empty() {
+            self.ledger.remember(records);
+            self.ledger.flush(now, &mut self.facts.limits);
+        }
     }
 
     /// These channels of the lineup.

@@ -22,13 +22,14 @@ use crate::{
     },
     ledger::{Case, action_key, incident_key},
     policy::{Mode, Scope},
+    signal::Budget,
 };
 use code::{Reader, Writer};
 
 /// One thing to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// What it is about: `incident/12`, `action/17`, `mode/global`. A later record of the same key replaces it.
+    /// What it is about: `incident/12`, `action/17`, `mode/global`, `budget/one/north`. A later record of the same key replaces it.
     pub key: String,
     /// The content, for [`Decider::restore`](crate::Decider::restore) alone.
     pub body: Vec<u8>,
@@ -50,6 +51,7 @@ pub(crate) enum Memory {
     Action(Action),
     Mode(Scope, Mode),
     Ids { incident: u64, action: u64 },
+    Budget { key: (ChannelId, RegionId), budget: Budget, written: MonoTime },
 }
 
 /// The first byte of every body.
@@ -72,6 +74,25 @@ pub(crate) fn mode_record(scope: &Scope, mode: Mode) -> Record {
     out.text(&name);
     out.text(mode.name());
     Record { key: format!("mode/{name}"), body: out.finish() }
+}
+
+/// The error budget of a channel in a region, with the moment up to which it counts.
+pub(crate) fn budget_record(
+    now: MonoTime,
+    (channel, region): &(ChannelId, RegionId),
+    budget: &Budget,
+) -> Record {
+    let mut out = Writer::new(VERSION, now);
+    out.text(channel.as_str());
+    out.text(region.as_str());
+    out.time(now);
+    let buckets: Vec<_> = budget.buckets().collect();
+    out.list(&buckets, |out, (tier, begin, bucket)| {
+        out.u64(*tier as u64);
+        out.time(*begin);
+        out.u64(u64::from(bucket.observed) << 32 | u64::from(bucket.bad));
+    });
+    Record { key: format!("budget/{channel}/{region}"), body: out.finish() }
 }
 
 pub(crate) fn action_record(now: MonoTime, action: &Action) -> Record {
@@ -192,8 +213,23 @@ pub(crate) fn recall(now: MonoTime, remembered: &Remembered) -> Option<Memory> {
         }
         "action" => read_action(&mut input).map(Memory::Action),
         "incident" => read_case(&mut input).map(Memory::Case),
+        "budget" => read_budget(&mut input),
         _ => None,
     }
+}
+
+fn read_budget(input: &mut Reader<'_>) -> Option<Memory> {
+    let channel = ChannelId::new(&input.text()?).ok()?;
+    let key = (channel, RegionId::new(&input.text()?).ok()?);
+    let written = input.time()?;
+    let mut budget = Budget::default();
+    let buckets: Vec<_> = input.list(|input| Some((input.u64()?, input.time()?, input.u64()?)))?;
+    let sums = |both: u64| ((both >> 32) as u32, both as u32);
+    let known = buckets.into_iter().all(|(tier, begin, both)| {
+        let (observed, bad) = sums(both);
+        budget.restore(tier, begin, observed, bad)
+    });
+    known.then_some(Memory::Budget { key, budget, written })
 }
 
 fn read_scope(name: &str) -> Option<Scope> {

@@ -281,6 +281,11 @@ impl Ledger {
         self.events.push(output);
     }
 
+    /// Has the journal get these.
+    pub(crate) fn remember(&mut self, records: Vec<Record>) {
+        self.records.extend(records);
+    }
+
     pub(crate) fn remember_mode(&mut self, scope: &Scope, mode: Mode) {
         self.records.push(journal::mode_record(scope, mode));
     }

@@ -49,3 +49,4 @@ pub use input::{
 };
 pub use output::{IncidentEvent, Output};
 pub use policy::{Guards, Mode, Policy, Scope};
+pub use signal::{BUDGET_WINDOW, BurnWindow, Objectives};

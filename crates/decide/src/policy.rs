@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use tallylight_model::{Ratio, RegionId};
 
-use crate::{action::ActionKind, lineup::names};
+use crate::{action::ActionKind, lineup::names, signal::Objectives};
 
 /// How far Tallylight may go. Ordered from the strictest: where several scopes speak, the least holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +34,7 @@ pub enum Scope {
     Action(ActionKind),
 }
 
-/// Modes and guards as configured.
+/// Modes, guards and objectives as configured.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
     /// Modes by scope. An absent global mode is `dry_run`; other absent scopes do not restrict, except that
@@ -42,6 +42,8 @@ pub struct Policy {
     pub modes: BTreeMap<Scope, Mode>,
     /// The numbers.
     pub guards: Guards,
+    /// How good channels are meant to be.
+    pub objectives: Objectives,
 }
 
 impl Policy {

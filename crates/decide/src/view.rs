@@ -12,6 +12,7 @@ use crate::{
     incident::Vote,
     input::{ChangedBy, OnAir},
     lineup::{SourceRole, names},
+    signal::BurnWindow,
 };
 
 /// The golden signals of one channel in one region. Seconds only grow while the channel and region are in the lineup.
@@ -29,6 +30,8 @@ pub struct SignalView<'a> {
     pub bad: f64,
     /// Seconds of each class, in the order of [`FaultClass::ALL`].
     pub faults: [(FaultClass, f64); 8],
+    /// Where it stands to its objective.
+    pub slo: SloView,
     /// Whether it is good; `None` while nobody watches.
     pub up: Option<Up>,
     /// Zap times in seconds.
@@ -45,6 +48,54 @@ pub struct SignalView<'a> {
     pub egress_bytes: Option<u64>,
     /// The worst saturation over its servers; `None` where no agent runs on their nodes.
     pub saturation: Option<Ratio>,
+}
+
+/// Where a channel stands to its objective in a region.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SloView {
+    /// The share of the observed seconds that must be good.
+    pub objective: Ratio,
+    /// Since when seconds count, at most [`BUDGET_WINDOW`](crate::BUDGET_WINDOW) and a day; `None` if none do.
+    pub since: Option<MonoTime>,
+    /// Seconds observed since then, as they are known by now: unlike a counter they may be corrected.
+    pub observed: f64,
+    /// Those of them that were bad.
+    pub bad: f64,
+    /// The share of the error budget that is left, negative where it is overspent; `None` while nothing was observed.
+    pub budget_left: Option<f64>,
+    /// How many times as fast as it lasts the budget was burnt, in the order of [`BurnWindow::ALL`]; `None` where nothing was
+    /// observed.
+    pub burn: [(BurnWindow, Option<f64>); 4],
+}
+
+names! {
+    Latency {
+        Startup "startup" FirstByte "first_byte" SegmentFetch "segment_fetch" LiveDelay "live_delay"
+    }
+}
+
+/// What a latency is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Latency {
+    /// From a fresh join to the first picture, in seconds.
+    Startup,
+    /// From the request to the first byte, in seconds.
+    FirstByte,
+    /// A segment's fetch time over its duration.
+    SegmentFetch,
+    /// How far the newest media is behind its production, in seconds.
+    LiveDelay,
+}
+
+/// A distribution since the start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistogramView {
+    /// What it is of.
+    pub latency: Latency,
+    /// Upper bounds, the last infinite, with how many samples lie below each.
+    pub buckets: Vec<(f64, u64)>,
+    /// The sum of all samples.
+    pub sum: f64,
 }
 
 /// Whether a channel is good in a region.

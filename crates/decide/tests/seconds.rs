@@ -302,6 +302,12 @@ fn sums(decider: &Decider) -> Sums {
     (view.observed_any, view.bad, view.faults.map(|it| it.1).to_vec())
 }
 
+/// What the error budget counts of it, which may be corrected.
+fn budget(decider: &Decider) -> (f64, f64) {
+    let view = decider.signals(moment(200_000), decider.lineup().channels()).next().unwrap();
+    (view.slo.observed, view.slo.bad)
+}
+
 fn assert_same(found: &Sums, expected: &Sums) -> Result<(), TestCaseError> {
     let close = |a: f64, b: f64| (a - b).abs() < 1e-3;
     let classes = found.2.iter().zip(&expected.2).all(|(&a, &b)| close(a, b));
@@ -342,5 +348,38 @@ proptest! {
         }
         decider.handle(now + Duration::from_secs(5), batch(0, 9, None));
         assert_same(&sums(&decider), &expected)?;
+        let (observed, bad) = budget(&decider);
+        prop_assert!((observed - expected.0).abs() < 0.01 && (bad - expected.1).abs() < 0.01);
+    }
+
+    #[test]
+    fn what_comes_late_corrects_what_was_counted_and_counters_never_fall(
+        runs in vec(run(), 0..6).prop_map(distinct),
+        delays in vec(0..40_u64, 200),
+    ) {
+        let expected = model(&runs, [0.5, 0.5]);
+        // Each piece comes when its delay is over: some are judged without the others.
+        let mut items = items(&runs);
+        let mut delays = delays.into_iter().cycle();
+        let mut timed: Vec<_> = items.drain(..).map(|it| (delays.next().unwrap_or(0), it)).collect();
+        timed.sort_by_key(|it| it.0);
+        let mut decider = platform(None);
+        let begin = (SPAN_S + 6) * 1000;
+        let mut before = (0.0, 0.0, vec![0.0; FaultClass::ALL.len()]);
+        for (delay, (node, epoch, item)) in timed {
+            decider.handle(moment(begin + delay * 1000), batch(node, epoch, Some(item)));
+            let shown = sums(&decider);
+            let pairs = before.2.iter().zip(&shown.2);
+            prop_assert!(shown.0 >= before.0 && shown.1 >= before.1);
+            prop_assert!(pairs.into_iter().all(|(before, after)| after >= before));
+            prop_assert!(shown.1 <= shown.0 + 1e-6, "bad for no longer than observed");
+            before = shown;
+        }
+        decider.handle(moment(begin + 45_000), batch(0, 9, None));
+        let (observed, bad) = budget(&decider);
+        prop_assert!((observed - expected.0).abs() < 0.01, "{} for {}", observed, expected.0);
+        prop_assert!((bad - expected.1).abs() < 0.01, "{} for {}", bad, expected.1);
+        let shown = sums(&decider);
+        prop_assert!(shown.0 + 1e-6 >= expected.0 && shown.1 + 1e-6 >= expected.1);
     }
 }

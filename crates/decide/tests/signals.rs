@@ -9,11 +9,16 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tallylight_decide::{Decider, Input, OnAir, Policy, lineup::Lineup, view::Up};
+use tallylight_decide::{
+    Decider, Input, Objectives, OnAir, Output, Policy,
+    journal::{Record, Remembered},
+    lineup::Lineup,
+    view::Up,
+};
 use tallylight_model::{
     Batch, ChannelId, Counters, Epoch, FaultClass, FaultKind, FaultPhase, FaultRecord,
-    LatencySample, MonoTime, NodeId, NodeReport, Observed, Ratio, Resource, Severity, Slice,
-    StreamId, WallTime,
+    LatencySample, MonoTime, NodeId, NodeReport, Observed, ProfileName, Ratio, Resource, Severity,
+    Slice, StreamId, WallTime,
 };
 
 const START: u64 = 100_000;
@@ -287,6 +292,81 @@ fn an_agents_new_run_neither_doubles_nor_inherits_what_the_old_one_saw() {
     decider.handle(at(60), Input::Batch(told(2, vec![], vec![])));
     let (observed, bad, _) = sums(&decider, 60);
     assert_eq!((observed, bad), (20.0, 6.0));
+}
+
+#[test]
+fn a_channels_own_objective_comes_before_its_profiles() {
+    let mut objectives = Objectives::default();
+    let objective = |objectives: &Objectives, profile| {
+        let mut parts = support::parts(&["s"], &["a"]);
+        parts.channels[0].profile = profile;
+        let policy = Policy { objectives: objectives.clone(), ..Policy::default() };
+        let decider = Decider::new(Lineup::new(parts).unwrap(), policy, Epoch(1));
+        let view = decider.signals(at(0), decider.lineup().channels()).next().unwrap();
+        view.slo.objective.get()
+    };
+    assert_eq!(objective(&objectives, ProfileName::Sensitive), 0.999);
+    objectives.profiles.insert(ProfileName::Sensitive, Ratio::new(0.99));
+    assert_eq!(objective(&objectives, ProfileName::Sensitive), 0.99);
+    assert_eq!(objective(&objectives, ProfileName::Default), 0.999);
+    objectives.channels.insert(ChannelId::new("one").unwrap(), Ratio::new(0.9));
+    assert_eq!(objective(&objectives, ProfileName::Sensitive), 0.9);
+}
+
+/// Error budgets that the journal is to get.
+fn budgets(decider: &mut Decider) -> Vec<Record> {
+    let outputs = std::iter::from_fn(|| decider.poll());
+    let record = |it| if let Output::Journal(record) = it { Some(record) } else { None };
+    outputs.filter_map(record).filter(|it| it.key.starts_with("budget/")).collect()
+}
+
+#[test]
+fn the_error_budget_survives_a_crash_and_counts_nothing_twice() {
+    let mut decider = decider(&["s"], &["a"]);
+    let mut kept: BTreeMap<String, (Record, u64)> = BTreeMap::new();
+    let kinds = [FaultKind::NoData];
+    let node = NodeId::new("a").unwrap();
+    let told = |second: u64| {
+        let kinds = if second.is_multiple_of(10) { &kinds[..] } else { &[] };
+        let slices = vec![slice("one/s", second, kinds, kinds)];
+        let (faults, reports) = (Vec::new(), Vec::new());
+        Input::Batch(Batch { node: node.clone(), epoch: Epoch(1), slices, faults, reports })
+    };
+    for second in 0..2000 {
+        decider.handle(at(second + 1), told(second));
+        kept.extend(budgets(&mut decider).into_iter().map(|it| (it.key.clone(), (it, second + 1))));
+    }
+    assert_eq!(kept.len(), 1, "one record for a channel and region");
+    let (_, written) = kept.values().next().unwrap();
+    assert!((1200..2000).contains(written), "at most ten minutes ago, and not all the time");
+    // The clock of the next run began at another moment, and it hears again of what it knew.
+    let later = |second: u64| at(second + 5_000_000);
+    let restored = kept.values().map(|(record, written)| Remembered {
+        record: record.clone(),
+        age: Duration::from_secs(2100 - written),
+    });
+    let lineup = Lineup::new(support::parts(&["s"], &["a"])).unwrap();
+    let (mut next, unread) =
+        Decider::restore(lineup, Policy::default(), Epoch(2), later(2100), restored);
+    assert!(unread.is_empty(), "{unread:?}");
+    let slo = |decider: &Decider, now| {
+        decider.signals(now, decider.lineup().channels()).next().unwrap().slo
+    };
+    let counted = slo(&next, later(2100));
+    let judged = (*written - 3) as f64;
+    assert_eq!((counted.observed, counted.bad), (judged, (judged / 10.0).ceil()));
+    for second in written - 200..*written {
+        let Input::Batch(mut batch) = told(second) else { panic!("a batch") };
+        batch.slices[0].end = later(second + 1);
+        next.handle(later(2100), Input::Batch(batch));
+    }
+    next.handle(later(2110), Input::Tick);
+    let Input::Batch(mut last) = told(2105) else { panic!("a batch") };
+    last.slices[0].end = later(2106);
+    next.handle(later(2110), Input::Batch(last));
+    assert_eq!(slo(&next, later(2110)).observed, judged, "nothing a second time");
+    next.save(later(2111));
+    assert_eq!(budgets(&mut next), [], "nothing is new");
 }
 
 #[test]

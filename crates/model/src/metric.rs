@@ -132,14 +132,34 @@ metrics! {
         "Observed seconds that were bad: the union of all classes.";
     ChannelFaultSeconds "iptv_channel_fault_seconds_total" "iptv.channel.fault" Counter "s" ["channel" "region" "class"] Collector
         "Observed seconds with a fault, by class; classes may overlap.";
+    ChannelErrorBudget "iptv_channel_error_budget_ratio" "iptv.channel.error_budget" Gauge "1" ["channel" "region"] Collector
+        "Share of the error budget of the last 28 days that is left; below zero it is overspent.";
+    ChannelBurnRate "iptv_channel_burn_rate" "iptv.channel.burn_rate" Gauge "1" ["channel" "region" "window"] Collector
+        "How many times as fast as it lasts the error budget was burnt over the window (5m, 30m, 1h, 6h); no series where nothing was.";
     ChannelStartup "iptv_channel_startup_seconds" "iptv.channel.startup" Summary "s" ["channel" "region"] Collector
-        "From a fresh join to the first picture, over the last minutes; no quantile under 20 samples.";
+        "From a fresh join to the first picture, over the last minutes; no quantile under 20 samples, and no sum and count: those are the region's and the server's.";
     ChannelFirstByte "iptv_channel_first_byte_seconds" "iptv.channel.first_byte" Summary "s" ["channel" "region"] Collector
-        "From the request to the first byte of the stream.";
+        "From the request to the first byte of the stream, as the 0.95 quantile.";
     ChannelSegmentFetch "iptv_channel_segment_fetch_ratio" "iptv.channel.segment_fetch" Summary "1" ["channel" "region"] Collector
-        "Segment fetch time over segment duration.";
+        "Segment fetch time over segment duration, as the 0.95 quantile.";
     ChannelLiveDelay "iptv_channel_live_delay_seconds" "iptv.channel.live_delay" Summary "s" ["channel" "region"] Collector
-        "How far the newest media is behind its production.";
+        "How far the newest media is behind its production, as the 0.95 quantile.";
+    RegionStartup "iptv_region_startup_seconds" "iptv.region.startup" Histogram "s" ["region"] Collector
+        "From a fresh join to the first picture, over all channels of the region.";
+    ServerStartup "iptv_server_startup_seconds" "iptv.server.startup" Histogram "s" ["server"] Collector
+        "From a fresh join to the first picture, over all channels of the server.";
+    RegionFirstByte "iptv_region_first_byte_seconds" "iptv.region.first_byte" Histogram "s" ["region"] Collector
+        "From the request to the first byte of the stream, over all channels of the region.";
+    ServerFirstByte "iptv_server_first_byte_seconds" "iptv.server.first_byte" Histogram "s" ["server"] Collector
+        "From the request to the first byte of the stream, over all channels of the server.";
+    RegionSegmentFetch "iptv_region_segment_fetch_ratio" "iptv.region.segment_fetch" Histogram "1" ["region"] Collector
+        "Segment fetch time over segment duration, over all channels of the region.";
+    ServerSegmentFetch "iptv_server_segment_fetch_ratio" "iptv.server.segment_fetch" Histogram "1" ["server"] Collector
+        "Segment fetch time over segment duration, over all channels of the server.";
+    RegionLiveDelay "iptv_region_live_delay_seconds" "iptv.region.live_delay" Histogram "s" ["region"] Collector
+        "How far the newest media is behind its production, over all channels of the region.";
+    ServerLiveDelay "iptv_server_live_delay_seconds" "iptv.server.live_delay" Histogram "s" ["server"] Collector
+        "How far the newest media is behind its production, over all channels of the server.";
     ChannelSessions "iptv_channel_sessions" "iptv.channel.sessions" Gauge "{session}" ["channel" "region"] Collector
         "Viewer sessions as the panel reports them.";
     ChannelEgress "iptv_channel_egress_bytes_total" "iptv.channel.egress" Counter "By" ["channel" "region"] Collector

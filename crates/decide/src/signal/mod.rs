@@ -7,6 +7,8 @@
 //! not fall, so it waits until the true sum has caught up: over any longer time it tells the truth, where one that never
 //! takes back would keep every second that was bad only until the second agent had spoken.
 
+mod budget;
+mod histogram;
 mod seconds;
 mod sketch;
 mod verdict;
@@ -18,14 +20,19 @@ use alloc::{
 use core::{ops::Bound, time::Duration};
 
 use tallylight_model::{
-    Batch, ChannelId, FaultClass, LatencySample, Layer, MonoTime, NodeId, RegionId, StreamId,
+    Batch, ChannelId, FaultClass, LatencySample, Layer, MonoTime, NodeId, Ratio, RegionId,
+    ServerId, StreamId,
 };
 
 use crate::{
     facts::{DROPS_SILENCE, Facts},
+    journal::{self, Record},
     lineup::{Channel, Delivery, Lineup, StreamRef},
-    view::{Limits, Summary},
+    view::{HistogramView, Latency, Limits, SloView, Summary},
 };
+pub(crate) use budget::Budget;
+pub use budget::{BUDGET_WINDOW, BurnWindow, Objectives};
+use histogram::{Histograms, measured};
 use seconds::{Change, Seconds, Terms};
 use sketch::Windowed;
 use verdict::{ANY, BAD, FAULTS, OBSERVED, PARTS};
@@ -36,14 +43,20 @@ const SWEPT_AT_ONCE: usize = 64;
 /// Seconds remembered in which a node's host dropped packets.
 const MAX_DROPS: usize = 1000;
 
+/// How often the journal gets a channel's error budget: what a crash loses of it at most. Looked at for so many at once.
+const SAVED_EVERY: Duration = Duration::from_secs(600);
+const SAVED_AT_ONCE: usize = 64;
+
+type Key = (ChannelId, RegionId);
+
 /// Sums of one channel in one region, in seconds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sums {
     tally: Tally,
-    startup: Windowed,
-    first_byte: Windowed,
-    segment_fetch: Windowed,
-    live_delay: Windowed,
+    budget: Budget,
+    /// When the journal got the budget; `None` while it has all of it.
+    unsaved_since: Option<MonoTime>,
+    latencies: [Windowed; Latency::ALL.len()],
 }
 
 /// Seconds by part of a verdict.
@@ -63,14 +76,6 @@ impl Tally {
     }
 }
 
-/// The four latencies of one channel in one region.
-pub(crate) struct Latencies {
-    pub(crate) startup: Summary,
-    pub(crate) first_byte: Summary,
-    pub(crate) segment_fetch: Summary,
-    pub(crate) live_delay: Summary,
-}
-
 impl Sums {
     pub(crate) fn observed_any(&self) -> f64 {
         self.tally.shown[ANY]
@@ -88,32 +93,39 @@ impl Sums {
         core::array::from_fn(|i| (FaultClass::ALL[i], self.tally.shown[FAULTS + i]))
     }
 
-    pub(crate) fn latencies(&self, now: MonoTime) -> Latencies {
-        Latencies {
-            startup: self.startup.summary(now),
-            first_byte: self.first_byte.summary(now),
-            segment_fetch: self.segment_fetch.summary(now),
-            live_delay: self.live_delay.summary(now),
-        }
+    pub(crate) fn latency(&self, latency: Latency, now: MonoTime) -> Summary {
+        self.latencies[latency as usize].summary(now)
+    }
+
+    pub(crate) fn slo(&self, now: MonoTime, objective: Ratio) -> SloView {
+        self.budget.view(now, objective)
+    }
+
+    fn add(&mut self, now: MonoTime, change: &Change) {
+        self.tally.add(change);
+        let seconds = |part: usize| f64::from(change.by[part]) * change.terms.weight / 1000.0;
+        self.budget.add(change.second, seconds(ANY), seconds(BAD));
+        self.unsaved_since.get_or_insert(now);
     }
 
     fn sample(&mut self, at: MonoTime, sample: LatencySample) {
-        match sample {
-            LatencySample::Startup(span) => self.startup.add(at, span.as_secs_f64()),
-            LatencySample::FirstByte(span) => self.first_byte.add(at, span.as_secs_f64()),
-            LatencySample::SegmentFetch(ratio) => self.segment_fetch.add(at, ratio.get()),
-            LatencySample::LiveDelay(span) => self.live_delay.add(at, span.as_secs_f64()),
-        }
+        let (latency, value) = measured(sample);
+        self.latencies[latency as usize].add(at, value);
     }
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
-    sums: BTreeMap<(ChannelId, RegionId), Sums>,
+    sums: BTreeMap<Key, Sums>,
     deliveries: BTreeMap<StreamId, Seconds>,
+    regions: BTreeMap<RegionId, Histograms>,
+    servers: BTreeMap<ServerId, Histograms>,
+    /// Up to which second the journal's sums count: what comes of earlier ones was counted before the restart.
+    counted: BTreeMap<Key, u64>,
     /// Seconds in which each node's own host dropped packets.
     drops: BTreeMap<NodeId, BTreeSet<u64>>,
     swept: Option<StreamId>,
+    looked_at: Option<Key>,
 }
 
 impl Signals {
@@ -128,23 +140,21 @@ impl Signals {
         let (node, epoch) = (&batch.node, batch.epoch);
         let mut touched = BTreeSet::new();
         for record in &batch.faults {
-            if self.delivery(facts, node, &record.stream).is_some() {
-                let seconds = self.deliveries.entry(record.stream.clone()).or_default();
-                seconds.fault(now, node, epoch, record);
-                touched.insert(&record.stream);
-            }
+            let Some((key, _)) = delivery(facts, node, &record.stream) else { continue };
+            self.seconds(&record.stream, &key).fault(now, node, epoch, record);
+            touched.insert(&record.stream);
         }
         for slice in &batch.slices {
             if slice.counters.receive_dropped > 0 {
                 self.drop_between(node, slice.end.min(now) - slice.length, slice.end.min(now));
             }
-            let Some(key) = self.delivery(facts, node, &slice.stream) else { continue };
-            let sums = self.sums.entry(key).or_default();
+            let Some((key, server)) = delivery(facts, node, &slice.stream) else { continue };
             for &sample in &slice.latencies {
-                sums.sample(slice.end.min(now), sample);
+                self.sums.entry(key.clone()).or_default().sample(slice.end.min(now), sample);
+                self.regions.entry(key.1.clone()).or_default().add(sample);
+                self.servers.entry(server.clone()).or_default().add(sample);
             }
-            let seconds = self.deliveries.entry(slice.stream.clone()).or_default();
-            limits.late_seconds += seconds.slice(now, node, epoch, slice);
+            limits.late_seconds += self.seconds(&slice.stream, &key).slice(now, node, epoch, slice);
             touched.insert(&slice.stream);
         }
         for report in batch.reports.iter().filter(|it| it.receive_dropped > 0) {
@@ -155,20 +165,6 @@ impl Signals {
             self.count(now, facts, stream);
         }
         self.sweep(now, facts);
-    }
-
-    /// The channel and region of a delivery that the agent is to watch and that is on the air.
-    fn delivery(
-        &self,
-        facts: &Facts,
-        node: &NodeId,
-        stream: &StreamId,
-    ) -> Option<(ChannelId, RegionId)> {
-        let Some(StreamRef::Delivery(channel, _, server)) = facts.lineup.stream(stream) else {
-            return None;
-        };
-        let counts = facts.watches(node, stream) && !facts.is_off_air(&channel.id);
-        counts.then(|| (channel.id.clone(), server.region.clone()))
     }
 
     /// What a node's agent saw just after its host dropped packets is no evidence.
@@ -202,7 +198,7 @@ impl Signals {
             return;
         }
         let sums = self.sums.entry((channel.id.clone(), server.region.clone())).or_default();
-        changes.iter().for_each(|change| sums.tally.add(change));
+        changes.iter().for_each(|change| sums.add(now, change));
     }
 
     /// Settles some deliveries, in turn: nothing may come from them any more.
@@ -227,11 +223,71 @@ impl Signals {
             }
         }
         self.sums.retain(|key, _| listed.contains(key));
+        self.counted.retain(|key, _| listed.contains(key));
+        self.regions.retain(|region, _| listed.iter().any(|(_, it)| it == region));
+        self.servers.retain(|server, _| lineup.server(server).is_some());
+        self.drops.retain(|node, _| lineup.agent(node).is_some());
+    }
+
+    /// Error budgets that the journal should have by now, of some channels, in turn.
+    pub(crate) fn save(&mut self, now: MonoTime) -> Vec<Record> {
+        let from = self.looked_at.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.sums.range_mut::<Key, _>((from, Bound::Unbounded)).take(SAVED_AT_ONCE);
+        let (mut records, mut last) = (Vec::new(), None);
+        for (at, (key, sums)) in next.enumerate() {
+            let is_due = |since: MonoTime| now.since(since) >= SAVED_EVERY;
+            if sums.unsaved_since.is_some_and(is_due) {
+                sums.unsaved_since = None;
+                records.push(journal::budget_record(now, key, &sums.budget));
+            }
+            last = (at + 1 == SAVED_AT_ONCE).then(|| key.clone());
+        }
+        self.looked_at = last;
+        records
+    }
+
+    /// All error budgets that the journal has not got as they are.
+    pub(crate) fn save_all(&mut self, now: MonoTime) -> Vec<Record> {
+        let unsaved = self.sums.iter_mut().filter_map(|(key, sums)| {
+            sums.unsaved_since.take().map(|_| journal::budget_record(now, key, &sums.budget))
+        });
+        unsaved.collect()
+    }
+
+    /// Takes back an error budget that the journal remembered, as of a moment.
+    pub(crate) fn restore(&mut self, key: Key, budget: Budget, written: MonoTime) {
+        self.counted.insert(key.clone(), second_of(written));
+        self.sums.entry(key).or_default().budget = budget;
+    }
+
+    fn seconds(&mut self, stream: &StreamId, key: &Key) -> &mut Seconds {
+        let Self { deliveries, counted, .. } = self;
+        let fresh = || Seconds::since(counted.get(key).copied().unwrap_or(0));
+        deliveries.entry(stream.clone()).or_insert_with(fresh)
+    }
+
+    /// What each region's latencies were, by region.
+    pub(crate) fn region_latencies(&self) -> impl Iterator<Item = (&RegionId, HistogramView)> {
+        self.regions.iter().flat_map(|(id, it)| it.views().map(move |view| (id, view)))
+    }
+
+    /// What each server's latencies were, by server.
+    pub(crate) fn server_latencies(&self) -> impl Iterator<Item = (&ServerId, HistogramView)> {
+        self.servers.iter().flat_map(|(id, it)| it.views().map(move |view| (id, view)))
     }
 
     pub(crate) fn sums(&self, channel: &ChannelId, region: &RegionId) -> Option<&Sums> {
         self.sums.get(&(channel.clone(), region.clone()))
     }
+}
+
+/// The channel and region, and the server, of a delivery that the agent is to watch and that is on the air.
+fn delivery<'a>(facts: &'a Facts, node: &NodeId, stream: &StreamId) -> Option<(Key, &'a ServerId)> {
+    let Some(StreamRef::Delivery(channel, _, server)) = facts.lineup.stream(stream) else {
+        return None;
+    };
+    let counts = facts.watches(node, stream) && !facts.is_off_air(&channel.id);
+    counts.then(|| ((channel.id.clone(), server.region.clone()), &server.id))
 }
 
 fn second_of(at: MonoTime) -> u64 {

@@ -126,6 +126,7 @@ struct Second {
 /// What is to be added to the sums for one second, in milliseconds.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
+    pub(super) second: u64,
     pub(super) terms: Terms,
     pub(super) by: [i32; PARTS],
 }
@@ -141,6 +142,11 @@ pub(super) struct Seconds {
 }
 
 impl Seconds {
+    /// Takes all before this second to be over.
+    pub(super) fn since(second: u64) -> Self {
+        Self { closed: Closed { before: second, runs: Vec::new() }, ..Self::default() }
+    }
+
     /// Takes in a slice; answers how many of its seconds were over.
     pub(super) fn slice(
         &mut self,
@@ -261,7 +267,7 @@ impl Seconds {
                 let by =
                     core::array::from_fn(|i| i32::from(share[i]) - i32::from(second.counted[i]));
                 second.counted = share;
-                changes.push(Change { terms, by });
+                changes.push(Change { second: at, terms, by });
             }
         };
         for (at, mut second) in self.leaving.drain(..) {
