@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use tallylight_model::{ChannelId, NodeId, ProfileName, RegionId, StreamId};
+use tallylight_model::{Bitrate, ChannelId, NodeId, ProfileName, RegionId, StreamId};
 
 /// Streams watched of one assignment; the others are left out.
 const MAX_STREAMS: usize = 2_000;
@@ -20,6 +20,8 @@ const MIN_ZAP_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Assignment {
     /// The region that the agent watches from.
     pub region: RegionId,
+    /// What 100 % of the node's network is, where the lineup says so.
+    pub uplink: Option<Bitrate>,
     /// The streams, by id.
     pub streams: Vec<Watch>,
     /// Entries that were left out, and why.
@@ -116,6 +118,8 @@ struct RawAssignment {
     version: u32,
     node: String,
     region: String,
+    #[serde(default)]
+    uplink_bps: Option<u64>,
     streams: Vec<serde_json::Value>,
 }
 
@@ -173,7 +177,8 @@ impl Assignment {
             }
         }
         streams.sort_by(|a, b| a.stream.cmp(&b.stream));
-        Ok(Self { region, streams, left_out })
+        let uplink = raw.uplink_bps.filter(|&bps| bps > 0).map(Bitrate::from_bps);
+        Ok(Self { region, uplink, streams, left_out })
     }
 }
 
@@ -227,6 +232,21 @@ mod tests {
         assert_eq!(watch.expectation.main_language.as_deref(), Some("eng"));
         assert_eq!(watch.expectation.profile, ProfileName::Sensitive);
         assert_eq!(watch.zap_interval, Some(MIN_ZAP_INTERVAL));
+    }
+
+    #[test]
+    fn the_uplink_is_what_the_lineup_says_or_unknown() {
+        for (said, expected) in [
+            ("", None),
+            (r#""uplink_bps":null,"#, None),
+            (r#""uplink_bps":0,"#, None),
+            (r#""uplink_bps":10000000000,"#, Some(Bitrate::from_bps(10_000_000_000))),
+        ] {
+            let json =
+                format!(r#"{{"version":1,"node":"n1","region":"north",{said}"streams":[]}}"#);
+            let node = NodeId::new("n1").unwrap();
+            assert_eq!(Assignment::parse(json.as_bytes(), &node).unwrap().uplink, expected);
+        }
     }
 
     #[test]

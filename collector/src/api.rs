@@ -432,6 +432,7 @@ pub fn assignment(file: &LineupFile, node: &NodeId, at: jiff::Timestamp) -> Opti
         "version": 1,
         "node": node.as_str(),
         "region": agent.region.as_str(),
+        "uplink_bps": file.uplink.get(node).map(|uplink| uplink.bps()),
         "streams": streams.collect::<Vec<_>>(),
     }))
 }

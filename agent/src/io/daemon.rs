@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use tallylight_model::Bitrate;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -118,6 +119,7 @@ pub async fn run(path: PathBuf) -> anyhow::Result<()> {
         saturated: saturated_tx,
         in_flight: Arc::new(AtomicU64::new(0)),
         groups: BTreeMap::new(),
+        uplink: None,
         away: false,
         answered: false,
     };
@@ -138,6 +140,8 @@ struct Agent {
     saturated: watch::Sender<Option<String>>,
     in_flight: Arc<AtomicU64>,
     groups: BTreeMap<(String, Option<String>), (Group, Running)>,
+    /// What 100 % of the network is by the lineup.
+    uplink: Option<Bitrate>,
     /// The collector gives no assignment at the moment.
     away: bool,
     /// It gave one since the start.
@@ -160,7 +164,7 @@ impl Agent {
         tasks.spawn(serve::serve(listener, move || outbox.metrics()));
         let [mut hangup, mut terminate, mut interrupted] = signals;
         let mut reader = HostReader::new(&self.checked.config.state_dir);
-        let mut judge = HostJudge::new(self.checked.config.uplink);
+        let mut judge = HostJudge::new(None);
         let mut host = interval(HOST_EVERY);
         host.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut ask_at = tokio::time::Instant::now();
@@ -175,7 +179,6 @@ impl Agent {
                 () = &mut stopped => break,
                 _ = hangup.recv() => {
                     self.reload();
-                    judge.set_uplink(self.checked.config.uplink);
                     ask_at = tokio::time::Instant::now();
                 }
                 () = tokio::time::sleep_until(ask_at) => {
@@ -188,6 +191,7 @@ impl Agent {
                         + if self.answered { ASK_EVERY } else { ASK_FIRST };
                 }
                 _ = host.tick() => {
+                    judge.set_uplink(self.checked.config.uplink.or(self.uplink));
                     let verdict = judge.judge(reader.read());
                     self.shared.outbox.report(verdict.report);
                     self.saturated.send_if_modified(|known| {
@@ -307,6 +311,7 @@ impl Agent {
         for why in &assignment.left_out {
             tracing::warn!(why, "an entry of the assignment is not understood");
         }
+        self.uplink = assignment.uplink;
         let mut wanted: BTreeMap<(String, Option<String>), Group> = BTreeMap::new();
         for watch in assignment.streams.into_iter().filter(|watch| watch.expectation.on_air) {
             let key = (watch.url.clone(), watch.interface.clone());

@@ -12,7 +12,9 @@ use tallylight_decide::{
         Place as At, ProgrammeMatch, Provider, Region, Server, SingleWitness, Source, SourceRole,
     },
 };
-use tallylight_model::{ChannelId, NodeId, ProfileName, ProviderId, RegionId, ServerId, StreamId};
+use tallylight_model::{
+    Bitrate, ChannelId, NodeId, ProfileName, ProviderId, RegionId, ServerId, StreamId,
+};
 use toml_span::value::ValueInner;
 
 use super::Hours;
@@ -37,6 +39,8 @@ pub struct LineupFile {
     pub on_air: BTreeMap<ChannelId, Vec<Hours>>,
     /// How often each channel's deliveries are joined afresh.
     pub zap_interval: BTreeMap<ChannelId, Duration>,
+    /// What 100 % of a node's network is; absent where nobody says.
+    pub uplink: BTreeMap<NodeId, Bitrate>,
 }
 
 impl LineupFile {
@@ -180,9 +184,11 @@ impl Reader {
         let node = entry.id(&mut table, "node", NodeId::new);
         let region = entry.id(&mut table, "region", RegionId::new);
         let path = table.required("path", value::parsed(short));
+        let uplink = table.optional("uplink", uplink);
         table.finish();
         match (node, region, path) {
             (Some(node), Some(region), Some(path)) => {
+                self.file.uplink.extend(uplink.map(|uplink| (node.clone(), uplink)));
                 self.parts.agents.push(Agent { node, region, path });
             }
             _ => self.broken = true,
@@ -363,6 +369,15 @@ fn zap_interval(found: &ValueInner<'_>) -> Result<Duration, String> {
         Ok(span)
     } else {
         Err("is out of bounds; allowed are 5s to 1h".to_owned())
+    }
+}
+
+fn uplink(found: &ValueInner<'_>) -> Result<Bitrate, String> {
+    match value::bitrate(found)? {
+        zero if zero.bps() == 0 => {
+            Err("is zero; write the speed of the line, as in \"10Gbps\"".to_owned())
+        }
+        uplink => Ok(uplink),
     }
 }
 

@@ -39,9 +39,11 @@ async fn every_agent_gets_the_streams_of_its_region_and_only_once() {
         (&json!("head-1"), &json!("headend"), &json!(1))
     );
     assert_eq!(ask("head-1", Some(tag.clone())).await.status().as_u16(), 304);
+    assert_eq!(body["uplink_bps"], Value::Null);
     let north = ask("north-a", Some(tag)).await;
     assert_eq!(north.status().as_u16(), 200);
     let body: Value = serde_json::from_str(&north.text().await.unwrap()).unwrap();
+    assert_eq!(body["uplink_bps"], 10_000_000_000_u64);
     assert_eq!(body["streams"][0]["kind"], "delivery");
     collector.stop().await;
 }

@@ -190,9 +190,13 @@ fn every_problem_of_the_lineup_has_its_place_and_says_what_is_allowed() {
             "lineup.toml:5:17: channel[0].zap_interval: is out of bounds; allowed are 5s to 1h",
         ),
         (
-            format!("{CHANNEL}{SOURCE}[[server]]\nid = 'n'\nregion = 'q'\n[[agent]]\nnode = 'x'\n"),
+            format!(
+                "{CHANNEL}{SOURCE}[[server]]\nid = 'n'\nregion = 'q'\n[[agent]]\nnode = 'x'\nuplink = '0bps'\n"
+            ),
             "lineup.toml:13:1: agent[0].region: is missing\n\
-             lineup.toml:13:1: agent[0].path: is missing",
+             lineup.toml:13:1: agent[0].path: is missing\n\
+             lineup.toml:15:11: agent[0].uplink: is zero; write the speed of the line, as in \
+             \"10Gbps\"",
         ),
     ] {
         assert_eq!(lineup(&text), expected, "for {text}");

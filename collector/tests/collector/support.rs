@@ -46,6 +46,7 @@ path = "rack-2"
 node = "north-a"
 region = "north"
 path = "isp-1"
+uplink = "10Gbps"
 [[agent]]
 node = "north-b"
 region = "north"
