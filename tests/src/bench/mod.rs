@@ -1,9 +1,12 @@
-//! Benchmarks: what a decision takes, how long viewers see black, and what watching a stream costs.
+//! Benchmarks: what a decision takes, how long viewers see black, what watching a stream costs, and how much the judgement
+//! can take.
 //!
 //! They run the released programs over real sockets, as an operator would. What is timed inside a process, without gRPC, a
-//! synced journal, signatures and a busy neighbour, would be a smaller figure that nobody can ever see.
+//! synced journal, signatures and a busy neighbour, would be a smaller figure that nobody can ever see. Only the judgement's
+//! own limits are measured inside one process: see [`decide`].
 
 mod agent;
+mod decide;
 mod decision;
 mod heal;
 pub mod machine;
@@ -31,6 +34,9 @@ pub struct Arguments {
     /// Faults to decide on
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
     faults: u32,
+    /// Channels that the judgement alone is measured with
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u16).range(500..=20_000))]
+    channels: u16,
     /// Channels that go black for each length of HLS segments
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=4))]
     heals: u8,
@@ -61,6 +67,8 @@ enum Part {
     Heal,
     /// Processor and memory of an agent with many UDP streams, beside ffmpeg
     Agent,
+    /// Observations a second, time to a decision and memory of the judgement alone
+    Decide,
 }
 
 /// What a part came to.
@@ -105,11 +113,13 @@ async fn measure(mut arguments: Arguments) -> anyhow::Result<()> {
     arguments.folder = arguments.folder.canonicalize().context("cannot find the folder")?;
     let bin = match &arguments.bin {
         Some(bin) => bin.clone(),
+        // The judgement is in this program.
+        None if arguments.parts == [Part::Decide] => PathBuf::new(),
         None => demo::own_folder()?,
     };
     let machine = Machine::look(&arguments.folder);
     if arguments.parts.is_empty() {
-        arguments.parts = vec![Part::Decision, Part::Heal, Part::Agent];
+        arguments.parts = vec![Part::Decision, Part::Heal, Part::Agent, Part::Decide];
     }
     let mut all = Vec::new();
     for part in &arguments.parts {
@@ -126,6 +136,7 @@ async fn measure(mut arguments: Arguments) -> anyhow::Result<()> {
                     let (streams, seconds) = (arguments.streams, arguments.seconds);
                     agent::measure(&bin, &folder, streams, seconds).await
                 }
+                Part::Decide => decide::measure(usize::from(arguments.channels), arguments.faults),
             }
         };
         // On a signal the handles of all children are dropped, and they end.

@@ -1,0 +1,326 @@
+//! The judgement alone, on one core: observations a second, from fault to command, and memory.
+//!
+//! It is called as the collector calls it, in virtual time, and only its own calls are timed. What a platform of this size
+//! costs in the judgement cannot be measured through sockets on a small machine, whose agents' side would cost more than all
+//! that is to be measured; what a decision takes on live sockets is the part `decision`.
+
+mod platform;
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use nix::time::{ClockId, clock_gettime};
+use serde_json::{Value, json};
+use tallylight_decide::{
+    Decider, Guards, Input, Mode, Outcome, Output, Policy, Scope,
+    action::Command,
+    incident::{Cause, IncidentState},
+};
+use tallylight_model::{ChannelId, Epoch, MonoTime};
+
+use self::platform::{Platform, REGIONS};
+use super::{Measured, spread::Spread, spreads, tell, usage};
+
+/// What the project promises: observations a second, and milliseconds from fault to command.
+const OBSERVATIONS: f64 = 20_000.0;
+const BUDGET_MS: f64 = 5.0;
+/// Open incidents beside which it promises that: sources, and one server.
+const OPEN: usize = 200;
+/// Seconds after which every table of the past is full.
+const FILL: u32 = 100;
+/// Seconds that are measured, without and with open incidents.
+const MEASURED: u32 = 10;
+/// Between two faults that stay.
+const SPACING: Duration = Duration::from_millis(200);
+/// Until all that can be tried for them has been.
+const SETTLE: u32 = 60;
+const SECOND: Duration = Duration::from_secs(1);
+/// A fault that is remedied ends after so long.
+const LASTS: Duration = Duration::from_secs(5);
+/// Far enough from the clock's origin.
+const START: MonoTime = MonoTime::from_nanos(86_400_000_000_000);
+
+/// Measures the judgement with so many channels and faults.
+///
+/// # Errors
+/// It does not come to the incidents that are to be measured.
+pub(super) fn measure(channels: usize, faults: u32) -> anyhow::Result<Measured> {
+    ensure!(channels > OPEN + faults as usize, "there are fewer channels than faults");
+    let own = i32::try_from(std::process::id())?;
+    let (platform, lineup) = Platform::new(channels)?;
+    let empty = usage::memory(own)?.rss;
+    let mut stage = Stage::new(platform, Decider::new(lineup, policy(), Epoch(1)));
+    let slices = stage.platform.slices_per_second();
+    tell(&format!("decide: {channels} channels, {slices} observations a second, filling"));
+    stage.run(SECOND * FILL);
+    let full = usage::memory(own)?.rss;
+    let quiet = stage.measured(SECOND * MEASURED);
+    tell(&format!("decide: {}", quiet.text("quiet")));
+    stage.break_for_good();
+    stage.run(SECOND * SETTLE);
+    let open = stage.open();
+    ensure!(open == OPEN, "{open} incidents are open; {OPEN} were to be");
+    let busy = stage.measured(SECOND * MEASURED);
+    let after = usage::memory(own)?.rss;
+    tell(&format!("decide: {}", busy.text(&format!("with {OPEN} open incidents"))));
+    stage.decide(faults);
+    conclude(channels, &stage, &[quiet, busy], [empty, full, after])
+}
+
+/// Everything may be sent, so that each fault is decided at once.
+fn policy() -> Policy {
+    let guards = Guards { global_per_minute: 60_000, global_burst: 60_000, ..Guards::default() };
+    Policy { modes: [(Scope::Global, Mode::Auto)].into(), guards, ..Policy::default() }
+}
+
+/// The judgement with its surroundings.
+struct Stage {
+    platform: Platform,
+    decider: Decider,
+    now: MonoTime,
+    /// Channels whose commands the panel cannot carry out.
+    stuck: BTreeSet<ChannelId>,
+    calls: Vec<f64>,
+    observations: usize,
+    processor: Duration,
+    commands: Vec<Commanded>,
+}
+
+/// A command, with the milliseconds of the call that brought the deciding evidence.
+struct Commanded {
+    channel: Option<ChannelId>,
+    ms: f64,
+}
+
+/// What some seconds came to.
+struct Seconds {
+    observations: usize,
+    processor: Duration,
+    calls: Spread,
+}
+
+impl Seconds {
+    /// Observations per second of processor time.
+    fn rate(&self) -> f64 {
+        self.observations as f64 / self.processor.as_secs_f64()
+    }
+
+    fn text(&self, when: &str) -> String {
+        let each = 1e6 / self.rate();
+        format!("{when}: {:.0} observations per CPU second, {each:.2} µs each", self.rate())
+    }
+
+    fn figures(&self) -> Value {
+        json!({
+            "observations": self.observations, "processor_s": self.processor.as_secs_f64(),
+            "per_cpu_second": self.rate(), "call_ms": self.calls,
+        })
+    }
+}
+
+impl Stage {
+    fn new(platform: Platform, decider: Decider) -> Self {
+        Self {
+            platform,
+            decider,
+            now: START,
+            stuck: BTreeSet::new(),
+            calls: Vec::new(),
+            observations: 0,
+            processor: Duration::ZERO,
+            commands: Vec::new(),
+        }
+    }
+
+    /// One call, timed, and what comes of it.
+    fn give(&mut self, input: Input) {
+        if let Input::Batch(batch) = &input {
+            self.observations += batch.slices.len();
+        }
+        let (processor, begin) = (processor_time(), Instant::now());
+        self.decider.handle(self.now, input);
+        let mut outputs = Vec::new();
+        while let Some(output) = self.decider.poll() {
+            outputs.push(output);
+        }
+        let ms = begin.elapsed().as_secs_f64() * 1e3;
+        self.processor += processor_time().saturating_sub(processor);
+        self.calls.push(ms);
+        for output in outputs {
+            if let Output::Act(command) = output {
+                self.commands.push(Commanded { channel: command.target.channel().cloned(), ms });
+                self.answer(&command);
+            }
+        }
+    }
+
+    fn answer(&mut self, command: &Command) {
+        let is_stuck = command.target.channel().is_none_or(|it| self.stuck.contains(it));
+        let outcome = if is_stuck {
+            Outcome::Failed("the panel answered 500".to_owned())
+        } else {
+            self.platform.obey(command);
+            Outcome::Done
+        };
+        self.give(Input::Outcome { action: command.action, outcome });
+        if !is_stuck {
+            self.give(Input::Panel(self.platform.panel()));
+        }
+    }
+
+    /// Lets time pass: every agent reports each second, the panel is asked every 5.
+    fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        let pieces = self.platform.pieces();
+        let mut second = 0;
+        while self.now < end {
+            let begin = self.now;
+            if second % 5 == 0 {
+                self.give(Input::Panel(self.platform.panel()));
+            }
+            for (at, piece) in &pieces {
+                self.pass_to(begin + *at);
+                let batch = self.platform.slices(piece, self.now);
+                self.give(Input::Batch(batch));
+            }
+            self.pass_to(begin + SECOND);
+            second += 1;
+        }
+    }
+
+    /// Goes on to a moment; on the way come faults that are declared, and what the judgement asked to be woken for.
+    fn pass_to(&mut self, at: MonoTime) {
+        if self.decider.deadline().is_some_and(|due| due <= at) {
+            self.now = self.now.max(self.decider.deadline().unwrap_or(at));
+            self.give(Input::Tick);
+        }
+        self.now = at;
+        for batch in self.platform.records(at) {
+            self.give(Input::Batch(batch));
+        }
+    }
+
+    fn measured(&mut self, span: Duration) -> Seconds {
+        self.calls.clear();
+        (self.observations, self.processor) = (0, Duration::ZERO);
+        self.run(span);
+        let calls = std::mem::take(&mut self.calls);
+        let nothing = Spread { runs: 0, min: 0.0, median: 0.0, p99: 0.0, max: 0.0 };
+        Seconds {
+            observations: self.observations,
+            processor: self.processor,
+            calls: Spread::of(calls).unwrap_or(nothing),
+        }
+    }
+
+    /// Sources that nobody can switch away from, one after another, and a server.
+    fn break_for_good(&mut self) {
+        for number in 0..OPEN - 1 {
+            self.stuck.insert(self.platform.channels[number].id.clone());
+            self.platform.break_source(number, self.now);
+            if number % 5 == 0 {
+                tell(&format!("decide: {number} of {OPEN} broken for good"));
+                self.run(SPACING * 5);
+            }
+        }
+        self.run(SECOND * 10);
+        self.platform.break_server(self.now);
+    }
+
+    fn open(&self) -> usize {
+        self.decider.incidents().filter(|it| it.state == IncidentState::Open).count()
+    }
+
+    /// Breaks one source after another, each for a while.
+    fn decide(&mut self, faults: u32) {
+        self.commands.clear();
+        self.calls.clear();
+        let lasts = LASTS.as_secs() as usize;
+        for number in 0..faults as usize + lasts {
+            if number < faults as usize {
+                self.platform.break_source(OPEN + number, self.now);
+            }
+            if let Some(old) = number.checked_sub(lasts) {
+                self.platform.mend(OPEN + old, self.now);
+            }
+            if number % 25 == 0 {
+                tell(&format!("decide: {number} of {faults} faults"));
+            }
+            self.run(SECOND);
+        }
+    }
+
+    /// What must not be: a channel without exactly one command, or an incident of another kind.
+    fn wrong(&self, faults: u32) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for channel in self.platform.channels.iter().skip(OPEN).take(faults as usize) {
+            let own = |it: &&Commanded| it.channel.as_ref() == Some(&channel.id);
+            let commands = self.commands.iter().filter(own).count();
+            if commands != 1 {
+                wrong.push(format!("{commands} commands for {}", channel.id));
+            }
+        }
+        let is_meant = |cause| matches!(cause, Cause::Source | Cause::Server);
+        for incident in self.decider.incidents().filter(|it| !is_meant(it.cause())) {
+            wrong.push(format!("incident {} is called {}", incident.id, incident.subject));
+        }
+        wrong
+    }
+}
+
+fn conclude(
+    channels: usize,
+    stage: &Stage,
+    [quiet, busy]: &[Seconds; 2],
+    [empty, full, after]: [u64; 3],
+) -> anyhow::Result<Measured> {
+    let faults = u32::try_from(stage.commands.len())?;
+    let decisions =
+        Spread::of(stage.commands.iter().map(|it| it.ms)).context("nothing was decided")?;
+    let calls = Spread::of(stage.calls.iter().copied()).context("nothing was measured")?;
+    let rows = [
+        quiet.calls.row("call, nothing wrong", 3),
+        busy.calls.row(&format!("call, {OPEN} open"), 3),
+        calls.row(&format!("call, {OPEN} open and more"), 3),
+        decisions.row("evidence to command", 3),
+    ];
+    let mut text = spreads(
+        &format!(
+            "Decide: milliseconds, {channels} channels in {REGIONS} regions, {} observations a second of virtual time",
+            stage.platform.slices_per_second()
+        ),
+        &rows,
+    );
+    let slowest = quiet.rate().min(busy.rate());
+    let verdict = |kept: bool| if kept { "kept" } else { "MISSED" };
+    let pairs = (channels * REGIONS) as f64;
+    let per_pair = |bytes: u64| bytes as f64 / pairs / 1024.0;
+    let (state, incidents) = (full.saturating_sub(empty), after.saturating_sub(full));
+    let _ = write!(
+        text,
+        "\n{}.\n{}.\n{OBSERVATIONS} a second on one core: {}. p99 under {BUDGET_MS} ms: {}.\n\
+         Memory: {:.1} KiB per channel and region ({} MiB in all), {} MiB more with {OPEN} incidents.\n",
+        quiet.text("Nothing wrong"),
+        busy.text(&format!("{OPEN} incidents open")),
+        verdict(slowest >= OBSERVATIONS),
+        verdict(decisions.p99 < BUDGET_MS),
+        per_pair(state),
+        state >> 20,
+        incidents >> 20,
+    );
+    let figures = json!({
+        "channels": channels, "regions": REGIONS, "open": OPEN,
+        "quiet": quiet.figures(), "busy": busy.figures(), "decision_ms": decisions,
+        "decision_call_ms": calls, "state_bytes": state, "incident_bytes": incidents,
+    });
+    Ok(Measured { figures, text, wrong: stage.wrong(faults) })
+}
+
+/// Of this thread.
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
