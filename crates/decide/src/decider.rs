@@ -119,6 +119,10 @@ impl Decider {
                     let records = self.signals.save(now);
                     self.remember(now, records);
                 }
+                if self.is_quiet(now) {
+                    self.ledger.flush(now, &mut self.facts.limits);
+                    return;
+                }
             }
             Input::Panel(state) => {
                 self.facts.panel(now, state);
@@ -146,6 +150,7 @@ impl Decider {
             Input::Lineup(lineup) => {
                 self.signals.relist(&lineup);
                 self.facts.relist(*lineup);
+                self.ledger.relist();
             }
             Input::Policy(policy) => {
                 self.facts.policy = *policy;
@@ -154,6 +159,12 @@ impl Decider {
             Input::Tick => {}
         }
         self.judge(now);
+    }
+
+    /// Whether there is nothing to judge: nothing is wrong, and nothing becomes due by time alone, which is to say that no
+    /// incident is open and no action under way.
+    fn is_quiet(&self, now: MonoTime) -> bool {
+        self.again.is_none() && self.facts.is_quiet(now)
     }
 
     fn at_desk(&mut self, now: MonoTime, work: impl FnOnce(&mut Desk<'_>, &mut Ledger)) {
@@ -369,8 +380,10 @@ impl Decider {
 
     /// Faults that stand declared, by stream; those of the streams after this one.
     pub fn faults(&self, after: Option<&StreamId>) -> impl Iterator<Item = FaultView<'_>> {
-        self.facts.sights_after(after).flat_map(|(stream, sights)| {
-            sights.iter().flat_map(move |(node, sight)| {
+        let lineup = &self.facts.lineup;
+        lineup.numbers_after(after).flat_map(|no| {
+            let stream = lineup.id(no);
+            self.facts.sights_at(no).flat_map(move |(node, sight)| {
                 sight.standing().map(move |(kind, it)| FaultView {
                     node,
                     stream,

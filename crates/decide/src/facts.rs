@@ -1,9 +1,17 @@
 //! Everything that is known at one moment: what agents see, what the panel says, what is meant to be.
 //!
 //! Facts never decide. Causes and guards read them and nothing else, so a decision can be repeated from the facts alone.
+//!
+//! All of it is bounded by the lineup: a sight for each pair of a stream and an agent that watches it, with the last 96 slices,
+//! at most one standing fault of each kind and texts of 200 bytes, which is about 4 KiB while nothing is wrong. What comes for
+//! anything else is counted and forgotten.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use core::{ops::Bound, time::Duration};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+use core::time::Duration;
 
 use tallylight_model::{
     Batch, ChannelId, Epoch, MonoTime, NodeId, NodeReport, Ratio, RegionId, Resource, ServerId,
@@ -12,9 +20,9 @@ use tallylight_model::{
 
 use crate::{
     input::{ChangedBy, KillSwitch, OnAir, PanelChannel, PanelServer, PanelState, ServerState},
-    lineup::{Lineup, StreamRef},
+    lineup::{AgentNo, Lineup, StreamNo},
     policy::Policy,
-    sight::Sight,
+    sight::{Glance, Sight},
     view::Limits,
 };
 
@@ -54,9 +62,12 @@ pub(crate) struct Facts {
     pub(crate) policy: Policy,
     pub(crate) kill_switch: KillSwitch,
     pub(crate) limits: Limits,
-    sights: BTreeMap<StreamId, BTreeMap<NodeId, Sight>>,
+    /// By place: see [`Lineup::watchers`].
+    sights: Vec<Option<Box<Sight>>>,
+    /// What matters most of each sight.
+    glances: Vec<Glance>,
     /// Streams on which some agent has a standing fault of the stream's own.
-    faulty: BTreeSet<StreamId>,
+    faulty: BTreeSet<StreamNo>,
     witnesses: BTreeMap<NodeId, Witness>,
     off_air: BTreeSet<ChannelId>,
     /// When the panel last answered; `None` before and while it is down.
@@ -64,6 +75,8 @@ pub(crate) struct Facts {
     panel_channels: BTreeMap<ChannelId, PanelChannel>,
     /// Since when the panel was seen to have each channel on which source, whoever put it there; `ZERO` for the first.
     feeds: BTreeMap<ChannelId, VecDeque<(MonoTime, StreamId)>>,
+    /// The source that each channel is on as far as anybody knows, in the order of channels.
+    feeding: Vec<Option<StreamNo>>,
     panel_servers: BTreeMap<ServerId, PanelServer>,
     /// By whose servers each region's viewers are served.
     served_by: BTreeMap<RegionId, RegionId>,
@@ -71,30 +84,26 @@ pub(crate) struct Facts {
 
 impl Facts {
     pub(crate) fn new(lineup: Lineup, policy: Policy) -> Self {
-        Self { lineup, policy, ..Self::default() }
+        let mut new = Self { policy, ..Self::default() };
+        new.relist(lineup);
+        new
     }
 
     /// Takes in what an agent said; false if the agent is not one of the lineup's.
     pub(crate) fn batch(&mut self, now: MonoTime, batch: &Batch) -> bool {
-        if self.lineup.agent(&batch.node).is_none() {
+        let Some(agent) = self.lineup.agent_no(&batch.node) else {
             self.limits.foreign_nodes += 1;
             return false;
-        }
+        };
         let witness = self.witnesses.entry(batch.node.clone()).or_default();
         if witness.epoch.is_some_and(|epoch| batch.epoch < epoch) {
             return true;
         }
         if witness.epoch != Some(batch.epoch) {
             witness.epoch = Some(batch.epoch);
-            for sights in self.sights.values_mut() {
-                sights.remove(&batch.node);
-            }
-            let sights = &self.sights;
-            self.faulty.retain(|stream| {
-                let mut left = sights.get(stream).into_iter().flat_map(BTreeMap::values);
-                left.any(|sight| sight.faults().next().is_some())
-            });
+            self.forget(agent);
         }
+        let witness = self.witnesses.entry(batch.node.clone()).or_default();
         witness.last_seen = Some(now);
         for report in &batch.reports {
             note_report(now, witness, report);
@@ -102,21 +111,16 @@ impl Facts {
         let newest = newest(batch).min(now);
         let confirmed = if now.since(newest) <= PRESENT { newest } else { MonoTime::ZERO };
         for record in &batch.faults {
-            if let Some(sight) = self.sight_mut(&batch.node, &record.stream) {
-                sight.record(now, record);
-            }
+            self.touch(agent, &record.stream, |sight| sight.record(now, record));
         }
         let mut dropped = None;
         for slice in &batch.slices {
-            let Some(sight) = self.sight_mut(&batch.node, &slice.stream) else { continue };
-            sight.slice(now, confirmed, slice);
-            if slice.counters.receive_dropped > 0 {
-                dropped = dropped.max(Some(slice.end.min(now)));
-            }
-        }
-        let touched = batch.faults.iter().map(|it| &it.stream);
-        for stream in touched.chain(batch.slices.iter().map(|it| &it.stream)) {
-            self.note_faulty(stream);
+            self.touch(agent, &slice.stream, |sight| {
+                sight.slice(now, confirmed, slice);
+                if slice.counters.receive_dropped > 0 {
+                    dropped = dropped.max(Some(slice.end.min(now)));
+                }
+            });
         }
         if let (Some(at), Some(witness)) = (dropped, self.witnesses.get_mut(&batch.node)) {
             note_drop(witness, at);
@@ -124,33 +128,61 @@ impl Facts {
         true
     }
 
-    fn note_faulty(&mut self, stream: &StreamId) {
-        if self.sights_of(stream).any(|(_, sight)| sight.faults().next().is_some()) {
-            self.faulty.insert(stream.clone());
-        } else if self.faulty.contains(stream) {
-            self.faulty.remove(stream);
-        }
-    }
-
-    /// Streams on which some agent has a standing fault, with what each agent says about them.
-    pub(crate) fn faulty(&self) -> impl Iterator<Item = (&StreamId, &BTreeMap<NodeId, Sight>)> {
-        self.faulty.iter().filter_map(|stream| self.sights.get_key_value(stream))
-    }
-
-    fn sight_mut(&mut self, node: &NodeId, stream: &StreamId) -> Option<&mut Sight> {
-        if !self.watches(node, stream) {
+    /// Changes what an agent says of a stream, if it is to watch it.
+    fn touch(&mut self, agent: AgentNo, stream: &StreamId, change: impl FnOnce(&mut Sight)) {
+        let found = self.lineup.no(stream).and_then(|no| Some((no, self.place(no, agent)?)));
+        let Some((no, place)) = found else {
             self.limits.foreign_streams += 1;
-            return None;
+            return;
+        };
+        let sight = self.sights[place].get_or_insert_default();
+        change(sight);
+        let was_faulty = self.glances[place].is_faulty;
+        self.glances[place] = Glance::of(sight);
+        if was_faulty != self.glances[place].is_faulty {
+            self.note_faulty(no);
         }
-        Some(self.sights.entry(stream.clone()).or_default().entry(node.clone()).or_default())
+    }
+
+    /// Where what an agent sees of a stream is kept; `None` if it does not watch it.
+    fn place(&self, stream: StreamNo, agent: AgentNo) -> Option<usize> {
+        self.lineup.watchers(stream).find(|(_, it)| *it == agent).map(|(place, _)| place)
+    }
+
+    fn note_faulty(&mut self, stream: StreamNo) {
+        if self.lineup.watchers(stream).any(|(place, _)| self.glances[place].is_faulty) {
+            self.faulty.insert(stream);
+        } else {
+            self.faulty.remove(&stream);
+        }
+    }
+
+    /// Forgets all that an agent said.
+    fn forget(&mut self, agent: AgentNo) {
+        for no in self.lineup.numbers() {
+            if let Some(place) = self.place(no, agent) {
+                self.sights[place] = None;
+                self.glances[place] = Glance::default();
+            }
+        }
+        let faulty: Vec<StreamNo> = self.faulty.iter().copied().collect();
+        faulty.into_iter().for_each(|no| self.note_faulty(no));
+    }
+
+    /// Streams on which some agent has a standing fault.
+    pub(crate) fn faulty(&self) -> impl Iterator<Item = StreamNo> {
+        self.faulty.iter().copied()
+    }
+
+    /// Whether nothing is wrong that anybody says: no fault stands, and no host has lost packets lately.
+    pub(crate) fn is_quiet(&self, now: MonoTime) -> bool {
+        self.faulty.is_empty() && !self.witnesses.keys().any(|node| self.drops(node, now))
     }
 
     /// Whether the lineup has this agent watch this stream.
     pub(crate) fn watches(&self, node: &NodeId, stream: &StreamId) -> bool {
-        match (self.lineup.agent(node), self.lineup.stream(stream)) {
-            (Some(agent), Some(stream)) => agent.region == *stream.region(),
-            _ => false,
-        }
+        let found = self.lineup.agent_no(node).zip(self.lineup.no(stream));
+        found.is_some_and(|(agent, stream)| self.place(stream, agent).is_some())
     }
 
     pub(crate) fn panel(&mut self, now: MonoTime, state: PanelState) {
@@ -186,6 +218,7 @@ impl Facts {
             .filter(|it| lineup.region(&it.region).is_some())
             .map(|it| (it.region, it.served_by))
             .collect();
+        self.find_feeding();
     }
 
     pub(crate) fn on_air(&mut self, channel: ChannelId, on_air: OnAir) {
@@ -197,20 +230,42 @@ impl Facts {
 
     /// Puts a new lineup in force and forgets what is gone with the old one.
     pub(crate) fn relist(&mut self, lineup: Lineup) {
-        self.sights.retain(|stream, _| lineup.stream(stream).is_some());
-        self.faulty.retain(|stream| lineup.stream(stream).is_some());
         self.witnesses.retain(|node, _| lineup.agent(node).is_some());
         self.off_air.retain(|channel| lineup.channel(channel).is_some());
         self.panel_channels.retain(|channel, _| lineup.channel(channel).is_some());
         self.feeds.retain(|channel, _| lineup.channel(channel).is_some());
         self.panel_servers.retain(|server, _| lineup.server(server).is_some());
         self.served_by.retain(|region, _| lineup.region(region).is_some());
-        self.lineup = lineup;
-        for (stream, sights) in &mut self.sights {
-            let region = self.lineup.stream(stream).map(|it| it.region().clone());
-            sights
-                .retain(|node, _| self.lineup.agent(node).map(|it| &it.region) == region.as_ref());
+        let old = core::mem::replace(&mut self.lineup, lineup);
+        let mut sights = core::mem::take(&mut self.sights);
+        self.sights.resize_with(self.lineup.sights(), || None);
+        self.glances = alloc::vec![Glance::default(); self.lineup.sights()];
+        self.faulty.clear();
+        for was in old.numbers() {
+            let Some(no) = self.lineup.no(old.id(was)) else { continue };
+            for (from, agent) in old.watchers(was) {
+                let agent = self.lineup.agent_no(&old.agent_at(agent).node);
+                let Some(to) = agent.and_then(|it| self.place(no, it)) else { continue };
+                self.sights[to] = sights[from].take();
+                self.glances[to] = self.sights[to].as_deref().map(Glance::of).unwrap_or_default();
+            }
+            self.note_faulty(no);
         }
+        self.find_feeding();
+    }
+
+    /// Without a panel a channel is on its primary.
+    fn find_feeding(&mut self) {
+        let feeding = self.lineup.channels_with_streams().map(|(channel, streams)| {
+            let said = self.panel_channels.get(&channel.id).and_then(|it| it.active.as_ref());
+            let mut sources = channel.sources.iter().zip(&streams.sources);
+            let source = match said {
+                Some(active) => sources.find(|(it, _)| it.stream == *active),
+                None => sources.min_by_key(|(it, _)| (it.role, it.priority)),
+            };
+            source.map(|(_, &no)| no)
+        });
+        self.feeding = feeding.collect();
     }
 
     pub(crate) fn is_off_air(&self, channel: &ChannelId) -> bool {
@@ -221,18 +276,24 @@ impl Facts {
         self.witnesses.get(node)
     }
 
-    /// What each agent says about the streams after this one.
-    pub(crate) fn sights_after(
-        &self,
-        after: Option<&StreamId>,
-    ) -> impl Iterator<Item = (&StreamId, &BTreeMap<NodeId, Sight>)> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.sights.range::<StreamId, _>((from, Bound::Unbounded))
+    /// What each agent says about a stream.
+    pub(crate) fn sights_of(&self, stream: &StreamId) -> impl Iterator<Item = (&NodeId, &Sight)> {
+        self.lineup.no(stream).into_iter().flat_map(|no| self.sights_at(no))
     }
 
     /// What each agent says about a stream.
-    pub(crate) fn sights_of(&self, stream: &StreamId) -> impl Iterator<Item = (&NodeId, &Sight)> {
-        self.sights.get(stream).into_iter().flatten()
+    pub(crate) fn sights_at(&self, stream: StreamNo) -> impl Iterator<Item = (&NodeId, &Sight)> {
+        self.lineup.watchers(stream).filter_map(|(place, agent)| {
+            Some((&self.lineup.agent_at(agent).node, self.sight(place)?))
+        })
+    }
+
+    pub(crate) fn sight(&self, place: usize) -> Option<&Sight> {
+        self.sights[place].as_deref()
+    }
+
+    pub(crate) fn glance(&self, place: usize) -> &Glance {
+        &self.glances[place]
     }
 
     /// Whether an agent has been heard of lately.
@@ -244,8 +305,7 @@ impl Facts {
 
     /// Whether what an agent says about a stream is of the present.
     pub(crate) fn is_fresh(&self, node: &NodeId, sight: &Sight, now: MonoTime) -> bool {
-        let young = |at| now.since(at) <= STREAM_QUIET;
-        self.is_heard(node, now) && sight.spoken_of().is_some_and(young)
+        self.is_heard(node, now) && sight.spoken_of().is_some_and(|at| is_young(at, now))
     }
 
     /// Whether an agent's own host dropped packets just before `now`.
@@ -279,16 +339,17 @@ impl Facts {
 
     /// Whether the channel is on this source as far as anybody knows: without a panel it is on the primary.
     pub(crate) fn is_active(&self, stream: &StreamId) -> bool {
-        let Some(StreamRef::Source(channel, source)) = self.lineup.stream(stream) else {
-            return false;
-        };
-        match self.active(&channel.id).and_then(|it| it.stream) {
-            Some(active) => active == *stream,
-            None => {
-                let first = channel.sources.iter().min_by_key(|it| (it.role, it.priority));
-                first.is_some_and(|it| it.stream == source.stream)
-            }
-        }
+        self.lineup.no(stream).is_some_and(|no| self.is_feeding(no))
+    }
+
+    /// The source that a stream's channel is on as far as anybody knows.
+    pub(crate) fn feeding(&self, stream: StreamNo) -> Option<StreamNo> {
+        self.feeding[self.lineup.channel_of(stream)]
+    }
+
+    /// Whether a stream is the source that its channel is on as far as anybody knows.
+    pub(crate) fn is_feeding(&self, stream: StreamNo) -> bool {
+        self.feeding(stream) == Some(stream)
     }
 
     /// When the channel was seen to be put on the source that it is on; `None` if it was never seen on another.
@@ -329,10 +390,13 @@ impl Facts {
 
     /// The regions in which a channel has viewers.
     pub(crate) fn regions_of(&self, channel: &ChannelId) -> BTreeSet<RegionId> {
-        let channel = self.lineup.channel(channel);
-        let deliveries = channel.into_iter().flat_map(|it| &it.deliveries);
-        deliveries.filter_map(|it| Some(self.lineup.server(&it.server)?.region.clone())).collect()
+        self.lineup.regions_of(channel).cloned().unwrap_or_default()
     }
+}
+
+/// Whether what was said of a stream up to a moment is of the present.
+pub(crate) fn is_young(at: MonoTime, now: MonoTime) -> bool {
+    now.since(at) <= STREAM_QUIET
 }
 
 fn note_report(now: MonoTime, witness: &mut Witness, report: &NodeReport) {

@@ -318,7 +318,8 @@ fn read_case(input: &mut Reader<'_>) -> Option<Case> {
     let first_arrival = input.time()?;
     let rung = usize::try_from(input.u64()?).ok()?;
     let (clean_since, struck_again, rival) = (None, None, None);
-    Some(Case { incident, scope, first_arrival, clean_since, struck_again, rung, rival })
+    let numbers = None;
+    Some(Case { incident, scope, first_arrival, clean_since, struck_again, rung, rival, numbers })
 }
 
 fn read_stream(input: &mut Reader<'_>) -> Option<StreamId> {

@@ -20,7 +20,7 @@ use crate::{
     incident::{Candidate, Cause, Incident, IncidentState, Moment, Remedy, Step, Subject},
     input::ChangedBy,
     ledger::{Case, Ledger},
-    lineup::{Source, StreamRef},
+    lineup::{Source, StreamNo, StreamRef},
     output::IncidentEvent,
     remedy::{self, Desk, readiness},
     scene::{Scene, State},
@@ -42,12 +42,13 @@ const EDGE: Duration = Duration::from_secs(3);
 /// Brings incidents and remedies in line with the scene.
 pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
     let scene = desk.scene;
-    let bad: BTreeSet<StreamId> =
-        scene.troubled.iter().filter(|it| is_bad(scene, it)).map(|it| (*it).clone()).collect();
+    let troubled = scene.troubled.iter().copied();
+    let bad: BTreeSet<StreamNo> = troubled.filter(|&it| scene.is_bad(it)).collect();
     desk.follow_up(ledger);
     let probes = judge_probes(desk, ledger);
     let unexplained = join(scene, ledger, &bad);
     let fits = judge_streams(desk, ledger, &bad, &unexplained);
+    ledger.number(&scene.facts.lineup);
     for id in ledger.open_ids() {
         if ledger.case(id).is_some_and(|it| is_moot(scene, ledger, it)) {
             ledger.close(id, scene.now);
@@ -69,16 +70,11 @@ pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
 
 /// Measures a case against the scene of this moment.
 pub(crate) fn measure(scene: &Scene<'_>, case: &Case) -> (Option<Fit>, Option<Rival>) {
-    let bad: BTreeSet<StreamId> =
-        case.scope.iter().filter(|it| is_bad(scene, it)).cloned().collect();
+    let scope = case.scope.iter().filter_map(|it| scene.facts.lineup.no(it));
+    let bad: BTreeSet<StreamNo> = scope.filter(|&it| scene.is_bad(it)).collect();
     let fit = cause::fit(scene, &case.incident.subject, &bad);
     let rival = fit.as_ref().and_then(|it| cause::rival_of(scene, it, &bad));
     (fit, rival)
-}
-
-/// Whether agents agree that a stream is bad since the fault was first seen on it.
-fn is_bad(scene: &Scene<'_>, stream: &StreamId) -> bool {
-    scene.earliest_onset(stream).is_some_and(|onset| scene.state(stream, onset) == State::Bad)
 }
 
 /// Opens incidents of witnesses at fault; answers all that are.
@@ -119,41 +115,44 @@ fn judge_probes(desk: &mut Desk<'_>, ledger: &mut Ledger) -> BTreeSet<Subject> {
     subjects
 }
 
-/// Adds bad streams to the open incidents that explain them; answers those that nothing explains and that need an incident.
-fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamId>) -> BTreeSet<StreamId> {
-    let mut left = BTreeSet::new();
-    for stream in bad {
-        let onset = scene.earliest_onset(stream).unwrap_or(scene.now);
-        let mut home = None;
-        for case in ledger.cases().filter(|it| it.is_open()) {
-            if case.incident.cause() == Cause::Probe {
-                continue;
-            }
-            let effect = effect(scene, ledger, case)
-                .filter(|&at| case.struck_again.is_none_or(|again| at > again));
+/// Adds bad streams to the open incidents that explain them, the oldest first; answers those that nothing explains and that
+/// need an incident.
+fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamNo>) -> BTreeSet<StreamNo> {
+    ledger.number(&scene.facts.lineup);
+    let mut left = bad.clone();
+    let mut joined = Vec::new();
+    for case in ledger.cases().filter(|it| it.is_open()) {
+        if case.incident.cause() == Cause::Probe {
+            continue;
+        }
+        let mut streams = cause::common(case.scope(), &left);
+        streams.extend(cause::common(case.streams(), &left));
+        if streams.is_empty() {
+            continue;
+        }
+        let effect = effect(scene, ledger, case)
+            .filter(|&at| case.struck_again.is_none_or(|again| at > again));
+        let mut new = Vec::new();
+        for stream in streams {
+            let onset = scene.earliest_onset(stream).unwrap_or(scene.now);
             let in_time = effect.is_none_or(|at| onset <= at + EDGE);
-            let is_of_it = case.scope.contains(stream);
-            let keeps =
-                case.incident.streams.contains(stream) && (in_time || is_root(case, stream));
-            if keeps || is_of_it && in_time {
-                home = Some((case.incident.id, case.incident.streams.contains(stream)));
-                break;
+            let id = scene.facts.lineup.id(stream);
+            let is_known = case.streams().binary_search(&stream).is_ok();
+            let is_of_it = case.scope().binary_search(&stream).is_ok();
+            if in_time && is_of_it || is_known && (in_time || is_root(case, id)) {
+                left.remove(&stream);
+                new.extend((!is_known).then(|| id.clone()));
             }
         }
-        match home {
-            Some((id, false)) => {
-                ledger.edit(id, |it| {
-                    it.incident.streams.insert(stream.clone());
-                });
-                describe(scene, ledger, id);
-            }
-            Some((_, true)) => {}
-            None if scene.is_worthy(stream) => {
-                left.insert(stream.clone());
-            }
-            None => {}
+        if !new.is_empty() {
+            joined.push((case.incident.id, new));
         }
     }
+    for (id, new) in joined {
+        ledger.edit(id, |it| it.incident.streams.extend(new));
+        describe(scene, ledger, id);
+    }
+    left.retain(|&it| scene.is_worthy_at(it));
     left
 }
 
@@ -194,8 +193,8 @@ type Fits = BTreeMap<IncidentId, (Option<Fit>, Option<Rival>)>;
 fn judge_streams(
     desk: &mut Desk<'_>,
     ledger: &mut Ledger,
-    bad: &BTreeSet<StreamId>,
-    unexplained: &BTreeSet<StreamId>,
+    bad: &BTreeSet<StreamNo>,
+    unexplained: &BTreeSet<StreamNo>,
 ) -> Fits {
     let scene = desk.scene;
     if !unexplained.is_empty() {
@@ -204,11 +203,12 @@ fn judge_streams(
         }
     }
     let mut fits = BTreeMap::new();
+    ledger.number(&scene.facts.lineup);
     for id in ledger.open_ids() {
         let Some(case) = ledger.case(id).filter(|it| it.incident.cause() != Cause::Probe) else {
             continue;
         };
-        let own: BTreeSet<StreamId> = case.scope.intersection(bad).cloned().collect();
+        let own = cause::common(case.scope(), bad);
         let fit = cause::fit(scene, &case.incident.subject, &own);
         let rival = fit.as_ref().and_then(|it| cause::rival_of(scene, it, &own));
         fits.insert(id, (fit, rival));
@@ -226,11 +226,12 @@ fn name(desk: &mut Desk<'_>, ledger: &mut Ledger, verdict: Verdict) {
         return;
     }
     let Verdict { fit, beaten, candidate, rival, first_arrival } = verdict;
+    let id = |&no: &StreamNo| scene.facts.lineup.id(no).clone();
     let opening = Opening {
         fit: candidate,
         beaten,
-        scope: fit.breaks,
-        streams: fit.explained,
+        scope: fit.breaks.iter().map(id).collect(),
+        streams: fit.explained.iter().map(id).collect(),
         onset: fit.onset,
         first_arrival,
         rival,
@@ -264,8 +265,8 @@ fn name(desk: &mut Desk<'_>, ledger: &mut Ledger, verdict: Verdict) {
 /// media must have come, because a name that rests on it could only be taken back.
 fn settle_time(scene: &Scene<'_>, fit: &Fit) -> Duration {
     let settle = scene.facts.policy.guards.settle;
-    if fit.explained.iter().all(|it| scene.is_lone_claim(it)) {
-        let delays = fit.explained.iter().filter_map(|it| scene.facts.lineup.stream(it));
+    if fit.explained.iter().all(|&it| scene.is_lone_claim(it)) {
+        let delays = fit.explained.iter().map(|&it| scene.facts.lineup.at(it));
         settle.max(LONE_CLAIM) + delays.map(StreamRef::delay).max().unwrap_or_default()
     } else {
         settle
@@ -335,6 +336,7 @@ fn open(scene: &Scene<'_>, ledger: &mut Ledger, opening: Opening) {
         struck_again: None,
         rung: 0,
         rival: opening.rival,
+        numbers: None,
     });
     describe(scene, ledger, id);
 }
@@ -389,10 +391,10 @@ fn settle(desk: &mut Desk<'_>, ledger: &mut Ledger, id: IncidentId, probe_is_ove
     }
     let clean = match case.incident.cause() {
         Cause::Probe => probe_is_over,
-        _ => is_clean(scene, &case.incident.streams),
+        _ => is_clean(scene, case),
     };
     let since = clean.then(|| case.clean_since.unwrap_or(scene.now));
-    let shown_last = case.scope.iter().filter_map(|it| scene.facts.lineup.stream(it));
+    let shown_last = case.scope().iter().map(|&it| scene.facts.lineup.at(it));
     let delay = shown_last.map(StreamRef::delay).max().unwrap_or_default();
     if let Some(case) = ledger.case_mut(id) {
         case.clean_since = since;
@@ -439,22 +441,22 @@ fn is_moot(scene: &Scene<'_>, ledger: &Ledger, case: &Case) -> bool {
     }
 }
 
-/// Whether none of the streams is bad, and those that are watched at all are seen well.
-fn is_clean(scene: &Scene<'_>, streams: &BTreeSet<StreamId>) -> bool {
-    let mut seen_well = false;
-    for stream in streams {
-        match scene.facts.lineup.stream(stream) {
-            // What is no longer listed keeps no incident open.
-            None => seen_well = true,
-            Some(found) if scene.facts.is_off_air(&found.channel().id) => seen_well = true,
-            Some(StreamRef::Source(..) | StreamRef::Delivery(..)) => {
-                match scene.state(stream, MonoTime::ZERO) {
-                    State::Good => seen_well = true,
-                    State::Unknown => {}
-                    State::Bad | State::Suspect | State::Disputed => return false,
-                }
-            }
+/// Whether none of its streams is bad, and those that are watched at all are seen well. What is no longer listed keeps no
+/// incident open.
+fn is_clean(scene: &Scene<'_>, case: &Case) -> bool {
+    let all = case.incident.streams.len();
+    let mut seen_well = case.streams().len() < all || all == 0;
+    for &stream in case.streams() {
+        let found = scene.facts.lineup.at(stream);
+        if scene.facts.is_off_air(&found.channel().id) {
+            seen_well = true;
+            continue;
+        }
+        match scene.state_at(stream, MonoTime::ZERO + found.delay()) {
+            State::Good => seen_well = true,
+            State::Unknown => {}
+            State::Bad | State::Suspect | State::Disputed => return false,
         }
     }
-    seen_well || streams.is_empty()
+    seen_well
 }

@@ -4,6 +4,7 @@
 //! always before the command that rests on it.
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
     format,
     string::String,
@@ -17,6 +18,7 @@ use crate::{
     cause::Rival,
     incident::{Cause, Incident, IncidentState, Moment, Remedy, Step, Subject},
     journal::{self, Record},
+    lineup::{Lineup, StreamNo},
     output::{IncidentEvent, Output},
     policy::{Mode, Scope},
     view::Limits,
@@ -47,11 +49,36 @@ pub(crate) struct Case {
     /// How many rungs of the ladder have been tried without success.
     pub(crate) rung: usize,
     pub(crate) rival: Option<Rival>,
+    /// Its streams in the lineup in force; `None` after a change.
+    pub(crate) numbers: Option<Box<Numbers>>,
+}
+
+/// A case's streams as the lineup numbers them, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Numbers {
+    pub(crate) scope: Vec<StreamNo>,
+    pub(crate) streams: Vec<StreamNo>,
 }
 
 impl Case {
     pub(crate) fn is_open(&self) -> bool {
         self.incident.state == IncidentState::Open
+    }
+
+    /// What its cause could break, of what is listed.
+    pub(crate) fn scope(&self) -> &[StreamNo] {
+        self.numbers.as_ref().map_or(&[], |it| &it.scope)
+    }
+
+    /// The incident's streams, of what is listed.
+    pub(crate) fn streams(&self) -> &[StreamNo] {
+        self.numbers.as_ref().map_or(&[], |it| &it.streams)
+    }
+
+    fn number(&mut self, lineup: &Lineup) {
+        let listed = |ids: &BTreeSet<StreamId>| ids.iter().filter_map(|it| lineup.no(it)).collect();
+        let (scope, streams) = (listed(&self.scope), listed(&self.incident.streams));
+        self.numbers = Some(Box::new(Numbers { scope, streams }));
     }
 }
 
@@ -98,8 +125,21 @@ impl Ledger {
     pub(crate) fn edit(&mut self, id: IncidentId, change: impl FnOnce(&mut Case)) {
         if let Some(case) = self.cases.get_mut(&id) {
             change(case);
+            case.numbers = None;
             self.dirty_cases.insert(id);
         }
+    }
+
+    /// Finds the streams of open cases in the lineup, where they changed.
+    pub(crate) fn number(&mut self, lineup: &Lineup) {
+        for case in self.cases.values_mut().filter(|it| it.is_open() && it.numbers.is_none()) {
+            case.number(lineup);
+        }
+    }
+
+    /// Another lineup has other numbers.
+    pub(crate) fn relist(&mut self) {
+        self.cases.values_mut().for_each(|it| it.numbers = None);
     }
 
     pub(crate) fn actions(&self) -> impl Iterator<Item = &Action> {
@@ -116,7 +156,8 @@ impl Ledger {
 
     /// Actions of one incident, oldest first.
     pub(crate) fn actions_of(&self, incident: IncidentId) -> impl Iterator<Item = &Action> {
-        self.actions.values().filter(move |it| it.purpose.incident() == Some(incident))
+        let ids = self.cases.get(&incident).into_iter().flat_map(|it| &it.incident.actions);
+        ids.filter_map(|id| self.actions.get(id))
     }
 
     /// Actions for one purpose, oldest first.
@@ -326,6 +367,9 @@ impl Ledger {
             }
         }
         let mut excess = self.actions.len().saturating_sub(MAX_ACTIONS);
+        if excess == 0 {
+            return;
+        }
         let cases = &self.cases;
         self.actions.retain(|_, it| {
             let case = it.purpose.incident().and_then(|id| cases.get(&id));

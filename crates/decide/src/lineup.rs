@@ -5,11 +5,19 @@
 //! can point at lines.
 
 mod check;
+mod index;
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
-use core::{fmt, ops::Bound, time::Duration};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
+use core::{fmt, time::Duration};
 
 use tallylight_model::{ChannelId, NodeId, ProfileName, ProviderId, RegionId, ServerId, StreamId};
+
+pub(crate) use index::{AgentNo, StreamNo, Streams};
+use index::{Index, Slot};
 
 /// What kind of service a channel is: decides which conditions are faults at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -360,17 +368,11 @@ pub struct Lineup {
     regions: BTreeMap<RegionId, Region>,
     /// In the order of the file.
     listed_regions: Vec<RegionId>,
-    servers: BTreeMap<ServerId, Server>,
+    servers: Vec<Server>,
     providers: BTreeMap<ProviderId, Provider>,
-    agents: BTreeMap<NodeId, Agent>,
-    channels: BTreeMap<ChannelId, Channel>,
-    streams: BTreeMap<StreamId, (ChannelId, Slot)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Slot {
-    Source(usize),
-    Delivery(usize),
+    agents: Vec<Agent>,
+    channels: Vec<Channel>,
+    index: Index,
 }
 
 impl Lineup {
@@ -378,50 +380,46 @@ impl Lineup {
     ///
     /// # Errors
     /// Answers every broken rule with its place, in the order of the lists.
-    pub fn new(parts: Parts) -> Result<Self, Vec<Problem>> {
+    pub fn new(mut parts: Parts) -> Result<Self, Vec<Problem>> {
         let problems = check::check(&parts);
         if !problems.is_empty() {
             return Err(problems);
         }
-        let mut streams = BTreeMap::new();
-        for channel in &parts.channels {
-            for (i, source) in channel.sources.iter().enumerate() {
-                streams.insert(source.stream.clone(), (channel.id.clone(), Slot::Source(i)));
-            }
-            for (i, delivery) in channel.deliveries.iter().enumerate() {
-                streams.insert(delivery.stream.clone(), (channel.id.clone(), Slot::Delivery(i)));
-            }
-        }
+        let listed_regions = parts.regions.iter().map(|it| it.id.clone()).collect();
+        let regions = parts.regions.into_iter().map(|it| (it.id.clone(), it)).collect();
+        parts.servers.sort_by(|a, b| a.id.cmp(&b.id));
+        parts.agents.sort_by(|a, b| a.node.cmp(&b.node));
+        parts.channels.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(Self {
-            listed_regions: parts.regions.iter().map(|it| it.id.clone()).collect(),
-            regions: parts.regions.into_iter().map(|it| (it.id.clone(), it)).collect(),
-            servers: parts.servers.into_iter().map(|it| (it.id.clone(), it)).collect(),
+            index: Index::new(&regions, &parts.servers, &parts.agents, &parts.channels),
+            listed_regions,
+            regions,
+            servers: parts.servers,
             providers: parts.providers.into_iter().map(|it| (it.id.clone(), it)).collect(),
-            agents: parts.agents.into_iter().map(|it| (it.node.clone(), it)).collect(),
-            channels: parts.channels.into_iter().map(|it| (it.id.clone(), it)).collect(),
-            streams,
+            agents: parts.agents,
+            channels: parts.channels,
         })
     }
 
     /// All channels, by id.
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
-        self.channels.values()
+        self.channels.iter()
     }
 
     /// The channels after this one, by id.
     pub fn channels_after(&self, after: Option<&ChannelId>) -> impl Iterator<Item = &Channel> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.channels.range::<ChannelId, _>((from, Bound::Unbounded)).map(|(_, channel)| channel)
+        let first = self.channels.partition_point(|it| after.is_some_and(|after| it.id <= *after));
+        self.channels[first..].iter()
     }
 
     /// All agents, by node.
     pub fn agents(&self) -> impl Iterator<Item = &Agent> {
-        self.agents.values()
+        self.agents.iter()
     }
 
     /// All servers, by id.
     pub fn servers(&self) -> impl Iterator<Item = &Server> {
-        self.servers.values()
+        self.servers.iter()
     }
 
     /// All regions, by id.
@@ -442,13 +440,13 @@ impl Lineup {
     /// The channel of that id.
     #[must_use]
     pub fn channel(&self, id: &ChannelId) -> Option<&Channel> {
-        self.channels.get(id)
+        self.channel_no(id).map(|at| &self.channels[at])
     }
 
     /// The agent of that node.
     #[must_use]
     pub fn agent(&self, node: &NodeId) -> Option<&Agent> {
-        self.agents.get(node)
+        self.agent_no(node).map(|it| self.agent_at(it))
     }
 
     /// The region of that id.
@@ -460,25 +458,116 @@ impl Lineup {
     /// The server of that id.
     #[must_use]
     pub fn server(&self, id: &ServerId) -> Option<&Server> {
-        self.servers.get(id)
+        self.servers.binary_search_by(|it| it.id.cmp(id)).ok().map(|at| &self.servers[at])
     }
 
     /// All streams, by id.
     pub fn streams(&self) -> impl Iterator<Item = (&StreamId, StreamRef<'_>)> {
-        self.streams.keys().filter_map(|id| Some((id, self.stream(id)?)))
+        self.index.all().map(|no| (self.id(no), self.at(no)))
     }
 
     /// What the stream of that id is.
     #[must_use]
     pub fn stream(&self, id: &StreamId) -> Option<StreamRef<'_>> {
-        let (channel, slot) = self.streams.get(id)?;
-        let channel = self.channels.get(channel)?;
-        match *slot {
-            Slot::Source(i) => Some(StreamRef::Source(channel, channel.sources.get(i)?)),
-            Slot::Delivery(i) => {
-                let delivery = channel.deliveries.get(i)?;
-                Some(StreamRef::Delivery(channel, delivery, self.servers.get(&delivery.server)?))
+        self.no(id).map(|no| self.at(no))
+    }
+
+    /// All streams by number.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = StreamNo> + use<> {
+        self.index.all()
+    }
+
+    /// The streams after this one, by number.
+    pub(crate) fn numbers_after(&self, after: Option<&StreamId>) -> impl Iterator<Item = StreamNo> {
+        let seen = move |no: &StreamNo| after.is_some_and(|after| self.id(*no) <= after);
+        self.index.all().skip_while(seen)
+    }
+
+    /// The number of the stream of that id.
+    pub(crate) fn no(&self, id: &StreamId) -> Option<StreamNo> {
+        self.index.no(id)
+    }
+
+    pub(crate) fn id(&self, no: StreamNo) -> &StreamId {
+        &self.index.entries[no.index()].id
+    }
+
+    pub(crate) fn at(&self, no: StreamNo) -> StreamRef<'_> {
+        let entry = &self.index.entries[no.index()];
+        let channel = &self.channels[entry.channel];
+        match entry.slot {
+            Slot::Source(at) => StreamRef::Source(channel, &channel.sources[at]),
+            Slot::Delivery { at, server } => {
+                StreamRef::Delivery(channel, &channel.deliveries[at], &self.servers[server])
             }
         }
+    }
+
+    /// The place of a stream's channel among all channels.
+    pub(crate) fn channel_of(&self, no: StreamNo) -> usize {
+        self.index.entries[no.index()].channel
+    }
+
+    /// The streams of a channel.
+    pub(crate) fn streams_of(&self, channel: &ChannelId) -> Option<&Streams> {
+        self.index.streams.get(self.channel_no(channel)?)
+    }
+
+    /// All channels, by id.
+    pub(crate) fn channels_with_streams(&self) -> impl Iterator<Item = (&Channel, &Streams)> {
+        self.channels.iter().zip(&self.index.streams)
+    }
+
+    /// The deliveries of a stream's channel.
+    pub(crate) fn deliveries_of(&self, stream: StreamNo) -> &[StreamNo] {
+        &self.index.streams[self.channel_of(stream)].deliveries
+    }
+
+    /// The place of a channel among all channels.
+    pub(crate) fn channel_no(&self, id: &ChannelId) -> Option<usize> {
+        self.channels.binary_search_by(|it| it.id.cmp(id)).ok()
+    }
+
+    pub(crate) fn agent_no(&self, node: &NodeId) -> Option<AgentNo> {
+        self.agents.binary_search_by(|it| it.node.cmp(node)).ok().map(AgentNo::of)
+    }
+
+    pub(crate) fn agent_at(&self, no: AgentNo) -> &Agent {
+        &self.agents[no.index()]
+    }
+
+    /// A number for the path of an agent.
+    pub(crate) fn path_of(&self, agent: AgentNo) -> usize {
+        self.index.path(agent)
+    }
+
+    /// The agents that watch a stream, with the place of what each sees among all [`sights`](Self::sights).
+    pub(crate) fn watchers(&self, no: StreamNo) -> impl Iterator<Item = (usize, AgentNo)> + Clone {
+        self.index.watchers(no)
+    }
+
+    /// How many pairs of a stream and an agent that watches it there are.
+    pub(crate) const fn sights(&self) -> usize {
+        self.index.sights()
+    }
+
+    /// Deliveries of one server, in order.
+    pub(crate) fn on_server(&self, id: &ServerId) -> &[StreamNo] {
+        self.index.on_server(id)
+    }
+
+    /// Deliveries in one region, in order.
+    pub(crate) fn in_region(&self, id: &RegionId) -> &[StreamNo] {
+        self.index.in_region(id)
+    }
+
+    /// Sources of one provider, in order.
+    pub(crate) fn of_provider(&self, id: &ProviderId) -> &[StreamNo] {
+        self.index.of_provider(id)
+    }
+
+    /// The regions in which a channel has viewers.
+    pub(crate) fn regions_of(&self, channel: &ChannelId) -> Option<&BTreeSet<RegionId>> {
+        self.index.regions_of.get(self.channel_no(channel)?)
     }
 }

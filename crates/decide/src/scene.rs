@@ -17,9 +17,9 @@ use core::{cmp::Ordering, time::Duration};
 use tallylight_model::{FaultKind, MonoTime, NodeId, StreamId};
 
 use crate::{
-    facts::Facts,
+    facts::{self, Facts},
     incident::Vote,
-    lineup::StreamRef,
+    lineup::{AgentNo, StreamNo},
     sight::{KindSet, Sight, Standing},
 };
 
@@ -68,50 +68,85 @@ pub(crate) struct Dissent {
     pub(crate) is_of_a_player: bool,
 }
 
+/// What an agent calls bad.
+struct Claim<'a> {
+    stream: StreamNo,
+    agent: AgentNo,
+    sight: &'a Sight,
+}
+
 pub(crate) struct Scene<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) now: MonoTime,
-    votes: BTreeMap<&'a NodeId, Vote>,
+    /// By agent.
+    votes: Vec<Vote>,
+    /// Which agents have been heard of lately.
+    heard: Vec<bool>,
     /// What each agent alone calls bad.
     pub(crate) dissents: BTreeMap<&'a NodeId, Vec<Dissent>>,
     /// Streams with a standing fault by an agent whose vote counts.
-    pub(crate) troubled: BTreeSet<&'a StreamId>,
+    pub(crate) troubled: Vec<StreamNo>,
 }
 
 impl<'a> Scene<'a> {
     pub(crate) fn new(facts: &'a Facts, now: MonoTime) -> Self {
-        let mut scene = Self {
-            facts,
-            now,
-            votes: BTreeMap::new(),
-            dissents: BTreeMap::new(),
-            troubled: BTreeSet::new(),
+        let agents = || facts.lineup.agents();
+        let heard: Vec<bool> = agents().map(|it| facts.is_heard(&it.node, now)).collect();
+        let vote = |(agent, &heard): (&crate::lineup::Agent, &bool)| match heard {
+            false => Vote::Silent,
+            true if facts.drops(&agent.node, now) => Vote::OwnDrops,
+            true => Vote::Counts,
         };
-        for agent in facts.lineup.agents() {
-            let vote = if !facts.is_heard(&agent.node, now) {
-                Vote::Silent
-            } else if facts.drops(&agent.node, now) {
-                Vote::OwnDrops
-            } else {
-                Vote::Counts
-            };
-            scene.votes.insert(&agent.node, vote);
-        }
-        scene.weigh_contradictions();
-        for (stream, sights) in facts.faulty() {
-            let faulty = |(node, sight): (&NodeId, &Sight)| {
-                scene.votes(node) && scene.current_faults(node, sight).next().is_some()
-            };
-            if scene.is_on_air(stream) && sights.iter().any(faulty) {
-                scene.troubled.insert(stream);
-            }
-        }
+        let votes = agents().zip(&heard).map(vote).collect();
+        let (dissents, troubled) = (BTreeMap::new(), Vec::new());
+        let mut scene = Self { facts, now, votes, heard, dissents, troubled };
+        let claims = scene.claims();
+        scene.weigh_contradictions(&claims);
+        let counts = |it: &&Claim<'_>| scene.votes[it.agent.index()] == Vote::Counts;
+        let mut troubled: Vec<StreamNo> =
+            claims.iter().filter(counts).map(|it| it.stream).collect();
+        troubled.dedup();
+        scene.troubled = troubled;
         scene
     }
 
-    fn is_on_air(&self, stream: &StreamId) -> bool {
-        let found = self.facts.lineup.stream(stream);
-        found.is_some_and(|it| !self.facts.is_off_air(&it.channel().id))
+    /// What each agent calls bad at this moment, by stream.
+    fn claims(&self) -> Vec<Claim<'a>> {
+        let mut claims = Vec::new();
+        for stream in self.facts.faulty().filter(|&it| self.is_on_air(it)) {
+            for (place, agent) in self.facts.lineup.watchers(stream) {
+                if let Some(sight) = self.sight_of_bad(place, agent) {
+                    claims.push(Claim { stream, agent, sight });
+                }
+            }
+        }
+        claims
+    }
+
+    fn is_on_air(&self, stream: StreamNo) -> bool {
+        !self.facts.is_off_air(&self.facts.lineup.at(stream).channel().id)
+    }
+
+    /// Whether what an agent says at a place is of the present.
+    fn is_fresh_at(&self, place: usize, agent: AgentNo) -> bool {
+        let glance = self.facts.glance(place);
+        let is_young = glance.has_spoken && facts::is_young(glance.spoken_of, self.now);
+        is_young && self.heard[agent.index()]
+    }
+
+    /// The sight at a place, if faults stand on it that count.
+    fn sight_of_bad(&self, place: usize, agent: AgentNo) -> Option<&'a Sight> {
+        let may_be = self.facts.glance(place).is_faulty && self.is_fresh_at(place, agent);
+        let sight = self.facts.sight(place).filter(|_| may_be)?;
+        self.confirmed_faults(sight).next().is_some().then_some(sight)
+    }
+
+    fn confirmed_faults<'s>(
+        &self,
+        sight: &'s Sight,
+    ) -> impl Iterator<Item = (FaultKind, &'s Standing)> + use<'s> {
+        let (now, max_age) = (self.now, self.facts.policy.guards.evidence_max_age);
+        sight.faults().filter(move |(_, it)| now.since(it.confirmed) <= max_age)
     }
 
     /// An agent's standing faults that count, while it is heard.
@@ -121,52 +156,52 @@ impl<'a> Scene<'a> {
         sight: &'s Sight,
     ) -> impl Iterator<Item = (FaultKind, &'s Standing)> {
         let fresh = self.facts.is_fresh(node, sight, self.now);
-        let max_age = self.facts.policy.guards.evidence_max_age;
-        sight.faults().filter(move |(_, it)| fresh && self.now.since(it.confirmed) <= max_age)
+        self.confirmed_faults(sight).filter(move |_| fresh)
     }
 
     /// Finds who is denied by peers, and takes the vote from whom two peers deny on enough streams.
-    fn weigh_contradictions(&mut self) {
-        let mut claims: BTreeMap<&'a NodeId, (usize, Vec<Dissent>)> = BTreeMap::new();
-        for (stream, sights) in self.facts.faulty().filter(|it| self.is_on_air(it.0)) {
-            for (node, sight) in sights {
-                let Some(first) = self.current_faults(node, sight).min_by_key(|(_, it)| it.onset)
-                else {
-                    continue;
-                };
-                let (onset, arrived) = (first.1.onset, first.1.arrived);
-                let claim = claims.entry(node).or_default();
-                claim.0 += 1;
-                // A fault that is only waiting for its clear time is no claim about the present.
-                if sight.latest().is_some_and(|it| it.is_observed() && it.conditions.is_empty()) {
-                    continue;
-                }
-                let (peers, well_since) = self.peers_who_see_well(node, stream, onset);
-                if peers > 0 {
-                    let since = arrived.max(well_since);
-                    let stream = stream.clone();
-                    let mut kinds = self.current_faults(node, sight).map(|(kind, _)| kind);
-                    let is_of_a_player = kinds.all(|kind| kind == FaultKind::Stall);
-                    claim.1.push(Dissent { stream, peers, onset, since, is_of_a_player });
-                }
+    fn weigh_contradictions(&mut self, claims: &[Claim<'a>]) {
+        let mut bad = alloc::vec![0; self.votes.len()];
+        let mut denials: BTreeMap<AgentNo, Vec<Dissent>> = BTreeMap::new();
+        for claim in claims {
+            bad[claim.agent.index()] += 1;
+            // A fault that is only waiting for its clear time is no claim about the present.
+            let sight = claim.sight;
+            if sight.latest().is_some_and(|it| it.is_observed() && it.conditions.is_empty()) {
+                continue;
+            }
+            if let Some(dissent) = self.dissent(claim) {
+                denials.entry(claim.agent).or_default().push(dissent);
             }
         }
-        for (node, (bad, dissents)) in claims {
+        for (agent, dissents) in denials {
             let denied = dissents
                 .iter()
                 .filter(|it| it.peers >= CONTRADICTING_PEERS && !it.is_of_a_player)
                 .count();
-            let enough = denied >= CONTRADICTED_STREAMS && denied * CONTRADICTED_ONE_IN >= bad;
-            if let Some(vote) = self.votes.get_mut(node)
-                && enough
-                && *vote == Vote::Counts
-            {
+            let vote = &mut self.votes[agent.index()];
+            let enough = denied >= CONTRADICTED_STREAMS
+                && denied * CONTRADICTED_ONE_IN >= bad[agent.index()];
+            if enough && *vote == Vote::Counts {
                 *vote = Vote::Contradicted;
             }
-            if !dissents.is_empty() {
-                self.dissents.insert(node, dissents);
-            }
+            self.dissents.insert(&self.facts.lineup.agent_at(agent).node, dissents);
         }
+    }
+
+    /// Who denies a claim.
+    fn dissent(&self, claim: &Claim<'_>) -> Option<Dissent> {
+        let faults = || self.confirmed_faults(claim.sight);
+        let (_, first) = faults().min_by_key(|(_, it)| it.onset)?;
+        let onset = first.onset;
+        let (peers, well_since) = self.peers_who_see_well(claim.agent, claim.stream, onset);
+        (peers > 0).then(|| Dissent {
+            stream: self.facts.lineup.id(claim.stream).clone(),
+            peers,
+            onset,
+            since: first.arrived.max(well_since),
+            is_of_a_player: faults().all(|(kind, _)| kind == FaultKind::Stall),
+        })
     }
 
     /// On how many paths other than the agent's own a stream is seen well since a fault's onset. An active source is also
@@ -175,33 +210,35 @@ impl<'a> Scene<'a> {
     /// Answers also since when: the begin of the shortest run of good slices.
     fn peers_who_see_well(
         &self,
-        node: &NodeId,
-        stream: &StreamId,
+        agent: AgentNo,
+        stream: StreamNo,
         onset: MonoTime,
     ) -> (usize, MonoTime) {
-        let Some(found) = self.facts.lineup.stream(stream) else { return (0, onset) };
-        let own_path = self.facts.lineup.agent(node).map(|it| it.path.as_str());
+        let lineup = &self.facts.lineup;
+        let own_path = lineup.path_of(agent);
         let mut paths = BTreeSet::new();
         let mut well_since = onset;
-        let mut ask = |asked: &StreamId, since: MonoTime| {
-            for (peer, sight) in self.facts.sights_of(asked) {
-                let path = self.facts.lineup.agent(peer).map(|it| it.path.as_str());
-                let independent = peer != node && path != own_path && self.votes(peer);
-                if independent && self.word(peer, sight, since) == Word::Good {
-                    paths.insert(path);
-                    well_since = well_since.max(sight.good_since().unwrap_or(self.now));
+        let mut ask = |asked: StreamNo, since: MonoTime| {
+            for (place, peer) in lineup.watchers(asked) {
+                let independent = lineup.path_of(peer) != own_path && self.counts(peer);
+                if independent && self.word_at(place, peer, since) == Word::Good {
+                    paths.insert(lineup.path_of(peer));
+                    let good_since = self.facts.sight(place).and_then(Sight::good_since);
+                    well_since = well_since.max(good_since.unwrap_or(self.now));
                 }
             }
         };
         ask(stream, onset);
-        if let StreamRef::Source(channel, _) = found
-            && self.facts.is_active(stream)
-        {
-            for delivery in &channel.deliveries {
-                ask(&delivery.stream, onset + delivery.delay);
+        if self.facts.is_feeding(stream) {
+            for &delivery in lineup.deliveries_of(stream) {
+                ask(delivery, onset + lineup.at(delivery).delay());
             }
         }
         (paths.len(), well_since)
+    }
+
+    fn counts(&self, agent: AgentNo) -> bool {
+        self.votes[agent.index()] == Vote::Counts
     }
 
     /// Whether an agent's word counts.
@@ -210,7 +247,8 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) fn vote(&self, node: &NodeId) -> Vote {
-        self.votes.get(node).copied().unwrap_or(Vote::Silent)
+        let agent = self.facts.lineup.agent_no(node);
+        agent.map_or(Vote::Silent, |it| self.votes[it.index()])
     }
 
     /// What one agent says about a stream since a moment of its own time.
@@ -228,17 +266,37 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// What the agent at a place says about a stream since a moment of its own time.
+    fn word_at(&self, place: usize, agent: AgentNo, since: MonoTime) -> Word {
+        let glance = self.facts.glance(place);
+        if !self.is_fresh_at(place, agent) {
+            Word::Unknown
+        } else if self.sight_of_bad(place, agent).is_some() {
+            Word::Bad
+        } else if glance.has_conditions && glance.end > since {
+            Word::Suspect
+        } else if glance.is_observed && glance.start >= since {
+            Word::Good
+        } else {
+            Word::Unknown
+        }
+    }
+
     /// What agents with a vote say together since a moment at the source.
     pub(crate) fn state(&self, stream: &StreamId, since: MonoTime) -> State {
-        let delay = self.facts.lineup.stream(stream).map(StreamRef::delay);
-        self.state_there(stream, since + delay.unwrap_or_default())
+        let Some(no) = self.facts.lineup.no(stream) else { return State::Unknown };
+        self.state_at(no, since + self.facts.lineup.at(no).delay())
     }
 
     /// What agents with a vote say together since a moment where the stream is seen.
-    pub(crate) fn state_there(&self, stream: &StreamId, since: MonoTime) -> State {
-        let words = self.words(stream, since);
-        let count = |word| words.values().filter(|&&it| it == word).count();
-        let (bad, suspect, good) = (count(Word::Bad), count(Word::Suspect), count(Word::Good));
+    pub(crate) fn state_at(&self, stream: StreamNo, since: MonoTime) -> State {
+        let (mut bad, mut suspect, mut good) = (0, 0, 0);
+        self.words(stream, since, |word| match word {
+            Word::Bad => bad += 1,
+            Word::Suspect => suspect += 1,
+            Word::Good => good += 1,
+            Word::Unknown => {}
+        });
         match (bad + suspect).cmp(&good) {
             Ordering::Greater if bad > 0 => State::Bad,
             Ordering::Greater => State::Suspect,
@@ -250,42 +308,60 @@ impl<'a> Scene<'a> {
 
     /// On how many independent paths a stream is seen well.
     pub(crate) fn good_paths(&self, stream: &StreamId) -> usize {
-        self.words(stream, MonoTime::ZERO).values().filter(|&&it| it == Word::Good).count()
+        let mut good = 0;
+        if let Some(no) = self.facts.lineup.no(stream) {
+            self.words(no, MonoTime::ZERO, |word| good += usize::from(word == Word::Good));
+        }
+        good
     }
 
-    /// What each path with a vote says since a moment where the stream is seen; nothing of what is off the air. Agents on one path are
-    /// one vantage point; the worst of their words is its word.
-    fn words(&self, stream: &StreamId, since: MonoTime) -> BTreeMap<Option<&'a str>, Word> {
-        let mut words = BTreeMap::new();
+    /// Tells what each path with a vote says since a moment where the stream is seen; nothing of what is off the air. Agents on
+    /// one path are one vantage point; the worst of their words is its word.
+    fn words(&self, stream: StreamNo, since: MonoTime, mut tell: impl FnMut(Word)) {
         if !self.is_on_air(stream) {
-            return words;
+            return;
         }
-        for (node, sight) in self.facts.sights_of(stream) {
-            if self.votes(node) {
-                let word = words.entry(self.path(node)).or_insert(Word::Unknown);
-                *word = self.word(node, sight, since).max(*word);
+        let lineup = &self.facts.lineup;
+        let voters = || lineup.watchers(stream).filter(|(_, agent)| self.counts(*agent));
+        for (i, (_, agent)) in voters().enumerate() {
+            let path = lineup.path_of(agent);
+            let is_of_path = |(_, other): &(usize, AgentNo)| lineup.path_of(*other) == path;
+            if !voters().take(i).any(|it| is_of_path(&it)) {
+                let own = voters().skip(i).filter(is_of_path);
+                let words = own.map(|(place, agent)| self.word_at(place, agent, since));
+                tell(words.max().unwrap_or(Word::Unknown));
             }
         }
-        words
     }
 
-    /// Like [`state_there`](Self::state_there) since a cause can be seen, but what was bad long before its onset is another's.
-    pub(crate) fn state_by(&self, stream: &StreamId, onset: MonoTime, since: MonoTime) -> State {
-        match self.state_there(stream, since) {
-            State::Bad if self.onset(stream).is_some_and(|it| it + ANOTHER_CAUSE < onset) => {
+    /// Like [`state_at`](Self::state_at) since a cause can be seen, but what was bad long before its onset is another's.
+    pub(crate) fn state_by(&self, stream: StreamNo, onset: MonoTime, since: MonoTime) -> State {
+        match self.state_at(stream, since) {
+            State::Bad if self.onset_at(stream).is_some_and(|it| it + ANOTHER_CAUSE < onset) => {
                 State::Unknown
             }
             state => state,
         }
     }
 
+    /// Whether agents agree that a stream is bad since the fault was first seen on it.
+    pub(crate) fn is_bad(&self, stream: StreamNo) -> bool {
+        self.onset_at(stream).is_some_and(|onset| self.state_at(stream, onset) == State::Bad)
+    }
+
+    /// Whether anybody with a vote has spoken of a stream lately.
+    pub(crate) fn is_watched(&self, stream: StreamNo) -> bool {
+        let mut watchers = self.facts.lineup.watchers(stream);
+        watchers.any(|(place, agent)| self.counts(agent) && self.is_fresh_at(place, agent))
+    }
+
     /// Whether some path with a vote calls a stream bad while another one, which is heard, does not.
-    pub(crate) fn is_lone_claim(&self, stream: &StreamId) -> bool {
-        let mut words: BTreeMap<Option<&str>, bool> = BTreeMap::new();
-        for (node, sight) in self.facts.sights_of(stream) {
-            if self.votes(node) && self.facts.is_fresh(node, sight, self.now) {
-                let bad = self.current_faults(node, sight).next().is_some();
-                *words.entry(self.path(node)).or_insert(false) |= bad;
+    pub(crate) fn is_lone_claim(&self, stream: StreamNo) -> bool {
+        let mut words = BTreeMap::new();
+        for (place, agent) in self.facts.lineup.watchers(stream) {
+            if self.counts(agent) && self.is_fresh_at(place, agent) {
+                let bad = self.sight_of_bad(place, agent).is_some();
+                *words.entry(self.facts.lineup.path_of(agent)).or_insert(false) |= bad;
             }
         }
         words.values().any(|&it| it) && words.values().any(|&it| !it)
@@ -296,16 +372,31 @@ impl<'a> Scene<'a> {
         &'s self,
         stream: &StreamId,
     ) -> impl Iterator<Item = (&'s NodeId, FaultKind, &'s Standing)> {
-        self.facts.sights_of(stream).filter(|(node, _)| self.votes(node)).flat_map(
-            |(node, sight)| {
-                self.current_faults(node, sight).map(move |(kind, it)| (node, kind, it))
-            },
-        )
+        self.facts.lineup.no(stream).into_iter().flat_map(|no| self.faults_at(no))
+    }
+
+    /// A stream's current faults by agents with a vote.
+    pub(crate) fn faults_at(
+        &self,
+        stream: StreamNo,
+    ) -> impl Iterator<Item = (&NodeId, FaultKind, &Standing)> {
+        let lineup = &self.facts.lineup;
+        let bad = lineup.watchers(stream).filter(|(_, agent)| self.counts(*agent)).filter_map(
+            |(place, agent)| Some((&lineup.agent_at(agent).node, self.sight_of_bad(place, agent)?)),
+        );
+        bad.flat_map(|(node, sight)| {
+            self.confirmed_faults(sight).map(move |(kind, it)| (node, kind, it))
+        })
     }
 
     /// Whether a fault stands on the stream that an action may rest on. Without one a stream is no reason for an incident.
     pub(crate) fn is_worthy(&self, stream: &StreamId) -> bool {
-        self.faults(stream).any(|(_, kind, it)| kind.may_act(it.severity))
+        self.facts.lineup.no(stream).is_some_and(|no| self.is_worthy_at(no))
+    }
+
+    /// Whether a fault stands on the stream that an action may rest on.
+    pub(crate) fn is_worthy_at(&self, stream: StreamNo) -> bool {
+        self.faults_at(stream).any(|(_, kind, it)| kind.may_act(it.severity))
     }
 
     /// Whether an agent itself sees a fault that an action may rest on.
@@ -317,13 +408,16 @@ impl<'a> Scene<'a> {
     /// segments show is late by anything up to its delay, so the earliest of these over a cause's streams is the safest
     /// estimate of its onset, and adding a stream's delay to it never calls media from before the fault good.
     pub(crate) fn onset(&self, stream: &StreamId) -> Option<MonoTime> {
-        self.faults(stream).map(|(_, _, it)| it.onset).min()
+        self.onset_at(self.facts.lineup.no(stream)?)
+    }
+
+    pub(crate) fn onset_at(&self, stream: StreamNo) -> Option<MonoTime> {
+        self.faults_at(stream).map(|(_, _, it)| it.onset).min()
     }
 
     /// The earliest moment at which the cause of a stream's faults can have begun, at the source.
-    pub(crate) fn earliest_onset(&self, stream: &StreamId) -> Option<MonoTime> {
-        let delay = self.facts.lineup.stream(stream)?.delay();
-        self.onset(stream).map(|it| it - delay)
+    pub(crate) fn earliest_onset(&self, stream: StreamNo) -> Option<MonoTime> {
+        self.onset_at(stream).map(|it| it - self.facts.lineup.at(stream).delay())
     }
 
     /// Kinds that stand on a stream, or whose condition holds in the latest slice of an agent with a vote.

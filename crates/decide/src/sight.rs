@@ -9,7 +9,9 @@ use alloc::{
 };
 use core::time::Duration;
 
-use tallylight_model::{FaultKind, FaultPhase, FaultRecord, MonoTime, Observed, Severity, Slice};
+use tallylight_model::{
+    FaultKind, FaultPhase, FaultRecord, Layer, MonoTime, Observed, Severity, Slice,
+};
 
 /// Slices remembered of each stream and agent: what verifying a restart of a slow delivery looks back over.
 const RECENT: usize = 96;
@@ -69,12 +71,27 @@ pub(crate) struct Standing {
     pub(crate) evidence: String,
 }
 
+/// The layers at which anything was observed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LayerSet(u8);
+
+impl LayerSet {
+    fn of(observed: &Observed) -> Self {
+        let layers = Layer::ALL.iter().filter(|&&it| !observed.layer(it).is_zero());
+        Self(layers.fold(0, |bits, &it| bits | 1 << it as u8))
+    }
+
+    pub(crate) const fn contains(self, layer: Layer) -> bool {
+        self.0 & 1 << layer as u8 != 0
+    }
+}
+
 /// One slice, reduced to what judging needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
     pub(crate) start: MonoTime,
     pub(crate) end: MonoTime,
-    pub(crate) observed: Observed,
+    pub(crate) observed: LayerSet,
     /// Conditions of the stream itself that held, declared or not.
     pub(crate) conditions: KindSet,
     /// Those of them that make the second bad: declared, or of a kind that needs no comparison.
@@ -83,7 +100,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     pub(crate) fn is_observed(&self) -> bool {
-        !self.observed.any().is_zero()
+        self.observed != LayerSet::default()
     }
 
     pub(crate) fn is_good(&self) -> bool {
@@ -155,19 +172,36 @@ impl Sight {
             .iter()
             .filter(|&kind| !kind.is_differential() || standing.contains(kind))
             .collect();
-        let seen =
-            Seen { start: end - slice.length, end, observed: slice.observed, conditions, bad };
-        let place = self.recent.partition_point(|it| it.end <= end);
-        let is_newest = place == self.recent.len();
-        self.recent.insert(place, seen);
-        if self.recent.len() > RECENT {
-            self.recent.pop_front();
-        }
+        let observed = LayerSet::of(&slice.observed);
+        let seen = Seen { start: end - slice.length, end, observed, conditions, bad };
+        let is_newest = self.keep(seen);
         // What came late counts for its own time and says nothing about what stands by now.
         if is_newest {
             self.speak_of(end);
             self.mend(now, end, end.max(confirmed), slice);
         }
+    }
+
+    /// Answers whether it is the newest.
+    fn keep(&mut self, seen: Seen) -> bool {
+        let is_newest = self.recent.back().is_none_or(|it| it.end <= seen.end);
+        let mut place = if is_newest {
+            self.recent.len()
+        } else {
+            self.recent.partition_point(|it| it.end <= seen.end)
+        };
+        if self.recent.len() == RECENT {
+            if place == 0 {
+                return false;
+            }
+            self.recent.pop_front();
+            place -= 1;
+        }
+        if self.recent.is_empty() {
+            self.recent.reserve_exact(RECENT);
+        }
+        self.recent.insert(place, seen);
+        is_newest
     }
 
     fn speak_of(&mut self, at: MonoTime) {
@@ -245,6 +279,38 @@ impl Sight {
     /// The newest media that a declared fault was on.
     pub(crate) const fn last_bad(&self) -> Option<MonoTime> {
         self.last_bad
+    }
+}
+
+/// What is asked of a sight most often, small enough that those of all streams stay near the processor.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Glance {
+    /// When the newest slice begins and ends.
+    pub(crate) start: MonoTime,
+    pub(crate) end: MonoTime,
+    /// The newest moment that anything was said of.
+    pub(crate) spoken_of: MonoTime,
+    pub(crate) has_spoken: bool,
+    /// Whether a fault of the stream itself stands, at warning or above.
+    pub(crate) is_faulty: bool,
+    /// Of the newest slice.
+    pub(crate) is_observed: bool,
+    pub(crate) has_conditions: bool,
+}
+
+impl Glance {
+    pub(crate) fn of(sight: &Sight) -> Self {
+        let latest = sight.latest();
+        let moment = |it: Option<MonoTime>| it.unwrap_or_default();
+        Self {
+            start: moment(latest.map(|it| it.start)),
+            end: moment(latest.map(|it| it.end)),
+            spoken_of: moment(sight.spoken_of),
+            has_spoken: sight.spoken_of.is_some(),
+            is_faulty: sight.faults().next().is_some(),
+            is_observed: latest.is_some_and(Seen::is_observed),
+            has_conditions: latest.is_some_and(|it| !it.conditions.is_empty()),
+        }
     }
 }
 

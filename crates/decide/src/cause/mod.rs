@@ -26,11 +26,11 @@ use alloc::{
 };
 use core::time::Duration;
 
-use tallylight_model::{MonoTime, Ratio, StreamId};
+use tallylight_model::{MonoTime, Ratio};
 
 use crate::{
     incident::{Candidate, Cause, Subject},
-    lineup::StreamRef,
+    lineup::{StreamNo, StreamRef},
     scene::{Scene, State, Word},
 };
 
@@ -40,9 +40,9 @@ pub(crate) use probe::probes;
 pub(crate) struct CauseRule {
     pub(crate) cause: Cause,
     /// Which causes of this kind could be behind a bad stream.
-    suspects: fn(&Scene<'_>, &StreamId) -> Vec<Subject>,
+    suspects: fn(&Scene<'_>, StreamNo) -> Vec<Subject>,
     /// What it would break.
-    breaks: fn(&Scene<'_>, &Subject) -> Vec<StreamId>,
+    breaks: fn(&Scene<'_>, &Subject) -> Vec<StreamNo>,
     /// When it would be seen on what it breaks.
     reach: Reach,
     /// Whether it is possible at all, by what is known since the onset at the source.
@@ -93,9 +93,10 @@ pub(crate) const WEAK_BELOW: f64 = 0.7;
 #[derive(Clone, Debug)]
 pub(crate) struct Fit {
     pub(crate) subject: Subject,
-    pub(crate) breaks: BTreeSet<StreamId>,
+    /// In order.
+    pub(crate) breaks: Vec<StreamNo>,
     /// Bad streams that it explains.
-    pub(crate) explained: BTreeSet<StreamId>,
+    pub(crate) explained: BTreeSet<StreamNo>,
     /// How many of its streams are bad or suspect.
     broken: usize,
     /// How many are seen well, or are disputed.
@@ -171,7 +172,7 @@ pub(crate) enum RivalEnds {
 const MAX_BEATEN: usize = 8;
 
 /// Explains the bad streams by as few causes as possible.
-pub(crate) fn explain(scene: &Scene<'_>, bad: &BTreeSet<StreamId>) -> Vec<Verdict> {
+pub(crate) fn explain(scene: &Scene<'_>, bad: &BTreeSet<StreamNo>) -> Vec<Verdict> {
     let fits = measure(scene, bad);
     let mut left = bad.clone();
     let mut verdicts = Vec::new();
@@ -190,7 +191,7 @@ pub(crate) fn explain(scene: &Scene<'_>, bad: &BTreeSet<StreamId>) -> Vec<Verdic
         let first_arrival = fit
             .explained
             .iter()
-            .flat_map(|stream| scene.faults(stream))
+            .flat_map(|&stream| scene.faults_at(stream))
             .map(|(_, _, it)| it.arrived)
             .min()
             .unwrap_or(scene.now);
@@ -206,36 +207,57 @@ pub(crate) fn explain(scene: &Scene<'_>, bad: &BTreeSet<StreamId>) -> Vec<Verdic
 }
 
 /// Measures one subject against what is broken; `None` if none of it is.
-pub(crate) fn fit(scene: &Scene<'_>, subject: &Subject, bad: &BTreeSet<StreamId>) -> Option<Fit> {
-    let (rank, rule) = CAUSES.iter().enumerate().find(|(_, it)| it.cause == subject.cause())?;
-    let breaks: BTreeSet<StreamId> = (rule.breaks)(scene, subject).into_iter().collect();
-    let explained: BTreeSet<StreamId> = breaks.intersection(bad).cloned().collect();
-    let onset = explained.iter().filter_map(|stream| scene.onset(stream)).min()?;
+pub(crate) fn fit(scene: &Scene<'_>, subject: &Subject, bad: &BTreeSet<StreamNo>) -> Option<Fit> {
+    let (rank, rule) = rule_of(subject)?;
+    let breaks = breaks(scene, rule, subject);
+    let explained = common(&breaks, bad);
+    let onset = explained.iter().filter_map(|&stream| scene.onset_at(stream)).min()?;
     let possible = (rule.possible)(scene, subject, onset);
     let (subject, reach) = (subject.clone(), rule.reach);
     let (mut broken, mut spared, mut pending) = (0, 0, 0);
-    for stream in &breaks {
-        let Some(found) = scene.facts.lineup.stream(stream) else { continue };
-        match scene.state_by(stream, onset, reach.since(onset, found)) {
+    for &stream in &breaks {
+        let since = reach.since(onset, scene.facts.lineup.at(stream));
+        match scene.state_by(stream, onset, since) {
             State::Bad | State::Suspect => broken += 1,
             State::Good | State::Disputed => spared += 1,
-            State::Unknown => pending += usize::from(is_watched(scene, stream)),
+            State::Unknown => pending += usize::from(scene.is_watched(stream)),
         }
     }
     Some(Fit { subject, breaks, explained, broken, spared, pending, onset, possible, reach, rank })
 }
 
-fn measure(scene: &Scene<'_>, bad: &BTreeSet<StreamId>) -> Vec<Fit> {
-    let mut subjects = BTreeSet::new();
-    for stream in bad {
-        for rule in CAUSES {
-            subjects.extend((rule.suspects)(scene, stream));
-        }
-    }
-    subjects.iter().filter_map(|subject| fit(scene, subject, bad)).collect()
+fn rule_of(subject: &Subject) -> Option<(usize, &'static CauseRule)> {
+    CAUSES.iter().enumerate().find(|(_, it)| it.cause == subject.cause())
 }
 
-fn choose(fits: &[Fit], left: &BTreeSet<StreamId>) -> Option<usize> {
+/// What a cause would break, in order.
+fn breaks(scene: &Scene<'_>, rule: &CauseRule, subject: &Subject) -> Vec<StreamNo> {
+    let mut breaks = (rule.breaks)(scene, subject);
+    if !breaks.is_sorted() {
+        breaks.sort_unstable();
+    }
+    breaks
+}
+
+/// Those of the streams, which are in order, that are bad.
+pub(crate) fn common(streams: &[StreamNo], bad: &BTreeSet<StreamNo>) -> BTreeSet<StreamNo> {
+    if streams.len() < bad.len() {
+        streams.iter().copied().filter(|it| bad.contains(it)).collect()
+    } else {
+        bad.iter().copied().filter(|it| streams.binary_search(it).is_ok()).collect()
+    }
+}
+
+fn suspects(scene: &Scene<'_>, bad: &BTreeSet<StreamNo>) -> BTreeSet<Subject> {
+    let rules = |&stream| CAUSES.iter().flat_map(move |rule| (rule.suspects)(scene, stream));
+    bad.iter().flat_map(rules).collect()
+}
+
+fn measure(scene: &Scene<'_>, bad: &BTreeSet<StreamNo>) -> Vec<Fit> {
+    suspects(scene, bad).iter().filter_map(|subject| fit(scene, subject, bad)).collect()
+}
+
+fn choose(fits: &[Fit], left: &BTreeSet<StreamNo>) -> Option<usize> {
     for level in LEVELS {
         let best = fits
             .iter()
@@ -259,9 +281,10 @@ fn rival(scene: &Scene<'_>, named: &Fit, other: &Fit) -> Option<Rival> {
     if !unrefuted || !named.explained.is_subset(&other.explained) {
         return None;
     }
-    let late = other.breaks.difference(&named.breaks).filter_map(|stream| {
-        let since = other.reach.since(named.onset, scene.facts.lineup.stream(stream)?);
-        let waits = scene.state_there(stream, since) == State::Unknown && is_watched(scene, stream);
+    let is_of_both = |it: &StreamNo| named.breaks.binary_search(it).is_ok();
+    let late = other.breaks.iter().filter(|it| !is_of_both(it)).filter_map(|&stream| {
+        let since = other.reach.since(named.onset, scene.facts.lineup.at(stream));
+        let waits = scene.state_at(stream, since) == State::Unknown && scene.is_watched(stream);
         waits.then(|| since.since(named.onset))
     });
     // Between one source, its provider and the programme, readiness and the differential rule keep the wrong action away.
@@ -273,36 +296,52 @@ fn rival(scene: &Scene<'_>, named: &Fit, other: &Fit) -> Option<Rival> {
     };
     // A larger set of which everything more is broken too would have been chosen; what is left are equal sets, and those of
     // which the rest cannot be seen.
-    let chosen_for_good = other.breaks.is_subset(&named.breaks) && other.breaks != named.breaks;
-    (!chosen_for_good).then(|| Rival { subject: other.subject.clone(), ends })
+    let is_part = other.breaks.iter().all(is_of_both) && other.breaks != named.breaks;
+    (!is_part).then(|| Rival { subject: other.subject.clone(), ends })
 }
 
 /// What could still turn out to be the cause instead of this one.
-pub(crate) fn rival_of(scene: &Scene<'_>, named: &Fit, bad: &BTreeSet<StreamId>) -> Option<Rival> {
-    let others = measure(scene, bad);
-    others.iter().filter(|it| it.subject != named.subject).find_map(|it| rival(scene, named, it))
+pub(crate) fn rival_of(scene: &Scene<'_>, named: &Fit, bad: &BTreeSet<StreamNo>) -> Option<Rival> {
+    let others = suspects(scene, bad);
+    others
+        .iter()
+        .filter(|&it| *it != named.subject && may_explain(scene, it, named, bad))
+        .find_map(|it| rival(scene, named, &fit(scene, it, bad)?))
 }
 
-fn is_watched(scene: &Scene<'_>, stream: &StreamId) -> bool {
-    scene
-        .facts
-        .sights_of(stream)
-        .any(|(node, sight)| scene.votes(node) && scene.facts.is_fresh(node, sight, scene.now))
+/// Whether a cause would explain all that the named one does and spares nothing. Of most that ends at the first stream, so that
+/// only a rival is measured in full.
+fn may_explain(
+    scene: &Scene<'_>,
+    subject: &Subject,
+    named: &Fit,
+    bad: &BTreeSet<StreamNo>,
+) -> bool {
+    let Some((_, rule)) = rule_of(subject) else { return false };
+    let breaks = breaks(scene, rule, subject);
+    if !named.explained.iter().all(|it| breaks.binary_search(it).is_ok()) {
+        return false;
+    }
+    let onsets = common(&breaks, bad).into_iter().filter_map(|it| scene.onset_at(it));
+    let Some(onset) = onsets.min() else { return false };
+    !breaks.iter().any(|&stream| {
+        let since = rule.reach.since(onset, scene.facts.lineup.at(stream));
+        matches!(scene.state_by(stream, onset, since), State::Good | State::Disputed)
+    })
 }
 
 /// Whether every vantage point with a vote that watches the cause's streams has reported a slice of one of them that begins
 /// after the onset, and has spoken of all that the cause explains.
 pub(crate) fn all_have_reported(scene: &Scene<'_>, fit: &Fit) -> bool {
     let mut reported: BTreeMap<&str, bool> = BTreeMap::new();
-    for stream in &fit.breaks {
-        let Some(found) = scene.facts.lineup.stream(stream) else { continue };
-        let since = fit.reach.since(fit.onset, found);
-        for (node, sight) in scene.facts.sights_of(stream) {
+    for &stream in &fit.breaks {
+        let since = fit.reach.since(fit.onset, scene.facts.lineup.at(stream));
+        for (node, sight) in scene.facts.sights_at(stream) {
             let Some(path) = scene.path(node).filter(|_| scene.votes(node)) else { continue };
             let after = sight.latest().is_some_and(|seen| seen.start >= since);
             *reported.entry(path).or_insert(false) |= after;
             let is_fresh = scene.facts.is_fresh(node, sight, scene.now);
-            let is_asked = is_fresh && fit.explained.contains(stream);
+            let is_asked = is_fresh && fit.explained.contains(&stream);
             if is_asked && scene.word(node, sight, since) == Word::Unknown {
                 return false;
             }

@@ -93,10 +93,11 @@ fn is_dropping(scene: &Scene<'_>, node: &NodeId) -> bool {
 /// What an agent calls bad, with the onset.
 fn claims(scene: &Scene<'_>, node: &NodeId) -> BTreeMap<StreamId, MonoTime> {
     let mut claims = BTreeMap::new();
-    for (stream, sights) in scene.facts.sights_after(None) {
-        let onset = sights.get(node).and_then(|it| it.faults().map(|(_, it)| it.onset).min());
-        if let Some(onset) = onset {
-            claims.insert(stream.clone(), onset);
+    for stream in scene.facts.faulty() {
+        let own = scene.facts.sights_at(stream).filter(|(it, _)| *it == node);
+        let faults = own.flat_map(|(_, it)| it.faults());
+        if let Some(onset) = faults.map(|(_, it)| it.onset).min() {
+            claims.insert(scene.facts.lineup.id(stream).clone(), onset);
         }
     }
     claims

@@ -2,29 +2,29 @@
 
 use alloc::{vec, vec::Vec};
 
-use tallylight_model::{MonoTime, StreamId};
+use tallylight_model::MonoTime;
 
 use super::{CauseRule, Possible, Reach};
 use crate::{
     incident::{Cause, Subject},
-    lineup::StreamRef,
+    lineup::{StreamNo, StreamRef},
     scene::Scene,
 };
 
 pub(super) const RULE: CauseRule =
     CauseRule { cause: Cause::Processing, suspects, breaks, reach: Reach::WithMedia, possible };
 
-fn suspects(scene: &Scene<'_>, stream: &StreamId) -> Vec<Subject> {
-    match scene.facts.lineup.stream(stream) {
-        Some(StreamRef::Delivery(channel, ..)) => vec![Subject::Processing(channel.id.clone())],
-        _ => Vec::new(),
+fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
+    match scene.facts.lineup.at(stream) {
+        StreamRef::Delivery(channel, ..) => vec![Subject::Processing(channel.id.clone())],
+        StreamRef::Source(..) => Vec::new(),
     }
 }
 
-fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamId> {
+fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamNo> {
     let Subject::Processing(channel) = subject else { return Vec::new() };
-    let channel = scene.facts.lineup.channel(channel);
-    channel.into_iter().flat_map(|it| &it.deliveries).map(|it| it.stream.clone()).collect()
+    let streams = scene.facts.lineup.streams_of(channel).into_iter();
+    streams.flat_map(|it| it.deliveries.iter().copied()).collect()
 }
 
 /// The source need not be known to be good for this to be *named*: while it may be bad it is a rival.

@@ -3,11 +3,12 @@
 
 use alloc::{vec, vec::Vec};
 
-use tallylight_model::{MonoTime, StreamId};
+use tallylight_model::MonoTime;
 
 use super::{CauseRule, Possible, Reach};
 use crate::{
     incident::{Cause, Subject},
+    lineup::StreamNo,
     scene::{Scene, State},
     sight::KindSet,
 };
@@ -15,17 +16,19 @@ use crate::{
 pub(super) const RULE: CauseRule =
     CauseRule { cause: Cause::Programme, suspects, breaks, reach: Reach::WithMedia, possible };
 
-fn suspects(scene: &Scene<'_>, stream: &StreamId) -> Vec<Subject> {
-    let found = scene.facts.lineup.stream(stream);
-    let many = found.filter(|it| it.channel().sources.len() > 1);
-    many.map_or_else(Vec::new, |it| vec![Subject::Programme(it.channel().id.clone())])
+fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
+    let channel = scene.facts.lineup.at(stream).channel();
+    if channel.sources.len() > 1 {
+        vec![Subject::Programme(channel.id.clone())]
+    } else {
+        Vec::new()
+    }
 }
 
-fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamId> {
+fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamNo> {
     let Subject::Programme(channel) = subject else { return Vec::new() };
-    let Some(channel) = scene.facts.lineup.channel(channel) else { return Vec::new() };
-    let sources = channel.sources.iter().map(|it| it.stream.clone());
-    sources.chain(channel.deliveries.iter().map(|it| it.stream.clone())).collect()
+    let streams = scene.facts.lineup.streams_of(channel).into_iter();
+    streams.flat_map(|it| it.sources.iter().chain(&it.deliveries).copied()).collect()
 }
 
 fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {

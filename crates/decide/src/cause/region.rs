@@ -2,41 +2,37 @@
 
 use alloc::{collections::BTreeSet, vec, vec::Vec};
 
-use tallylight_model::{MonoTime, StreamId};
+use tallylight_model::MonoTime;
 
 use super::{CauseRule, Possible, Reach};
 use crate::{
     incident::{Cause, Subject},
-    lineup::StreamRef,
+    lineup::{StreamNo, StreamRef},
     scene::{Scene, State},
 };
 
 pub(super) const RULE: CauseRule =
     CauseRule { cause: Cause::Region, suspects, breaks, reach: Reach::AtOnce, possible };
 
-fn suspects(scene: &Scene<'_>, stream: &StreamId) -> Vec<Subject> {
-    match scene.facts.lineup.stream(stream) {
-        Some(StreamRef::Delivery(.., server)) => vec![Subject::Region(server.region.clone())],
-        _ => Vec::new(),
+fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
+    match scene.facts.lineup.at(stream) {
+        StreamRef::Delivery(.., server) => vec![Subject::Region(server.region.clone())],
+        StreamRef::Source(..) => Vec::new(),
     }
 }
 
-fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamId> {
+fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamNo> {
     let Subject::Region(region) = subject else { return Vec::new() };
-    let deliveries = scene.facts.lineup.channels().flat_map(|it| &it.deliveries);
-    deliveries
-        .filter(|it| scene.facts.lineup.server(&it.server).is_some_and(|it| it.region == *region))
-        .map(|it| it.stream.clone())
-        .collect()
+    scene.facts.lineup.in_region(region).to_vec()
 }
 
 /// A region is its servers: bad streams on one of them alone are that server's.
 fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {
     let (mut servers, mut bad) = (BTreeSet::new(), BTreeSet::new());
     for stream in breaks(scene, subject) {
-        if let Some(StreamRef::Delivery(.., server)) = scene.facts.lineup.stream(&stream) {
+        if let StreamRef::Delivery(.., server) = scene.facts.lineup.at(stream) {
             servers.insert(&server.id);
-            if matches!(scene.state_by(&stream, onset, onset), State::Bad | State::Suspect) {
+            if matches!(scene.state_by(stream, onset, onset), State::Bad | State::Suspect) {
                 bad.insert(&server.id);
             }
         }

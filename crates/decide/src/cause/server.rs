@@ -2,29 +2,28 @@
 
 use alloc::{vec, vec::Vec};
 
-use tallylight_model::{MonoTime, StreamId};
+use tallylight_model::MonoTime;
 
 use super::{CauseRule, Possible, Reach};
 use crate::{
     incident::{Cause, Subject},
-    lineup::StreamRef,
+    lineup::{StreamNo, StreamRef},
     scene::Scene,
 };
 
 pub(super) const RULE: CauseRule =
     CauseRule { cause: Cause::Server, suspects, breaks, reach: Reach::AtOnce, possible };
 
-fn suspects(scene: &Scene<'_>, stream: &StreamId) -> Vec<Subject> {
-    match scene.facts.lineup.stream(stream) {
-        Some(StreamRef::Delivery(.., server)) => vec![Subject::Server(server.id.clone())],
-        _ => Vec::new(),
+fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
+    match scene.facts.lineup.at(stream) {
+        StreamRef::Delivery(.., server) => vec![Subject::Server(server.id.clone())],
+        StreamRef::Source(..) => Vec::new(),
     }
 }
 
-fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamId> {
+fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamNo> {
     let Subject::Server(server) = subject else { return Vec::new() };
-    let deliveries = scene.facts.lineup.channels().flat_map(|it| &it.deliveries);
-    deliveries.filter(|it| it.server == *server).map(|it| it.stream.clone()).collect()
+    scene.facts.lineup.on_server(server).to_vec()
 }
 
 fn possible(_: &Scene<'_>, _: &Subject, _: MonoTime) -> Possible {

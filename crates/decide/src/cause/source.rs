@@ -1,43 +1,40 @@
 //! A source is at fault: bad at the head-end, and downstream if the channel is on it.
 
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 
-use tallylight_model::{MonoTime, StreamId};
+use tallylight_model::MonoTime;
 
 use super::{CauseRule, Possible, Reach};
 use crate::{
     incident::{Cause, Subject},
-    lineup::StreamRef,
+    lineup::{StreamNo, StreamRef},
     scene::{Scene, State},
 };
 
 pub(super) const RULE: CauseRule =
     CauseRule { cause: Cause::Source, suspects, breaks, reach: Reach::WithMedia, possible };
 
-fn suspects(scene: &Scene<'_>, stream: &StreamId) -> Vec<Subject> {
-    match scene.facts.lineup.stream(stream) {
-        Some(StreamRef::Source(..)) => vec![Subject::Source(stream.clone())],
-        Some(StreamRef::Delivery(channel, ..)) => {
-            let active = channel.sources.iter().find(|it| scene.facts.is_active(&it.stream));
-            active.map(|it| Subject::Source(it.stream.clone())).into_iter().collect()
-        }
-        None => Vec::new(),
-    }
+fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
+    let source = match scene.facts.lineup.at(stream) {
+        StreamRef::Source(..) => Some(stream),
+        StreamRef::Delivery(..) => scene.facts.feeding(stream),
+    };
+    source.map(|it| Subject::Source(scene.facts.lineup.id(it).clone())).into_iter().collect()
 }
 
-fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamId> {
+fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamNo> {
     let Subject::Source(stream) = subject else { return Vec::new() };
-    source_breaks(scene, stream)
+    scene.facts.lineup.no(stream).map_or_else(Vec::new, |it| source_breaks(scene, it))
 }
 
 /// The source itself and, if the channel is on it, the channel's deliveries.
-pub(super) fn source_breaks(scene: &Scene<'_>, stream: &StreamId) -> Vec<StreamId> {
-    let Some(StreamRef::Source(channel, _)) = scene.facts.lineup.stream(stream) else {
-        return Vec::new();
-    };
-    let mut streams = vec![stream.clone()];
-    if scene.facts.is_active(stream) {
-        streams.extend(channel.deliveries.iter().map(|it| it.stream.clone()));
+pub(super) fn source_breaks(scene: &Scene<'_>, stream: StreamNo) -> Vec<StreamNo> {
+    let mut streams = Vec::new();
+    if matches!(scene.facts.lineup.at(stream), StreamRef::Source(..)) {
+        streams.push(stream);
+        if scene.facts.is_feeding(stream) {
+            streams.extend(scene.facts.lineup.deliveries_of(stream));
+        }
     }
     streams
 }

@@ -125,7 +125,7 @@ fn against_sources(proposal: &Proposal<'_>) -> Answer {
         Some(id) => scene.facts.lineup.channel(id).map_or_else(Default::default, |channel| {
             channel.deliveries.iter().map(|it| &it.stream).filter(is_bad).collect()
         }),
-        None => fit.explained.iter().collect(),
+        None => fit.explained.iter().map(|it| scene.facts.lineup.id(*it)).collect(),
     };
     let mut answer = Answer::Refuse(Reason::NeverActs);
     for stream in affected {
@@ -179,7 +179,7 @@ fn shown(
                 return None;
             }
             let is_within = slice.start >= begin && slice.start < end + OFFSET_ERROR;
-            if is_within && !slice.observed.layer(kind.rule().layer).is_zero() {
+            if is_within && slice.observed.contains(kind.rule().layer) {
                 clean += slice.end.since(slice.start);
             }
         }

@@ -49,10 +49,9 @@ fn witnesses<'a>(scene: &Scene<'a>, fit: &Fit) -> BTreeSet<&'a str> {
             Word::Good | Word::Unknown => false,
         };
     let mut paths = BTreeSet::new();
-    for stream in &fit.breaks {
-        let Some(found) = scene.facts.lineup.stream(stream) else { continue };
-        let since = fit.onset + found.delay();
-        for (node, sight) in scene.facts.sights_of(stream) {
+    for &stream in &fit.breaks {
+        let since = fit.onset + scene.facts.lineup.at(stream).delay();
+        for (node, sight) in scene.facts.sights_at(stream) {
             if scene.votes(node) && agrees(node, sight, since) {
                 paths.extend(scene.path(node));
             }
@@ -75,8 +74,8 @@ fn is_declared_where_it_counts(scene: &Scene<'_>, fit: &Fit) -> bool {
 fn allows_single(scene: &Scene<'_>, fit: &Fit) -> bool {
     let mut paths = BTreeSet::new();
     let mut allowed = true;
-    for stream in &fit.breaks {
-        let Some(found) = scene.facts.lineup.stream(stream) else { continue };
+    for &stream in &fit.breaks {
+        let found = scene.facts.lineup.at(stream);
         allowed &= found.channel().single_witness == SingleWitness::Allowed;
         let agents = scene.facts.lineup.agents().filter(|it| it.region == *found.region());
         paths.extend(agents.map(|it| it.path.as_str()));

@@ -9,7 +9,8 @@ use crate::{action::Reason, echo};
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     let Some(fit) = &proposal.fit else { return Answer::Refuse(Reason::StaleEvidence) };
-    let current = fit.explained.iter().filter(|stream| !is_old(proposal, stream));
+    let lineup = &proposal.scene.facts.lineup;
+    let current = fit.explained.iter().filter(|it| !is_old(proposal, lineup.id(**it)));
     match (fit.explained.is_empty(), current.count()) {
         (true, _) => Answer::Refuse(Reason::StaleEvidence),
         (false, 0) => Answer::Refuse(Reason::OldMedia),

@@ -54,7 +54,7 @@ pub(crate) fn lacking(scene: &Scene<'_>, from: &RegionId, to: &RegionId) -> Opti
 pub(crate) fn moving<'a>(scene: &Scene<'a>, from: &RegionId) -> impl Iterator<Item = &'a Channel> {
     let facts = scene.facts;
     let channels = facts.lineup.channels().filter(|it| !facts.is_off_air(&it.id));
-    channels.filter(move |it| facts.regions_of(&it.id).contains(from))
+    channels.filter(move |it| facts.lineup.regions_of(&it.id).is_some_and(|it| it.contains(from)))
 }
 
 /// A channel's deliveries in a region that viewers are sent to.

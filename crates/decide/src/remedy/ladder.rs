@@ -1,6 +1,6 @@
 //! What is tried for each cause, in order, and what exactly that would be.
 
-use alloc::{vec, vec::Vec};
+use alloc::{collections::BTreeSet, vec};
 
 use tallylight_model::{ChannelId, MonoTime, RegionId, ServerId, StreamId};
 
@@ -9,7 +9,7 @@ use crate::{
     action::{ActionKind, Feed, Reason, Target},
     incident::{Cause, Subject},
     ledger::Case,
-    lineup::{Channel, Delivery, StreamRef},
+    lineup::{Channel, Delivery, Server, StreamNo, StreamRef},
     scene::{Scene, State},
     view::NotReady,
 };
@@ -129,21 +129,26 @@ pub(crate) fn drain(scene: &Scene<'_>, server: &ServerId) -> Result<Plan, Reason
         return Err(Reason::AlreadyDone);
     }
     let limit = facts.policy.guards.survivor_saturation;
-    let survives = |id: &ServerId| {
-        let is_other = facts.lineup.server(id).is_some_and(|it| it.region == *region);
-        let fits = facts.server_saturation(id, scene.now).is_none_or(|it| it < limit);
-        id != server && is_other && fits && !facts.is_drained(id)
+    let survives = |it: &&Server| {
+        let fits = facts.server_saturation(&it.id, scene.now).is_none_or(|it| it < limit);
+        it.id != *server && it.region == *region && fits && !facts.is_drained(&it.id)
     };
-    let is_good = |it: &&Delivery| scene.state(&it.stream, MonoTime::ZERO) == State::Good;
+    let survivors: BTreeSet<&ServerId> =
+        facts.lineup.servers().filter(survives).map(|it| &it.id).collect();
+    let is_good = |it: StreamNo| {
+        let delay = facts.lineup.at(it).delay();
+        scene.state_at(it, MonoTime::ZERO + delay) == State::Good
+    };
     let mut helps = false;
-    for channel in facts.lineup.channels() {
-        let good: Vec<&Delivery> = channel.deliveries.iter().filter(is_good).collect();
-        let served = channel.deliveries.iter().any(|it| it.server == *server);
-        let elsewhere = good.iter().any(|it| survives(&it.server));
-        if good.iter().any(|it| it.server == *server) && !elsewhere {
+    for &own in facts.lineup.on_server(server) {
+        let elsewhere = facts.lineup.deliveries_of(own).iter().any(|&it| {
+            let StreamRef::Delivery(.., server) = facts.lineup.at(it) else { return false };
+            survivors.contains(&server.id) && is_good(it)
+        });
+        if is_good(own) && !elsewhere {
             return Err(Reason::NoSurvivor);
         }
-        helps |= served && elsewhere;
+        helps |= elsewhere;
     }
     if !helps {
         return Err(Reason::NoSurvivor);

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use tallylight_model::{MonoTime, StreamId};
+use tallylight_model::{Layer, MonoTime, StreamId};
 
 use crate::{
     lineup::{Channel, ChannelKind, Encryption, ProgrammeMatch, Source, SourceRole},
@@ -65,8 +65,10 @@ fn is_decoded(now: MonoTime, channel: &Channel, sight: &Sight, within: Duration)
     }
     let recent = sight.recent().rev().take_while(|it| now.since(it.end) <= within);
     let decoded = |it: &Seen| match channel.kind {
-        ChannelKind::Radio => !it.observed.sound.is_zero(),
-        ChannelKind::Tv | ChannelKind::Still | ChannelKind::Loop => !it.observed.picture.is_zero(),
+        ChannelKind::Radio => it.observed.contains(Layer::Sound),
+        ChannelKind::Tv | ChannelKind::Still | ChannelKind::Loop => {
+            it.observed.contains(Layer::Picture)
+        }
     };
     recent.into_iter().any(decoded)
 }

@@ -200,8 +200,12 @@ fn drained(scene: &Scene<'_>, from: MonoTime, target: &Target) -> Proof {
     let facts = scene.facts;
     let read = facts.panel_at.is_some_and(|at| at > from);
     let empty = |id: &ServerId| {
-        let all = facts.lineup.channels().flat_map(|it| &it.deliveries);
-        let own = own_sessions(scene, all.filter(|it| it.server == *id));
+        let served = facts.lineup.on_server(id).iter().map(|&it| facts.lineup.at(it));
+        let deliveries = served.filter_map(|it| match it {
+            StreamRef::Delivery(_, delivery, _) => Some(delivery),
+            StreamRef::Source(..) => None,
+        });
+        let own = own_sessions(scene, deliveries);
         facts.is_drained(id) && facts.panel_server(id).is_some_and(|it| it.sessions <= own)
     };
     let over = scene.now >= from + facts.policy.guards.verify_restart_within;
