@@ -8,6 +8,7 @@ use tallylight_model::{ChannelId, MonoTime, RegionId, ServerId, StreamId};
 use super::{destination, readiness};
 use crate::{
     action::{Action, ActionKind, Feed, Target},
+    incident::Cause,
     ledger::{Case, Ledger},
     lineup::{Delivery, StreamRef},
     policy::Guards,
@@ -101,11 +102,16 @@ fn media(
     }
 }
 
-/// Streams that another open incident already explains: they prove nothing about this action.
+/// Streams that another open incident already explains: they prove nothing about this action. All of a server's or region's
+/// are its, whichever incident took them first.
 fn explained_elsewhere<'a>(ledger: &'a Ledger, action: &Action) -> Vec<&'a StreamId> {
     let own = action.purpose.incident();
     let others = |it: &&Case| it.is_open() && Some(it.incident.id) != own;
-    ledger.cases().filter(others).flat_map(|it| &it.incident.streams).collect()
+    let explained = |it: &'a Case| match it.incident.cause() {
+        Cause::Server | Cause::Region => &it.scope,
+        _ => &it.incident.streams,
+    };
+    ledger.cases().filter(others).flat_map(explained).collect()
 }
 
 /// All of them together; good without a moment if none says anything.
