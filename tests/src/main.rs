@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use tallylight_tests::{
     bench, demo,
     panel::{self, forward},
+    sim::command as sim,
     world::{access, clip, edge, headend, link, viewers},
 };
 
@@ -43,6 +44,8 @@ enum Command {
     Forward(forward::Arguments),
     /// Run the main job on live streams: break things in turn and check what becomes of it.
     Demo(demo::Arguments),
+    /// Run the judgement in many simulated worlds, or tell the story of one.
+    Sim(sim::Arguments),
     /// Measure decisions, healing and the agent's cost on live processes.
     Bench(bench::Arguments),
 }
@@ -68,6 +71,7 @@ fn run(command: Command) -> Result<()> {
         Command::Panel(arguments) => panel::run(arguments),
         Command::Forward(arguments) => forward::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Sim(arguments) => sim::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments),
     }
 }

@@ -142,8 +142,8 @@ fn an_echo_after_a_restart_of_the_collector_is_no_reason_to_act_either() {
 fn what_stays_broken_after_its_source_is_good_again_is_no_echo() {
     // A glitch of the source, over which the processing trips.
     let events = vec![
-        trouble(0.0, 1.5, source("three/primary", FaultKind::NoData)),
-        trouble(1.0, 120.0, Trouble::Hang(channel("three"))),
+        trouble(0.0, 0.8, source("three/primary", FaultKind::NoData)),
+        trouble(0.5, 120.0, Trouble::Hang(channel("three"))),
     ];
     for seed in 1..=4 {
         let story = run(world(seed, events.clone()), 120.0);

@@ -1,278 +1,246 @@
-//! What an agent says about the truth: one slice a second and stream, faults as the profile declares them.
+//! What an agent says about the truth, and when: a second's slices at a time, faults at once.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::collections::BTreeMap;
 
-use tallylight_decide::lineup::StreamRef;
 use tallylight_model::{
-    Batch, Counters, Epoch, FaultKind, FaultPhase, FaultRecord, Layer, MonoTime, NodeId,
-    NodeReport, Observed, Profile, ProfileName, Ratio, Resource, Severity, Slice, StreamId,
-    WallTime,
+    Batch, Epoch, FaultKind, FaultRecord, Layer, NodeId, NodeReport, Ratio, RegionId, Resource,
+    Slice,
 };
 
 use super::{
-    Dice, STEP,
-    platform::{Conditions, Form, Platform},
+    Dice,
+    platform::{Conditions, Event, Platform, Trouble},
+    player::SECOND,
+    probe::{FIRST, Moment, Probe, Said, moment},
 };
 
-const SECOND: Duration = Duration::from_secs(1);
+/// How many seconds of a stream that nothing will happen to come at a time.
+const MERGED: u64 = 10;
+
+/// How often an agent without news says that it lives, in seconds.
+const ALIVE: u64 = 2;
+
+/// How closely a stream is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Every second.
+    Seconds,
+    /// Ten seconds at a time up to a step, then every second.
+    SecondsFrom(u64),
+    /// Ten seconds at a time, as an agent's full spool has them.
+    Merged,
+}
 
 /// One agent.
 #[derive(Debug)]
 pub(super) struct Agent {
-    node: NodeId,
+    pub(super) node: NodeId,
     epoch: Epoch,
     seq: u64,
-    /// Steps until the next second ends.
+    /// Steps until its second ends.
     phase: u64,
-    streams: BTreeMap<StreamId, Probe>,
+    /// How wrong its wall clock is, in milliseconds.
+    skew: i64,
+    /// By index of the stream.
+    pub(super) probes: BTreeMap<usize, Probe>,
+    paces: BTreeMap<usize, Pace>,
+    /// Its own troubles.
+    events: Vec<Event>,
+    hot: Vec<usize>,
 }
 
-/// One stream of an agent.
-#[derive(Debug)]
-struct Probe {
-    form: Form,
-    /// Since when each condition holds, in production time.
-    since: BTreeMap<FaultKind, MonoTime>,
-    last_held: BTreeMap<FaultKind, MonoTime>,
-    standing: BTreeMap<FaultKind, Severity>,
-    /// Steps of the second that is not over: what held in each.
-    steps: VecDeque<(MonoTime, Conditions)>,
-    /// Steps that wait for their segment to be complete.
-    segment: VecDeque<(MonoTime, Conditions)>,
-    last_segment: MonoTime,
-    phase: u64,
+/// What is so of an agent at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Own {
+    drops: bool,
+    cut: bool,
+    mute: bool,
+    blind: bool,
+    busy: bool,
+    deaf: bool,
+    lies: Option<(FaultKind, u64)>,
 }
 
 impl Agent {
-    /// An agent that watches every stream of its region.
-    pub(super) fn new(node: &NodeId, platform: &Platform, now: MonoTime, dice: &mut Dice) -> Self {
-        let agent = platform.lineup.agent(node);
-        let own = |it: &StreamRef<'_>| agent.is_some_and(|agent| agent.region == *it.region());
-        let streams = platform
-            .lineup
-            .streams()
-            .filter(|(_, it)| own(it))
-            .map(|(id, it)| {
-                let form = match it {
-                    StreamRef::Delivery(.., server) => platform.forms[&server.id],
-                    StreamRef::Source(..) => Form::Packets,
-                };
-                (id.clone(), Probe::new(form, now, dice))
-            })
-            .collect();
-        Self { node: node.clone(), epoch: Epoch(1), seq: 0, phase: dice.below(10), streams }
+    /// An agent that watches every stream of its region, and has done so for long.
+    pub(super) fn new(
+        node: &NodeId,
+        region: &RegionId,
+        platform: &Platform,
+        dice: &mut Dice,
+    ) -> Self {
+        let phase = dice.below(SECOND);
+        let skew = dice.below(4001) as i64 - 2000;
+        let own = platform.streams.iter().enumerate().filter(|(_, it)| it.region == *region);
+        let probes = own.map(|(index, stream)| {
+            // Servers cut segments at the same moments for all, and agents ask a little later.
+            let grid = index as u64 * 37;
+            (index, Probe::running(stream.form, FIRST - SECOND + phase, grid, dice.below(SECOND)))
+        });
+        let events = platform.events.iter().filter(|it| it.what.agent() == Some(node));
+        Self {
+            node: node.clone(),
+
+            epoch: Epoch(1),
+            seq: 0,
+            phase,
+            skew,
+            probes: probes.collect(),
+            paces: BTreeMap::new(),
+            events: events.cloned().collect(),
+            hot: Vec::new(),
+        }
+    }
+
+    /// Tells of these streams at this pace, of all others every second.
+    pub(super) fn pace(&mut self, stream: usize, pace: Pace) {
+        self.paces.insert(stream, pace);
     }
 
     /// Starts it anew: it has forgotten what it saw.
-    pub(super) fn restart(&mut self, platform: &Platform, now: MonoTime, dice: &mut Dice) {
-        let epoch = Epoch(self.epoch.0 + 1);
-        *self = Self { epoch, ..Self::new(&self.node, platform, now, dice) };
+    pub(super) fn restart(&mut self, now: u64, platform: &Platform, dice: &mut Dice) {
+        self.epoch = Epoch(self.epoch.0 + 1);
+        for (&stream, probe) in &mut self.probes {
+            *probe = Probe::starting(platform.streams[stream].form, now, dice.below(SECOND));
+        }
+        self.phase = now % SECOND;
+        self.hot = self.probes.keys().copied().collect();
     }
 
-    /// Goes on by one step. Answers what it says at once.
-    pub(super) fn step(&mut self, now: MonoTime, platform: &Platform) -> Batch {
-        let mut batch = Batch {
-            node: self.node.clone(),
-            epoch: self.epoch,
-            slices: Vec::new(),
-            faults: Vec::new(),
-            reports: Vec::new(),
-        };
-        let drops = platform.drops(&self.node, now);
-        let busy = platform.busy(&self.node, now);
-        let blind = platform.blind(&self.node, now);
-        for (stream, probe) in &mut self.streams {
-            let unreachable = platform.unreachable(&self.node, stream, now);
-            let mut shows = if unreachable {
-                Conditions::from([FaultKind::Unreachable])
-            } else {
-                platform.shows(stream, now)
-            };
-            if blind {
-                shows.retain(|it| !is_decoded(it.rule().layer));
+    /// Looks closely at a stream from now on.
+    pub(super) fn heat(&mut self, stream: usize, now: u64) {
+        if let Some(probe) = self.probes.get_mut(&stream)
+            && !probe.is_hot()
+        {
+            probe.heat(now);
+            self.hot.push(stream);
+        }
+    }
+
+    /// Stops looking closely at those streams that nothing happens to any more.
+    pub(super) fn cool(&mut self, may: impl Fn(usize) -> bool) {
+        let probes = &mut self.probes;
+        self.hot.retain(|stream| {
+            let Some(probe) = probes.get_mut(stream) else { return false };
+            if may(*stream) {
+                probe.cool();
             }
-            let said = probe.step(now, shows, drops);
-            for (kind, severity, phase, onset) in said {
+            probe.is_hot()
+        });
+    }
+
+    fn own(&self, now: u64) -> Own {
+        let mut own = Own::default();
+        for event in self.events.iter().filter(|it| it.holds(moment(now - 1))) {
+            match event.what {
+                Trouble::Drops(_) => own.drops = true,
+                Trouble::Cut(_) => own.cut = true,
+                Trouble::Mute(_) => own.mute = true,
+                Trouble::Blind(_) => own.blind = true,
+                Trouble::Busy(_) => own.busy = true,
+                Trouble::Deaf(_) => own.deaf = true,
+                Trouble::Lies(_, kind, one_in) => own.lies = Some((kind, one_in)),
+                _ => {}
+            }
+        }
+        own
+    }
+
+    /// Whether its own troubles change what it sees, so that every stream of it must be looked at closely.
+    pub(super) fn is_troubled(&self, now: u64) -> bool {
+        let own = self.own(now);
+        own.drops || own.cut || own.deaf || own.lies.is_some()
+    }
+
+    /// Goes on by one step. `shows` is what is true of a stream, with how much longer its segments take. Answers what it
+    /// says; nothing while it is mute.
+    pub(super) fn step(
+        &mut self,
+        now: u64,
+        platform: &Platform,
+        shows: &mut impl FnMut(usize) -> (Conditions, u64),
+    ) -> Option<Batch> {
+        let own = self.own(now);
+        let mut faults = Vec::new();
+        let mut said = Vec::new();
+        for &index in &self.hot {
+            let Some(probe) = self.probes.get_mut(&index) else { continue };
+            let (truth, slow) = shows(index);
+            let seen = Moment { shows: seen(own, platform, index, truth), drops: own.drops, slow };
+            probe.step(now, seen, &mut said);
+            for Said { kind, severity, phase, onset } in said.drain(..) {
                 self.seq += 1;
-                batch.faults.push(FaultRecord {
+                faults.push(FaultRecord {
                     seq: self.seq,
-                    stream: stream.clone(),
+                    stream: platform.streams[index].id.clone(),
                     kind,
                     phase,
                     severity,
                     pid: None,
                     onset,
-                    declared: now,
+                    declared: moment(now),
                     evidence: format!("{kind} as simulated"),
                 });
             }
         }
-        self.phase = (self.phase + 1) % 10;
-        if self.phase == 0 {
-            for (stream, probe) in &mut self.streams {
-                batch.slices.extend(probe.slices(stream, drops));
-                for slice in batch.slices.iter_mut().filter(|_| blind) {
-                    slice.observed.picture = Duration::ZERO;
-                    slice.observed.sound = Duration::ZERO;
-                }
+        let mut slices = Vec::new();
+        let mut reports = Vec::new();
+        if now % SECOND == self.phase {
+            self.second(now, platform, own.blind, &mut slices);
+            if !slices.is_empty() || (now / SECOND).is_multiple_of(ALIVE) {
+                reports.push(NodeReport {
+                    at: moment(now),
+                    receive_dropped: if own.drops { 40 } else { 0 },
+                    saturation: own
+                        .busy
+                        .then_some((Resource::Cpu, Ratio::new(0.9)))
+                        .into_iter()
+                        .collect(),
+                    ..NodeReport::default()
+                });
             }
-            batch.reports.push(NodeReport {
-                at: now,
-                receive_dropped: if drops { 40 } else { 0 },
-                saturation: busy.then_some((Resource::Cpu, Ratio::new(0.9))).into_iter().collect(),
-                ..NodeReport::default()
-            });
         }
-        batch
+        let silent = own.mute || slices.is_empty() && faults.is_empty() && reports.is_empty();
+        let (node, epoch) = (self.node.clone(), self.epoch);
+        (!silent).then_some(Batch { node, epoch, slices, faults, reports })
     }
+
+    fn second(&mut self, now: u64, platform: &Platform, blind: bool, slices: &mut Vec<Slice>) {
+        let merges = (now / SECOND).is_multiple_of(MERGED);
+        for (&index, probe) in &mut self.probes {
+            let merged = match self.paces.get(&index).copied().unwrap_or(Pace::Seconds) {
+                Pace::Seconds => false,
+                Pace::SecondsFrom(step) => now < step,
+                Pace::Merged => true,
+            } && !probe.is_hot();
+            if !merged || merges {
+                let length = if merged { MERGED } else { 1 };
+                let id = &platform.streams[index].id;
+                probe.slices(now, length, id, self.skew, blind, slices);
+            }
+        }
+    }
+}
+
+/// What an agent takes for true.
+fn seen(own: Own, platform: &Platform, index: usize, truth: Conditions) -> Conditions {
+    if own.deaf {
+        return Conditions::NONE;
+    }
+    let stream = &platform.streams[index];
+    let by_request = stream.server.as_ref().is_some_and(|it| !platform.site.multicast.contains(it));
+    if own.cut && by_request {
+        return Conditions::NONE.with(FaultKind::Unreachable);
+    }
+    if let Some((kind, one_in)) = own.lies
+        && (index as u64).is_multiple_of(one_in)
+    {
+        return truth.with(kind);
+    }
+    if own.blind { truth.only(|it| !is_decoded(it.rule().layer)) } else { truth }
 }
 
 /// Whether a layer is seen only by decoding.
 const fn is_decoded(layer: Layer) -> bool {
     matches!(layer, Layer::Picture | Layer::Sound)
-}
-
-type Said = Vec<(FaultKind, Severity, FaultPhase, MonoTime)>;
-
-impl Probe {
-    fn new(form: Form, now: MonoTime, dice: &mut Dice) -> Self {
-        Self {
-            form,
-            since: BTreeMap::new(),
-            last_held: BTreeMap::new(),
-            standing: BTreeMap::new(),
-            steps: VecDeque::new(),
-            segment: VecDeque::new(),
-            last_segment: now,
-            phase: dice.below(10),
-        }
-    }
-
-    fn step(&mut self, now: MonoTime, shows: Conditions, drops: bool) -> Said {
-        let mut said = Said::new();
-        match self.form {
-            Form::Packets => {
-                let mut shows = shows;
-                if drops {
-                    // What its own host lost is not the stream's.
-                    shows.clear();
-                    shows.insert(FaultKind::PathDegraded);
-                }
-                self.steps.push_back((now, shows.clone()));
-                self.declare(now, now, &shows, &mut said);
-            }
-            Form::Segments(seconds) => self.segment_step(now, shows, seconds, &mut said),
-        }
-        said
-    }
-
-    /// Media is seen when its segment is complete and was asked for; a dead way is seen at once.
-    fn segment_step(&mut self, now: MonoTime, shows: Conditions, seconds: u64, said: &mut Said) {
-        let length = Duration::from_secs(seconds);
-        let gone = shows.contains(&FaultKind::Unreachable) || shows.contains(&FaultKind::NoData);
-        if gone {
-            self.segment.clear();
-            let mut held = Conditions::new();
-            if shows.contains(&FaultKind::Unreachable) {
-                held.insert(FaultKind::Unreachable);
-            } else if now.since(self.last_segment) > length + length / 2 {
-                held.insert(FaultKind::PlaylistStale);
-            }
-            self.steps.push_back((now, held.clone()));
-            self.declare(now, now, &held, said);
-            return;
-        }
-        self.segment.push_back((now, shows));
-        let fetched = length + STEP * u32::try_from(self.phase).unwrap_or(0);
-        if self.segment.front().is_some_and(|(first, _)| now.since(*first) >= fetched) {
-            self.last_segment = now;
-            let cut = self.segment[0].0 + length;
-            while self.segment.front().is_some_and(|(at, _)| *at < cut) {
-                if let Some((at, shows)) = self.segment.pop_front() {
-                    self.declare(now, at, &shows, said);
-                    self.steps.push_back((at, shows));
-                }
-            }
-        }
-    }
-
-    /// Brings faults in line with what held in media produced at a moment.
-    fn declare(&mut self, now: MonoTime, at: MonoTime, shows: &Conditions, said: &mut Said) {
-        let profile = Profile::new(ProfileName::Default);
-        for &kind in shows {
-            let since = *self.since.entry(kind).or_insert(at);
-            self.last_held.insert(kind, at);
-            let hold = profile.hold(kind);
-            let lasted = at.since(since) + STEP;
-            let severity = match (hold.critical, hold.warning) {
-                (Some(critical), _) if lasted >= critical => Some(Severity::Critical),
-                (_, Some(warning)) if lasted >= warning => Some(Severity::Warning),
-                _ => None,
-            };
-            let Some(severity) = severity else { continue };
-            match self.standing.insert(kind, severity) {
-                None => said.push((kind, severity, FaultPhase::Begin, since)),
-                Some(before) if before < severity => {
-                    said.push((kind, severity, FaultPhase::Raise, since));
-                }
-                Some(_) => {}
-            }
-        }
-        let over: BTreeSet<FaultKind> =
-            self.since.keys().filter(|it| !shows.contains(it)).copied().collect();
-        for kind in over {
-            let last = self.last_held.get(&kind).copied().unwrap_or(at);
-            let declared = self.standing.contains_key(&kind);
-            let clear = if declared { profile.hold(kind).clear } else { STEP * 2 };
-            if at.since(last) < clear {
-                continue;
-            }
-            let since = self.since.remove(&kind).unwrap_or(now);
-            if let Some(severity) = self.standing.remove(&kind) {
-                said.push((kind, severity, FaultPhase::End(last), since));
-            }
-        }
-    }
-
-    /// Cuts whole seconds out of the steps.
-    fn slices(&mut self, stream: &StreamId, drops: bool) -> Vec<Slice> {
-        let mut slices = Vec::new();
-        while self.steps.len() >= 10 {
-            let steps: Vec<_> = self.steps.drain(..10).collect();
-            let first = steps[0].0;
-            let mut conditions = BTreeMap::new();
-            let mut counters = Counters::default();
-            for kind in steps.iter().flat_map(|it| &it.1) {
-                *conditions.entry(*kind).or_insert(Duration::ZERO) += STEP;
-            }
-            let gone = [FaultKind::Unreachable, FaultKind::NoData, FaultKind::PlaylistStale];
-            let lost: Duration = gone.iter().filter_map(|it| conditions.get(it)).sum();
-            let packets = self.form == Form::Packets;
-            let unseen = if drops && packets { SECOND } else { lost.min(SECOND) };
-            let seen = SECOND - unseen;
-            if drops && packets {
-                counters.receive_dropped = 10;
-            }
-            slices.push(Slice {
-                stream: stream.clone(),
-                start: WallTime::from_unix_millis((first.as_nanos() / 1_000_000) as i64),
-                end: first + SECOND,
-                length: SECOND,
-                observed: Observed {
-                    transport: seen,
-                    picture: seen,
-                    sound: seen,
-                    delivery: if drops && packets { Duration::ZERO } else { SECOND },
-                },
-                conditions,
-                standing: self.standing.clone(),
-                counters,
-                latencies: Vec::new(),
-            });
-        }
-        slices
-    }
 }

@@ -1,18 +1,35 @@
 //! The simulated world: agents, a platform and a panel in virtual time around the real judgement.
 //!
-//! A world is its seed and its fault shape. Nothing in it reads a clock or draws from anything but the seed, so a failing run
+//! A world is its [`Scenario`], drawn from a seed: nothing in it reads a clock or draws from anything else, so a failing run
 //! is repeated by its seed alone. What the platform *is* (which stream shows what at which moment) is kept apart from what
-//! agents *say* about it (when, how late, or not at all), so that agents can be late, deaf or wrong while the truth stands.
+//! agents *say* about it (when, how late, or not at all), so that agents can be late, deaf or wrong while the truth stands;
+//! and what must hold is computed apart from what the judgement believes ([`rules`]).
 
 mod agent;
+pub mod command;
+mod demo;
 mod panel;
 pub mod platform;
+mod player;
+mod probe;
+mod rules;
 mod run;
+mod scenario;
+mod score;
+mod scripted;
 mod shape;
+mod topology;
+mod truth;
+mod worth;
 
 pub use panel::Manners;
+pub use rules::Broken;
 pub use run::{Story, World};
-pub use shape::{SHAPES, Shape, Truth};
+pub use scenario::{Crash, Doing, Fault, Scenario};
+pub use score::{Score, Table, complaint, score};
+pub use scripted::{SHAPES, Shape, Truth};
+pub use shape::{draw, shapes};
+pub use worth::Worth;
 
 use std::time::Duration;
 
@@ -38,6 +55,24 @@ impl Dice {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % below
+    }
+
+    /// Answers a number between these, evenly by magnitude.
+    #[must_use]
+    pub fn magnitude(&mut self, least: u64, most: u64) -> u64 {
+        let part = self.below(1 << 20) as f64 / f64::from(1 << 20);
+        let drawn = least as f64 * ((most + 1) as f64 / least as f64).powf(part);
+        (drawn as u64).clamp(least, most)
+    }
+
+    /// Answers yes once in so many times.
+    pub const fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+
+    /// Answers one of these.
+    pub const fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u64) as usize]
     }
 
     /// Answers a span up to `most`.

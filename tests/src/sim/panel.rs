@@ -1,14 +1,14 @@
 //! The panel of the simulated world, which does what it is told unless its manners are bad.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use tallylight_decide::{
     ChangedBy, Outcome, PanelChannel, PanelRefusal, PanelRegion, PanelServer, PanelState,
     ServerState,
     action::{ActionKind, Command, Feed, Target},
-    lineup::Delivery,
+    lineup::{Delivery, Lineup},
 };
-use tallylight_model::{ActionId, ChannelId, MonoTime, RegionId, ServerId};
+use tallylight_model::{ActionId, ChannelId, MonoTime, RegionId, ServerId, StreamId};
 
 use super::platform::Platform;
 
@@ -18,6 +18,8 @@ pub enum Manners {
     /// It obeys and says so.
     #[default]
     Obeys,
+    /// It obeys after so long.
+    Slow(Duration),
     /// It says that it is done and does nothing.
     Lies,
     /// It does nothing and says so.
@@ -26,6 +28,8 @@ pub enum Manners {
     LosesAnswers,
     /// It does not do it, and the answer is lost.
     LosesCommands,
+    /// It thinks that another collector is in charge.
+    Refuses,
 }
 
 /// The panel.
@@ -35,14 +39,23 @@ pub struct Panel {
     pub manners: Manners,
     version: u64,
     changed_by: BTreeMap<ChannelId, ChangedBy>,
-    drained: BTreeMap<ServerId, bool>,
-    served_by: BTreeMap<RegionId, RegionId>,
+    pub(super) drained: BTreeMap<ServerId, bool>,
+    pub(super) served_by: BTreeMap<RegionId, RegionId>,
     answered: BTreeMap<ActionId, Outcome>,
     /// Commands that it carried out, in order.
-    pub carried_out: Vec<Command>,
+    pub carried_out: Vec<(MonoTime, Command)>,
 }
 
 impl Panel {
+    /// How long it takes before it does anything.
+    #[must_use]
+    pub const fn takes(&self) -> Duration {
+        match self.manners {
+            Manners::Slow(by) => by,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Takes a command and answers; the same one again gets the same answer and does nothing.
     pub fn command(
         &mut self,
@@ -57,7 +70,10 @@ impl Panel {
             Manners::Lies => Outcome::Done,
             Manners::Fails => Outcome::Failed("the panel answered 500".to_owned()),
             Manners::LosesCommands => return Outcome::Unknown,
-            Manners::Obeys | Manners::LosesAnswers => self.obey(now, platform, command),
+            Manners::Refuses => Outcome::Refused(PanelRefusal::StaleEpoch),
+            Manners::Obeys | Manners::Slow(_) | Manners::LosesAnswers => {
+                self.obey(now, platform, command)
+            }
         };
         self.answered.insert(command.action, answer.clone());
         if self.manners == Manners::LosesAnswers { Outcome::Unknown } else { answer }
@@ -103,29 +119,42 @@ impl Panel {
             }
         }
         self.version += 1;
-        self.carried_out.push(command.clone());
+        self.carried_out.push((now, command.clone()));
         Outcome::Done
     }
 
-    /// A person puts a channel on a source.
-    pub fn operator_switch(
+    /// Somebody else puts a channel on a source.
+    pub fn switch(
         &mut self,
         now: MonoTime,
         platform: &mut Platform,
         channel: &ChannelId,
-        to: tallylight_model::StreamId,
+        (to, by): (StreamId, ChangedBy),
     ) {
         platform.switch(now, channel, to);
-        self.changed_by.insert(channel.clone(), ChangedBy::Operator);
+        self.version += 1;
+        self.changed_by.insert(channel.clone(), by);
+    }
+
+    /// Counts up with every change.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
     }
 
     /// Who watches a channel, by the region that serves them: agents stay where viewers are moved away.
-    fn sessions(&self, platform: &Platform, deliveries: &[Delivery]) -> BTreeMap<RegionId, u64> {
+    fn sessions(
+        &self,
+        lineup: &Lineup,
+        agents: &BTreeMap<&RegionId, u64>,
+        deliveries: &[Delivery],
+    ) -> BTreeMap<RegionId, u64> {
         let mut sessions: BTreeMap<RegionId, u64> = BTreeMap::new();
         for delivery in deliveries {
-            let Some(server) = platform.lineup.server(&delivery.server) else { continue };
+            let Some(server) = lineup.server(&delivery.server) else { continue };
             let own = &server.region;
-            *sessions.entry(own.clone()).or_default() += probes(platform, own);
+            let probes = agents.get(own).copied().unwrap_or_default();
+            *sessions.entry(own.clone()).or_default() += probes;
             let serving = self.served_by.get(own).unwrap_or(own);
             *sessions.entry(serving.clone()).or_default() += 50;
         }
@@ -135,23 +164,28 @@ impl Panel {
     /// Answers its state.
     #[must_use]
     pub fn state(&self, now: MonoTime, platform: &Platform) -> PanelState {
-        let channels = platform.lineup.channels().map(|it| PanelChannel {
+        let lineup = platform.lineup();
+        let mut agents: BTreeMap<&RegionId, u64> = BTreeMap::new();
+        lineup.agents().for_each(|it| *agents.entry(&it.region).or_default() += 1);
+        let mut served: BTreeMap<&ServerId, u64> = BTreeMap::new();
+        let deliveries = lineup.channels().flat_map(|it| &it.deliveries);
+        deliveries.for_each(|it| *served.entry(&it.server).or_default() += 1);
+        let channels = lineup.channels().map(|it| PanelChannel {
             channel: it.id.clone(),
             active: platform.active(&it.id, now).cloned(),
             changed_by: self.changed_by.get(&it.id).cloned().unwrap_or(ChangedBy::Panel),
-            sessions: self.sessions(platform, &it.deliveries),
+            sessions: self.sessions(lineup, &agents, &it.deliveries),
             egress_bytes: BTreeMap::new(),
         });
-        let servers = platform.lineup.servers().map(|it| {
+        let servers = lineup.servers().map(|it| {
             let drained = self.drained.get(&it.id).copied().unwrap_or(false);
             let state = if drained { ServerState::Drained } else { ServerState::Active };
-            let all = platform.lineup.channels().flat_map(|it| &it.deliveries);
-            let own = all.filter(|delivery| delivery.server == it.id).count() as u64;
-            let probes = own * probes(platform, &it.region);
+            let own = served.get(&it.id).copied().unwrap_or_default();
+            let probes = own * agents.get(&it.region).copied().unwrap_or_default();
             let viewers = if drained { 0 } else { 50 };
             PanelServer { server: it.id.clone(), state, sessions: probes + viewers }
         });
-        let regions = platform.lineup.regions().map(|it| PanelRegion {
+        let regions = lineup.regions().map(|it| PanelRegion {
             region: it.id.clone(),
             served_by: self.served_by.get(&it.id).unwrap_or(&it.id).clone(),
         });
@@ -162,9 +196,4 @@ impl Panel {
             regions: regions.collect(),
         }
     }
-}
-
-/// How many sessions the agents of a region have on each delivery there.
-fn probes(platform: &Platform, region: &RegionId) -> u64 {
-    platform.lineup.agents().filter(|it| it.region == *region).count() as u64
 }

@@ -1,19 +1,73 @@
 //! The truth: which stream shows what at which moment.
+//!
+//! It is a function of what was drawn (troubles with their times) and of what was done (a [`History`]), so the same world can
+//! be asked what its viewers would have got had nobody done anything.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use tallylight_decide::lineup::{
-    Agent, Channel, Delivery, Lineup, Parts, Region, Server, Source, SourceRole, StreamRef,
-};
-use tallylight_model::{
-    ChannelId, FaultKind, MonoTime, NodeId, ProviderId, RegionId, ServerId, StreamId,
+use tallylight_decide::lineup::{Lineup, StreamRef};
+use tallylight_model::{ChannelId, FaultKind, MonoTime, NodeId, RegionId, ServerId, StreamId};
+
+pub use super::demo::{
+    channel, demo_lineup, demo_parts, demo_site, node, parts, provider, region, server, stream,
 };
 
 /// Kinds of condition that hold on a stream at a moment.
-pub type Conditions = BTreeSet<FaultKind>;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conditions(u32);
+
+const _: () =
+    assert!(FaultKind::ALL.len() < 30, "a bit for each kind, and two for the agents' own use");
+
+impl Conditions {
+    /// Nothing is wrong.
+    pub const NONE: Self = Self(0);
+
+    /// Answers these and one more.
+    #[must_use]
+    pub const fn with(self, kind: FaultKind) -> Self {
+        Self(self.0 | 1 << kind as u32)
+    }
+
+    /// Answers these and those.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether it is one of these.
+    #[must_use]
+    pub const fn contains(self, kind: FaultKind) -> bool {
+        self.0 & 1 << kind as u32 != 0
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Those for which the answer is yes.
+    #[must_use]
+    pub fn only(self, keep: impl Fn(FaultKind) -> bool) -> Self {
+        self.iter().filter(|&it| keep(it)).collect()
+    }
+
+    /// One by one.
+    pub fn iter(self) -> impl Iterator<Item = FaultKind> {
+        let kinds = if self.is_empty() { &[][..] } else { FaultKind::ALL };
+        kinds.iter().copied().filter(move |&it| self.contains(it))
+    }
+}
+
+impl FromIterator<FaultKind> for Conditions {
+    fn from_iter<T: IntoIterator<Item = FaultKind>>(kinds: T) -> Self {
+        kinds.into_iter().fold(Self::NONE, Self::with)
+    }
+}
 
 /// How a server delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +79,7 @@ pub enum Form {
 }
 
 /// What can be wrong, over a span of time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// A source shows a condition.
     Source(StreamId, FaultKind),
@@ -35,10 +89,16 @@ pub enum Trouble {
     Unfit(StreamId, FaultKind),
     /// A channel's processing hangs: nothing comes out of it. Restarting it ends it.
     Hang(ChannelId),
+    /// What a channel's processing makes shows a condition. Restarting it ends it.
+    Sick(ChannelId, FaultKind),
     /// A server is dead.
     Dead(ServerId),
+    /// Segments of a server take this much longer to fetch.
+    Slow(ServerId, Duration),
     /// The way to a region loses packets.
     Lossy(RegionId),
+    /// The way to a region is cut.
+    Dark(RegionId),
     /// An agent's own host drops packets.
     Drops(NodeId),
     /// An agent's own way to servers is cut.
@@ -49,10 +109,31 @@ pub enum Trouble {
     Blind(NodeId),
     /// An agent's own host is used to nine tenths.
     Busy(NodeId),
+    /// An agent claims a condition on one in so many streams, where there is none.
+    Lies(NodeId, FaultKind, u64),
+    /// An agent sees nothing wrong with anything.
+    Deaf(NodeId),
+}
+
+impl Trouble {
+    /// The agent that it is of, if it is one's own.
+    #[must_use]
+    pub const fn agent(&self) -> Option<&NodeId> {
+        match self {
+            Self::Drops(node)
+            | Self::Cut(node)
+            | Self::Mute(node)
+            | Self::Blind(node)
+            | Self::Busy(node)
+            | Self::Lies(node, ..)
+            | Self::Deaf(node) => Some(node),
+            _ => None,
+        }
+    }
 }
 
 /// A trouble with its time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// From when.
     pub from: MonoTime,
@@ -63,277 +144,219 @@ pub struct Event {
 }
 
 impl Event {
-    fn holds(&self, at: MonoTime) -> bool {
+    pub(super) fn holds(&self, at: MonoTime) -> bool {
         self.from <= at && at < self.to
     }
+}
+
+/// What stands where, and how it delivers.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The lineup.
+    pub lineup: Lineup,
+    /// How each server delivers.
+    pub forms: BTreeMap<ServerId, Form>,
+    /// Servers that an agent's own cut way does not matter to.
+    pub multicast: BTreeSet<ServerId>,
+}
+
+/// What was done to the platform, by whomever.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// Which source each channel was put on when, oldest first.
+    switched: BTreeMap<ChannelId, Vec<(MonoTime, StreamId)>>,
+    /// When each channel's processing was restarted.
+    restarted: BTreeMap<ChannelId, Vec<MonoTime>>,
+}
+
+impl History {
+    pub(super) fn switch(&mut self, at: MonoTime, channel: &ChannelId, to: StreamId) {
+        self.switched.entry(channel.clone()).or_default().push((at, to));
+    }
+}
+
+/// A probed stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) id: StreamId,
+    pub(super) channel: ChannelId,
+    pub(super) region: RegionId,
+    /// What serves it; `None` of a source.
+    pub(super) server: Option<ServerId>,
+    pub(super) form: Form,
+    /// How late it really is: what was stated is the most, half of it is usual.
+    pub(super) lag: Duration,
+    /// The events that can show on it, by index.
+    pub(super) events: Vec<usize>,
 }
 
 /// The platform with everything that will go wrong with it.
 #[derive(Debug)]
 pub struct Platform {
-    /// Its lineup.
-    pub lineup: Lineup,
-    /// How each server delivers.
-    pub forms: BTreeMap<ServerId, Form>,
+    /// What stands where.
+    pub site: Site,
     /// What goes wrong.
     pub events: Vec<Event>,
-    /// Which source each channel was put on when, oldest first.
-    switched: BTreeMap<ChannelId, Vec<(MonoTime, StreamId)>>,
-    /// When a channel's processing was last restarted.
-    restarted: BTreeMap<ChannelId, MonoTime>,
+    /// What was done.
+    pub history: History,
+    pub(super) streams: Vec<Stream>,
+    /// Counts changes of the history.
+    pub(super) changes: u64,
 }
 
 /// How long a restart leaves a channel without output.
 const RESTART: Duration = Duration::from_millis(800);
 
-#[expect(clippy::expect_used, reason = "ids of the simulated world are literals")]
-fn id<T, E: std::fmt::Debug>(made: Result<T, E>) -> T {
-    made.expect("ids of the simulated world are legal")
-}
-
-/// Makes a stream id.
-#[must_use]
-pub fn stream(text: &str) -> StreamId {
-    id(StreamId::parse(text))
-}
-
-/// Makes a channel id.
-#[must_use]
-pub fn channel(text: &str) -> ChannelId {
-    id(ChannelId::new(text))
-}
-
-/// Makes a server id.
-#[must_use]
-pub fn server(text: &str) -> ServerId {
-    id(ServerId::new(text))
-}
-
-/// Makes a node id.
-#[must_use]
-pub fn node(text: &str) -> NodeId {
-    id(NodeId::new(text))
-}
-
-/// Makes a region id.
-#[must_use]
-pub fn region(text: &str) -> RegionId {
-    id(RegionId::new(text))
-}
-
-/// The lineup of the demo: 4 channels with 2 sources, 2 servers in each of 2 regions, 5 agents.
-#[must_use]
-pub fn demo_lineup() -> Lineup {
-    id(Lineup::new(demo_parts()))
-}
-
-/// The same as lists, for worlds that differ in something.
-#[must_use]
-pub fn demo_parts() -> Parts {
-    parts(&["one", "two", "three", "four"])
-}
-
-/// The demo's platform with other channels.
-#[must_use]
-pub fn parts(channels: &[&str]) -> Parts {
-    let servers = [("n1", "north"), ("n2", "north"), ("s1", "south"), ("s2", "south")];
-    let agents = [
-        ("head-1", "headend", "rack"),
-        ("north-a", "north", "isp-1"),
-        ("north-b", "north", "isp-2"),
-        ("south-a", "south", "isp-3"),
-        ("south-b", "south", "isp-4"),
-    ];
-    Parts {
-        regions: ["headend", "north", "south"].map(|it| Region { id: region(it) }).into(),
-        servers: servers
-            .map(|(id, at)| Server { id: server(id), region: region(at), node: None })
-            .into(),
-        providers: ["sat-a", "sat-b"]
-            .map(|it| tallylight_decide::lineup::Provider { id: id(ProviderId::new(it)) })
-            .into(),
-        agents: agents
-            .map(|(name, at, path)| Agent {
-                node: node(name),
-                region: region(at),
-                path: path.to_owned(),
-            })
-            .into(),
-        channels: channels.iter().map(|it| demo_channel(it)).collect(),
-    }
-}
-
-fn demo_channel(name: &str) -> Channel {
-    let source = |id_: &str, role, priority, provider| Source {
-        stream: stream(&format!("{name}/{id_}")),
-        role,
-        priority,
-        provider: Some(id(ProviderId::new(provider))),
-        region: region("headend"),
-        offset: Some(Duration::ZERO),
-    };
-    let delivery = |at: &str, delay_ms| Delivery {
-        stream: stream(&format!("{name}/{at}")),
-        server: server(at),
-        delay: Duration::from_millis(delay_ms),
-    };
-    Channel {
-        id: channel(name),
-        name: name.to_owned(),
-        kind: Default::default(),
-        profile: Default::default(),
-        encryption: Default::default(),
-        audio: Vec::new(),
-        single_witness: Default::default(),
-        programme_match: Default::default(),
-        sources: vec![
-            source("primary", SourceRole::Primary, 1, "sat-a"),
-            source("backup", SourceRole::Backup, 2, "sat-b"),
-        ],
-        deliveries: vec![
-            delivery("n1", 300),
-            delivery("n2", 2500),
-            delivery("s1", 300),
-            delivery("s2", 300),
-        ],
-    }
-}
-
 impl Platform {
     /// Every channel starts on its first source.
     #[must_use]
-    pub fn new(lineup: Lineup, events: Vec<Event>, segment: u64, start: MonoTime) -> Self {
-        let first = |it: &Channel| (it.id.clone(), vec![(start, it.sources[0].stream.clone())]);
-        let switched = lineup.channels().map(first).collect();
-        let form = |id: &ServerId| {
-            if id.as_str().ends_with('2') && id.as_str().starts_with('n') {
-                Form::Segments(segment)
-            } else {
-                Form::Packets
+    pub fn new(site: Site, events: Vec<Event>) -> Self {
+        let streams = site.lineup.streams().map(|(id, found)| {
+            let server = match found {
+                StreamRef::Source(..) => None,
+                StreamRef::Delivery(.., server) => Some(server.id.clone()),
+            };
+            let form = server.as_ref().and_then(|it| site.forms.get(it));
+            Stream {
+                id: id.clone(),
+                channel: found.channel().id.clone(),
+                region: found.region().clone(),
+                form: form.copied().unwrap_or(Form::Packets),
+                lag: found.delay() / 2,
+                events: touching(&events, id, found),
+                server,
             }
-        };
-        let forms = lineup.servers().map(|it| (it.id.clone(), form(&it.id))).collect();
-        Self { lineup, forms, events, switched, restarted: BTreeMap::new() }
+        });
+        let streams = streams.collect();
+        Self { site, events, history: History::default(), streams, changes: 0 }
+    }
+
+    /// The lineup.
+    #[must_use]
+    pub const fn lineup(&self) -> &Lineup {
+        &self.site.lineup
     }
 
     /// The source that a channel is on at a moment.
     #[must_use]
     pub fn active(&self, channel: &ChannelId, at: MonoTime) -> Option<&StreamId> {
-        let changes = self.switched.get(channel)?;
-        changes.iter().rev().find(|(since, _)| *since <= at).or(changes.first()).map(|it| &it.1)
+        self.active_by(&self.history, channel, at)
+    }
+
+    pub(super) fn active_by<'a>(
+        &'a self,
+        history: &'a History,
+        channel: &ChannelId,
+        at: MonoTime,
+    ) -> Option<&'a StreamId> {
+        let changes = history.switched.get(channel).map_or(&[][..], Vec::as_slice);
+        let last = changes.iter().rev().find(|(since, _)| *since <= at).map(|it| &it.1);
+        last.or_else(|| Some(&self.site.lineup.channel(channel)?.sources.first()?.stream))
     }
 
     /// Puts a channel on a source.
     pub fn switch(&mut self, at: MonoTime, channel: &ChannelId, to: StreamId) {
-        if let Some(changes) = self.switched.get_mut(channel) {
-            changes.push((at, to));
-        }
+        self.history.switch(at, channel, to);
+        self.changes += 1;
     }
 
     /// Restarts a channel's processing, which ends its hang.
     pub fn restart(&mut self, at: MonoTime, channel: &ChannelId) {
-        self.restarted.insert(channel.clone(), at);
-        for event in &mut self.events {
-            if matches!(&event.what, Trouble::Hang(it) if it == channel) && event.holds(at) {
-                event.to = at;
-            }
-        }
+        self.history.restarted.entry(channel.clone()).or_default().push(at);
+        self.changes += 1;
     }
 
-    fn any(&self, at: MonoTime, is: impl Fn(&Trouble) -> bool) -> bool {
-        self.events.iter().any(|it| it.holds(at) && is(&it.what))
-    }
-
-    /// Whether an agent's own host drops packets.
-    #[must_use]
-    pub fn drops(&self, agent: &NodeId, at: MonoTime) -> bool {
-        self.any(at, |it| matches!(it, Trouble::Drops(node) if node == agent))
-    }
-
-    /// Whether an agent says nothing.
-    #[must_use]
-    pub fn mute(&self, agent: &NodeId, at: MonoTime) -> bool {
-        self.any(at, |it| matches!(it, Trouble::Mute(node) if node == agent))
-    }
-
-    /// Whether an agent decodes nothing.
-    #[must_use]
-    pub fn blind(&self, agent: &NodeId, at: MonoTime) -> bool {
-        self.any(at, |it| matches!(it, Trouble::Blind(node) if node == agent))
-    }
-
-    /// Whether an agent's own host is used to nine tenths.
-    #[must_use]
-    pub fn busy(&self, agent: &NodeId, at: MonoTime) -> bool {
-        self.any(at, |it| matches!(it, Trouble::Busy(node) if node == agent))
-    }
-
-    /// What a viewer at an agent's place finds wrong with a stream's media that was produced at a moment.
-    #[must_use]
-    pub fn shows(&self, id: &StreamId, at: MonoTime) -> Conditions {
-        match self.lineup.stream(id) {
-            Some(StreamRef::Source(..)) => self.source(id, at),
-            Some(StreamRef::Delivery(channel, delivery, server)) => {
-                // What was stated is the most; half of it is usual.
-                let made = at - delivery.delay / 2;
-                let restarted = self.restarted.get(&channel.id);
-                let hung = |it: &Trouble| matches!(it, Trouble::Hang(id) if *id == channel.id);
-                let silent = self.any(made, hung)
-                    || restarted.is_some_and(|&since| since <= made && made < since + RESTART);
-                let mut conditions = if silent {
-                    Conditions::from([FaultKind::NoData])
-                } else {
-                    let active = self.active(&channel.id, made);
-                    active.map_or_else(Conditions::new, |it| self.made_of(it, made))
-                };
-                conditions.extend(self.delivery(id, at));
-                let lossy = |it: &Trouble| matches!(it, Trouble::Lossy(id) if *id == server.region);
-                if !silent && self.any(at, lossy) {
-                    conditions.insert(FaultKind::Continuity);
+    /// What a viewer finds wrong with a stream's media that comes to where it is seen at a moment.
+    pub(super) fn shows(&self, history: &History, stream: usize, at: MonoTime) -> Conditions {
+        let stream = &self.streams[stream];
+        let mut shown = Conditions::NONE;
+        let made = at - stream.lag;
+        let active = self.active_by(history, &stream.channel, made);
+        let restarts = history.restarted.get(&stream.channel).map_or(&[][..], Vec::as_slice);
+        let mut silent =
+            stream.server.is_some() && restarts.iter().any(|&it| it <= made && made < it + RESTART);
+        let mut lossy = false;
+        for event in stream.events.iter().map(|&it| &self.events[it]) {
+            let mended = || restarts.iter().any(|it| event.from <= *it && *it <= made);
+            match &event.what {
+                Trouble::Source(id, kind) if *id == stream.id && event.holds(at) => {
+                    shown = shown.with(*kind);
                 }
-                conditions
+                Trouble::Source(id, kind) | Trouble::Unfit(id, kind)
+                    if stream.server.is_some() && active == Some(id) && event.holds(made) =>
+                {
+                    shown = shown.with(*kind);
+                }
+                Trouble::Hang(_) => silent |= event.holds(made) && !mended(),
+                Trouble::Sick(_, kind) if event.holds(made) && !mended() => {
+                    shown = shown.with(*kind);
+                }
+                Trouble::Delivery(_, kind) if event.holds(at) => shown = shown.with(*kind),
+                Trouble::Lossy(_) => lossy |= event.holds(at),
+                Trouble::Dead(_) | Trouble::Dark(_) if event.holds(at) => {
+                    return Conditions::NONE.with(FaultKind::Unreachable);
+                }
+                _ => {}
             }
-            None => Conditions::new(),
         }
+        if silent {
+            return shown
+                .only(|it| it.rule().layer == tallylight_model::Layer::Delivery)
+                .with(FaultKind::NoData);
+        }
+        if lossy { shown.with(FaultKind::Continuity) } else { shown }
     }
 
-    fn conditions(&self, at: MonoTime, of: impl Fn(&Trouble) -> Option<FaultKind>) -> Conditions {
-        self.events.iter().filter(|it| it.holds(at)).filter_map(|it| of(&it.what)).collect()
+    /// Whether nothing comes of a source at a moment.
+    pub(super) fn lacks_packets(&self, source: &StreamId, at: MonoTime) -> bool {
+        let is_it =
+            |it: &Trouble| matches!(it, Trouble::Source(id, FaultKind::NoData) if id == source);
+        self.events.iter().any(|it| it.holds(at) && is_it(&it.what))
     }
 
-    fn source(&self, id: &StreamId, at: MonoTime) -> Conditions {
-        self.conditions(at, |it| match it {
-            Trouble::Source(source, kind) if source == id => Some(*kind),
-            _ => None,
-        })
-    }
-
-    /// What is seen of a source where it was made into something.
-    fn made_of(&self, id: &StreamId, at: MonoTime) -> Conditions {
-        let unfit = self.conditions(at, |it| match it {
-            Trouble::Unfit(source, kind) if source == id => Some(*kind),
+    /// How much longer a segment of a stream takes to fetch at a moment.
+    pub(super) fn slow(&self, stream: usize, at: MonoTime) -> Duration {
+        let events = self.streams[stream].events.iter().map(|&it| &self.events[it]);
+        let slow = events.filter(|it| it.holds(at)).filter_map(|it| match it.what {
+            Trouble::Slow(_, by) => Some(by),
             _ => None,
         });
-        &self.source(id, at) | &unfit
+        slow.max().unwrap_or_default()
     }
 
-    fn delivery(&self, id: &StreamId, at: MonoTime) -> Conditions {
-        self.conditions(at, |it| match it {
-            Trouble::Delivery(delivery, kind) if delivery == id => Some(*kind),
-            _ => None,
-        })
+    /// The next moment at which what a stream shows can change, as far as it is known.
+    pub(super) fn changes_at(&self, stream: usize, after: MonoTime) -> MonoTime {
+        let stream = &self.streams[stream];
+        let history = &self.history;
+        let switches = history.switched.get(&stream.channel).into_iter().flatten();
+        let restarts = history.restarted.get(&stream.channel).into_iter().flatten();
+        let done = switches.map(|it| it.0).chain(restarts.flat_map(|&it| [it, it + RESTART]));
+        let events = stream.events.iter().map(|&it| &self.events[it]);
+        let bounds = events.flat_map(|it| [it.from, it.to]).chain(done);
+        let late = bounds.flat_map(|it| [it, it + stream.lag]);
+        late.filter(|it| *it > after).min().unwrap_or(MonoTime::from_nanos(u64::MAX))
     }
+}
 
-    /// Whether an agent cannot reach a stream at all.
-    #[must_use]
-    pub fn unreachable(&self, agent: &NodeId, id: &StreamId, at: MonoTime) -> bool {
-        let Some(StreamRef::Delivery(.., server)) = self.lineup.stream(id) else { return false };
-        // Multicast does not go through the way that is cut.
-        let http = server.id.as_str() != "s2";
-        self.any(at, |it| match it {
-            Trouble::Dead(id) => *id == server.id,
-            Trouble::Cut(node) => http && node == agent,
-            _ => false,
-        })
-    }
+/// The events that can show on a stream.
+fn touching(events: &[Event], id: &StreamId, found: StreamRef<'_>) -> Vec<usize> {
+    let is_source_of = |it: &StreamId| found.channel().sources.iter().any(|s| s.stream == *it);
+    let touches = |what: &Trouble| match (what, found) {
+        (Trouble::Source(it, _), StreamRef::Source(..)) => it == id,
+        (Trouble::Source(it, _) | Trouble::Unfit(it, _), StreamRef::Delivery(..)) => {
+            is_source_of(it)
+        }
+        (Trouble::Delivery(it, _), StreamRef::Delivery(..)) => it == id,
+        (Trouble::Hang(it) | Trouble::Sick(it, _), StreamRef::Delivery(channel, ..)) => {
+            *it == channel.id
+        }
+        (Trouble::Dead(it) | Trouble::Slow(it, _), StreamRef::Delivery(.., server)) => {
+            *it == server.id
+        }
+        (Trouble::Lossy(it) | Trouble::Dark(it), StreamRef::Delivery(.., server)) => {
+            *it == server.region
+        }
+        _ => false,
+    };
+    (0..events.len()).filter(|&it| touches(&events[it].what)).collect()
 }

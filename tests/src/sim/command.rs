@@ -1,0 +1,128 @@
+//! `tallylight-world sim`: many worlds on all cores, and the story of one.
+
+use std::{
+    io::Write as _,
+    ops::Range,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use anyhow::{Result, bail};
+
+use super::{
+    World,
+    score::{Table, complaint, score},
+    shape::{draw, shapes},
+};
+
+/// What to run.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// How many worlds.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// Worlds of this shape alone.
+    #[arg(long)]
+    shape: Option<String>,
+    /// Tell the story of this seed's world, and run no other.
+    #[arg(long)]
+    story: Option<u64>,
+    /// So many threads; as many as there are processors if it is left out.
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+/// Worlds that a thread takes at a time.
+const PORTION: u64 = 16;
+
+/// Runs it.
+///
+/// # Errors
+/// Says how many worlds broke a rule.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(shape) = &arguments.shape
+        && !shapes().any(|it| it == shape)
+    {
+        bail!("{shape} is no shape; there are: {}", shapes().collect::<Vec<_>>().join(", "));
+    }
+    if let Some(seed) = arguments.story {
+        tell(seed, arguments.shape.as_deref());
+        return Ok(());
+    }
+    let begun = Instant::now();
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = arguments.threads.unwrap_or(cores);
+    let seeds = arguments.from..arguments.from + arguments.seeds;
+    let table = run_all(seeds, arguments.shape.as_deref(), threads)?;
+    print!("{}", table.text());
+    for score in &table.wrong {
+        println!("{}", complaint(score));
+    }
+    for score in &table.broken {
+        println!("{}", complaint(score));
+    }
+    println!("{} worlds in {:.1} s", arguments.seeds, begun.elapsed().as_secs_f64());
+    if !table.broken.is_empty() {
+        bail!("{} worlds broke a rule", table.broken.len());
+    }
+    Ok(())
+}
+
+/// Runs these worlds on so many threads.
+///
+/// # Errors
+/// Says that a world panicked.
+pub fn run_all(seeds: Range<u64>, shape: Option<&str>, threads: usize) -> Result<Table> {
+    let next = AtomicU64::new(seeds.start);
+    let table = Mutex::new(Table::default());
+    let work = || {
+        let mut own = Table::default();
+        loop {
+            let first = next.fetch_add(PORTION, Ordering::Relaxed);
+            if first >= seeds.end {
+                break;
+            }
+            for seed in first..(first + PORTION).min(seeds.end) {
+                own.add(score(&draw(seed, shape)));
+            }
+            let done = first - seeds.start;
+            if done.is_multiple_of(PORTION * 64) {
+                eprint!("\r{done} of {}", seeds.end - seeds.start);
+                let _ = std::io::stderr().flush();
+            }
+        }
+        if let Ok(mut table) = table.lock() {
+            table.join(own);
+        }
+    };
+    let all_ended = thread::scope(|scope| {
+        let all: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        all.into_iter().all(|it| it.join().is_ok())
+    });
+    if !all_ended {
+        bail!("a world panicked; what it said stands above");
+    }
+    eprintln!();
+    table.into_inner().map_err(|_| anyhow::anyhow!("a world panicked"))
+}
+
+fn tell(seed: u64, shape: Option<&str>) {
+    let scenario = draw(seed, shape);
+    println!("{scenario:#?}");
+    let mut world = World::drawn(&scenario);
+    world.run_for(scenario.end.since(world.now()));
+    let story = world.story();
+    print!("{}", story.log);
+    for incident in &story.incidents {
+        println!("{:?} {:?} {:?}", incident.subject, incident.remedy, incident.page);
+        println!("  streams {:?}", incident.streams);
+    }
+    println!("{}", complaint(&score(&scenario)));
+}
