@@ -248,13 +248,13 @@ pub(crate) fn common(streams: &[StreamNo], bad: &BTreeSet<StreamNo>) -> BTreeSet
     }
 }
 
-fn suspects(scene: &Scene<'_>, bad: &BTreeSet<StreamNo>) -> BTreeSet<Subject> {
-    let rules = |&stream| CAUSES.iter().flat_map(move |rule| (rule.suspects)(scene, stream));
-    bad.iter().flat_map(rules).collect()
+fn suspects(scene: &Scene<'_>, stream: StreamNo) -> impl Iterator<Item = Subject> {
+    CAUSES.iter().flat_map(move |rule| (rule.suspects)(scene, stream))
 }
 
 fn measure(scene: &Scene<'_>, bad: &BTreeSet<StreamNo>) -> Vec<Fit> {
-    suspects(scene, bad).iter().filter_map(|subject| fit(scene, subject, bad)).collect()
+    let subjects: BTreeSet<Subject> = bad.iter().flat_map(|&it| suspects(scene, it)).collect();
+    subjects.iter().filter_map(|subject| fit(scene, subject, bad)).collect()
 }
 
 fn choose(fits: &[Fit], left: &BTreeSet<StreamNo>) -> Option<usize> {
@@ -302,11 +302,21 @@ fn rival(scene: &Scene<'_>, named: &Fit, other: &Fit) -> Option<Rival> {
 
 /// What could still turn out to be the cause instead of this one.
 pub(crate) fn rival_of(scene: &Scene<'_>, named: &Fit, bad: &BTreeSet<StreamNo>) -> Option<Rival> {
-    let others = suspects(scene, bad);
+    // What explains all of it is a suspect of any one of its streams.
+    let mut others: BTreeSet<Subject> = suspects(scene, *named.explained.first()?).collect();
+    others.remove(&named.subject);
     others
         .iter()
-        .filter(|&it| *it != named.subject && may_explain(scene, it, named, bad))
+        .filter(|it| !is_refuted(scene, it, named, bad) && may_explain(scene, it, named, bad))
         .find_map(|it| rival(scene, named, &fit(scene, it, bad)?))
+}
+
+/// Whether a provider cannot be it because it carries another source that is seen well: it breaks too much to be measured for
+/// nothing. All that is bad being of the named cause, the other one would have the same onset.
+fn is_refuted(scene: &Scene<'_>, subject: &Subject, named: &Fit, bad: &BTreeSet<StreamNo>) -> bool {
+    matches!(subject, Subject::Provider(_))
+        && named.explained.len() == bad.len()
+        && (provider::RULE.possible)(scene, subject, named.onset) == Possible::No
 }
 
 /// Whether a cause would explain all that the named one does and spares nothing. Of most that ends at the first stream, so that

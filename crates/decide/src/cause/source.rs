@@ -1,6 +1,7 @@
 //! A source is at fault: bad at the head-end, and downstream if the channel is on it.
 
 use alloc::vec::Vec;
+use core::iter::once;
 
 use tallylight_model::MonoTime;
 
@@ -24,19 +25,15 @@ fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
 
 fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamNo> {
     let Subject::Source(stream) = subject else { return Vec::new() };
-    scene.facts.lineup.no(stream).map_or_else(Vec::new, |it| source_breaks(scene, it))
+    let lineup = &scene.facts.lineup;
+    let source = lineup.no(stream).filter(|it| matches!(lineup.at(*it), StreamRef::Source(..)));
+    source.into_iter().flat_map(|it| source_breaks(scene, it)).collect()
 }
 
 /// The source itself and, if the channel is on it, the channel's deliveries.
-pub(super) fn source_breaks(scene: &Scene<'_>, stream: StreamNo) -> Vec<StreamNo> {
-    let mut streams = Vec::new();
-    if matches!(scene.facts.lineup.at(stream), StreamRef::Source(..)) {
-        streams.push(stream);
-        if scene.facts.is_feeding(stream) {
-            streams.extend(scene.facts.lineup.deliveries_of(stream));
-        }
-    }
-    streams
+pub(super) fn source_breaks(scene: &Scene<'_>, stream: StreamNo) -> impl Iterator<Item = StreamNo> {
+    let fed = scene.facts.is_feeding(stream).then(|| scene.facts.lineup.deliveries_of(stream));
+    once(stream).chain(fed.into_iter().flatten().copied())
 }
 
 fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {
