@@ -35,7 +35,9 @@ pub(crate) fn until(scene: &Scene<'_>, ledger: &Ledger, stream: &StreamId) -> Mo
     let shown = fed.filter_map(|it| shown_until(scene, &it.stream, kinds)).map(|at| at + EDGE);
     let changed = scene.facts.on_since(&channel.id);
     let acted = ledger.last_done(&Target::Channel(channel.id.clone()));
-    let last = shown.chain(changed).chain(acted).max();
+    // What was there before a restart nobody remembers.
+    let resumed = Some(ledger.resumed);
+    let last = shown.chain(changed).chain(acted).chain(resumed).max();
     last.map_or(MonoTime::ZERO, |at| at + delivery.delay)
 }
 
