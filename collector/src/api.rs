@@ -1,6 +1,8 @@
 //! The JSON of the API. Ids are strings; moments are RFC 3339 strings and, beside them, milliseconds since the incident's
 //! onset, by the monotonic clock.
 
+mod worth;
+
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -21,6 +23,8 @@ use crate::{
     exposition::scope_name,
     view::{Ended, View},
 };
+
+pub use worth::{shadow, shadow_report};
 
 /// Incidents, actions or faults read at once; of channels see [`View::piece`].
 const PIECE: usize = 16;
@@ -205,6 +209,16 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
+/// `GET /api/v1/incidents/{id}/explain`: in words, with the time of day above them.
+#[must_use]
+pub fn explain(view: &View<'_>, id: IncidentId) -> Option<String> {
+    let incident = view.decider.incident(id)?;
+    let words = view.decider.explain(id, view.calendar.now)?;
+    let began = view.calendar.rfc3339(incident.onset);
+    let now = view.calendar.rfc3339(view.calendar.now);
+    Some(format!("Incident {id} at {now}, began {began}\n\n{words}"))
+}
+
 fn incident_json(view: &View<'_>, incident: &Incident) -> Value {
     let moments = Moments { calendar: view.calendar, onset: incident.onset };
     let mut out = object(json!({
@@ -230,8 +244,21 @@ fn incident_json(view: &View<'_>, incident: &Incident) -> Value {
         "refusals": incident.refusals.iter()
             .map(|refusal| refusal_json(refusal, moments)).collect::<Vec<_>>(),
         "actions": incident.actions.iter().filter_map(|id| view.decider.action(*id))
-            .map(|action| action_json(action, moments)).collect::<Vec<_>>(),
+            .map(|action| action_json(view, action, moments)).collect::<Vec<_>>(),
     }));
+    let words = view.decider.explain(incident.id, view.calendar.now);
+    out.insert("headline".to_owned(), json!(words.as_ref().map(|it| &it.headline)));
+    out.insert("explain".to_owned(), json!(words.map(|it| it.to_string())));
+    let held = view.decider.held(incident.id).map(|held| {
+        let mut out = object(json!({
+            "action": held.kind.map(|kind| kind.name()),
+            "reason": held.reason.name(),
+        }));
+        moments.put(&mut out, "until", held.until);
+        Value::Object(out)
+    });
+    out.insert("held".to_owned(), json!(held));
+    out.insert("streams".to_owned(), incident.streams.iter().map(|it| it.as_str()).collect());
     moments.put(&mut out, "onset", Some(incident.onset));
     moments.put(&mut out, "opened", Some(incident.opened));
     moments.put(&mut out, "closed", incident.closed);
@@ -268,6 +295,9 @@ fn candidate(candidate: &Candidate) -> Value {
         "subject": candidate.subject.to_string(),
         "coverage": candidate.coverage.get(),
         "explains": candidate.explains.get(),
+        "broken": candidate.broken,
+        "spared": candidate.spared,
+        "pending": candidate.pending,
     })
 }
 
@@ -282,7 +312,7 @@ fn refusal_json(refusal: &Refusal, moments: Moments) -> Value {
     Value::Object(out)
 }
 
-fn action_json(action: &Action, moments: Moments) -> Value {
+fn action_json(view: &View<'_>, action: &Action, moments: Moments) -> Value {
     let mut out = object(json!({
         "id": action.id.to_string(),
         "incident": action.purpose.incident().map(|id| id.to_string()),
@@ -306,6 +336,8 @@ fn action_json(action: &Action, moments: Moments) -> Value {
     ] {
         moments.put(&mut out, key, at);
     }
+    let worth = view.decider.worth(action.id).map(|worth| worth::one(worth, moments));
+    out.insert("worth".to_owned(), json!(worth));
     Value::Object(out)
 }
 
@@ -330,10 +362,10 @@ fn since_onset(view: &View<'_>, purpose: &Purpose, or: MonoTime) -> Moments {
 pub fn actions(out: &mut Vec<Value>, view: &View<'_>, after: Option<ActionId>) -> Option<ActionId> {
     let next = view.decider.actions().filter(|it| after.is_none_or(|after| it.id > after));
     let next: Vec<_> = next.take(PIECE).collect();
-    out.extend(
-        next.iter()
-            .map(|action| action_json(action, since_onset(view, &action.purpose, action.decided))),
-    );
+    out.extend(next.iter().map(|action| {
+        let moments = since_onset(view, &action.purpose, action.decided);
+        action_json(view, action, moments)
+    }));
     next.last().map(|action| action.id)
 }
 

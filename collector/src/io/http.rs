@@ -48,10 +48,13 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/faults", get(faults))
         .route("/api/v1/incidents", get(|api| list(api, "incidents", api::incidents)))
         .route("/api/v1/incidents/{id}", get(incident))
+        .route("/api/v1/incidents/{id}/explain", get(explain))
         .route("/api/v1/actions", get(actions))
         .route("/api/v1/sources", get(|api| list(api, "sources", api::sources)))
         .route("/api/v1/nodes", get(|api| show(api, api::nodes)))
         .route("/api/v1/mode", get(|api| show(api, api::modes)).post(set_mode))
+        .route("/api/v1/shadow", get(|api| show(api, api::shadow)))
+        .route("/api/v1/shadow/report", get(shadow_report))
         .route("/api/v1/actions/{id}/approve", post(approve))
         .route("/api/v1/incidents/{id}/close", post(close))
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -80,6 +83,8 @@ async fn index() -> Html<String> {
         "/api/v1/sources",
         "/api/v1/nodes",
         "/api/v1/mode",
+        "/api/v1/shadow",
+        "/api/v1/shadow/report",
         "/metrics",
         "/healthz",
     ];
@@ -164,6 +169,16 @@ async fn incident(State(api): State<Api>, Path(id): Path<String>) -> Result<Json
     let id = IncidentId(number(&id)?);
     let found = api.judge.ask(move |view| api::incident(view, id)).await.map_err(|_| BUSY)?;
     found.map(Json).ok_or(NO_SUCH)
+}
+
+async fn explain(State(api): State<Api>, Path(id): Path<String>) -> Result<String, Failed> {
+    let id = IncidentId(number(&id)?);
+    let found = api.judge.ask(move |view| api::explain(view, id)).await.map_err(|_| BUSY)?;
+    found.ok_or(NO_SUCH)
+}
+
+async fn shadow_report(State(api): State<Api>) -> Result<String, Failed> {
+    api.judge.ask(api::shadow_report).await.map_err(|_| BUSY)
 }
 
 fn number(id: &str) -> Result<u64, Failed> {

@@ -33,7 +33,7 @@ const MAX_FAULTS: i64 = 100_000;
 /// Records of incidents and actions kept over a restart; those not written for longest go first.
 const MAX_RECORDS: i64 = 20_000;
 const PRUNE_RECORDS: &str = "DELETE FROM record
-    WHERE (key GLOB 'incident/*' OR key GLOB 'action/*')
+    WHERE (key GLOB 'incident/*' OR key GLOB 'action/*' OR key GLOB 'worth/*')
     AND key NOT IN (SELECT key FROM record ORDER BY written_ms DESC LIMIT ?1)";
 /// Error budgets of channels that are long gone: nothing was added to them for as long as they are for.
 const PRUNE_BUDGETS: &str = "DELETE FROM record WHERE key GLOB 'budget/*' AND written_ms < ?1";

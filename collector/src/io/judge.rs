@@ -413,7 +413,9 @@ impl Judge {
                 match event {
                     IncidentEvent::Opened => {
                         self.meters.count(Metric::Incidents, &[("cause", cause)], 1);
-                        tracing::info!(%incident, cause, "incident opened");
+                        let words = self.decider.explain(*incident, self.clock.now());
+                        let what = words.map(|it| it.headline).unwrap_or_default();
+                        tracing::info!(%incident, cause, what, "incident opened");
                     }
                     IncidentEvent::Renamed => tracing::info!(%incident, cause, "cause renamed"),
                     IncidentEvent::Paged(reason) => {

@@ -7,7 +7,7 @@ use tallylight_collector::io::{Collector, load};
 use tallylight_model::FaultKind;
 
 use crate::{
-    support::{Site, agree, check_golden, get, golden, health, scrape, token},
+    support::{Site, agree, check_golden, get, golden, health, scrape, text, token},
     world::{Agents, Manner, Panel, Traces},
 };
 
@@ -84,9 +84,17 @@ fn fill(shown: Value, known: &Value) -> Value {
 /// The API has exactly the keys and types of `api_shape.json`, as far as this moment shows any.
 async fn check_shapes(api: SocketAddr) {
     let mut shapes = Map::new();
-    for path in
-        ["channels", "signals", "faults", "incidents", "actions", "sources", "nodes", "mode"]
-    {
+    for path in [
+        "channels",
+        "signals",
+        "faults",
+        "incidents",
+        "actions",
+        "sources",
+        "nodes",
+        "mode",
+        "shadow",
+    ] {
         let shown = get(api, &format!("/api/v1/{path}")).await;
         shapes.insert(path.to_owned(), shape(&shown));
     }
@@ -193,6 +201,13 @@ async fn a_source_that_stops_is_switched_once_and_the_switch_verified() {
     }
     let id = incident["id"].as_str().unwrap();
     assert_eq!(get(api, &format!("/api/v1/incidents/{id}")).await["id"], id);
+    let words = text(api, &format!("/api/v1/incidents/{id}/explain")).await;
+    let headline = incident["headline"].as_str().unwrap();
+    assert!(words.starts_with(&format!("Incident {id} at 20")), "{words}");
+    assert!(headline.contains("no data on its primary source"), "{headline}");
+    assert!(headline.contains("Mended by: switch channel one"), "{headline}");
+    let report = text(api, "/api/v1/shadow/report").await;
+    assert!(report.contains("done     switch_source"), "{report}");
     let faults = get(api, "/api/v1/faults").await;
     let of = |list: &str| -> Vec<&str> {
         faults[list].as_array().unwrap().iter().map(|it| it["stream"].as_str().unwrap()).collect()

@@ -207,7 +207,14 @@ pub(crate) async fn agree(mut holds: impl AsyncFnMut() -> bool) {
 }
 
 pub(crate) async fn scrape(api: SocketAddr) -> String {
-    reqwest::get(format!("http://{api}/metrics")).await.unwrap().text().await.unwrap()
+    text(api, "/metrics").await
+}
+
+/// What a path answers as text.
+pub(crate) async fn text(api: SocketAddr, path: &str) -> String {
+    let response = reqwest::get(format!("http://{api}{path}")).await.unwrap();
+    assert_eq!(response.status().as_u16(), 200, "{path}");
+    response.text().await.unwrap()
 }
 
 /// Has Prometheus's own tool read the text.
@@ -226,9 +233,7 @@ pub(crate) fn promtool(text: &str) {
 }
 
 pub(crate) async fn get(api: SocketAddr, path: &str) -> serde_json::Value {
-    let response = reqwest::get(format!("http://{api}{path}")).await.unwrap();
-    assert_eq!(response.status().as_u16(), 200, "{path}");
-    serde_json::from_str(&response.text().await.unwrap()).unwrap()
+    serde_json::from_str(&text(api, path).await).unwrap()
 }
 
 /// The status of `/healthz`.

@@ -399,3 +399,14 @@ pub struct Refusal {
     /// When this was first found.
     pub at: MonoTime,
 }
+
+/// What keeps an incident's next action back at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// What is not done; `None` where there is nothing left to do.
+    pub kind: Option<ActionKind>,
+    /// Why not.
+    pub reason: Reason,
+    /// Until when at the earliest, where that is known.
+    pub until: Option<MonoTime>,
+}

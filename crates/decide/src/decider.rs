@@ -8,23 +8,25 @@ use tallylight_model::{
 
 use crate::{
     Input, Output, Policy,
-    action::{Action, ActionState, Reason, Refusal},
+    action::{Action, ActionState, Held, Reason, Refusal},
     evidence,
+    explain::{self, Explanation, Told},
     facts::Facts,
     guard::{self, Answer, Proposal},
-    incident::{Incident, Vote},
+    incident::{Incident, Subject, Vote},
     input::OnAir,
     journal::{self, Memory, Record, Remembered},
     judge,
-    ledger::Ledger,
-    lineup::{Channel, Lineup},
+    ledger::{Case, Ledger},
+    lineup::{Channel, Lineup, StreamRef},
     policy::{Mode, Scope},
     remedy::{Desk, readiness},
     scene::Scene,
+    shadow::{self, Report, Worth},
     signal::Signals,
     view::{
-        ChannelView, FaultView, HistogramView, Latency, Limits, NodeView, SignalView, SourceView,
-        Up,
+        ChannelView, FaultView, HistogramView, Latency, Limits, NodeView, NotReady, SignalView,
+        SourceView, Up,
     },
 };
 
@@ -70,8 +72,9 @@ impl Decider {
         let mut unread = Vec::new();
         for remembered in journal {
             match journal::recall(now, &remembered) {
-                Some(Memory::Case(case)) => new.ledger.restore_case(case),
+                Some(Memory::Case(case)) => new.ledger.restore_case(*case),
                 Some(Memory::Action(action)) => new.ledger.restore_action(action),
+                Some(Memory::Worth(id, worth)) => new.ledger.restore_worth(id, worth),
                 Some(Memory::Ids { incident, action }) => {
                     new.ledger.restore_ids(incident, action);
                 }
@@ -139,7 +142,10 @@ impl Decider {
                     case.map(|it| judge::measure(desk.scene, it)).unwrap_or_default();
                 desk.approve(ledger, action, &by, fit, rival);
             }),
-            Input::Close { incident, .. } => self.ledger.close(incident, now),
+            Input::Close { incident, .. } => self.at_desk(now, |desk, ledger| {
+                shadow::end(desk.scene, ledger, incident);
+                ledger.close(incident, now);
+            }),
             Input::SetMode { scope, mode, .. } => {
                 self.ledger.remember_mode(&scope, mode);
                 self.facts.policy.modes.insert(scope.clone(), mode);
@@ -427,6 +433,41 @@ impl Decider {
         self.ledger.case(id).map(|it| &it.incident)
     }
 
+    /// One incident in words.
+    #[must_use]
+    pub fn explain(&self, id: IncidentId, now: MonoTime) -> Option<Explanation> {
+        let case = self.ledger.case(id)?;
+        Some(explain::explain(&Told {
+            incident: &case.incident,
+            actions: self.ledger.actions_of(id).collect(),
+            held: case.held,
+            sources: self.lacking(case, now),
+            clean_since: case.clean_since,
+            lineup: &self.facts.lineup,
+            guards: &self.facts.policy.guards,
+            now,
+        }))
+    }
+
+    /// The other sources of a case's channel with what each lacks, where that is what holds it.
+    fn lacking(&self, case: &Case, now: MonoTime) -> Vec<(StreamId, Vec<NotReady>)> {
+        let Subject::Source(own) = &case.incident.subject else { return Vec::new() };
+        if case.held.is_none_or(|it| it.reason != Reason::NoReadyBackup) || !case.is_open() {
+            return Vec::new();
+        }
+        let channel = self.facts.lineup.stream(own).map(StreamRef::channel);
+        self.sources(now, channel)
+            .filter(|it| it.stream != own)
+            .map(|it| (it.stream.clone(), it.reasons))
+            .collect()
+    }
+
+    /// What keeps an incident's next action back at this moment, as far as anything does.
+    #[must_use]
+    pub fn held(&self, id: IncidentId) -> Option<Held> {
+        self.ledger.case(id).filter(|it| it.is_open())?.held
+    }
+
     /// Actions under way and the last final ones, by id.
     pub fn actions(&self) -> impl Iterator<Item = &Action> {
         self.ledger.actions()
@@ -441,6 +482,18 @@ impl Decider {
     /// Refusals of all known incidents, by incident.
     pub fn refusals(&self) -> impl Iterator<Item = &Refusal> {
         self.ledger.cases().flat_map(|it| &it.incident.refusals)
+    }
+
+    /// What an action was worth, or would have been, if that can be said of its kind.
+    #[must_use]
+    pub fn worth(&self, id: ActionId) -> Option<&Worth> {
+        self.ledger.worth(id)
+    }
+
+    /// What all known actions were worth, or would have been.
+    #[must_use]
+    pub fn shadow(&self) -> Report {
+        shadow::report(self.ledger.worths())
     }
 
     /// Whether the lineup has this node's agent watch this stream.

@@ -2,16 +2,16 @@
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
-    string::{String, ToString},
+    string::ToString,
     vec::Vec,
 };
 
 use tallylight_model::{ChannelId, MonoTime, NodeId, RegionId, Severity, StreamId};
 
 use crate::{
-    incident::{Cause, Evidence, Sees, Side, Subject, Vantage},
+    incident::{Cause, Evidence, Sees, Side, Subject, Vantage, Vote},
     ledger::Case,
-    lineup::{Channel, StreamRef},
+    lineup::{Agent, Channel, StreamRef},
     scene::{Scene, State, Word},
     sight::Sight,
     view::Up,
@@ -32,9 +32,13 @@ pub(crate) struct Described {
 }
 
 /// Collects what agents say about everything that a case's cause could break.
+///
+/// What was said for the cause stays when it is over: it is what the cause was named by. Against it stands only who has seen
+/// a stream well from the onset on, so that nobody who saw it recover seems to deny that it was bad. Who has no vote is on
+/// neither side: the vantage points say what it sees, and why that does not count.
 pub(crate) fn describe(scene: &Scene<'_>, case: &Case) -> Described {
-    let mut evidence = Vec::new();
-    let mut against = Vec::new();
+    let subject = &case.incident.subject;
+    let (mut speaks_for, mut against) = (Vec::new(), Vec::new());
     let mut sees: BTreeMap<&NodeId, Sees> = BTreeMap::new();
     let mut severity = Severity::Info;
     for stream in case.scope.union(&case.incident.streams) {
@@ -49,33 +53,67 @@ pub(crate) fn describe(scene: &Scene<'_>, case: &Case) -> Described {
             };
             let entry = sees.entry(node).or_insert(Sees::Nothing);
             *entry = worse(*entry, seen);
+            let own = *subject == Subject::Probe(node.clone());
+            let is_of_others = subject.cause() == Cause::Probe && !own;
             match word {
-                Word::Bad => {
-                    let said = faults(node, stream, sight);
+                Word::Bad if own || scene.votes(node) => {
+                    let side = if is_of_others { Side::Against } else { Side::For };
+                    let said = faults(side, node, stream, sight);
                     severity = said.iter().map(|it| it.severity).fold(severity, Severity::max);
-                    let own = case.incident.subject == Subject::Probe(node.clone());
-                    let is_for = scene.votes(node) || own;
-                    (if is_for { &mut evidence } else { &mut against }).extend(said);
+                    (if is_of_others { &mut against } else { &mut speaks_for }).extend(said);
                 }
-                Word::Good => against.push(good(node, stream, since)),
-                Word::Suspect | Word::Unknown => {}
+                Word::Good if !own && scene.votes(node) && is_good_since(sight, since) => {
+                    // Of a witness at fault it is the others who prove it.
+                    let side = if is_of_others { Side::For } else { Side::Against };
+                    let said = good(side, node, stream, since);
+                    (if is_of_others { &mut speaks_for } else { &mut against }).push(said);
+                }
+                _ => {}
             }
         }
     }
+    speaks_for.extend(remembered(scene, &case.incident.evidence, &speaks_for));
     // Critical faults first, so that what an action rests on is never the part that is cut.
-    evidence.sort_by_key(|it| (core::cmp::Reverse(it.severity), it.onset));
-    evidence.truncate(MAX_SIDE);
+    speaks_for.sort_by_key(|it| (core::cmp::Reverse(it.severity), it.onset));
+    speaks_for.truncate(MAX_SIDE);
     against.truncate(MAX_SIDE);
-    // A probe's own claims are what others deny: for its incident the sides are as they stand.
-    evidence.append(&mut against);
-    let vantage = sees.into_iter().take(MAX_VANTAGE).map(|(node, sees)| Vantage {
-        node: node.clone(),
-        path: scene.path(node).map(String::from).unwrap_or_default(),
-        sees,
-        vote: scene.vote(node),
+    speaks_for.append(&mut against);
+    let vantage = vantage(scene, case, sees);
+    Described { evidence: speaks_for, vantage, severity, affected: affected(scene, case) }
+}
+
+/// What was said for the cause before, by witnesses that nobody has refuted since.
+fn remembered(scene: &Scene<'_>, before: &[Evidence], now: &[Evidence]) -> Vec<Evidence> {
+    let same =
+        |a: &Evidence, b: &Evidence| (&a.node, &a.stream, a.kind) == (&b.node, &b.stream, b.kind);
+    let old = before.iter().filter(|it| it.side == Side::For && it.kind.is_some());
+    old.filter(|it| scene.vote(&it.node) != Vote::Contradicted)
+        .filter(|it| !now.iter().any(|new| same(new, it)))
+        .cloned()
+        .collect()
+}
+
+/// Whether nothing bad has been seen of a stream since a moment, and not only by now.
+fn is_good_since(sight: &Sight, since: MonoTime) -> bool {
+    sight.last_bad().is_none_or(|at| at <= since)
+}
+
+/// Who could have seen it: the agents that watch any of the streams, whether they said anything or not.
+fn vantage(scene: &Scene<'_>, case: &Case, sees: BTreeMap<&NodeId, Sees>) -> Vec<Vantage> {
+    let lineup = &scene.facts.lineup;
+    let streams = case.scope.union(&case.incident.streams);
+    let regions: BTreeSet<&RegionId> =
+        streams.filter_map(|it| Some(lineup.stream(it)?.region())).collect();
+    let own = |it: &NodeId| case.incident.subject == Subject::Probe(it.clone());
+    let is_there =
+        |it: &&Agent| regions.contains(&it.region) || sees.contains_key(&it.node) || own(&it.node);
+    let points = lineup.agents().filter(is_there).map(|agent| Vantage {
+        node: agent.node.clone(),
+        path: agent.path.clone(),
+        sees: sees.get(&agent.node).copied().unwrap_or(Sees::Nothing),
+        vote: scene.vote(&agent.node),
     });
-    let vantage = vantage.collect();
-    Described { evidence, vantage, severity, affected: affected(scene, case) }
+    points.take(MAX_VANTAGE).collect()
 }
 
 const fn worse(a: Sees, b: Sees) -> Sees {
@@ -86,11 +124,11 @@ const fn worse(a: Sees, b: Sees) -> Sees {
     }
 }
 
-fn faults(node: &NodeId, stream: &StreamId, sight: &Sight) -> Vec<Evidence> {
+fn faults(side: Side, node: &NodeId, stream: &StreamId, sight: &Sight) -> Vec<Evidence> {
     sight
         .faults()
         .map(|(kind, it)| Evidence {
-            side: Side::For,
+            side,
             node: node.clone(),
             stream: stream.clone(),
             kind: Some(kind),
@@ -102,9 +140,9 @@ fn faults(node: &NodeId, stream: &StreamId, sight: &Sight) -> Vec<Evidence> {
         .collect()
 }
 
-fn good(node: &NodeId, stream: &StreamId, since: MonoTime) -> Evidence {
+fn good(side: Side, node: &NodeId, stream: &StreamId, since: MonoTime) -> Evidence {
     Evidence {
-        side: Side::Against,
+        side,
         node: node.clone(),
         stream: stream.clone(),
         kind: None,

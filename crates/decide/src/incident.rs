@@ -102,6 +102,12 @@ pub struct Candidate {
     pub coverage: Ratio,
     /// How much of what is broken around it would be explained by it.
     pub explains: Ratio,
+    /// How many of the streams that it would break are bad; of a probe, how many of its claims are denied.
+    pub broken: usize,
+    /// How many of them are seen well, or are disputed; of a probe, how many of its claims nobody denies.
+    pub spared: usize,
+    /// How many of them are watched and have not been seen since the onset.
+    pub pending: usize,
 }
 
 /// On which side a piece of evidence stands.

@@ -6,7 +6,7 @@
 
 mod code;
 
-use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeSet, format, string::String, vec::Vec};
 use core::time::Duration;
 
 use tallylight_model::{
@@ -20,8 +20,9 @@ use crate::{
         Candidate, Evidence, Incident, IncidentState, Moment, Remedy, Sees, Side, Step, Subject,
         Vantage, Vote,
     },
-    ledger::{Case, action_key, incident_key},
+    ledger::{Case, action_key, incident_key, worth_key},
     policy::{Mode, Scope},
+    shadow::{How, Seconds, Verdict, Worth},
     signal::Budget,
 };
 use code::{Reader, Writer};
@@ -47,8 +48,9 @@ pub struct Remembered {
 /// What a record turned out to be.
 #[derive(Debug)]
 pub(crate) enum Memory {
-    Case(Case),
+    Case(Box<Case>),
     Action(Action),
+    Worth(ActionId, Worth),
     Mode(Scope, Mode),
     Ids { incident: u64, action: u64 },
     Budget { key: (ChannelId, RegionId), budget: Budget, written: MonoTime },
@@ -166,6 +168,26 @@ pub(crate) fn case_record(now: MonoTime, case: &Case) -> Record {
     Record { key: incident_key(it.id), body: out.finish() }
 }
 
+pub(crate) fn worth_record(now: MonoTime, id: ActionId, worth: &Worth) -> Record {
+    let mut out = Writer::new(VERSION, now);
+    out.u64(id.0);
+    out.text(worth.how.name());
+    write_subject(&mut out, &worth.blamed);
+    out.optional_time(worth.effect);
+    out.u64(worth.verified.map_or(0, |it| 1 + u64::from(it)));
+    out.text(worth.verdict.name());
+    let regions: Vec<_> = worth.regions.iter().collect();
+    out.list(&regions, |out, (region, seconds)| {
+        out.text(region.as_str());
+        for span in [seconds.gained, seconds.spoiled, seconds.left] {
+            out.span(span);
+        }
+    });
+    out.time(worth.counted);
+    out.span(worth.good_for);
+    Record { key: worth_key(id), body: out.finish() }
+}
+
 fn write_target(out: &mut Writer, target: &Target) {
     match target {
         Target::Channel(id) => {
@@ -183,11 +205,18 @@ fn write_target(out: &mut Writer, target: &Target) {
     }
 }
 
+fn write_subject(out: &mut Writer, subject: &Subject) {
+    out.text(subject.cause().name());
+    out.text(&format!("{subject}"));
+}
+
 fn write_candidate(out: &mut Writer, candidate: &Candidate) {
-    out.text(candidate.subject.cause().name());
-    out.text(&format!("{}", candidate.subject));
+    write_subject(out, &candidate.subject);
     out.f64(candidate.coverage.get());
     out.f64(candidate.explains.get());
+    for count in [candidate.broken, candidate.spared, candidate.pending] {
+        out.u64(count as u64);
+    }
 }
 
 fn write_evidence(out: &mut Writer, evidence: &Evidence) {
@@ -212,7 +241,8 @@ pub(crate) fn recall(now: MonoTime, remembered: &Remembered) -> Option<Memory> {
             Some(Memory::Mode(scope, Mode::from_name(&input.text()?)?))
         }
         "action" => read_action(&mut input).map(Memory::Action),
-        "incident" => read_case(&mut input).map(Memory::Case),
+        "worth" => read_worth(&mut input).map(|(id, worth)| Memory::Worth(id, worth)),
+        "incident" => read_case(&mut input).map(|case| Memory::Case(Box::new(case))),
         "budget" => read_budget(&mut input),
         _ => None,
     }
@@ -269,6 +299,26 @@ fn read_action(input: &mut Reader<'_>) -> Option<Action> {
     })
 }
 
+fn read_worth(input: &mut Reader<'_>) -> Option<(ActionId, Worth)> {
+    let id = ActionId(input.u64()?);
+    let how = How::from_name(&input.text()?)?;
+    let blamed = read_subject(input)?;
+    let effect = input.optional_time()?;
+    let verified = match input.u64()? {
+        0 => None,
+        it => Some(it == 2),
+    };
+    let verdict = Verdict::from_name(&input.text()?)?;
+    let regions = input.list(|input| {
+        let region = RegionId::new(&input.text()?).ok()?;
+        let (gained, spoiled, left) = (input.span()?, input.span()?, input.span()?);
+        Some((region, Seconds { gained, spoiled, left }))
+    })?;
+    let (counted, good_for) = (input.time()?, input.span()?);
+    let saved = counted;
+    Some((id, Worth { how, blamed, effect, verified, verdict, regions, counted, good_for, saved }))
+}
+
 fn read_feed(kind: ActionKind, text: &str) -> Option<Feed> {
     match kind {
         ActionKind::RegionMove => RegionId::new(text).ok().map(Feed::Region),
@@ -316,10 +366,21 @@ fn read_case(input: &mut Reader<'_>) -> Option<Case> {
     };
     let scope: BTreeSet<StreamId> = input.list(read_stream)?;
     let first_arrival = input.time()?;
-    let rung = usize::try_from(input.u64()?).ok()?;
-    let (clean_since, struck_again, rival) = (None, None, None);
-    let numbers = None;
-    Some(Case { incident, scope, first_arrival, clean_since, struck_again, rung, rival, numbers })
+    let rung = input.count()?;
+    let (clean_since, struck_again, rival, numbers, held) = (None, None, None, None, None);
+    let described = MonoTime::ZERO;
+    Some(Case {
+        incident,
+        scope,
+        first_arrival,
+        clean_since,
+        struck_again,
+        rung,
+        rival,
+        numbers,
+        held,
+        described,
+    })
 }
 
 fn read_stream(input: &mut Reader<'_>) -> Option<StreamId> {
@@ -357,6 +418,9 @@ fn read_candidate(input: &mut Reader<'_>) -> Option<Candidate> {
         subject: read_subject(input)?,
         coverage: Ratio::new(input.f64()?),
         explains: Ratio::new(input.f64()?),
+        broken: input.count()?,
+        spared: input.count()?,
+        pending: input.count()?,
     })
 }
 

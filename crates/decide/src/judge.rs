@@ -24,6 +24,7 @@ use crate::{
     output::IncidentEvent,
     remedy::{self, Desk, readiness},
     scene::{Scene, State},
+    shadow,
 };
 
 /// An incident may be widened for so long after it was opened.
@@ -35,6 +36,10 @@ const LONE_CLAIM: Duration = Duration::from_secs(10);
 
 /// While anything is wrong the facts are looked at this often, since silence is news too.
 const WATCH: Duration = Duration::from_secs(1);
+
+/// What a young incident says is brought up to date each time that the facts are looked at, an older one's seldom.
+const YOUNG: Duration = Duration::from_secs(15);
+const REFRESH: Duration = Duration::from_secs(10);
 
 /// A fault that began so shortly after a remedy took effect is still of the old cause: switching has an edge.
 const EDGE: Duration = Duration::from_secs(3);
@@ -59,9 +64,16 @@ pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
         });
         settle(desk, ledger, id, probe_is_over);
     }
+    ledger.number(&scene.facts.lineup);
+    for id in ledger.open_ids() {
+        refresh(scene, ledger, id, &bad);
+    }
     for id in ledger.open_ids() {
         let (fit, rival) = fits.get(&id).cloned().unwrap_or((None, None));
         desk.advance(ledger, id, fit, rival);
+    }
+    if let Some(at) = shadow::watch(scene, ledger) {
+        desk.look_again(at);
     }
     if !scene.troubled.is_empty() || !ledger.open_ids().is_empty() {
         desk.look_again(scene.now + WATCH);
@@ -97,6 +109,9 @@ fn judge_probes(desk: &mut Desk<'_>, ledger: &mut Ledger) -> BTreeSet<Subject> {
                 subject: subject.clone(),
                 coverage: Ratio::of(part as f64, probe.claims as f64),
                 explains: Ratio::ONE,
+                broken: part,
+                spared: probe.claims.saturating_sub(part),
+                pending: 0,
             };
             let scope = probe.streams.clone();
             let opening = Opening {
@@ -337,6 +352,8 @@ fn open(scene: &Scene<'_>, ledger: &mut Ledger, opening: Opening) {
         rung: 0,
         rival: opening.rival,
         numbers: None,
+        held: None,
+        described: scene.now,
     });
     describe(scene, ledger, id);
 }
@@ -374,12 +391,53 @@ fn widen(scene: &Scene<'_>, ledger: &mut Ledger, id: IncidentId, opening: Openin
 fn describe(scene: &Scene<'_>, ledger: &mut Ledger, id: IncidentId) {
     let Some(case) = ledger.case(id) else { return };
     let described = evidence::describe(scene, case);
+    let incident = &case.incident;
+    let is_known = incident.evidence == described.evidence
+        && incident.vantage == described.vantage
+        && incident.severity >= described.severity
+        && incident.affected.is_superset(&described.affected);
+    if is_known {
+        return;
+    }
     ledger.edit(id, |it| {
         it.incident.evidence = described.evidence;
         it.incident.vantage = described.vantage;
         it.incident.severity = it.incident.severity.max(described.severity);
         it.incident.affected.extend(described.affected);
     });
+}
+
+/// Brings up to date what a person reads of an incident that nothing has been done about: the cause was named by the first who
+/// spoke, and what the others saw of it came later. Once streams recover, or an action changes them, what is written is history.
+fn refresh(scene: &Scene<'_>, ledger: &mut Ledger, id: IncidentId, bad: &BTreeSet<StreamNo>) {
+    let Some(case) = ledger.case(id) else { return };
+    let incident = &case.incident;
+    let is_young = scene.now.since(incident.opened) <= YOUNG;
+    if scene.now < case.described + if is_young { WATCH } else { REFRESH } {
+        return;
+    }
+    let is_probe = incident.cause() == Cause::Probe;
+    let stands = is_probe || case.streams().iter().all(|it| bad.contains(it));
+    let stands = stands && !has_acted(ledger, id);
+    if let Some(case) = ledger.case_mut(id) {
+        case.described = scene.now;
+    }
+    let Some(case) = ledger.case(id).filter(|_| stands) else { return };
+    let incident = &case.incident;
+    let own = cause::common(case.scope(), bad);
+    let measured = |it: &Candidate| {
+        let fit = cause::fit(scene, &it.subject, &own).filter(|_| !is_probe);
+        fit.map_or_else(|| it.clone(), |fit| fit.candidate(own.len()))
+    };
+    let fit = measured(&incident.fit);
+    let beaten: Vec<Candidate> = incident.beaten.iter().map(measured).collect();
+    if incident.fit != fit || incident.beaten != beaten {
+        ledger.edit(id, |it| {
+            it.incident.fit = fit;
+            it.incident.beaten = beaten;
+        });
+    }
+    describe(scene, ledger, id);
 }
 
 /// Closes an incident whose evidence has been clean for long enough: also for the deliveries that show it last.

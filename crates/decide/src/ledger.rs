@@ -14,13 +14,14 @@ use alloc::{
 use tallylight_model::{ActionId, IncidentId, MonoTime, StreamId};
 
 use crate::{
-    action::{Action, ActionKind, ActionState, Purpose, Reason, Refusal, Target},
+    action::{Action, ActionKind, ActionState, Held, Purpose, Reason, Refusal, Target},
     cause::Rival,
     incident::{Cause, Incident, IncidentState, Moment, Remedy, Step, Subject},
     journal::{self, Record},
     lineup::{Lineup, StreamNo},
     output::{IncidentEvent, Output},
     policy::{Mode, Scope},
+    shadow::{Verdict, Worth},
     view::Limits,
 };
 
@@ -51,6 +52,10 @@ pub(crate) struct Case {
     pub(crate) rival: Option<Rival>,
     /// Its streams in the lineup in force; `None` after a change.
     pub(crate) numbers: Option<Box<Numbers>>,
+    /// What keeps the next action back, as it was last found.
+    pub(crate) held: Option<Held>,
+    /// When the incident's evidence was last brought up to date.
+    pub(crate) described: MonoTime,
 }
 
 /// A case's streams as the lineup numbers them, in order.
@@ -93,6 +98,11 @@ pub(crate) struct Ledger {
     dirty_cases: BTreeSet<IncidentId>,
     dirty_actions: BTreeSet<ActionId>,
     dirty_ids: bool,
+    /// What actions were worth, or would have been.
+    worths: BTreeMap<ActionId, Worth>,
+    /// Actions of which that is not known to the end.
+    watched: BTreeSet<ActionId>,
+    dirty_worths: BTreeSet<ActionId>,
     records: Vec<Record>,
     events: Vec<Output>,
     outputs: VecDeque<Output>,
@@ -221,7 +231,12 @@ impl Ledger {
 
     pub(crate) fn set_remedy(&mut self, id: IncidentId, remedy: Remedy) {
         if self.cases.get(&id).is_some_and(|it| it.incident.remedy != remedy) {
-            self.edit(id, |case| case.incident.remedy = remedy);
+            self.edit(id, |case| {
+                case.incident.remedy = remedy;
+                if matches!(remedy, Remedy::Running | Remedy::Done) {
+                    case.held = None;
+                }
+            });
         }
     }
 
@@ -242,7 +257,8 @@ impl Ledger {
         reason: Reason,
     ) {
         let Some(id) = purpose.incident() else { return };
-        let Some(case) = self.cases.get(&id) else { return };
+        let Some(case) = self.cases.get_mut(&id) else { return };
+        case.held = Some(Held { kind, reason, until: None });
         let refusals = &case.incident.refusals;
         let known = refusals.iter().any(|it| it.kind == kind && it.reason == reason);
         if known || refusals.len() >= MAX_REFUSALS {
@@ -253,6 +269,14 @@ impl Ledger {
         });
         self.step(id, at, Step::Refused(reason));
         self.events.push(Output::Refused { purpose: purpose.clone(), kind, reason });
+    }
+
+    /// Notes until when at the earliest what was just refused stays so.
+    pub(crate) fn hold_until(&mut self, purpose: &Purpose, at: MonoTime) {
+        let case = purpose.incident().and_then(|id| self.cases.get_mut(&id));
+        if let Some(held) = case.and_then(|it| it.held.as_mut()) {
+            held.until = Some(at);
+        }
     }
 
     pub(crate) fn close(&mut self, id: IncidentId, at: MonoTime) {
@@ -283,10 +307,41 @@ impl Ledger {
         self.actions.insert(id, action);
         self.dirty_ids = true;
         if let Some(incident) = incident {
-            self.edit(incident, |case| case.incident.actions.push(id));
+            self.edit(incident, |case| {
+                case.incident.actions.push(id);
+                case.held = None;
+            });
         }
         self.dirty_actions.insert(id);
+        self.watched.insert(id);
         id
+    }
+
+    pub(crate) fn watched(&self) -> Vec<ActionId> {
+        self.watched.iter().copied().collect()
+    }
+
+    pub(crate) fn unwatch(&mut self, id: ActionId) {
+        self.watched.remove(&id);
+    }
+
+    pub(crate) fn worth(&self, id: ActionId) -> Option<&Worth> {
+        self.worths.get(&id)
+    }
+
+    /// What each action that could be watched was worth.
+    pub(crate) fn worths(&self) -> impl Iterator<Item = (&Action, &Worth)> {
+        self.worths.iter().filter_map(|(id, worth)| Some((self.actions.get(id)?, worth)))
+    }
+
+    pub(crate) fn set_worth(&mut self, id: ActionId, worth: Worth) {
+        self.worths.insert(id, worth);
+    }
+
+    /// As [`set_worth`](Self::set_worth); the journal will have it.
+    pub(crate) fn keep_worth(&mut self, id: ActionId, worth: Worth) {
+        self.set_worth(id, worth);
+        self.dirty_worths.insert(id);
     }
 
     pub(crate) fn edit_action(&mut self, id: ActionId, change: impl FnOnce(&mut Action)) {
@@ -347,6 +402,9 @@ impl Ledger {
         for id in core::mem::take(&mut self.dirty_actions) {
             records.extend(self.actions.get(&id).map(|it| journal::action_record(now, it)));
         }
+        for id in core::mem::take(&mut self.dirty_worths) {
+            records.extend(self.worths.get(&id).map(|it| journal::worth_record(now, id, it)));
+        }
         self.outputs.extend(records.into_iter().map(Output::Journal));
         self.outputs.extend(core::mem::take(&mut self.events));
         if self.outputs.len() > MAX_OUTPUTS {
@@ -382,6 +440,10 @@ impl Ledger {
             }
             !go
         });
+        if self.worths.len() > MAX_ACTIONS {
+            let actions = &self.actions;
+            self.worths.retain(|id, _| actions.contains_key(id));
+        }
     }
 
     /// Takes back what the journal remembered.
@@ -394,6 +456,14 @@ impl Ledger {
     pub(crate) fn restore_action(&mut self, action: Action) {
         self.next_action = self.next_action.max(action.id.0);
         self.actions.insert(action.id, action);
+    }
+
+    /// Takes back what the journal remembered.
+    pub(crate) fn restore_worth(&mut self, id: ActionId, worth: Worth) {
+        if worth.verdict == Verdict::Open {
+            self.watched.insert(id);
+        }
+        self.worths.insert(id, worth);
     }
 
     /// Takes back what the journal remembered.
@@ -414,6 +484,11 @@ impl Ledger {
 /// The key of an incident in the journal.
 pub(crate) fn incident_key(id: IncidentId) -> String {
     format!("incident/{id}")
+}
+
+/// The key of what an action was worth in the journal.
+pub(crate) fn worth_key(id: ActionId) -> String {
+    format!("worth/{id}")
 }
 
 /// The key of an action in the journal.

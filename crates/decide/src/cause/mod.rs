@@ -129,6 +129,9 @@ impl Fit {
             subject: self.subject.clone(),
             coverage: Ratio::new(self.coverage()),
             explains: Ratio::of(self.explained.len() as f64, bad as f64),
+            broken: self.broken,
+            spared: self.spared,
+            pending: self.pending,
         }
     }
 

@@ -26,7 +26,7 @@ use crate::{
     scene::Scene,
 };
 
-pub(crate) use mode::{mode_of, ordinary_mode};
+pub(crate) use mode::{mode_of, ordinary_mode, regions};
 
 /// An action that might be made, with what it would rest on.
 pub(crate) struct Proposal<'a> {

@@ -33,7 +33,7 @@ pub(crate) fn mode_of(facts: &Facts, kind: ActionKind, target: &Target) -> Mode 
 }
 
 /// The regions whose viewers an action touches.
-fn regions(facts: &Facts, target: &Target) -> BTreeSet<RegionId> {
+pub(crate) fn regions(facts: &Facts, target: &Target) -> BTreeSet<RegionId> {
     match target {
         Target::Channel(channel) => facts.regions_of(channel),
         Target::Servers(servers) => {

@@ -1,6 +1,7 @@
 //! The bytes of a record: numbers in little endian, texts and lists with their length first.
 
 use alloc::{string::String, vec::Vec};
+use core::time::Duration;
 
 use tallylight_model::MonoTime;
 
@@ -32,6 +33,10 @@ impl Writer {
     pub(super) fn text(&mut self, text: &str) {
         self.u64(text.len() as u64);
         self.bytes.extend(text.as_bytes());
+    }
+
+    pub(super) fn span(&mut self, span: Duration) {
+        self.u64(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// A moment as nanoseconds before (or, negative, after) the moment of writing.
@@ -81,6 +86,14 @@ impl<'a> Reader<'a> {
 
     pub(super) fn u64(&mut self) -> Option<u64> {
         self.eight().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn count(&mut self) -> Option<usize> {
+        self.u64().and_then(|it| usize::try_from(it).ok())
+    }
+
+    pub(super) fn span(&mut self) -> Option<Duration> {
+        self.u64().map(Duration::from_nanos)
     }
 
     pub(super) fn f64(&mut self) -> Option<f64> {

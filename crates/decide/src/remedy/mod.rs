@@ -186,6 +186,7 @@ impl Desk<'_> {
             Answer::Until(reason, at) => {
                 self.look_again(at);
                 self.refuse(ledger, purpose, plan.kind, reason);
+                ledger.hold_until(purpose, at);
             }
             Answer::Approve(reason) => {
                 ledger.refuse(purpose, self.now(), Some(plan.kind), reason);
