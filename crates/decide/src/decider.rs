@@ -439,7 +439,7 @@ impl Decider {
         let case = self.ledger.case(id)?;
         Some(explain::explain(&Told {
             incident: &case.incident,
-            actions: self.ledger.actions_of(id).collect(),
+            actions: self.ledger.actions_of(id).map(|it| (it, self.ledger.worth(it.id))).collect(),
             held: case.held,
             sources: self.lacking(case, now),
             clean_since: case.clean_since,

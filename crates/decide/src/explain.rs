@@ -11,7 +11,7 @@ mod why;
 mod words;
 
 use alloc::{borrow::ToOwned, collections::BTreeSet, format, string::String, vec::Vec};
-use core::fmt;
+use core::{fmt, time::Duration};
 
 use tallylight_model::{MonoTime, StreamId};
 
@@ -20,6 +20,7 @@ use crate::{
     incident::{Cause, Evidence, Incident, IncidentState, Remedy, Side, Subject, Vote},
     lineup::{Lineup, SourceRole, StreamRef},
     policy::{Guards, Mode},
+    shadow::{How, Seconds, Worth},
     view::NotReady,
 };
 use words::{capital, clean, cut, list, noun, of_reason, span};
@@ -37,8 +38,8 @@ const MAX_TOLD: usize = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Told<'a> {
     pub(crate) incident: &'a Incident,
-    /// Its actions, oldest first.
-    pub(crate) actions: Vec<&'a Action>,
+    /// Its actions with what they are worth, oldest first.
+    pub(crate) actions: Vec<(&'a Action, Option<&'a Worth>)>,
     /// What keeps the next one back.
     pub(crate) held: Option<Held>,
     /// Since when none of its streams has been bad.
@@ -127,11 +128,11 @@ impl Told<'_> {
     }
 
     fn in_flight(&self) -> Option<&Action> {
-        self.actions.iter().copied().find(|it| it.state.is_in_flight())
+        self.actions.iter().map(|it| it.0).find(|it| it.state.is_in_flight())
     }
 
     fn waiting(&self) -> Option<&Action> {
-        self.actions.iter().copied().find(|it| it.state == ActionState::Waiting)
+        self.actions.iter().map(|it| it.0).find(|it| it.state == ActionState::Waiting)
     }
 }
 
@@ -154,8 +155,8 @@ fn status(told: &Told<'_>) -> String {
     if let Some(it) = told.in_flight() {
         format!(" Under way: {}.", order(it))
     } else if told.incident.remedy == Remedy::Done {
-        let last = told.actions.iter().rev().find(|it| it.state == ActionState::Verified);
-        last.map_or_else(String::new, |it| format!(" Mended by: {}.", order(it)))
+        let last = told.actions.iter().rev().find(|it| it.0.state == ActionState::Verified);
+        last.map_or_else(String::new, |it| format!(" Mended by: {}.", order(it.0)))
     } else if let Some(it) = told.waiting() {
         format!(" It waits for a person: {}.", order(it))
     } else {
@@ -257,7 +258,8 @@ fn order(action: &Action) -> String {
 
 fn done(told: &Told<'_>) -> Vec<String> {
     let skipped = told.actions.len().saturating_sub(MAX_TOLD);
-    let mut out: Vec<String> = told.actions.iter().skip(skipped).map(|it| one(told, it)).collect();
+    let mut out: Vec<String> =
+        told.actions.iter().skip(skipped).map(|it| one(told, it.0, it.1)).collect();
     if skipped > 0 {
         out.push(format!("{skipped} older actions stand in the incident."));
     }
@@ -267,7 +269,7 @@ fn done(told: &Told<'_>) -> Vec<String> {
     out
 }
 
-fn one(told: &Told<'_>, action: &Action) -> String {
+fn one(told: &Told<'_>, action: &Action, worth: Option<&Worth>) -> String {
     let by = action.approved_by.as_deref();
     let by = by.map_or_else(String::new, |it| format!(", approved by {}", cut(it, 40)));
     let detail = Reason::from_name(&action.detail)
@@ -288,7 +290,22 @@ fn one(told: &Told<'_>, action: &Action) -> String {
         ActionState::Expired => format!("void, decided {decided}: {detail}"),
         ActionState::Withdrawn => format!("withdrawn, decided {decided}: {detail}"),
     };
-    format!("{}: {state}.", order(action))
+    format!("{}: {state}.{}", order(action), worth.map_or_else(String::new, gained))
+}
+
+/// Fewer seconds gained or spoiled are not worth a word.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// What it gained up to now, or would have.
+fn gained(worth: &Worth) -> String {
+    let Seconds { gained, spoiled, .. } = worth.total();
+    let has = if worth.how == How::WouldBe { "It would have" } else { "It has" };
+    let bad =
+        if spoiled < LEAST { String::new() } else { format!(" and spoiled {}", span(spoiled)) };
+    if gained < LEAST && bad.is_empty() {
+        return String::new();
+    }
+    format!(" {has} gained {}{bad}, as seconds of a channel in a region.", span(gained))
 }
 
 fn refused(kind: Option<ActionKind>, reason: Reason) -> String {
@@ -309,8 +326,8 @@ fn not_done(told: &Told<'_>) -> Vec<String> {
     }));
     // What an action of that kind got past has no weight any more.
     let is_past = |kind: Option<ActionKind>, at: MonoTime| {
-        let sent = told.actions.iter().filter(|it| it.sent.is_some_and(|sent| sent >= at));
-        sent.into_iter().any(|it| kind.is_none_or(|kind| it.kind == kind))
+        let sent = told.actions.iter().filter(|it| it.0.sent.is_some_and(|sent| sent >= at));
+        sent.into_iter().any(|it| kind.is_none_or(|kind| it.0.kind == kind))
     };
     let is_held = |kind, reason| held.is_some_and(|it| (it.kind, it.reason) == (kind, reason));
     let earlier: Vec<_> = incident
