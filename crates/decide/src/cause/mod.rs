@@ -305,8 +305,10 @@ fn rival(scene: &Scene<'_>, named: &Fit, other: &Fit) -> Option<Rival> {
 
 /// What could still turn out to be the cause instead of this one.
 pub(crate) fn rival_of(scene: &Scene<'_>, named: &Fit, bad: &BTreeSet<StreamNo>) -> Option<Rival> {
-    // What explains all of it is a suspect of any one of its streams.
-    let mut others: BTreeSet<Subject> = suspects(scene, *named.explained.first()?).collect();
+    // What explains all of it is a suspect of any one of its streams. Fewest could be behind a source.
+    let is_source = |it: &&StreamNo| matches!(scene.facts.lineup.at(**it), StreamRef::Source(..));
+    let any = named.explained.iter().find(is_source).or_else(|| named.explained.first());
+    let mut others: BTreeSet<Subject> = suspects(scene, *any?).collect();
     others.remove(&named.subject);
     others
         .iter()
