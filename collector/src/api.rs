@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tallylight_decide::{
     BUDGET_WINDOW, ChangedBy, KillSwitch, OnAir,
-    action::{Action, Feed, Purpose, Refusal, Target},
+    action::{Action, ActionState, Feed, Purpose, Refusal, Target},
     incident::{Candidate, Incident, Step},
     lineup::{Lineup, StreamRef},
+    maintenance::Window,
     view::{FaultView, SignalView, SloView, Summary, Up},
 };
 use tallylight_model::{
@@ -50,6 +51,10 @@ pub fn channels(
                 ChangedBy::Operator => "operator".to_owned(),
                 ChangedBy::Panel => "panel".to_owned(),
             }),
+            "hands_off": channel.hands_off.map(|it| json!({
+                "by": it.by.name(),
+                "until": view.calendar.rfc3339(it.until),
+            })),
             "regions": regions.collect::<Vec<_>>(),
         })
     }));
@@ -228,6 +233,8 @@ fn incident_json(view: &View<'_>, incident: &Incident) -> Value {
         "state": incident.state.name(),
         "remedy": incident.remedy.name(),
         "page": incident.page.map(|reason| reason.name()),
+        "storm": incident.storm,
+        "maintenance": incident.maintenance.as_ref().map(WindowId::as_str),
         "severity": incident.severity.name(),
         "onset_unix_ms": view.calendar.unix_ms(incident.onset),
         "fit": candidate(&incident.fit),
@@ -276,6 +283,11 @@ fn incident_json(view: &View<'_>, incident: &Incident) -> Value {
         Value::Object(out)
     });
     out.insert("evidence".to_owned(), evidence.collect());
+    out.insert("timeline".to_owned(), timeline_json(incident, moments));
+    Value::Object(out)
+}
+
+fn timeline_json(incident: &Incident, moments: Moments) -> Value {
     let timeline = incident.timeline.iter().map(|moment| {
         let mut out = object(json!({
             "step": moment.step.name(),
@@ -285,8 +297,7 @@ fn incident_json(view: &View<'_>, incident: &Incident) -> Value {
         moments.put_at(&mut out, moment.at);
         Value::Object(out)
     });
-    out.insert("timeline".to_owned(), timeline.collect());
-    Value::Object(out)
+    timeline.collect()
 }
 
 fn candidate(candidate: &Candidate) -> Value {
@@ -384,10 +395,37 @@ pub fn refusals(
     next.last().map(|incident| incident.id)
 }
 
-/// Whether an action is there, to be approved.
+/// Where an action stands, if there is one.
 #[must_use]
-pub fn action_exists(view: &View<'_>, id: ActionId) -> bool {
-    view.decider.action(id).is_some()
+pub fn action_state(view: &View<'_>, id: ActionId) -> Option<ActionState> {
+    view.decider.action(id).map(|it| it.state)
+}
+
+/// `GET /api/v1/maintenance`
+#[must_use]
+pub fn maintenance(view: &View<'_>) -> Value {
+    let windows = view.decider.windows().map(|window| window_json(view, window));
+    json!({ "maintenance": windows.collect::<Vec<_>>() })
+}
+
+fn window_json(view: &View<'_>, window: &Window) -> Value {
+    let (plan, calendar) = (&window.plan, view.calendar);
+    let purpose = Purpose::Maintenance(plan.id.clone());
+    let moments = Moments { calendar, onset: plan.begin };
+    let actions = view.decider.actions().filter(|it| it.purpose == purpose);
+    let mut out = object(json!({
+        "id": plan.id.as_str(),
+        "state": window.state(calendar.now).name(),
+        "begin": calendar.rfc3339(plan.begin),
+        "end": calendar.rfc3339(window.end()),
+        "by": plan.by.as_deref().unwrap_or("lineup"),
+        "why": plan.why,
+        "actions": actions.map(|it| it.id.to_string()).collect::<Vec<_>>(),
+        "refusals": window.refusals.iter()
+            .map(|refusal| refusal_json(refusal, moments)).collect::<Vec<_>>(),
+    }));
+    out.insert(plan.area.kind().to_owned(), plan.area.id().into());
+    Value::Object(out)
 }
 
 /// `GET /api/v1/sources`: adds those of the channels after this one; answers after which to go on.

@@ -23,6 +23,17 @@ impl Calendar {
         self.wall.saturating_add(shift).unwrap_or(self.wall)
     }
 
+    /// The moment of a wall time, past or to come.
+    #[must_use]
+    pub fn moment(&self, wall: Timestamp) -> MonoTime {
+        let shift = wall.duration_since(self.wall);
+        if shift.is_negative() {
+            self.now - shift.unsigned_abs()
+        } else {
+            self.now + shift.unsigned_abs()
+        }
+    }
+
     /// The wall time in milliseconds since 1970-01-01 UTC.
     #[must_use]
     pub fn unix_ms(&self, at: MonoTime) -> i64 {
@@ -51,5 +62,10 @@ mod tests {
         assert_eq!(calendar.rfc3339(now), "2026-11-20T12:00:00.000Z");
         assert_eq!(calendar.rfc3339(now - Duration::from_millis(1500)), "2026-11-20T11:59:58.500Z");
         assert_eq!(calendar.rfc3339(now + Duration::from_secs(10)), "2026-11-20T12:00:10.000Z");
+        for shift in [Duration::ZERO, Duration::from_secs(3), Duration::from_secs(86_400)] {
+            assert_eq!(calendar.moment(calendar.wall(now + shift)), now + shift);
+        }
+        let earlier = now - Duration::from_secs(3);
+        assert_eq!(calendar.moment(calendar.wall(earlier)), earlier);
     }
 }

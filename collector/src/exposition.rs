@@ -235,6 +235,11 @@ fn incidents(text: &mut PrometheusText, view: &View<'_>) {
             ];
             text.series(&labels, 1.0);
         };
+        if incident.storm {
+            // It is the region's, so that it calls people once and not for each channel.
+            write("", &incident.subject.to_string());
+            continue;
+        }
         for (channel, region) in &incident.affected {
             write(channel.as_str(), region.as_str());
         }

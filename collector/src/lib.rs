@@ -11,6 +11,7 @@ pub mod config;
 pub mod dedupe;
 pub mod exposition;
 pub mod io;
+pub mod maintenance;
 
 pub mod panel;
 pub mod view;

@@ -177,8 +177,9 @@ fn a_panel_with_bad_manners_is_never_told_more_than_the_guards_allow() {
             if page.is_some() {
                 assert_eq!(paged, page, "{manners:?}\n{log}");
             }
-            // Three failures open the circuit, and a person is called.
-            assert!(story.commanded.len() <= 3, "{manners:?}: {}\n{log}", story.commanded.len());
+            // Three failures open the circuit, and a person is called; a source without anything is left all the same, once
+            // a minute.
+            assert!(story.commanded.len() <= 5, "{manners:?}: {}\n{log}", story.commanded.len());
             if manners == Manners::Fails {
                 assert_eq!(paged, Some("circuit_open"), "{log}");
             }
@@ -394,7 +395,12 @@ fn many_broken_channels_are_mended_within_the_budget() {
         what: platform::Trouble::Hang(platform::channel(name)),
     };
     let events = names[..8].iter().map(hang).collect();
-    let mut world = World::new(5, lineup.expect("the lineup is whole"), events, 2);
+    let mut policy = Policy::default();
+    policy.modes.insert(Scope::Global, Mode::Auto);
+    // So many at once would be a storm.
+    policy.guards.storm_channels = 100;
+    let mut world =
+        World::new(5, lineup.expect("the lineup is whole"), events, 2).with_policy(policy);
     world.run_for(WARM_UP + Duration::from_secs(120));
     let story = world.story();
     assert_eq!(story.incidents.len(), 8, "{}", story.log);

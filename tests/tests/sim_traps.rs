@@ -291,7 +291,9 @@ fn an_incident_that_a_person_switched_away_from_hides_no_other_fault_of_the_chan
     let mut world = world(1, events).with_policy(policy);
     world.run_for(WARM_UP + secs(20.0));
     world.switch_by_hand(&channel("one"), stream("one/backup"));
-    world.run_for(secs(80.0));
+    world.run_for(secs(10.0));
+    world.tell(Input::EndHandsOff { channel: channel("one") });
+    world.run_for(secs(70.0));
     let story = world.story();
     assert_eq!(kinds(&story), [ActionKind::RestartStream], "{}", story.log);
     assert!(causes(&story).contains(&"processing one".to_owned()), "{}", story.log);
@@ -364,15 +366,56 @@ fn a_flapping_source_is_left_once() {
     assert_eq!(kinds(&story), [ActionKind::SwitchSource], "{}", story.log);
 }
 
-#[test]
-fn two_sources_that_flap_in_turn_are_switched_between_until_the_circuit_opens() {
+/// Two sources that fail in turn, each for a while.
+fn in_turn(kind: FaultKind) -> Story {
     let flaps = (0..20).map(|i| {
         let id = if i % 2 == 0 { "one/primary" } else { "one/backup" };
-        trouble(f64::from(i) * 90.0, 10.0, source(id, FaultKind::NoData))
+        trouble(f64::from(i) * 90.0, 10.0, source(id, kind))
     });
-    let story = run(world(1, flaps.collect()), 1700.0);
+    run(world(1, flaps.collect()), 1800.0)
+}
+
+#[test]
+fn two_sources_that_go_black_in_turn_are_switched_between_until_that_is_damped() {
+    let story = in_turn(FaultKind::Black);
     assert!(kinds(&story).len() <= 5, "{} switches\n{}", kinds(&story).len(), story.log);
-    assert!(refusals(&story).contains(&"circuit_open"), "{}", story.log);
+    let refused = refusals(&story);
+    assert!(refused.contains(&"damped") || refused.contains(&"circuit_open"), "{}", story.log);
+}
+
+#[test]
+fn two_sources_that_stop_in_turn_are_switched_between_as_long_as_one_of_them_is_ready() {
+    let story = in_turn(FaultKind::NoData);
+    assert_eq!(kinds(&story), [ActionKind::SwitchSource; 20], "{}", story.log);
+    assert!(pages(&story).contains(&"circuit_open"), "{}", story.log);
+}
+
+#[test]
+fn a_storm_is_left_to_people_and_what_is_left_of_it_is_mended_after_it() {
+    let names: Vec<String> = (0..12).map(|it| format!("c{it}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut parts = tallylight_tests::sim::platform::parts(&names);
+    parts.channels.iter_mut().flat_map(|it| &mut it.sources).for_each(|it| it.provider = None);
+    let all = names
+        .iter()
+        .take(8)
+        .map(|it| trouble(0.0, 600.0, source(&format!("{it}/primary"), FaultKind::NoData)));
+    let mut world = world_of(1, parts, all.collect());
+    world.run_for(WARM_UP + secs(60.0));
+    let storms = |world: &World| {
+        let incidents = world.decider().into_iter().flat_map(|it| it.incidents());
+        incidents.filter(|it| it.storm && it.closed.is_none()).count()
+    };
+    assert_eq!(storms(&world), 2, "one in each region with viewers");
+    let incidents = world.decider().into_iter().flat_map(|it| it.incidents());
+    let paged: Vec<_> = incidents.filter_map(|it| it.page).map(|it| it.name()).collect();
+    assert_eq!(paged, ["storm", "storm"]);
+    world.run_for(secs(540.0));
+    assert_eq!(storms(&world), 0);
+    let story = world.story();
+    assert_eq!(kinds(&story), [ActionKind::SwitchSource; 8], "{}", story.log);
+    let first = story.commanded[0].0.since(START + WARM_UP);
+    assert!(first > secs(350.0), "{first:?}\n{}", story.log);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Reading of `lineup.toml`. The rules between entries are `decide`'s; this puts their problems on the file's lines and
 //! keeps what only agents need: addresses, interfaces, service ids, hours.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tallylight_config::{Document, Place, Problems, Table, value};
@@ -11,13 +14,14 @@ use tallylight_decide::{
         Agent, AudioRole, AudioTrack, Channel, ChannelKind, Delivery, Encryption, Lineup, Parts,
         Place as At, ProgrammeMatch, Provider, Region, Server, SingleWitness, Source, SourceRole,
     },
+    maintenance::MAX_WINDOWS,
 };
 use tallylight_model::{
-    Bitrate, ChannelId, NodeId, ProfileName, ProviderId, RegionId, ServerId, StreamId,
+    Bitrate, ChannelId, NodeId, ProfileName, ProviderId, RegionId, ServerId, StreamId, WindowId,
 };
 use toml_span::value::ValueInner;
 
-use super::Hours;
+use super::{Hours, Scheduled};
 
 /// Schemes that an agent can open.
 const STREAM_SCHEMES: &[&str] = &["udp", "rtp", "http", "https"];
@@ -37,6 +41,8 @@ pub struct LineupFile {
     pub streams: BTreeMap<StreamId, StreamExtra>,
     /// When each channel is on the air; absent means always.
     pub on_air: BTreeMap<ChannelId, Vec<Hours>>,
+    /// When what is worked on.
+    pub maintenance: Vec<Scheduled>,
     /// How often each channel's deliveries are joined afresh.
     pub zap_interval: BTreeMap<ChannelId, Duration>,
     /// What 100 % of a node's network is; absent where nobody says.
@@ -102,6 +108,10 @@ pub fn parse_lineup(name: &str, text: &str) -> Result<LineupFile, Problems> {
     }
     for table in root.tables("channel") {
         reader.channel(table);
+    }
+    let mut names = BTreeSet::new();
+    for table in root.tables("maintenance") {
+        reader.maintenance(&document, table, &mut names);
     }
     root.finish();
     reader.finish(document)
@@ -174,6 +184,7 @@ struct Reader {
     parts: Parts,
     places: Places,
     file: LineupFile,
+    scheduled_at: Vec<Place>,
     /// An entry could not be read, so that indexes in `parts` and `places` may differ.
     broken: bool,
 }
@@ -194,6 +205,27 @@ impl Reader {
             _ => self.broken = true,
         }
         self.places.agents.push(entry);
+    }
+
+    fn maintenance(
+        &mut self,
+        document: &Document<'_>,
+        table: Table<'_>,
+        names: &mut BTreeSet<WindowId>,
+    ) {
+        let place = table.place();
+        let Some(scheduled) = Scheduled::read(document, table) else {
+            self.broken = true;
+            return;
+        };
+        if !names.insert(scheduled.id.clone()) {
+            document.problem(&place, format!("{} stands twice; ids are unique", scheduled.id));
+        }
+        if names.len() > MAX_WINDOWS {
+            document.problem(&place, format!("is one too many; at most {MAX_WINDOWS} are allowed"));
+        }
+        self.file.maintenance.push(scheduled);
+        self.scheduled_at.push(place);
     }
 
     fn channel(&mut self, mut table: Table<'_>) {
@@ -288,7 +320,7 @@ impl Reader {
     }
 
     fn finish(self, document: Document<'_>) -> Result<LineupFile, Problems> {
-        let Self { parts, places, mut file, broken } = self;
+        let Self { parts, places, mut file, scheduled_at, broken } = self;
         if broken
             || parts.regions.len() != places.regions.len()
             || parts.servers.len() != places.servers.len()
@@ -298,6 +330,11 @@ impl Reader {
         }
         match Lineup::new(parts) {
             Ok(lineup) => {
+                for (scheduled, place) in file.maintenance.iter().zip(&scheduled_at) {
+                    if !scheduled.area.is_listed(&lineup) {
+                        document.problem(place, format!("{} is not listed", scheduled.area));
+                    }
+                }
                 file.lineup = lineup;
                 document.finish(Some(file))
             }
@@ -381,7 +418,7 @@ fn uplink(found: &ValueInner<'_>) -> Result<Bitrate, String> {
     }
 }
 
-fn short(text: &str) -> Result<String, String> {
+pub(super) fn short(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > MAX_NAME || text.chars().any(char::is_control) {
         Err(format!("1 to {MAX_NAME} bytes without control characters are allowed"))
     } else {

@@ -4,8 +4,10 @@
 
 mod hours;
 mod lineup;
+mod scheduled;
 mod settings;
 
 pub use hours::Hours;
 pub use lineup::{LineupFile, StreamExtra, parse_lineup};
+pub use scheduled::Scheduled;
 pub use settings::{Listen, PanelSettings, Settings, TlsSettings, lineup_path, parse_settings};

@@ -284,6 +284,20 @@ fn guards(document: &Document<'_>, table: Option<Table<'_>>) -> Guards {
         global_per_minute: count;
         global_burst: count;
         region_move_interval: span;
+        flap_penalty: points;
+        flap_half_life: span;
+        flap_suppress: points;
+        flap_reuse: points;
+        hands_off_panel: span;
+        hands_off_person: span;
+        storm_channels: count;
+        storm_share: ratio;
+        storm_window: span;
+        storm_one_cause: ratio;
+        storm_leave: span;
+        isolated_share: ratio;
+        healthy_share: ratio;
+        healthy_from: count;
         ready_clean: span;
         ready_seen: span;
         ready_max_age: span;
@@ -376,6 +390,12 @@ fn span(found: &ValueInner<'_>) -> Result<Duration, String> {
 fn count<T: TryFrom<i64>>(found: &ValueInner<'_>) -> Result<T, String> {
     let number = value::integer(1..=1000)(found)?;
     T::try_from(number).map_err(|_| format!("{number} is out of bounds"))
+}
+
+/// A penalty.
+fn points(found: &ValueInner<'_>) -> Result<u32, String> {
+    let number = value::integer(1..=1_000_000)(found)?;
+    u32::try_from(number).map_err(|_| format!("{number} is out of bounds"))
 }
 
 fn ratio(found: &ValueInner<'_>) -> Result<Ratio, String> {

@@ -4,23 +4,29 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
+    body::Bytes,
     extract::{DefaultBodyLimit, Path, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tallylight_decide::{Input, Mode, Scope, action::ActionKind};
-use tallylight_model::{ActionId, ChannelId, IncidentId, RegionId};
+use tallylight_decide::{
+    Input, Mode, Scope,
+    action::{ActionKind, ActionState},
+    maintenance::WindowState,
+};
+use tallylight_model::{ActionId, ChannelId, IncidentId, RegionId, WindowId};
 use tokio::sync::watch;
 
 use super::{Loaded, ingest::Ingest, judge::JudgeHandle, meters::Meters};
 use crate::{
     api, auth,
     exposition::{self, Page},
+    maintenance,
     view::View,
 };
 
@@ -56,6 +62,10 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/shadow", get(|api| show(api, api::shadow)))
         .route("/api/v1/shadow/report", get(shadow_report))
         .route("/api/v1/actions/{id}/approve", post(approve))
+        .route("/api/v1/actions/{id}/reject", post(reject))
+        .route("/api/v1/channels/{id}/hands-off", delete(end_hands_off))
+        .route("/api/v1/maintenance", get(|api| show(api, api::maintenance)).post(maintain))
+        .route("/api/v1/maintenance/{id}", delete(end_maintenance))
         .route("/api/v1/incidents/{id}/close", post(close))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(api)
@@ -85,6 +95,7 @@ async fn index() -> Html<String> {
         "/api/v1/mode",
         "/api/v1/shadow",
         "/api/v1/shadow/report",
+        "/api/v1/maintenance",
         "/metrics",
         "/healthz",
     ];
@@ -227,13 +238,86 @@ async fn approve(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Failed> {
     let by = operator(&api, &headers)?;
-    let action = ActionId(number(&id)?);
-    let exists = api.judge.ask(move |view| api::action_exists(view, action)).await;
-    if !exists.map_err(|_| BUSY)? {
-        return Err(NO_SUCH);
-    }
+    let action = action(&api, &id).await?.0;
     tracing::info!(by, %action, "approved");
     order(&api, Input::Approve { action, by }).await
+}
+
+async fn reject(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Failed> {
+    const NOT_WAITING: Failed =
+        Failed(StatusCode::CONFLICT, "the action does not wait for anybody any more");
+    let by = operator(&api, &headers)?;
+    let (action, state) = action(&api, &id).await?;
+    if state != ActionState::Waiting {
+        return Err(NOT_WAITING);
+    }
+    tracing::info!(by, %action, "rejected");
+    order(&api, Input::Reject { action, by }).await
+}
+
+async fn action(api: &Api, id: &str) -> Result<(ActionId, ActionState), Failed> {
+    let id = ActionId(number(id)?);
+    let state = api.judge.ask(move |view| api::action_state(view, id)).await.map_err(|_| BUSY)?;
+    Ok((id, state.ok_or(NO_SUCH)?))
+}
+
+async fn end_hands_off(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Failed> {
+    let by = operator(&api, &headers)?;
+    let channel = ChannelId::new(&id).map_err(|_| NO_SUCH)?;
+    let asked = channel.clone();
+    let is_left =
+        move |view: &View<'_>| view.decider.hands_off(&asked, view.calendar.now).is_some();
+    if !api.judge.ask(is_left).await.map_err(|_| BUSY)? {
+        return Err(NO_SUCH);
+    }
+    tracing::warn!(by, %channel, "hands-off ended by a person");
+    order(&api, Input::EndHandsOff { channel }).await
+}
+
+async fn maintain(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Value>), Failed> {
+    let by = operator(&api, &headers)?;
+    let wanted =
+        maintenance::Order::read(&body).map_err(|why| Failed(StatusCode::BAD_REQUEST, why))?;
+    let checked = api.judge.ask(move |view| wanted.check(view, by)).await.map_err(|_| BUSY)?;
+    let plan = checked.map_err(|refused| match refused {
+        maintenance::Refused::Wrong(why) => Failed(StatusCode::BAD_REQUEST, why),
+        maintenance::Refused::Conflict(why) => Failed(StatusCode::CONFLICT, why),
+    })?;
+    tracing::warn!(by = plan.by, window = %plan.id, area = %plan.area, "maintenance planned");
+    let id = plan.id.to_string();
+    api.judge.order(Input::Maintain(plan)).await.map_err(|_| BUSY)?;
+    Ok((StatusCode::CREATED, Json(json!({ "id": id }))))
+}
+
+async fn end_maintenance(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Failed> {
+    let by = operator(&api, &headers)?;
+    let window = WindowId::new(&id).map_err(|_| NO_SUCH)?;
+    let asked = window.clone();
+    let stands = move |view: &View<'_>| {
+        let now = view.calendar.now;
+        view.decider.windows().any(|it| it.plan.id == asked && it.state(now) != WindowState::Over)
+    };
+    if !api.judge.ask(stands).await.map_err(|_| BUSY)? {
+        return Err(NO_SUCH);
+    }
+    tracing::warn!(by, %window, "maintenance ended by a person");
+    order(&api, Input::EndMaintenance { window }).await
 }
 
 async fn close(
@@ -261,7 +345,7 @@ struct ModeOrder {
 async fn set_mode(
     State(api): State<Api>,
     headers: HeaderMap,
-    body: axum::body::Bytes,
+    body: Bytes,
 ) -> Result<Json<Value>, Failed> {
     const BODY: Failed =
         Failed(StatusCode::BAD_REQUEST, "write {\"scope\": \"global\", \"mode\": \"off\"}");

@@ -30,11 +30,13 @@ use tokio::sync::oneshot;
 const SCHEMA: i64 = 1;
 /// Fault records kept; the oldest go first.
 const MAX_FAULTS: i64 = 100_000;
-/// Records of incidents and actions kept over a restart; those not written for longest go first.
+/// Records of incidents and actions kept over a restart; those not written for longest go first. What the judgement says can go
+/// has no body.
 const MAX_RECORDS: i64 = 20_000;
 const PRUNE_RECORDS: &str = "DELETE FROM record
     WHERE (key GLOB 'incident/*' OR key GLOB 'action/*' OR key GLOB 'worth/*')
-    AND key NOT IN (SELECT key FROM record ORDER BY written_ms DESC LIMIT ?1)";
+    AND key NOT IN (SELECT key FROM record ORDER BY written_ms DESC LIMIT ?1)
+    OR (key GLOB 'maintenance/*' OR key GLOB 'others/*') AND length(body) = 0";
 /// Error budgets of channels that are long gone: nothing was added to them for as long as they are for.
 const PRUNE_BUDGETS: &str = "DELETE FROM record WHERE key GLOB 'budget/*' AND written_ms < ?1";
 const BUDGETS_LAST_MS: i64 = 29 * 86_400_000;
@@ -502,7 +504,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.sqlite");
         let (journal, _) = Journal::open(&path).unwrap();
-        journal.write(vec![record("mode/global", b"off")], vec![]).await.unwrap();
+        let kept = ["mode/global", "others/one", "maintenance/disks"].map(|it| record(it, b"off"));
+        journal.write(kept.into(), vec![]).await.unwrap();
+        let gone = ["others/two", "maintenance/over"].map(|it| record(it, b""));
+        journal.write(gone.into(), vec![]).await.unwrap();
         let limit = MAX_RECORDS;
         for chunk in 0..=limit / 1000 {
             let keys = (0..1000).map(|number| format!("incident/{}", chunk * 1000 + number));
@@ -515,6 +520,7 @@ mod tests {
             other.query_row(sql, [key], |row| row.get::<_, i64>(0)).unwrap()
         };
         assert_eq!((count("incident/*"), count("mode/global")), (limit, 1));
+        assert_eq!((count("others/*"), count("maintenance/*")), (1, 1));
     }
 
     #[test]

@@ -9,16 +9,20 @@
 //! waits for one at most.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::PathBuf,
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use tallylight_decide::{
     Decider, IncidentEvent, Input, KillSwitch, Mode, OnAir, Outcome, Output, Policy, Scope,
     action::{ActionKind, Reason},
+    maintenance::{Plan, Window, WindowState},
 };
-use tallylight_model::{ActionId, Batch, ChannelId, FaultPhase, FaultRecord, Metric, MonoTime};
+use tallylight_model::{
+    ActionId, Batch, ChannelId, FaultPhase, FaultRecord, Metric, MonoTime, WindowId,
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval, sleep_until},
@@ -171,6 +175,8 @@ struct State {
     kill_switch: KillSwitch,
     clock_is_off: bool,
     off_air: BTreeSet<ChannelId>,
+    /// Until when the lineup's maintenance is on, of which the judgement was told.
+    maintenance: BTreeMap<WindowId, Timestamp>,
     /// Faults that ended, the last one last.
     ended: VecDeque<Ended>,
     /// The journal's last write failed.
@@ -201,6 +207,7 @@ impl Judge {
         self.absorb();
         self.look_at_kill_switch();
         self.look_at_hours(Told::Nothing);
+        self.look_at_schedule();
         let mut writing = None;
         loop {
             if writing.is_none() && self.pending.is_due(self.state.journal_fails) {
@@ -224,6 +231,7 @@ impl Judge {
                 () = tick => self.feed(Input::Tick),
                 _ = on_air.tick() => {
                     self.look_at_hours(Told::Before);
+                    self.look_at_schedule();
                     self.look_at_clock();
                     if self.state.journal_fails && writing.is_none() {
                         writing = Some(self.begin_write());
@@ -484,6 +492,44 @@ impl Judge {
         }
     }
 
+    /// Tells the judgement of maintenance that the lineup plans, and that it does not plan any more.
+    fn look_at_schedule(&mut self) {
+        let config = Arc::clone(&self.config.borrow());
+        let calendar = self.clock.calendar();
+        let planned = &config.lineup.maintenance;
+        for scheduled in planned {
+            let occurrence = scheduled.at(calendar.wall);
+            let end = occurrence.map(|(_, end)| end);
+            if self.state.maintenance.get(&scheduled.id).copied() == end {
+                continue;
+            }
+            let Some((begin, end)) = occurrence else {
+                self.state.maintenance.remove(&scheduled.id);
+                continue;
+            };
+            self.state.maintenance.insert(scheduled.id.clone(), end);
+            tracing::info!(window = %scheduled.id, area = %scheduled.area, %begin, %end, "maintenance");
+            self.feed(Input::Maintain(Plan {
+                id: scheduled.id.clone(),
+                area: scheduled.area.clone(),
+                begin: calendar.moment(begin),
+                end: calendar.moment(end),
+                by: None,
+                why: scheduled.why.clone(),
+            }));
+        }
+        let is_gone = |it: &&Window| {
+            let is_planned = planned.iter().any(|scheduled| scheduled.id == it.plan.id);
+            it.plan.by.is_none() && it.state(calendar.now) != WindowState::Over && !is_planned
+        };
+        let gone: Vec<_> =
+            self.decider.windows().filter(is_gone).map(|it| it.plan.id.clone()).collect();
+        for window in gone {
+            self.state.maintenance.remove(&window);
+            self.feed(Input::EndMaintenance { window });
+        }
+    }
+
     /// While the panel's clock is off, every kind of action is at most `approve`.
     fn look_at_clock(&mut self) {
         let off = self.panel.standing().clock_is_off();
@@ -514,6 +560,8 @@ impl Judge {
         let policy = self.policy();
         self.feed(Input::Policy(Box::new(policy)));
         self.look_at_hours(Told::Nothing);
+        self.state.maintenance.clear();
+        self.look_at_schedule();
         self.look_at_kill_switch();
         tracing::info!("configuration reloaded");
     }

@@ -204,6 +204,34 @@ fn every_problem_of_the_lineup_has_its_place_and_says_what_is_allowed() {
 }
 
 #[test]
+fn maintenance_is_of_one_listed_thing_at_one_time() {
+    for (text, expected) in [
+        (
+            format!(
+                "{CHANNEL}{SOURCE}[[maintenance]]\nid = 'm'\nserver = 'n'\nwhy = 'disks'\n\
+                 begin = '2026-11-22T04:00:00Z'\nend = '2026-11-22T06:00:00Z'\n"
+            ),
+            "lineup.toml:10:1: maintenance[0]: server n is not listed",
+        ),
+        (
+            format!(
+                "{CHANNEL}{SOURCE}[[maintenance]]\nid = 'm'\nregion = 'r'\nchannel = 'one'\n\
+                 why = 'x'\nbegin = '4 am'\nend = '2026-11-22T06:00:00Z'\n\
+                 [[maintenance]]\nid = 'n'\nregion = 'r'\nwhy = 'x'\n\
+                 begin = '2026-11-22T06:00:00Z'\nend = '2026-11-22T04:00:00Z'\n"
+            ),
+            "lineup.toml:10:1: maintenance[0]: write one of server, region or channel\n\
+             lineup.toml:10:1: maintenance[0]: write begin and end, or [maintenance.weekly]\n\
+             lineup.toml:15:10: maintenance[0].begin: \"4 am\": is not a moment; write it as RFC \
+             3339 has it, as in \"2026-11-22T04:00:00Z\"\n\
+             lineup.toml:17:1: maintenance[1]: ends before it begins, or is over 31 days long",
+        ),
+    ] {
+        assert_eq!(lineup(&text), expected, "for {text}");
+    }
+}
+
+#[test]
 fn the_problems_of_all_files_come_at_once() {
     let site = Site::new("[panel]\nurl = 'http://127.0.0.1:1'\nsecret_file = 'panel.secret'\n");
     assert!(load(&site.path("collector.toml")).is_ok());

@@ -313,6 +313,27 @@ async fn an_action_that_waits_goes_out_when_an_operator_approves_it() {
 }
 
 #[tokio::test]
+async fn an_action_that_an_operator_rejects_is_not_done() {
+    let mut stage = Stage::broken(Manner::Answers, "approve").await;
+    stage.until_action("state", "waiting").await;
+    let id = action(stage.api).await["id"].as_str().unwrap().to_owned();
+    let order = async |what: &str| {
+        let response = reqwest::Client::new()
+            .post(format!("http://{}/api/v1/actions/{id}/{what}", stage.api))
+            .header("authorization", format!("Bearer {}", token("ops")))
+            .send();
+        response.await.unwrap().status().as_u16()
+    };
+    assert_eq!(order("reject").await, 200);
+    assert_eq!(order("reject").await, 409);
+    assert_eq!(order("approve").await, 200);
+    stage.until_action("state", "rejected").await;
+    assert_eq!(action(stage.api).await["detail"], "ops said no");
+    assert_eq!(stage.panel.count(), 0);
+    stage.collector.stop().await;
+}
+
+#[tokio::test]
 async fn a_panel_whose_clock_is_off_gets_nothing_that_nobody_approved() {
     let mut stage = Stage::broken(Manner::ClockOff, "auto").await;
     stage.until_action("state", "waiting").await;

@@ -13,6 +13,7 @@ mod crash;
 mod ingest;
 mod judged;
 mod listen;
+mod maintenance;
 mod series;
 mod support;
 mod world;

@@ -199,6 +199,8 @@ pub enum ActionState {
     Expired,
     /// Its reason went away before it was sent.
     Withdrawn,
+    /// A person said no.
+    Rejected,
 }
 
 names! {
@@ -213,6 +215,7 @@ names! {
         Failed "failed"
         Expired "expired"
         Withdrawn "withdrawn"
+        Rejected "rejected"
     }
 }
 
@@ -298,6 +301,20 @@ pub enum Reason {
     GlobalRate,
     /// A region was moved within the last ten minutes.
     RegionMoveRate,
+    /// The channel was switched too often lately.
+    Damped,
+    /// Somebody else changed the channel's source a short while ago.
+    HandsOff,
+    /// What it is about is being worked on.
+    Maintenance,
+    /// Much of the region turned bad at once, for no one cause.
+    Storm,
+    /// Too many of the region's servers would be out of service.
+    IsolationBudget,
+    /// A person said no to it.
+    Rejected,
+    /// What would be brought back is not good again.
+    StillBad,
     /// No source is ready to be switched to.
     NoReadyBackup,
     /// The backup looks good but has not been seen for long enough to be believed.
@@ -361,6 +378,13 @@ names! {
         CircuitOpen "circuit_open"
         GlobalRate "global_rate"
         RegionMoveRate "region_move_rate"
+        Damped "damped"
+        HandsOff "hands_off"
+        Maintenance "maintenance"
+        Storm "storm"
+        IsolationBudget "isolation_budget"
+        Rejected "rejected"
+        StillBad "still_bad"
         NoReadyBackup "no_ready_backup"
         BackupUnproven "backup_unproven"
         DifferentialUnknown "differential_unknown"

@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 
 use tallylight_model::{
-    ActionId, Epoch, IncidentId, MonoTime, NodeId, RegionId, ServerId, StreamId,
+    ActionId, ChannelId, Epoch, IncidentId, MonoTime, NodeId, RegionId, ServerId, StreamId,
 };
 
 use crate::{
@@ -19,6 +19,8 @@ use crate::{
     judge,
     ledger::{Case, Ledger},
     lineup::{Channel, Lineup, StreamRef},
+    maintenance::Window,
+    others::{self, HandsOff},
     policy::{Mode, Scope},
     remedy::{Desk, readiness},
     scene::Scene,
@@ -75,6 +77,11 @@ impl Decider {
                 Some(Memory::Case(case)) => new.ledger.restore_case(*case),
                 Some(Memory::Action(action)) => new.ledger.restore_action(action),
                 Some(Memory::Worth(id, worth)) => new.ledger.restore_worth(id, worth),
+                Some(Memory::Forgotten) => {}
+                Some(Memory::Window(window)) => new.ledger.restore_window(window),
+                Some(Memory::Others(channel, others)) => {
+                    new.ledger.restore_others(channel, others);
+                }
                 Some(Memory::Ids { incident, action }) => {
                     new.ledger.restore_ids(incident, action);
                 }
@@ -89,6 +96,7 @@ impl Decider {
             }
         }
         new.signals.relist(&new.facts.lineup);
+        new.ledger.relist(&new.facts.lineup);
         new.resume(now);
         (new, unread)
     }
@@ -128,7 +136,8 @@ impl Decider {
                 }
             }
             Input::Panel(state) => {
-                self.facts.panel(now, state);
+                let changed = self.facts.panel(now, state);
+                others::look(&self.facts, &mut self.ledger, now, &changed);
                 self.signals.sweep(now, &self.facts);
             }
             Input::PanelDown => self.facts.panel_at = None,
@@ -142,6 +151,12 @@ impl Decider {
                     case.map(|it| judge::measure(desk.scene, it)).unwrap_or_default();
                 desk.approve(ledger, action, &by, fit, rival);
             }),
+            Input::Reject { action, by } => {
+                self.at_desk(now, |desk, ledger| desk.reject(ledger, action, &by));
+            }
+            Input::Maintain(plan) => self.ledger.maintain(now, plan),
+            Input::EndMaintenance { window } => self.ledger.end_maintenance(&window, now),
+            Input::EndHandsOff { channel } => self.ledger.end_hands_off(&channel, now),
             Input::Close { incident, .. } => self.at_desk(now, |desk, ledger| {
                 shadow::end(desk.scene, ledger, incident);
                 ledger.close(incident, now);
@@ -156,7 +171,7 @@ impl Decider {
             Input::Lineup(lineup) => {
                 self.signals.relist(&lineup);
                 self.facts.relist(*lineup);
-                self.ledger.relist();
+                self.ledger.relist(&self.facts.lineup);
             }
             Input::Policy(policy) => {
                 self.facts.policy = *policy;
@@ -353,6 +368,7 @@ impl Decider {
                 on_air: if facts.is_off_air(&channel.id) { OnAir::Off } else { OnAir::On },
                 active: panel.and_then(|it| it.active.as_ref()),
                 changed_by: panel.map(|it| &it.changed_by),
+                hands_off: self.hands_off(&channel.id, now),
                 up: regions
                     .filter(|it| own.contains(*it))
                     .map(|it| (it, evidence::up(&scene, channel, it)))
@@ -494,6 +510,18 @@ impl Decider {
     #[must_use]
     pub fn shadow(&self) -> Report {
         shadow::report(self.ledger.worths())
+    }
+
+    /// Times of maintenance that are planned or in force, and the last ones that are over, by name.
+    pub fn windows(&self) -> impl Iterator<Item = &Window> {
+        self.ledger.windows()
+    }
+
+    /// Whose a channel is at this moment, if it is left to whoever changed its source.
+    #[must_use]
+    pub fn hands_off(&self, channel: &ChannelId, now: MonoTime) -> Option<HandsOff> {
+        let hands_off = self.ledger.hands_off(channel, &self.facts.policy.guards);
+        hands_off.filter(|it| now < it.until)
     }
 
     /// Whether the lineup has this node's agent watch this stream.

@@ -288,6 +288,7 @@ fn one(told: &Told<'_>, action: &Action, worth: Option<&Worth>) -> String {
         ActionState::NotVerified => format!("done {done}{by}, and it did not help: {detail}"),
         ActionState::Failed => format!("failed, decided {decided}{by}: {detail}"),
         ActionState::Expired => format!("void, decided {decided}: {detail}"),
+        ActionState::Rejected => format!("refused by a person, decided {decided}: {detail}"),
         ActionState::Withdrawn => format!("withdrawn, decided {decided}: {detail}"),
     };
     format!("{}: {state}.{}", order(action), worth.map_or_else(String::new, gained))
@@ -365,6 +366,7 @@ fn next(told: &Told<'_>) -> Vec<String> {
             (None, Remedy::Waiting) => {
                 Some("It is asked again with everything new that is seen.".to_owned())
             }
+            (None, Remedy::Held) => Some("It is looked at again when that is over.".to_owned()),
             (None, _) => Some("Nothing is done without a person.".to_owned()),
         });
     }

@@ -185,7 +185,9 @@ impl Facts {
         found.is_some_and(|(agent, stream)| self.place(stream, agent).is_some())
     }
 
-    pub(crate) fn panel(&mut self, now: MonoTime, state: PanelState) {
+    /// Takes in what the panel said. Answers the channels that it now says are on another source than it said before.
+    pub(crate) fn panel(&mut self, now: MonoTime, state: PanelState) -> Vec<ChannelId> {
+        let mut changed = Vec::new();
         self.panel_at = Some(now);
         let lineup = &self.lineup;
         self.panel_channels = state
@@ -200,7 +202,12 @@ impl Facts {
             if feeds.back().is_some_and(|(_, last)| last == active) {
                 continue;
             }
-            let since = if feeds.is_empty() { MonoTime::ZERO } else { now };
+            let since = if feeds.is_empty() {
+                MonoTime::ZERO
+            } else {
+                changed.push(channel.clone());
+                now
+            };
             feeds.push_back((since, active.clone()));
             if feeds.len() > MAX_FEEDS {
                 feeds.pop_front();
@@ -219,6 +226,7 @@ impl Facts {
             .map(|it| (it.region, it.served_by))
             .collect();
         self.find_feeding();
+        changed
     }
 
     pub(crate) fn on_air(&mut self, channel: ChannelId, on_air: OnAir) {

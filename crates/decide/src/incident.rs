@@ -5,7 +5,7 @@ use core::fmt;
 
 use tallylight_model::{
     ActionId, ChannelId, FaultKind, IncidentId, MonoTime, NodeId, ProviderId, Ratio, RegionId,
-    ServerId, Severity, StreamId,
+    ServerId, Severity, StreamId, WindowId,
 };
 
 use crate::{
@@ -220,9 +220,11 @@ pub enum Remedy {
     Running,
     /// An action helped.
     Done,
+    /// None is tried and nobody is called: it falls into maintenance, or stands back behind a storm.
+    Held,
 }
 
-names! { Remedy { None "none" Waiting "waiting" Running "running" Done "done" } }
+names! { Remedy { None "none" Waiting "waiting" Running "running" Done "done" Held "held" } }
 
 /// One moment in an incident's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -317,6 +319,10 @@ pub struct Incident {
     pub remedy: Remedy,
     /// Why a person must look; `None` while nobody must.
     pub page: Option<Reason>,
+    /// Much of the region turned bad at once, and no one cause explains it. Narrower incidents there stand back.
+    pub storm: bool,
+    /// The time of maintenance that all of it falls into: nothing is done, and nobody is called.
+    pub maintenance: Option<WindowId>,
     /// The worst of its faults.
     pub severity: Severity,
     /// When its faulty media was first produced.

@@ -2,12 +2,15 @@
 
 use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 
-use tallylight_model::{ActionId, Batch, ChannelId, IncidentId, RegionId, ServerId, StreamId};
+use tallylight_model::{
+    ActionId, Batch, ChannelId, IncidentId, RegionId, ServerId, StreamId, WindowId,
+};
 
 use crate::{
     Policy,
     action::Reason,
     lineup::{Lineup, names},
+    maintenance::Plan,
     policy::{Mode, Scope},
 };
 
@@ -34,6 +37,25 @@ pub enum Input {
         action: ActionId,
         /// Who.
         by: String,
+    },
+    /// A person said no to an action that waits.
+    Reject {
+        /// The action.
+        action: ActionId,
+        /// Who.
+        by: String,
+    },
+    /// Somebody planned a time of maintenance. One of the same name that is not over is changed.
+    Maintain(Plan),
+    /// A time of maintenance is over before its end.
+    EndMaintenance {
+        /// Which.
+        window: WindowId,
+    },
+    /// A person gave a channel back that was left to whoever changed its source.
+    EndHandsOff {
+        /// The channel.
+        channel: ChannelId,
     },
     /// A person closed an incident.
     Close {

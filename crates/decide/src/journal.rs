@@ -21,6 +21,8 @@ use crate::{
         Vantage, Vote,
     },
     ledger::{Case, action_key, incident_key, worth_key},
+    maintenance::{Area, Plan, Window},
+    others::{Other, Others},
     policy::{Mode, Scope},
     shadow::{How, Seconds, Verdict, Worth},
     signal::Budget,
@@ -30,9 +32,10 @@ use code::{Reader, Writer};
 /// One thing to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// What it is about: `incident/12`, `action/17`, `mode/global`, `budget/one/north`. A later record of the same key replaces it.
+    /// What it is about: `incident/12`, `action/17`, `maintenance/n1-disks`, `others/one`, `mode/global`, `budget/one/north`.
+    /// A later record of the same key replaces it.
     pub key: String,
-    /// The content, for [`Decider::restore`](crate::Decider::restore) alone.
+    /// The content, for [`Decider::restore`](crate::Decider::restore) alone. Empty: what was kept under the key can go.
     pub body: Vec<u8>,
 }
 
@@ -51,6 +54,9 @@ pub(crate) enum Memory {
     Case(Box<Case>),
     Action(Action),
     Worth(ActionId, Worth),
+    Window(Window),
+    Others(ChannelId, Others),
+    Forgotten,
     Mode(Scope, Mode),
     Ids { incident: u64, action: u64 },
     Budget { key: (ChannelId, RegionId), budget: Budget, written: MonoTime },
@@ -97,6 +103,40 @@ pub(crate) fn budget_record(
     Record { key: format!("budget/{channel}/{region}"), body: out.finish() }
 }
 
+pub(crate) fn forgotten_window(id: &WindowId) -> Record {
+    Record { key: format!("maintenance/{id}"), body: Vec::new() }
+}
+
+pub(crate) fn forgotten_others(channel: &ChannelId) -> Record {
+    Record { key: format!("others/{channel}"), body: Vec::new() }
+}
+
+pub(crate) fn window_record(now: MonoTime, window: &Window) -> Record {
+    let mut out = Writer::new(VERSION, now);
+    let plan = &window.plan;
+    out.text(plan.id.as_str());
+    out.text(plan.area.kind());
+    out.text(plan.area.id());
+    out.time(plan.begin);
+    out.time(plan.end);
+    out.text(plan.by.as_deref().unwrap_or(""));
+    out.text(&plan.why);
+    out.optional_time(window.ended);
+    out.list(&window.refusals, write_refusal);
+    Record { key: format!("maintenance/{}", plan.id), body: out.finish() }
+}
+
+pub(crate) fn others_record(now: MonoTime, channel: &ChannelId, others: &Others) -> Record {
+    let mut out = Writer::new(VERSION, now);
+    out.text(channel.as_str());
+    out.list(&others.changes, |out, (at, by)| {
+        out.time(*at);
+        out.text(by.name());
+    });
+    out.time(others.released);
+    Record { key: format!("others/{channel}"), body: out.finish() }
+}
+
 pub(crate) fn action_record(now: MonoTime, action: &Action) -> Record {
     let mut out = Writer::new(VERSION, now);
     out.u64(action.id.0);
@@ -131,6 +171,8 @@ pub(crate) fn case_record(now: MonoTime, case: &Case) -> Record {
     out.text(it.state.name());
     out.text(it.remedy.name());
     out.text(it.page.map_or("", Reason::name));
+    out.u64(u64::from(it.storm));
+    out.text(it.maintenance.as_ref().map_or("", WindowId::as_str));
     out.text(it.severity.name());
     out.time(it.onset);
     out.time(it.opened);
@@ -157,11 +199,7 @@ pub(crate) fn case_record(now: MonoTime, case: &Case) -> Record {
         out.text(reason);
     });
     out.list(&it.actions, |out, action| out.u64(action.0));
-    out.list(&it.refusals, |out, refusal| {
-        out.text(refusal.kind.map_or("", ActionKind::name));
-        out.text(refusal.reason.name());
-        out.time(refusal.at);
-    });
+    out.list(&it.refusals, write_refusal);
     out.list(&case.scope, |out, stream| out.text(stream.as_str()));
     out.time(case.first_arrival);
     out.u64(case.rung as u64);
@@ -186,6 +224,12 @@ pub(crate) fn worth_record(now: MonoTime, id: ActionId, worth: &Worth) -> Record
     out.time(worth.counted);
     out.span(worth.good_for);
     Record { key: worth_key(id), body: out.finish() }
+}
+
+fn write_refusal(out: &mut Writer, refusal: &Refusal) {
+    out.text(refusal.kind.map_or("", ActionKind::name));
+    out.text(refusal.reason.name());
+    out.time(refusal.at);
 }
 
 fn write_target(out: &mut Writer, target: &Target) {
@@ -233,13 +277,19 @@ fn write_evidence(out: &mut Writer, evidence: &Evidence) {
 /// Reads a record back; `None` if it is not one that this version understands.
 pub(crate) fn recall(now: MonoTime, remembered: &Remembered) -> Option<Memory> {
     let Record { key, body } = &remembered.record;
+    let about = key.split_once('/').map_or(key.as_str(), |(first, _)| first);
+    if body.is_empty() && matches!(about, "maintenance" | "others") {
+        return Some(Memory::Forgotten);
+    }
     let mut input = Reader::new(VERSION, now - remembered.age, body)?;
-    match key.split_once('/').map_or(key.as_str(), |(first, _)| first) {
+    match about {
         "ids" => Some(Memory::Ids { incident: input.u64()?, action: input.u64()? }),
         "mode" => {
             let scope = read_scope(&input.text()?)?;
             Some(Memory::Mode(scope, Mode::from_name(&input.text()?)?))
         }
+        "maintenance" => read_window(&mut input).map(Memory::Window),
+        "others" => read_others(&mut input),
         "action" => read_action(&mut input).map(Memory::Action),
         "worth" => read_worth(&mut input).map(|(id, worth)| Memory::Worth(id, worth)),
         "incident" => read_case(&mut input).map(|case| Memory::Case(Box::new(case))),
@@ -260,6 +310,44 @@ fn read_budget(input: &mut Reader<'_>) -> Option<Memory> {
         budget.restore(tier, begin, observed, bad)
     });
     known.then_some(Memory::Budget { key, budget, written })
+}
+
+fn read_window(input: &mut Reader<'_>) -> Option<Window> {
+    let id = WindowId::new(&input.text()?).ok()?;
+    let (kind, what) = (input.text()?, input.text()?);
+    let area = match kind.as_str() {
+        "server" => ServerId::new(&what).ok().map(Area::Server),
+        "region" => RegionId::new(&what).ok().map(Area::Region),
+        "channel" => ChannelId::new(&what).ok().map(Area::Channel),
+        _ => None,
+    };
+    let purpose = Purpose::Maintenance(id.clone());
+    let plan = Plan {
+        id,
+        area: area?,
+        begin: input.time()?,
+        end: input.time()?,
+        by: Some(input.text()?).filter(|it| !it.is_empty()),
+        why: input.text()?,
+    };
+    let ended = input.optional_time()?;
+    let refusals = input.list(|input| read_refusal(input, &purpose))?;
+    Some(Window { plan, ended, refusals })
+}
+
+fn read_others(input: &mut Reader<'_>) -> Option<Memory> {
+    let channel = ChannelId::new(&input.text()?).ok()?;
+    let changes = input.list(|input| Some((input.time()?, Other::from_name(&input.text()?)?)))?;
+    Some(Memory::Others(channel, Others { changes, released: input.time()? }))
+}
+
+fn read_refusal(input: &mut Reader<'_>, purpose: &Purpose) -> Option<Refusal> {
+    Some(Refusal {
+        purpose: purpose.clone(),
+        kind: ActionKind::from_name(&input.text()?),
+        reason: Reason::from_name(&input.text()?)?,
+        at: input.time()?,
+    })
 }
 
 fn read_scope(name: &str) -> Option<Scope> {
@@ -331,6 +419,8 @@ fn read_case(input: &mut Reader<'_>) -> Option<Case> {
     let state = IncidentState::from_name(&input.text()?)?;
     let remedy = Remedy::from_name(&input.text()?)?;
     let page = Reason::from_name(&input.text()?);
+    let (storm, maintenance) = (input.u64()? == 1, WindowId::new(&input.text()?).ok());
+    let purpose = Purpose::Incident(id);
     let severity = Severity::from_name(&input.text()?)?;
     let (onset, opened, closed) = (input.time()?, input.time()?, input.optional_time()?);
     let fit = read_candidate(input)?;
@@ -340,6 +430,8 @@ fn read_case(input: &mut Reader<'_>) -> Option<Case> {
         state,
         remedy,
         page,
+        storm,
+        maintenance,
         severity,
         onset,
         opened,
@@ -355,32 +447,12 @@ fn read_case(input: &mut Reader<'_>) -> Option<Case> {
         vantage: input.list(read_vantage)?,
         timeline: input.list(read_moment)?,
         actions: input.list(|input| input.u64().map(ActionId))?,
-        refusals: input.list(|input| {
-            Some(Refusal {
-                purpose: Purpose::Incident(id),
-                kind: ActionKind::from_name(&input.text()?),
-                reason: Reason::from_name(&input.text()?)?,
-                at: input.time()?,
-            })
-        })?,
+        refusals: input.list(|input| read_refusal(input, &purpose))?,
     };
     let scope: BTreeSet<StreamId> = input.list(read_stream)?;
     let first_arrival = input.time()?;
     let rung = input.count()?;
-    let (clean_since, struck_again, rival, numbers, held) = (None, None, None, None, None);
-    let described = MonoTime::ZERO;
-    Some(Case {
-        incident,
-        scope,
-        first_arrival,
-        clean_since,
-        struck_again,
-        rung,
-        rival,
-        numbers,
-        held,
-        described,
-    })
+    Some(Case { rung, ..Case::new(incident, scope, first_arrival, None) })
 }
 
 fn read_stream(input: &mut Reader<'_>) -> Option<StreamId> {

@@ -17,10 +17,12 @@ use crate::{
     action::ActionState,
     cause::{self, Fit, Rival, Verdict},
     echo, evidence,
+    guard::storm,
     incident::{Candidate, Cause, Incident, IncidentState, Moment, Remedy, Step, Subject},
     input::ChangedBy,
     ledger::{Case, Ledger},
     lineup::{Source, StreamNo, StreamRef},
+    maintenance,
     output::IncidentEvent,
     remedy::{self, Desk, readiness},
     scene::{Scene, State},
@@ -64,6 +66,9 @@ pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
         });
         settle(desk, ledger, id, probe_is_over);
     }
+    storm::watch(desk, ledger);
+    maintenance::mark(desk, ledger);
+    desk.maintain(ledger);
     ledger.number(&scene.facts.lineup);
     for id in ledger.open_ids() {
         refresh(scene, ledger, id, &bad);
@@ -251,7 +256,17 @@ fn name(desk: &mut Desk<'_>, ledger: &mut Ledger, verdict: Verdict) {
         first_arrival,
         rival,
     };
-    if let Some(id) = ledger.open_case_of(&opening.fit.subject) {
+    let known = ledger.open_case_of(&opening.fit.subject);
+    if let Some(storm) = known.filter(|id| ledger.case(*id).is_some_and(|it| it.incident.storm)) {
+        // It was the region itself after all.
+        for other in narrower(scene, ledger, &opening) {
+            ledger.close(other, scene.now);
+        }
+        ledger.edit(storm, |it| it.incident.storm = false);
+        widen(scene, ledger, storm, opening);
+        return;
+    }
+    if let Some(id) = known {
         // The same cause strikes again, after its remedy had taken effect.
         ledger.edit(id, |it| {
             it.incident.streams.extend(opening.streams.iter().cloned());
@@ -292,7 +307,7 @@ fn settle_time(scene: &Scene<'_>, fit: &Fit) -> Duration {
 fn narrower(scene: &Scene<'_>, ledger: &Ledger, opening: &Opening) -> Vec<IncidentId> {
     ledger
         .cases()
-        .filter(|it| it.is_open() && it.incident.cause() != Cause::Probe)
+        .filter(|it| it.is_open() && it.incident.cause() != Cause::Probe && !it.incident.storm)
         .filter(|it| scene.now.since(it.incident.opened) <= WIDEN_WITHIN)
         .filter(|it| it.incident.streams.is_subset(&opening.scope))
         .filter(|it| !has_acted(ledger, it.incident.id))
@@ -303,7 +318,13 @@ fn narrower(scene: &Scene<'_>, ledger: &Ledger, opening: &Opening) -> Vec<Incide
 /// Whether anything was ever sent for an incident, or may still be.
 fn has_acted(ledger: &Ledger, id: IncidentId) -> bool {
     let idle = |it: ActionState| {
-        matches!(it, ActionState::Proposed | ActionState::Waiting | ActionState::Withdrawn)
+        matches!(
+            it,
+            ActionState::Proposed
+                | ActionState::Waiting
+                | ActionState::Withdrawn
+                | ActionState::Rejected
+        )
     };
     ledger.actions_of(id).any(|it| !idle(it.state))
 }
@@ -320,41 +341,37 @@ struct Opening {
 }
 
 fn open(scene: &Scene<'_>, ledger: &mut Ledger, opening: Opening) {
-    let id = ledger.open(|id| Case {
-        incident: Incident {
-            id,
-            subject: opening.fit.subject.clone(),
-            state: IncidentState::Open,
-            remedy: Remedy::None,
-            page: None,
-            severity: Severity::Info,
-            onset: opening.onset,
-            opened: scene.now,
-            closed: None,
-            fit: opening.fit,
-            beaten: opening.beaten,
-            evidence: Vec::new(),
-            streams: opening.streams,
-            affected: BTreeSet::new(),
-            vantage: Vec::new(),
-            timeline: vec![
-                Moment { at: opening.onset, step: Step::Onset },
-                Moment { at: opening.first_arrival, step: Step::FirstFault },
-                Moment { at: scene.now, step: Step::Located },
-            ],
-            actions: Vec::new(),
-            refusals: Vec::new(),
-        },
-        scope: opening.scope,
-        first_arrival: opening.first_arrival,
-        clean_since: None,
-        struck_again: None,
-        rung: 0,
-        rival: opening.rival,
-        numbers: None,
-        held: None,
-        described: scene.now,
-    });
+    let incident = |id| Incident {
+        id,
+        subject: opening.fit.subject.clone(),
+        state: IncidentState::Open,
+        remedy: Remedy::None,
+        page: None,
+        storm: false,
+        maintenance: None,
+        severity: Severity::Info,
+        onset: opening.onset,
+        opened: scene.now,
+        closed: None,
+        fit: opening.fit,
+        beaten: opening.beaten,
+        evidence: Vec::new(),
+        streams: opening.streams,
+        affected: BTreeSet::new(),
+        vantage: Vec::new(),
+        timeline: vec![
+            Moment { at: opening.onset, step: Step::Onset },
+            Moment { at: opening.first_arrival, step: Step::FirstFault },
+            Moment { at: scene.now, step: Step::Located },
+        ],
+        actions: Vec::new(),
+        refusals: Vec::new(),
+    };
+    let id = ledger
+        .open(|id| Case::new(incident(id), opening.scope, opening.first_arrival, opening.rival));
+    if let Some(case) = ledger.case_mut(id) {
+        case.described = scene.now;
+    }
     describe(scene, ledger, id);
 }
 
@@ -410,7 +427,7 @@ fn describe(scene: &Scene<'_>, ledger: &mut Ledger, id: IncidentId) {
 /// Brings up to date what a person reads of an incident that nothing has been done about: the cause was named by the first who
 /// spoke, and what the others saw of it came later. Once streams recover, or an action changes them, what is written is history.
 fn refresh(scene: &Scene<'_>, ledger: &mut Ledger, id: IncidentId, bad: &BTreeSet<StreamNo>) {
-    let Some(case) = ledger.case(id) else { return };
+    let Some(case) = ledger.case(id).filter(|it| !it.incident.storm) else { return };
     let incident = &case.incident;
     let is_young = scene.now.since(incident.opened) <= YOUNG;
     if scene.now < case.described + if is_young { WATCH } else { REFRESH } {
@@ -444,7 +461,8 @@ fn refresh(scene: &Scene<'_>, ledger: &mut Ledger, id: IncidentId, bad: &BTreeSe
 fn settle(desk: &mut Desk<'_>, ledger: &mut Ledger, id: IncidentId, probe_is_over: bool) {
     let scene = desk.scene;
     let Some(case) = ledger.case(id) else { return };
-    if ledger.actions_of(id).any(|it| it.state.is_in_flight()) {
+    // A storm is over by a rule of its own.
+    if case.incident.storm || ledger.actions_of(id).any(|it| it.state.is_in_flight()) {
         return;
     }
     let clean = match case.incident.cause() {

@@ -11,7 +11,7 @@ use alloc::{
     vec::Vec,
 };
 
-use tallylight_model::{ActionId, IncidentId, MonoTime, StreamId};
+use tallylight_model::{ActionId, ChannelId, IncidentId, MonoTime, RegionId, StreamId, WindowId};
 
 use crate::{
     action::{Action, ActionKind, ActionState, Held, Purpose, Reason, Refusal, Target},
@@ -19,8 +19,10 @@ use crate::{
     incident::{Cause, Incident, IncidentState, Moment, Remedy, Step, Subject},
     journal::{self, Record},
     lineup::{Lineup, StreamNo},
+    maintenance::{MAX_WINDOWS, Plan, Window, WindowState},
+    others::{HandsOff, Other, Others},
     output::{IncidentEvent, Output},
-    policy::{Mode, Scope},
+    policy::{Guards, Mode, Scope},
     shadow::{Verdict, Worth},
     view::Limits,
 };
@@ -45,6 +47,8 @@ pub(crate) struct Case {
     pub(crate) first_arrival: MonoTime,
     /// Since when none of its streams has been bad.
     pub(crate) clean_since: Option<MonoTime>,
+    /// When it last stood back: patience begins anew after it.
+    pub(crate) stood_back: Option<MonoTime>,
     /// When the same cause struck again: what the remedy did before that no longer bounds it.
     pub(crate) struck_again: Option<MonoTime>,
     /// How many rungs of the ladder have been tried without success.
@@ -66,6 +70,27 @@ pub(crate) struct Numbers {
 }
 
 impl Case {
+    pub(crate) const fn new(
+        incident: Incident,
+        scope: BTreeSet<StreamId>,
+        first_arrival: MonoTime,
+        rival: Option<Rival>,
+    ) -> Self {
+        Self {
+            incident,
+            scope,
+            first_arrival,
+            clean_since: None,
+            stood_back: None,
+            struck_again: None,
+            rung: 0,
+            rival,
+            numbers: None,
+            held: None,
+            described: MonoTime::ZERO,
+        }
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.incident.state == IncidentState::Open
     }
@@ -91,12 +116,20 @@ impl Case {
 pub(crate) struct Ledger {
     cases: BTreeMap<IncidentId, Case>,
     actions: BTreeMap<ActionId, Action>,
+    windows: BTreeMap<WindowId, Window>,
+    others: BTreeMap<ChannelId, Others>,
+    /// Since when a storm gathers in which region.
+    pub(crate) stirring: BTreeMap<RegionId, MonoTime>,
+    /// Where a storm stands or gathers, as of the last judgement.
+    pub(crate) storms: BTreeSet<RegionId>,
     next_incident: u64,
     next_action: u64,
     /// When a restart took this over; nothing seen before counts for verifying.
     pub(crate) resumed: MonoTime,
     dirty_cases: BTreeSet<IncidentId>,
     dirty_actions: BTreeSet<ActionId>,
+    dirty_windows: BTreeSet<WindowId>,
+    dirty_others: BTreeSet<ChannelId>,
     dirty_ids: bool,
     /// What actions were worth, or would have been.
     worths: BTreeMap<ActionId, Worth>,
@@ -145,11 +178,6 @@ impl Ledger {
         for case in self.cases.values_mut().filter(|it| it.is_open() && it.numbers.is_none()) {
             case.number(lineup);
         }
-    }
-
-    /// Another lineup has other numbers.
-    pub(crate) fn relist(&mut self) {
-        self.cases.values_mut().for_each(|it| it.numbers = None);
     }
 
     pub(crate) fn actions(&self) -> impl Iterator<Item = &Action> {
@@ -256,18 +284,25 @@ impl Ledger {
         kind: Option<ActionKind>,
         reason: Reason,
     ) {
-        let Some(id) = purpose.incident() else { return };
-        let Some(case) = self.cases.get_mut(&id) else { return };
-        case.held = Some(Held { kind, reason, until: None });
-        let refusals = &case.incident.refusals;
+        let refusals = match purpose {
+            Purpose::Incident(id) => self.cases.get_mut(id).map(|it| {
+                it.held = Some(Held { kind, reason, until: None });
+                &mut it.incident.refusals
+            }),
+            Purpose::Maintenance(id) => self.windows.get_mut(id).map(|it| &mut it.refusals),
+        };
+        let Some(refusals) = refusals else { return };
         let known = refusals.iter().any(|it| it.kind == kind && it.reason == reason);
         if known || refusals.len() >= MAX_REFUSALS {
             return;
         }
-        self.edit(id, |case| {
-            case.incident.refusals.push(Refusal { purpose: purpose.clone(), kind, reason, at });
-        });
-        self.step(id, at, Step::Refused(reason));
+        refusals.push(Refusal { purpose: purpose.clone(), kind, reason, at });
+        match purpose {
+            Purpose::Incident(id) => self.step(*id, at, Step::Refused(reason)),
+            Purpose::Maintenance(id) => {
+                self.dirty_windows.insert(id.clone());
+            }
+        }
         self.events.push(Output::Refused { purpose: purpose.clone(), kind, reason });
     }
 
@@ -405,6 +440,12 @@ impl Ledger {
         for id in core::mem::take(&mut self.dirty_worths) {
             records.extend(self.worths.get(&id).map(|it| journal::worth_record(now, id, it)));
         }
+        for id in core::mem::take(&mut self.dirty_windows) {
+            records.extend(self.windows.get(&id).map(|it| journal::window_record(now, it)));
+        }
+        for id in core::mem::take(&mut self.dirty_others) {
+            records.extend(self.others.get(&id).map(|it| journal::others_record(now, &id, it)));
+        }
         self.outputs.extend(records.into_iter().map(Output::Journal));
         self.outputs.extend(core::mem::take(&mut self.events));
         if self.outputs.len() > MAX_OUTPUTS {
@@ -428,10 +469,11 @@ impl Ledger {
         if excess == 0 {
             return;
         }
-        let cases = &self.cases;
+        let (cases, windows) = (&self.cases, &self.windows);
         self.actions.retain(|_, it| {
             let case = it.purpose.incident().and_then(|id| cases.get(&id));
-            let open = case.is_some_and(Case::is_open);
+            let planned = it.purpose.window().is_some_and(|id| windows.contains_key(id));
+            let open = planned || case.is_some_and(Case::is_open);
             let old = it.state.is_final() && it.decided < keep_actions_after && !open;
             let go = old && excess > 0;
             if go {
@@ -470,6 +512,101 @@ impl Ledger {
     pub(crate) fn restore_ids(&mut self, incident: u64, action: u64) {
         self.next_incident = self.next_incident.max(incident);
         self.next_action = self.next_action.max(action);
+    }
+
+    /// Takes back what the journal remembered.
+    pub(crate) fn restore_window(&mut self, window: Window) {
+        self.windows.insert(window.plan.id.clone(), window);
+    }
+
+    /// Takes back what the journal remembered.
+    pub(crate) fn restore_others(&mut self, channel: ChannelId, others: Others) {
+        self.others.insert(channel, others);
+    }
+
+    pub(crate) fn open_storms(&self) -> Vec<IncidentId> {
+        let storms = self.cases.iter().filter(|(_, it)| it.is_open() && it.incident.storm);
+        storms.map(|(&id, _)| id).collect()
+    }
+
+    /// When others changed a channel's source.
+    pub(crate) fn changes_by_others(
+        &self,
+        channel: &ChannelId,
+    ) -> impl Iterator<Item = MonoTime> + '_ {
+        self.others.get(channel).into_iter().flat_map(|it| &it.changes).map(|(at, _)| *at)
+    }
+
+    pub(crate) fn note_other(&mut self, channel: &ChannelId, at: MonoTime, by: Other) {
+        self.others.entry(channel.clone()).or_default().note(at, by);
+        self.dirty_others.insert(channel.clone());
+    }
+
+    /// Whose a channel is, or was until a moment.
+    pub(crate) fn hands_off(&self, channel: &ChannelId, guards: &Guards) -> Option<HandsOff> {
+        self.others.get(channel)?.hands_off(guards)
+    }
+
+    pub(crate) fn end_hands_off(&mut self, channel: &ChannelId, at: MonoTime) {
+        if let Some(others) = self.others.get_mut(channel) {
+            others.released = at;
+            self.dirty_others.insert(channel.clone());
+        }
+    }
+
+    pub(crate) fn windows(&self) -> impl Iterator<Item = &Window> {
+        self.windows.values()
+    }
+
+    /// Plans a time of maintenance, or changes one that is not over. What a person ended stays so until its end, whatever the
+    /// lineup says.
+    pub(crate) fn maintain(&mut self, now: MonoTime, plan: Plan) {
+        match self.windows.get_mut(&plan.id) {
+            Some(known) if known.state(now) != WindowState::Over => {
+                self.dirty_windows.insert(plan.id.clone());
+                let begin = known.plan.begin.min(plan.begin);
+                known.plan = Plan { begin, ..plan };
+            }
+            Some(known) if plan.by.is_none() && now < known.plan.end => {}
+            _ => {
+                let is_over = |it: &&Window| it.state(now) == WindowState::Over;
+                let over: Vec<WindowId> = {
+                    let mut over: Vec<&Window> = self.windows.values().filter(is_over).collect();
+                    over.sort_by_key(|it| core::cmp::Reverse(it.end()));
+                    over.iter().skip(MAX_WINDOWS).map(|it| it.plan.id.clone()).collect()
+                };
+                for id in over {
+                    self.windows.remove(&id);
+                    self.records.push(journal::forgotten_window(&id));
+                }
+                let standing = self.windows.values().filter(|it| !is_over(it)).count();
+                if standing < MAX_WINDOWS && now < plan.end {
+                    self.dirty_windows.insert(plan.id.clone());
+                    let window = Window { plan, ended: None, refusals: Vec::new() };
+                    self.windows.insert(window.plan.id.clone(), window);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn end_maintenance(&mut self, id: &WindowId, at: MonoTime) {
+        if let Some(window) = self.windows.get_mut(id).filter(|it| at < it.end()) {
+            window.ended = Some(at);
+            self.dirty_windows.insert(id.clone());
+        }
+    }
+
+    /// Another lineup has other numbers, and may have lost channels.
+    pub(crate) fn relist(&mut self, lineup: &Lineup) {
+        self.cases.values_mut().for_each(|it| it.numbers = None);
+        let records = &mut self.records;
+        self.others.retain(|channel, _| {
+            let is_listed = lineup.channel(channel).is_some();
+            if !is_listed {
+                records.push(journal::forgotten_others(channel));
+            }
+            is_listed
+        });
     }
 
     /// The open case of this subject.

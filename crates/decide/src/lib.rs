@@ -10,7 +10,8 @@
 //! - *Facts* are what is known. A *scene* is the facts at one moment with the votes counted. *Causes* are sets of streams that
 //!   are measured against the scene. *Incidents* keep what they explain until it is good again. *Guards* are asked one by one
 //!   before each action. Nothing decides by what it remembers of an earlier decision, so that after a restart the same facts
-//!   lead to the same place; only incidents and actions are remembered, and they are all that the journal holds.
+//!   lead to the same place; remembered, and in the journal, are incidents, actions, and what nothing could be derived from:
+//!   modes that persons set, times of maintenance, and changes of source that others made.
 //! - A decision falls within the `handle` call that brought the evidence. The rejected alternative, a loop that judges twice a
 //!   second, is simpler to reason about and costs a quarter of a second of every viewer's black screen.
 //! - Every refusal is typed and kept: why nothing was done is as much a result as what was done.
@@ -35,6 +36,8 @@ pub mod journal;
 mod judge;
 mod ledger;
 pub mod lineup;
+pub mod maintenance;
+mod others;
 mod output;
 pub mod policy;
 mod remedy;
@@ -49,6 +52,7 @@ pub use input::{
     ChangedBy, Input, KillSwitch, OnAir, Outcome, PanelChannel, PanelRefusal, PanelRegion,
     PanelServer, PanelState, ServerState,
 };
+pub use others::{HandsOff, Other};
 pub use output::{IncidentEvent, Output};
 pub use policy::{Guards, Mode, Policy, Scope};
 pub use signal::{BUDGET_WINDOW, BurnWindow, Objectives};

@@ -112,6 +112,34 @@ guards! {
     global_burst: u32 = 5;
     /// At most one region move in this time.
     region_move_interval: Duration = secs(600);
+    /// What each switch of a channel's source adds to the channel's penalty.
+    flap_penalty: u32 = 1000;
+    /// In this time a penalty halves.
+    flap_half_life: Duration = secs(900);
+    /// From this penalty on switches of the channel are damped.
+    flap_suppress: u32 = 2000;
+    /// Until it is below this.
+    flap_reuse: u32 = 750;
+    /// For how long a channel is left alone after the panel changed its source by itself.
+    hands_off_panel: Duration = secs(60);
+    /// For how long a channel is left alone after a person changed its source.
+    hands_off_person: Duration = secs(1800);
+    /// A storm is more channels of a region than this.
+    storm_channels: usize = 5;
+    /// And a larger share of its channels than this.
+    storm_share: Ratio = Ratio::new(0.2);
+    /// That turned bad within this time.
+    storm_window: Duration = secs(60);
+    /// And of which no one cause explains this share.
+    storm_one_cause: Ratio = Ratio::new(0.8);
+    /// A storm is over when it has been less than one for this long.
+    storm_leave: Duration = secs(300);
+    /// At most one server of a region, or this share of them, is isolated although it serves something good.
+    isolated_share: Ratio = Ratio::new(0.1);
+    /// At least this share of a region's servers must be healthy after isolating one.
+    healthy_share: Ratio = Ratio::new(0.7);
+    /// In regions of so many servers; in smaller ones the survivors' saturation alone decides.
+    healthy_from: usize = 4;
     /// A ready source has had no fault for this long.
     ready_clean: Duration = secs(60);
     /// And has been seen well for at least this long, where its past is not known.

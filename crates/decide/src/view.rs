@@ -12,6 +12,7 @@ use crate::{
     incident::Vote,
     input::{ChangedBy, OnAir},
     lineup::{SourceRole, names},
+    others::HandsOff,
     signal::BurnWindow,
 };
 
@@ -175,6 +176,8 @@ pub struct ChannelView<'a> {
     pub active: Option<&'a StreamId>,
     /// Who put it there.
     pub changed_by: Option<&'a ChangedBy>,
+    /// To whom it is left, if somebody else changed its source a short while ago.
+    pub hands_off: Option<HandsOff>,
     /// Whether it is good, by region with deliveries; `None` while nobody watches.
     pub up: Vec<(&'a RegionId, Option<Up>)>,
 }

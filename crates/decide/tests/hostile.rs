@@ -9,11 +9,12 @@ use tallylight_decide::{
     action::Reason,
     journal::{Record, Remembered},
     lineup::{Agent, Channel, Delivery, Lineup, Parts, Region, Server, Source, SourceRole},
+    maintenance::{Area, MAX_WINDOWS, Plan, WindowState},
 };
 use tallylight_model::{
     ActionId, Batch, ChannelId, Counters, Epoch, FaultKind, FaultPhase, FaultRecord, IncidentId,
     LatencySample, MonoTime, NodeId, NodeReport, Observed, Ratio, RegionId, ServerId, Severity,
-    Slice, StreamId, WallTime,
+    Slice, StreamId, WallTime, WindowId,
 };
 
 /// xorshift64*: the same numbers everywhere.
@@ -194,6 +195,17 @@ fn panel(dice: &mut Dice) -> PanelState {
     }
 }
 
+fn window(dice: &mut Dice, now: MonoTime) -> Plan {
+    let area = match dice.below(3) {
+        0 => Area::Server(ServerId::new(dice.word(&["s", "t", "foreign"])).unwrap()),
+        1 => Area::Region(RegionId::new(dice.word(&["home", "foreign"])).unwrap()),
+        _ => Area::Channel(ChannelId::new(dice.word(&["one", "foreign"])).unwrap()),
+    };
+    let id = WindowId::new(&format!("w{}", dice.below(300))).unwrap();
+    let (begin, end) = (dice.wild_time(now), dice.wild_time(now));
+    Plan { id, area, begin, end, by: None, why: String::new() }
+}
+
 fn input(dice: &mut Dice, now: MonoTime) -> Input {
     let action = ActionId(dice.below(20));
     match dice.below(40) {
@@ -223,6 +235,10 @@ fn input(dice: &mut Dice, now: MonoTime) -> Input {
         },
         14 => Input::Lineup(Box::new(lineup())),
         15 => Input::Tick,
+        16 => Input::Reject { action, by: String::new() },
+        17 => Input::Maintain(window(dice, now)),
+        18 => Input::EndMaintenance { window: window(dice, now).id },
+        19 => Input::EndHandsOff { channel: ChannelId::new("one").unwrap() },
         _ => Input::Batch(batch(dice, now)),
     }
 }
@@ -256,6 +272,8 @@ fn nothing_from_outside_breaks_the_judgement() {
                 let (lines, sides) = (incident.timeline.len(), incident.evidence.len());
                 assert!(lines <= 64 && sides <= 32 && incident.refusals.len() <= 32);
             }
+            let standing = decider.windows().filter(|it| it.state(now) != WindowState::Over);
+            assert!(standing.count() <= MAX_WINDOWS);
         }
         let listed = decider.lineup().channels();
         for view in decider.signals(now, listed) {

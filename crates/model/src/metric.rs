@@ -201,7 +201,7 @@ metrics! {
     Incidents "tallylight_incidents_total" "tallylight.incidents" Counter "{incident}" ["cause"] Collector
         "Incidents whose cause was named.";
     IncidentOpen "tallylight_incident_open" "tallylight.incident.open" Gauge "1" ["incident" "cause" "channel" "region" "remedy"] Collector
-        "1 for each channel and region of an open incident; remedy is running, waiting, done or none.";
+        "1 for each channel and region of an open incident; remedy is running, waiting, done, held or none.";
     Actions "tallylight_actions_total" "tallylight.actions" Counter "{action}" ["action" "outcome"] Collector
         "Actions, by kind and outcome.";
     Refusals "tallylight_refusals_total" "tallylight.refusals" Counter "{refusal}" ["action" "reason"] Collector

@@ -47,7 +47,7 @@ const EVIDENCE_AGE: Duration = Duration::from_secs(10);
 /// So many failures and repeats on a target within this time open its circuit for as long again.
 const FAILURES: usize = 3;
 const CIRCUIT: Duration = Duration::from_secs(1800);
-/// The most switches of one channel within an hour.
+/// The most switches of one channel within an hour, beside those away from a source with a hard fault.
 const SWITCHES: usize = 8;
 const HOUR: Duration = Duration::from_secs(3600);
 /// A picture fault acts beside so much of a good picture.
@@ -492,15 +492,24 @@ fn circuit(rules: &Rules, at: MonoTime, command: &Command) -> Result<(), String>
     let open = counted.windows(FAILURES).any(|run| {
         run[FAILURES - 1].since(run[0]) <= CIRCUIT && at.since(run[FAILURES - 1]) < CIRCUIT
     });
-    must(!open, || format!("{} failed or came again", counted.len()))
+    must(!open || leaves_hard_fault(rules, at, command), || {
+        format!("{} failed or came again", counted.len())
+    })
+}
+
+/// Whether a command takes a channel off a source that is plainly broken: that is done once a minute, however often.
+fn leaves_hard_fault(rules: &Rules, at: MonoTime, command: &Command) -> bool {
+    let switches = command.kind == ActionKind::SwitchSource;
+    let from = command.from.as_ref().and_then(Feed::source).filter(|_| switches);
+    let claims = rules.claims(at, &from.cloned().into_iter().collect());
+    claims.iter().any(|it| !it.kind.is_differential())
 }
 
 fn no_loop(rules: &Rules, at: MonoTime, command: &Command) -> Result<(), String> {
     let same = |it: &&Act| it.command.kind == command.kind && it.command.target == command.target;
     let lately = rules.acts.iter().filter(same).filter(|it| at.since(it.at) < HOUR).count();
-    must(command.kind != ActionKind::SwitchSource || lately < SWITCHES, || {
-        format!("{lately} before")
-    })
+    let is_fine = lately < SWITCHES || leaves_hard_fault(rules, at, command);
+    must(command.kind != ActionKind::SwitchSource || is_fine, || format!("{lately} before"))
 }
 
 fn remediable(rules: &Rules, _: MonoTime, command: &Command) -> Result<(), String> {

@@ -175,6 +175,29 @@ pub(super) const fn of_reason(reason: Reason) -> (&'static str, &'static str) {
         Reason::RegionMoveRate => {
             ("a region was moved a moment ago", "act by hand if it cannot wait")
         }
+        Reason::Damped => (
+            "the channel was switched to and fro too often lately",
+            "find out what flaps, and switch by hand if you know better",
+        ),
+        Reason::HandsOff => (
+            "somebody else changed the channel's source a short while ago",
+            "end the hands-off if the channel may be acted on again",
+        ),
+        Reason::Maintenance => {
+            ("it is being worked on", "end the maintenance when the work is done")
+        }
+        Reason::Storm => (
+            "much of the region turned bad at once, for no one cause",
+            "look for what the causes share, and act by hand",
+        ),
+        Reason::IsolationBudget => (
+            "too many servers of the region would be out of service",
+            "bring back servers that are well, or add capacity",
+        ),
+        Reason::Rejected => ("a person said no to it", "act by hand if it gets worse"),
+        Reason::StillBad => {
+            ("what would be brought back is not good yet", "mend it, or bring it back by hand")
+        }
         Reason::NoReadyBackup => (
             "no other source is ready",
             "see /api/v1/sources for what each lacks, and switch by hand if you know better",

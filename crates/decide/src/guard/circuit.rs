@@ -1,11 +1,26 @@
 //! What failed or had to be repeated several times within the window is not tried again for a while: a person must look.
+//!
+//! It does not bar leaving a source with a hard fault for one that is ready. People are called for that too, and viewers have
+//! a picture meanwhile.
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
-use super::{Answer, Proposal};
+use tallylight_model::MonoTime;
+
+use super::{Answer, Proposal, damping};
 use crate::action::{Action, ActionState, Reason};
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
+    match open_until(proposal) {
+        Some(until) if !damping::leaves_hard_fault(proposal) => {
+            Answer::Until(Reason::CircuitOpen, until)
+        }
+        _ => Answer::Pass,
+    }
+}
+
+/// Until when the target's circuit is open; `None` while it is closed.
+pub(super) fn open_until(proposal: &Proposal<'_>) -> Option<MonoTime> {
     let guards = &proposal.scene.facts.policy.guards;
     let now = proposal.scene.now;
     let mut seen = BTreeSet::new();
@@ -25,10 +40,7 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
         .filter(|(first, last)| last.since(*first) <= window)
         .map(|(_, last)| last)
         .max();
-    match opened.map(|at| at + guards.circuit_open) {
-        Some(until) if now < until => Answer::Until(Reason::CircuitOpen, until),
-        _ => Answer::Pass,
-    }
+    opened.map(|at| at + guards.circuit_open).filter(|until| now < *until)
 }
 
 const fn has_failed(action: &Action) -> bool {

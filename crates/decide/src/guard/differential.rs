@@ -77,6 +77,11 @@ fn rests_on(scene: &Scene<'_>, stream: &StreamId) -> Rests {
     rests
 }
 
+/// Whether a fault stands on a stream that needs no comparison.
+pub(super) fn has_hard_fault(scene: &Scene<'_>, stream: &StreamId) -> bool {
+    rests_on(scene, stream) == Rests::HardFaults
+}
+
 fn worthy<'s>(
     scene: &'s Scene<'_>,
     stream: &StreamId,

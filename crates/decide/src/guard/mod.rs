@@ -5,15 +5,20 @@
 
 mod certainty;
 mod circuit;
+mod damping;
 mod differential;
 mod global_rate;
+mod hands_off;
+mod isolation;
 mod kill_switch;
 mod lock;
+mod maintenance;
 mod mode;
 mod panel;
 mod quorum;
 mod region_move;
 mod staleness;
+pub(crate) mod storm;
 mod successor;
 mod target_rate;
 
@@ -22,6 +27,7 @@ use tallylight_model::{ActionId, MonoTime};
 use crate::{
     action::{Action, ActionKind, Feed, Purpose, Reason, Target},
     cause::{Fit, Rival},
+    incident::Incident,
     ledger::{Case, Ledger},
     scene::Scene,
 };
@@ -106,14 +112,19 @@ const fn guard(check: fn(&Proposal<'_>) -> Answer, about: About) -> Guard {
 const GUARDS: &[Guard] = &[
     guard(kill_switch::check, About::Target),
     guard(mode::check_off, About::Target),
+    guard(maintenance::check, About::Target),
+    guard(storm::check, About::Target),
     guard(panel::check, About::Target),
+    guard(hands_off::check, About::Target),
     guard(certainty::check, About::Evidence),
     guard(staleness::check, About::Evidence),
     guard(quorum::check, About::Evidence),
     guard(differential::check, About::Evidence),
     guard(successor::check, About::Target),
     guard(lock::check, About::Others),
+    guard(isolation::check, About::Others),
     guard(circuit::check, About::Others),
+    guard(damping::check, About::Others),
     guard(target_rate::check, About::Others),
     guard(region_move::check, About::Others),
     guard(global_rate::check, About::Others),
@@ -122,6 +133,20 @@ const GUARDS: &[Guard] = &[
 /// Asks every guard. The first that does not pass answers; otherwise the last wish for approval does.
 pub(crate) fn ask(proposal: &Proposal<'_>) -> Answer {
     ask_those(proposal, |_| true)
+}
+
+/// Why nothing at all is done about an incident and nobody is called, whatever its cause.
+pub(crate) fn holds(ledger: &Ledger, incident: &Incident) -> Option<Reason> {
+    if incident.maintenance.is_some() {
+        Some(Reason::Maintenance)
+    } else {
+        storm::holds(ledger, incident).then_some(Reason::Storm)
+    }
+}
+
+/// Whether a target's circuit is open, even where that does not bar the action: then people must look as well.
+pub(crate) fn circuit_is_open(proposal: &Proposal<'_>) -> bool {
+    circuit::open_until(proposal).is_some()
 }
 
 /// Asks once more about a command that is out and not yet sent.

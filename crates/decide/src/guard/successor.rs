@@ -19,6 +19,10 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
         (ActionKind::DrainServer, Target::Servers(servers), _) => {
             servers.iter().find_map(|it| ladder::drain(scene, it).err())
         }
+        (ActionKind::UndrainServer, Target::Servers(servers), _) => {
+            let mended = servers.iter().all(|it| ladder::is_mended(scene, it));
+            (!mended).then_some(Reason::StillBad)
+        }
         _ => None,
     };
     refused.map_or(Answer::Pass, Answer::Refuse)

@@ -120,6 +120,18 @@ fn region_move(scene: &Scene<'_>, region: &RegionId) -> Result<Plan, Reason> {
     })
 }
 
+/// A server that was drained gets viewers again.
+pub(crate) fn undrain(server: &ServerId) -> Plan {
+    Plan::on(ActionKind::UndrainServer, Target::Servers(vec![server.clone()]))
+}
+
+/// Whether a server that was drained could serve viewers: nothing on it is seen to be bad.
+pub(crate) fn is_mended(scene: &Scene<'_>, server: &ServerId) -> bool {
+    let deliveries = scene.facts.lineup.channels().flat_map(|it| &it.deliveries);
+    let mut own = deliveries.filter(|it| it.server == *server);
+    own.all(|it| matches!(scene.state(&it.stream, MonoTime::ZERO), State::Good | State::Unknown))
+}
+
 /// A server is drained only if the others of its region can take the viewers: somebody gets a channel well there who does
 /// not here, and nobody loses one.
 pub(crate) fn drain(scene: &Scene<'_>, server: &ServerId) -> Result<Plan, Reason> {

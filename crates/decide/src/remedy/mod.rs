@@ -10,6 +10,7 @@ pub(crate) mod readiness;
 mod verify;
 
 use alloc::{
+    format,
     string::{String, ToString},
     vec::Vec,
 };
@@ -72,9 +73,17 @@ impl Desk<'_> {
             ledger.set_remedy(id, Remedy::Running);
             return;
         }
-        let waiting = ledger.actions_of(id).find(|it| it.state == ActionState::Waiting);
-        if let Some((action, expires)) = waiting.map(|it| (it.id, it.expires)) {
-            self.wait_for_a_person(ledger, id, action, expires);
+        let Some(case) = ledger.case(id) else { return };
+        if case.incident.storm {
+            ledger.set_remedy(id, Remedy::None);
+            return;
+        }
+        let purpose = Purpose::Incident(id);
+        if let Some(reason) = guard::holds(ledger, &case.incident) {
+            self.hold(ledger, &purpose, reason);
+            return;
+        }
+        if self.wait_for_a_person(ledger, &purpose) {
             return;
         }
         if remedy == Remedy::Done || self.undo(ledger, id) {
@@ -100,23 +109,35 @@ impl Desk<'_> {
         }
     }
 
-    fn wait_for_a_person(
-        &mut self,
-        ledger: &mut Ledger,
-        id: IncidentId,
-        action: ActionId,
-        expires: MonoTime,
-    ) {
+    /// Takes back what waits for a person, and says why nothing is done.
+    fn hold(&mut self, ledger: &mut Ledger, purpose: &Purpose, reason: Reason) {
+        let waiting = ledger.actions_for(purpose).find(|it| it.state == ActionState::Waiting);
+        if let Some(id) = waiting.map(|it| it.id) {
+            ledger.end(id, self.now(), ActionState::Withdrawn, reason.name());
+        }
+        ledger.refuse(purpose, self.now(), None, reason);
+        ledger.set_remedy_for(purpose, Remedy::Held);
+        if let Some(case) = purpose.incident().and_then(|id| ledger.case_mut(id)) {
+            case.stood_back = Some(self.scene.now);
+        }
+    }
+
+    /// Whether an action waits for a person; one that waited for too long does not any more, and something else may be done
+    /// the next time.
+    pub(crate) fn wait_for_a_person(&mut self, ledger: &mut Ledger, purpose: &Purpose) -> bool {
+        let waiting = ledger.actions_for(purpose).find(|it| it.state == ActionState::Waiting);
+        let Some((id, kind, expires)) = waiting.map(|it| (it.id, it.kind, it.expires)) else {
+            return false;
+        };
         if self.now() < expires {
             self.look_again(expires);
-            ledger.set_remedy(id, Remedy::Waiting);
-            return;
+            ledger.set_remedy_for(purpose, Remedy::Waiting);
+        } else {
+            ledger.end(id, self.now(), ActionState::Expired, "nobody approved it in time");
+            ledger.refuse(purpose, self.now(), Some(kind), Reason::ApprovalExpired);
+            ledger.set_remedy_for(purpose, Remedy::None);
         }
-        let kind = ledger.action(action).map(|it| it.kind);
-        ledger.end(action, self.now(), ActionState::Expired, "nobody approved it in time");
-        let purpose = Purpose::Incident(id);
-        ledger.refuse(&purpose, self.now(), kind, Reason::ApprovalExpired);
-        ledger.set_remedy(id, Remedy::None);
+        true
     }
 
     /// After a switch that did not help: back to the old source if that is good by now, whatever was tried since. Answers
@@ -125,7 +146,14 @@ impl Desk<'_> {
         let carried_out =
             |it: &&Action| matches!(it.state, ActionState::Verified | ActionState::NotVerified);
         let switches = ledger.actions_of(id).filter(|it| it.kind == ActionKind::SwitchSource);
-        let failed = |it: &&Action| it.state == ActionState::NotVerified && it.undoes.is_none();
+        let failed = |it: &&Action| {
+            let is_unwanted = |undoing: &Action| {
+                undoing.undoes == Some(it.id) && undoing.state == ActionState::Rejected
+            };
+            it.state == ActionState::NotVerified
+                && it.undoes.is_none()
+                && !ledger.actions_of(id).any(is_unwanted)
+        };
         let Some(last) = switches.filter(carried_out).last().filter(failed).cloned() else {
             return false;
         };
@@ -159,7 +187,7 @@ impl Desk<'_> {
         }
     }
 
-    fn propose(
+    pub(crate) fn propose(
         &mut self,
         ledger: &mut Ledger,
         purpose: &Purpose,
@@ -181,7 +209,12 @@ impl Desk<'_> {
             to: plan.to.clone(),
             undoes,
         };
-        match guard::ask(&proposal) {
+        let circuit_is_open = guard::circuit_is_open(&proposal);
+        let answer = guard::ask(&proposal);
+        if circuit_is_open && answer == Answer::Pass {
+            self.page(ledger, purpose, Reason::CircuitOpen);
+        }
+        match answer {
             Answer::Refuse(reason) => self.refuse(ledger, purpose, plan.kind, reason),
             Answer::Until(reason, at) => {
                 self.look_again(at);
@@ -293,8 +326,15 @@ impl Desk<'_> {
         self.look_again(expires + ANSWER_MARGIN);
     }
 
-    fn refuse(&mut self, ledger: &mut Ledger, purpose: &Purpose, kind: ActionKind, reason: Reason) {
-        let opened = ledger.case_for(purpose).map_or(MonoTime::ZERO, |it| it.incident.opened);
+    pub(crate) fn refuse(
+        &mut self,
+        ledger: &mut Ledger,
+        purpose: &Purpose,
+        kind: ActionKind,
+        reason: Reason,
+    ) {
+        let case = ledger.case_for(purpose);
+        let opened = case.map(|it| it.stood_back.unwrap_or(it.incident.opened)).unwrap_or_default();
         let told_from = opened + PASSING;
         if patience(reason) != Patience::MayPass || self.now() >= told_from {
             ledger.refuse(purpose, self.now(), Some(kind), reason);
@@ -324,6 +364,9 @@ impl Desk<'_> {
     fn page(&mut self, ledger: &mut Ledger, purpose: &Purpose, reason: Reason) {
         let Some(id) = purpose.incident() else { return };
         let Some(incident) = ledger.case(id).map(|it| &it.incident) else { return };
+        if guard::holds(ledger, incident).is_some() {
+            return;
+        }
         let told = incident.page;
         if incident.affected.is_empty() {
             return;
@@ -370,6 +413,21 @@ impl Desk<'_> {
                     ledger.edit(id, |case| case.rung += 1);
                 }
             }
+        }
+    }
+
+    /// A person said no to an action that waits: that rung of the incident's ladder has been tried.
+    pub(crate) fn reject(&mut self, ledger: &mut Ledger, id: ActionId, by: &str) {
+        let waiting = ledger.action(id).filter(|it| it.state == ActionState::Waiting);
+        let Some((purpose, kind, undoes)) =
+            waiting.map(|it| (it.purpose.clone(), it.kind, it.undoes))
+        else {
+            return;
+        };
+        ledger.end(id, self.now(), ActionState::Rejected, &format!("{by} said no"));
+        ledger.refuse(&purpose, self.now(), Some(kind), Reason::Rejected);
+        if let (Some(incident), None) = (purpose.incident(), undoes) {
+            ledger.edit(incident, |case| case.rung += 1);
         }
     }
 
@@ -428,6 +486,9 @@ const fn patience(reason: Reason) -> Patience {
         | Reason::Programme
         | Reason::Probe
         | Reason::AlreadyDone
+        | Reason::Maintenance
+        | Reason::Storm
+        | Reason::Rejected
         | Reason::NeverActs => Patience::ByPolicy,
         _ => Patience::MayPass,
     }

@@ -36,7 +36,7 @@ use crate::{
 const BUDGET_MS: f64 = 20.0;
 /// A backup is ready when it was seen well for 10 s.
 const WARM_UP: Duration = Duration::from_secs(14);
-/// Between two faults, drawn evenly. Fewer than a fifth of the channels break within a minute.
+/// Between two faults, drawn evenly.
 const SPACING_MS: [u64; 2] = [600, 1_800];
 /// A decision that takes longer is a fault of its own.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -240,8 +240,8 @@ async fn wait_for(api: SocketAddr) -> anyhow::Result<()> {
     }
 }
 
-/// Mode `auto`. The two rates are raised because at 10 actions a minute 200 faults would take 20 minutes; what is measured
-/// does not depend on them.
+/// Mode `auto`. The two rates are raised because at 10 actions a minute 200 faults would take 20 minutes, and the channels of
+/// a storm because so many faults in a minute are one; what is measured does not depend on them.
 fn config(
     [grpc, http, api]: [SocketAddr; 3],
     panel: SocketAddr,
@@ -251,7 +251,7 @@ fn config(
         "lineup = \"lineup.toml\"\njournal = \"journal.sqlite\"\nkill_switch = \"kill\"\n\
          [listen]\ngrpc = \"{grpc}\"\nhttp = \"{http}\"\napi = \"{api}\"\n\
          [mode]\nglobal = \"auto\"\n\
-         [guards]\nglobal_per_minute = 1000\nglobal_burst = 1000\n\
+         [guards]\nglobal_per_minute = 1000\nglobal_burst = 1000\nstorm_channels = 1000\n\
          [panel]\nurl = \"http://{panel}\"\nsecret_file = \"panel.secret\"\n"
     );
     for (node, token) in tokens {

@@ -1,0 +1,16 @@
+//! Somebody else changed a channel's source: for a while the channel is theirs. A person is given longer than the panel's own
+//! failover, and any person may say that it is over.
+
+use super::{Answer, Proposal};
+use crate::action::Reason;
+
+pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
+    let guards = &proposal.scene.facts.policy.guards;
+    let channel = proposal.target.channel();
+    match channel.and_then(|it| proposal.ledger.hands_off(it, guards)) {
+        Some(hands_off) if proposal.scene.now < hands_off.until => {
+            Answer::Until(Reason::HandsOff, hands_off.until)
+        }
+        _ => Answer::Pass,
+    }
+}

@@ -1,0 +1,388 @@
+//! What keeps a remedy from doing harm, each guard by the story that needs it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "ids and lineups of these tests are literals; a test fails by panicking"
+)]
+
+#[path = "support/stage.rs"]
+mod stage;
+
+use stage::{Stage, WARM, at, channel, platform, server};
+use tallylight_decide::{
+    ChangedBy, Input, Mode, Other,
+    action::{ActionKind, ActionState, Reason},
+    incident::{IncidentState, Remedy},
+    maintenance::{Area, MAX_WINDOWS, Plan, WindowState},
+};
+use tallylight_model::{FaultKind, RegionId, WindowId};
+
+use ActionKind::{DrainServer, RestartStream, SwitchSource, UndrainServer};
+
+const HARD: FaultKind = FaultKind::NoData;
+const MEANT: FaultKind = FaultKind::Black;
+
+/// Channels whose two sources fail in turn, each time for a while; how often they were switched in half an hour.
+fn flap(kind: FaultKind) -> Stage {
+    let mut stage = Stage::new(platform(1, 2), Mode::Auto);
+    for turn in 0..18 {
+        stage.breaks(if turn % 2 == 0 { "c0/primary" } else { "c0/backup" }, kind, 15);
+        stage.run(100);
+    }
+    stage
+}
+
+#[test]
+fn a_channel_that_is_switched_to_and_fro_is_left_alone_for_a_while() {
+    let damped = flap(MEANT);
+    let refusals: Vec<_> = damped.decider.refusals().map(|it| it.reason).collect();
+    assert!(refusals.contains(&Reason::Damped), "{refusals:?}");
+    assert!((3..=6).contains(&damped.sent.len()), "{:?}", damped.kinds());
+    let first = damped.sent[0].0;
+    let bout = damped.sent.iter().filter(|it| it.0 < first + 900).count();
+    assert_eq!(bout, 3, "the third switch brings the penalty over its limit");
+}
+
+#[test]
+fn nothing_keeps_a_channel_on_a_source_that_is_plainly_broken_while_another_is_ready() {
+    let stage = flap(HARD);
+    assert_eq!(stage.kinds(), [SwitchSource; 18]);
+    let page = stage.decider.incidents().filter_map(|it| it.page).last();
+    assert_eq!(page, Some(Reason::CircuitOpen), "people are called all the same");
+}
+
+#[test]
+fn damping_survives_a_restart_with_the_changes_of_others() {
+    let mut stage = Stage::new(platform(1, 2), Mode::Auto);
+    for turn in 0..3 {
+        stage.others_switch(
+            if turn % 2 == 0 { "c0/backup" } else { "c0/primary" },
+            ChangedBy::Panel,
+        );
+        stage.run(70);
+    }
+    stage.restart();
+    stage.run(20);
+    // The hands-off for the panel's own change is over by now.
+    stage.breaks("c0/backup", MEANT, 30);
+    stage.run(20);
+    assert_eq!(stage.kinds(), []);
+    assert!(stage.refused("c0/backup").contains(&"damped"));
+}
+
+#[test]
+fn a_channel_is_left_to_whoever_changed_its_source() {
+    for (by, other, after) in
+        [(ChangedBy::Panel, Other::Panel, 60), (ChangedBy::Operator, Other::Person, 1800)]
+    {
+        let mut stage = Stage::new(platform(1, 2), Mode::Auto);
+        assert_eq!(stage.decider.hands_off(&channel("c0"), at(WARM)), None, "the first state");
+        stage.others_switch("c0/backup", by.clone());
+        stage.run(1);
+        let changed = stage.second;
+        stage.restart();
+        stage.run(1);
+        let hands_off = stage.decider.hands_off(&channel("c0"), at(stage.second)).unwrap();
+        assert_eq!((hands_off.by, hands_off.until), (other, at(changed + after)));
+        stage.run(15);
+        stage.breaks("c0/backup", HARD, after + 100);
+        stage.run(10);
+        assert_eq!(stage.kinds(), [], "{by:?}");
+        assert!(stage.refused("c0/backup").contains(&"hands_off"), "{by:?}");
+        stage.run(after);
+        let first = stage.sent.first().map(|it| it.0);
+        assert!(first.is_some_and(|it| it >= changed + after), "{by:?}: {first:?}");
+    }
+}
+
+#[test]
+fn a_person_may_give_a_channel_back() {
+    let mut stage = Stage::new(platform(1, 2), Mode::Auto);
+    stage.others_switch("c0/backup", ChangedBy::Operator);
+    stage.run(15);
+    stage.breaks("c0/backup", HARD, 100);
+    stage.run(10);
+    assert_eq!(stage.kinds(), []);
+    stage.tell(Input::EndHandsOff { channel: channel("c0") });
+    stage.restart();
+    stage.run(15);
+    assert_eq!(stage.kinds(), [SwitchSource]);
+}
+
+#[test]
+fn a_switch_of_our_own_is_nobody_elses_change() {
+    let mut stage = Stage::new(platform(1, 2), Mode::Auto);
+    stage.breaks("c0/primary", HARD, 30);
+    stage.run(60);
+    assert_eq!(stage.kinds(), [SwitchSource]);
+    assert_eq!(stage.decider.hands_off(&channel("c0"), at(stage.second)), None);
+}
+
+fn plan(id: &str, area: Area, begin: u64, end: u64) -> Plan {
+    let (begin, end) = (at(begin), at(end));
+    let id = WindowId::new(id).unwrap();
+    Plan { id, area, begin, end, by: Some("ops".to_owned()), why: "new disks".to_owned() }
+}
+
+#[test]
+fn maintenance_drains_its_server_and_brings_it_back_when_it_is_good() {
+    let mut stage = Stage::new(platform(2, 2), Mode::Auto);
+    let begin = stage.second + 10;
+    stage.tell(Input::Maintain(plan("disks", Area::Server(server("s0")), begin, begin + 120)));
+    stage.run(9);
+    assert_eq!(stage.kinds(), [], "it has not begun");
+    stage.run(11);
+    assert_eq!(stage.kinds(), [DrainServer]);
+    let purpose = stage.sent[0].1.purpose.clone();
+    assert_eq!(purpose.window().map(WindowId::as_str), Some("disks"));
+    stage.all_break(["c0/s0", "c1/s0"].map(str::to_owned), HARD, 130);
+    stage.run(40);
+    stage.restart();
+    stage.run(65);
+    let incident = stage.incident("s0");
+    assert_eq!(incident.maintenance.as_ref().map(WindowId::as_str), Some("disks"));
+    assert_eq!((incident.page, incident.remedy), (None, Remedy::Held));
+    assert_eq!(stage.kinds(), [DrainServer], "it is worked on");
+    stage.run(10);
+    assert_eq!(stage.decider.windows().next().unwrap().state(at(stage.second)), WindowState::Over);
+    let is_still_bad = stage.decider.windows().flat_map(|it| &it.refusals);
+    assert!(is_still_bad.map(|it| it.reason).any(|it| it == Reason::StillBad));
+    assert_eq!(stage.kinds(), [DrainServer], "it is not good yet");
+    stage.run(60);
+    assert_eq!(stage.kinds(), [DrainServer, UndrainServer]);
+    stage.run(100);
+    assert_eq!(stage.kinds(), [DrainServer, UndrainServer]);
+}
+
+#[test]
+fn maintenance_that_a_person_ends_is_over() {
+    let mut stage = Stage::new(platform(2, 2), Mode::Auto);
+    let now = stage.second;
+    let weekly = Plan { by: None, ..plan("disks", Area::Server(server("s0")), now, now + 1000) };
+    stage.tell(Input::Maintain(weekly.clone()));
+    stage.run(70);
+    stage.tell(Input::EndMaintenance { window: WindowId::new("disks").unwrap() });
+    // The lineup still plans it, and says so at each start.
+    stage.tell(Input::Maintain(weekly));
+    stage.run(70);
+    assert_eq!(stage.kinds(), [DrainServer, UndrainServer]);
+}
+
+#[test]
+fn what_others_drained_is_not_brought_back_after_maintenance() {
+    let mut stage = Stage::new(platform(2, 2), Mode::Auto);
+    stage.drained.insert(server("s0"), true);
+    stage.run(1);
+    let now = stage.second;
+    stage.tell(Input::Maintain(plan("disks", Area::Server(server("s0")), now, now + 60)));
+    stage.run(150);
+    assert_eq!(stage.kinds(), []);
+}
+
+#[test]
+fn what_breaks_where_people_work_neither_acts_nor_calls_anybody_until_they_are_done() {
+    let home = Area::Region(RegionId::new("home").unwrap());
+    for (area, breaks, subject, then) in [
+        (Area::Channel(channel("c0")), vec!["c0/primary"], "c0/primary", SwitchSource),
+        (home, vec!["c0/s0", "c0/s1"], "c0", RestartStream),
+    ] {
+        let mut stage = Stage::new(platform(2, 2), Mode::Auto);
+        let now = stage.second;
+        stage.tell(Input::Maintain(plan("work", area.clone(), now, now + 60)));
+        stage.all_break(breaks.iter().map(|it| (*it).to_owned()), HARD, 200);
+        stage.run(50);
+        let incident = stage.incident(subject);
+        assert_eq!((incident.page, incident.remedy), (None, Remedy::Held), "{area}");
+        assert!(incident.maintenance.is_some(), "{area}");
+        assert_eq!(stage.kinds(), [], "{area}");
+        stage.run(30);
+        assert_eq!(stage.kinds().first(), Some(&then), "{area}");
+        assert_eq!(stage.incident(subject).maintenance, None, "{area}");
+    }
+}
+
+#[test]
+fn maintenance_of_one_server_keeps_nothing_else_from_being_done() {
+    let mut stage = Stage::new(platform(2, 3), Mode::Auto);
+    let now = stage.second;
+    stage.tell(Input::Maintain(plan("disks", Area::Server(server("s0")), now, now + 500)));
+    stage.run(70);
+    stage.breaks("c1/primary", HARD, 100);
+    stage.run(30);
+    assert_eq!(stage.kinds(), [DrainServer, SwitchSource]);
+}
+
+#[test]
+fn maintenance_is_bounded() {
+    let mut stage = Stage::new(platform(1, 2), Mode::Off);
+    let now = stage.second;
+    for number in 0..3 * MAX_WINDOWS {
+        let area = Area::Channel(channel("c0"));
+        stage.tell(Input::Maintain(plan(&format!("w{number}"), area, now, now + 50)));
+    }
+    assert_eq!(stage.decider.windows().count(), MAX_WINDOWS);
+    for round in 0..3 {
+        stage.run(60);
+        for number in 0..MAX_WINDOWS {
+            let (area, now) = (Area::Channel(channel("c0")), stage.second);
+            stage.tell(Input::Maintain(plan(&format!("r{round}-{number}"), area, now, now + 50)));
+        }
+        assert!(stage.decider.windows().count() <= 2 * MAX_WINDOWS);
+    }
+}
+
+/// The first channels' primary sources, each of which fails for itself.
+fn primaries(channels: usize) -> impl Iterator<Item = String> {
+    (0..channels).map(|it| format!("c{it}/primary"))
+}
+
+/// A platform whose sources share nothing.
+fn unshared(channels: usize) -> Stage {
+    let mut parts = platform(channels, 2);
+    parts.channels.iter_mut().flat_map(|it| &mut it.sources).for_each(|it| it.provider = None);
+    Stage::new(parts, Mode::Auto)
+}
+
+#[test]
+fn much_that_breaks_at_once_for_many_reasons_calls_people_once_and_nothing_else() {
+    let mut stage = unshared(20);
+    stage.all_break(primaries(8), HARD, 1000);
+    stage.run(30);
+    assert_eq!(stage.kinds(), []);
+    let storm = stage.incident("home");
+    assert!(storm.storm);
+    assert_eq!((storm.page, storm.affected.len()), (Some(Reason::Storm), 8));
+    assert_eq!(stage.decider.incidents().filter(|it| it.page.is_some()).count(), 1);
+    let narrower = stage.incident("c0/primary");
+    assert_eq!((narrower.remedy, narrower.page), (Remedy::Held, None));
+    stage.restart();
+    stage.run(240);
+    assert_eq!(stage.kinds(), [], "it stands for 5 minutes after the last minute of it");
+    stage.run(200);
+    assert_eq!(stage.incident("home").state, IncidentState::Closed);
+    assert_eq!(stage.kinds(), [SwitchSource; 8], "what is left is mended in order");
+}
+
+#[test]
+fn what_one_cause_explains_is_no_storm() {
+    // A provider, with one channel that fails for itself beside it.
+    let mut stage = Stage::new(platform(20, 2), Mode::Auto);
+    stage.all_break(primaries(20), HARD, 100);
+    stage.run(30);
+    assert!(stage.decider.incidents().all(|it| !it.storm));
+    // A server.
+    let mut stage = Stage::new(platform(20, 2), Mode::Auto);
+    stage.all_break((0..20).map(|it| format!("c{it}/s0")), HARD, 100);
+    stage.run(30);
+    assert!(stage.decider.incidents().all(|it| !it.storm));
+    assert_eq!(stage.kinds(), [DrainServer]);
+    // A region.
+    let mut stage = Stage::new(platform(20, 2), Mode::Auto);
+    let all = (0..20).flat_map(|it| [format!("c{it}/s0"), format!("c{it}/s1")]);
+    stage.all_break(all, FaultKind::Continuity, 100);
+    stage.run(30);
+    assert!(stage.decider.incidents().all(|it| !it.storm));
+}
+
+#[test]
+fn few_channels_are_no_storm() {
+    for (channels, broken) in [(4, 4), (20, 5), (40, 8)] {
+        let mut stage = unshared(channels);
+        stage.all_break(primaries(broken), HARD, 300);
+        stage.run(60);
+        assert!(stage.decider.incidents().all(|it| !it.storm), "{broken} of {channels}");
+        assert_eq!(stage.kinds(), vec![SwitchSource; broken], "{broken} of {channels}");
+    }
+}
+
+#[test]
+fn what_breaks_bit_by_bit_is_no_storm() {
+    let mut stage = unshared(20);
+    for number in 0..12 {
+        stage.breaks(&format!("c{number}/primary"), HARD, 100);
+        stage.run(20);
+    }
+    assert!(stage.decider.incidents().all(|it| !it.storm));
+    assert_eq!(stage.kinds(), [SwitchSource; 12]);
+}
+
+#[test]
+fn a_no_is_one_for_this_incident_and_rung() {
+    let mut stage = Stage::new(platform(1, 2), Mode::Approve);
+    stage.breaks("c0/primary", HARD, 900);
+    stage.run(10);
+    let waiting = |stage: &Stage| {
+        let mut all = stage.decider.actions();
+        all.find(|it| it.state == ActionState::Waiting).map(|it| it.id)
+    };
+    let action = waiting(&stage).unwrap();
+    stage.tell(Input::Reject { action, by: "ops".to_owned() });
+    stage.restart();
+    stage.run(700);
+    let rejected = stage.decider.action(action).unwrap();
+    assert_eq!((rejected.state, rejected.detail.as_str()), (ActionState::Rejected, "ops said no"));
+    assert_eq!(waiting(&stage), None, "it is not asked again");
+    assert!(stage.refused("c0/primary").contains(&"rejected"));
+    stage.tell(Input::Approve { action, by: "ops".to_owned() });
+    assert_eq!(stage.kinds(), [], "it cannot be taken back");
+    // The next incident is asked about anew.
+    stage.run(300);
+    stage.breaks("c0/primary", HARD, 100);
+    stage.run(10);
+    assert!(waiting(&stage).is_some());
+}
+
+/// Most channels of a server, but not the last one.
+fn most_of(server: usize) -> impl Iterator<Item = String> {
+    (0..9).map(move |it| format!("c{it}/s{server}"))
+}
+
+#[test]
+fn servers_that_still_serve_something_are_isolated_one_at_a_time() {
+    for (servers, expected) in [(4, 1), (20, 2)] {
+        let mut stage = Stage::new(platform(10, servers), Mode::Auto);
+        for server in 0..3 {
+            stage.all_break(most_of(server), HARD, 400);
+            stage.run(10);
+        }
+        stage.run(200);
+        assert_eq!(stage.kinds(), vec![DrainServer; expected], "of {servers}");
+        assert!(stage.refused("s2").contains(&"isolation_budget"), "of {servers}");
+    }
+}
+
+#[test]
+fn a_server_that_serves_nothing_good_costs_no_budget() {
+    let mut stage = Stage::new(platform(10, 6), Mode::Auto);
+    for server in 0..3 {
+        stage.all_break((0..10).map(|it| format!("c{it}/s{server}")), HARD, 400);
+        stage.run(10);
+    }
+    stage.run(200);
+    assert_eq!(stage.kinds(), [DrainServer; 3]);
+}
+
+#[test]
+fn a_region_keeps_most_of_its_servers() {
+    // Room by number, if a share of a half may be isolated, but not for health.
+    let mut stage = Stage::new(platform(10, 4), Mode::Auto);
+    stage.policy.guards.isolated_share = tallylight_model::Ratio::new(0.5);
+    stage.tell(Input::Policy(Box::new(stage.policy.clone())));
+    for server in 0..2 {
+        stage.all_break(most_of(server), HARD, 400);
+        stage.run(80);
+    }
+    assert_eq!(stage.kinds(), [DrainServer]);
+    assert!(stage.refused("s1").contains(&"isolation_budget"));
+}
+
+#[test]
+fn one_server_of_a_region_is_on_its_way_out_at_a_time() {
+    let mut stage = Stage::new(platform(10, 30), Mode::Auto);
+    stage.all_break(most_of(0).chain(most_of(1)), HARD, 400);
+    stage.run(60);
+    assert_eq!(stage.kinds(), [DrainServer; 2]);
+    let first = stage.decider.action(stage.sent[0].1.action).unwrap();
+    assert!(at(stage.sent[1].0) >= first.ended.unwrap(), "not before the first was verified");
+    assert_ne!(stage.sent[0].0, stage.sent[1].0);
+}

@@ -1,0 +1,282 @@
+//! A platform with a head-end and one or two regions, whose agents say each second what they see and whose panel obeys.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tallylight_decide::{
+    ChangedBy, Decider, Input, Mode, Outcome, Output, PanelChannel, PanelServer, PanelState,
+    Policy, Scope, ServerState,
+    action::{ActionKind, Command, Feed, Target},
+    incident::Incident,
+    journal::{Record, Remembered},
+    lineup::{
+        Agent, Channel, Delivery, Lineup, Parts, Provider, Region, Server, Source, SourceRole,
+    },
+};
+use tallylight_model::{
+    Batch, ChannelId, Counters, Epoch, FaultKind, MonoTime, NodeId, Observed, ProviderId, RegionId,
+    ServerId, Severity, Slice, StreamId, WallTime,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// When a stage begins, in seconds: journals are older.
+const START: u64 = 100_000;
+
+/// After so many seconds backups are known to be ready.
+pub(crate) const WARM: u64 = 75;
+
+/// Which streams show what, from when to when.
+type Fault = (String, FaultKind, u64, u64);
+
+pub(crate) struct Stage {
+    pub(crate) decider: Decider,
+    pub(crate) policy: Policy,
+    lineup: Lineup,
+    pub(crate) second: u64,
+    pub(crate) faults: Vec<Fault>,
+    active: BTreeMap<ChannelId, (StreamId, ChangedBy)>,
+    pub(crate) drained: BTreeMap<ServerId, bool>,
+    pub(crate) sent: Vec<(u64, Command)>,
+    journal: BTreeMap<String, (MonoTime, Record)>,
+    epoch: u64,
+}
+
+/// The moment of a second of the stage.
+pub(crate) fn at(second: u64) -> MonoTime {
+    MonoTime::from_nanos((START + second) * 1_000_000_000)
+}
+
+pub(crate) fn channel(name: &str) -> ChannelId {
+    ChannelId::new(name).unwrap()
+}
+
+pub(crate) fn server(name: &str) -> ServerId {
+    ServerId::new(name).unwrap()
+}
+
+/// Channels `c0`, `c1`, ... on servers `s0`, `s1`, ... of the region `home`.
+pub(crate) fn platform(channels: usize, servers: usize) -> Parts {
+    let (headend, home) = (RegionId::new("headend").unwrap(), RegionId::new("home").unwrap());
+    let agent = |name: &str, region: &RegionId| Agent {
+        node: NodeId::new(name).unwrap(),
+        region: region.clone(),
+        path: name.to_owned(),
+    };
+    let source = |channel: &str, name: &str, role, provider| Source {
+        stream: StreamId::parse(&format!("{channel}/{name}")).unwrap(),
+        role,
+        priority: 1,
+        provider: Some(ProviderId::new(provider).unwrap()),
+        region: headend.clone(),
+        offset: Some(Duration::ZERO),
+    };
+    let made = |name: String| Channel {
+        id: channel(&name),
+        kind: Default::default(),
+        profile: Default::default(),
+        encryption: Default::default(),
+        audio: Vec::new(),
+        single_witness: Default::default(),
+        programme_match: Default::default(),
+        sources: vec![
+            source(&name, "primary", SourceRole::Primary, "sat-a"),
+            source(&name, "backup", SourceRole::Backup, "sat-b"),
+        ],
+        deliveries: (0..servers)
+            .map(|it| Delivery {
+                stream: StreamId::parse(&format!("{name}/s{it}")).unwrap(),
+                server: server(&format!("s{it}")),
+                delay: Duration::ZERO,
+            })
+            .collect(),
+        name,
+    };
+    Parts {
+        regions: [&headend, &home].map(|it| Region { id: it.clone() }).into(),
+        servers: (0..servers)
+            .map(|it| Server { id: server(&format!("s{it}")), region: home.clone(), node: None })
+            .collect(),
+        providers: ["sat-a", "sat-b"]
+            .map(|it| Provider { id: ProviderId::new(it).unwrap() })
+            .into(),
+        agents: vec![agent("head", &headend), agent("a", &home), agent("b", &home)],
+        channels: (0..channels).map(|it| made(format!("c{it}"))).collect(),
+    }
+}
+
+impl Stage {
+    pub(crate) fn new(parts: Parts, mode: Mode) -> Self {
+        let lineup = Lineup::new(parts).unwrap();
+        let mut policy = Policy::default();
+        policy.modes.insert(Scope::Global, mode);
+        let active =
+            |it: &Channel| (it.id.clone(), (it.sources[0].stream.clone(), ChangedBy::Operator));
+        let mut stage = Self {
+            decider: Decider::new(lineup.clone(), policy.clone(), Epoch(1)),
+            policy,
+            second: 0,
+            faults: Vec::new(),
+            active: lineup.channels().map(active).collect(),
+            lineup,
+            drained: BTreeMap::new(),
+            sent: Vec::new(),
+            journal: BTreeMap::new(),
+            epoch: 1,
+        };
+        stage.run(WARM);
+        stage
+    }
+
+    /// A stream shows something from now on for so long.
+    pub(crate) fn breaks(&mut self, stream: &str, kind: FaultKind, seconds: u64) {
+        self.faults.push((stream.to_owned(), kind, self.second, self.second + seconds));
+    }
+
+    /// All of these streams do.
+    pub(crate) fn all_break(
+        &mut self,
+        streams: impl IntoIterator<Item = String>,
+        kind: FaultKind,
+        seconds: u64,
+    ) {
+        streams.into_iter().for_each(|it| self.breaks(&it, kind, seconds));
+    }
+
+    /// Somebody else puts a channel on a source.
+    pub(crate) fn others_switch(&mut self, stream: &str, by: ChangedBy) {
+        let stream = StreamId::parse(stream).unwrap();
+        self.active.insert(channel(stream.channel()), (stream, by));
+    }
+
+    pub(crate) fn tell(&mut self, input: Input) {
+        self.decider.handle(at(self.second), input);
+        self.carry_out();
+    }
+
+    /// Lets so many seconds pass.
+    pub(crate) fn run(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.second += 1;
+            self.tell(Input::Panel(self.panel()));
+            for node in ["head", "a", "b"] {
+                self.tell(Input::Batch(self.batch(node)));
+            }
+        }
+    }
+
+    /// The collector is started anew with nothing but its journal.
+    pub(crate) fn restart(&mut self) {
+        let now = at(self.second);
+        let records = self.journal.values().map(|(written, record)| Remembered {
+            record: record.clone(),
+            age: now.since(*written),
+        });
+        self.epoch += 1;
+        let (lineup, policy) = (self.lineup.clone(), self.policy.clone());
+        let (decider, unread) =
+            Decider::restore(lineup, policy, Epoch(self.epoch), now, records.collect::<Vec<_>>());
+        assert!(unread.is_empty(), "{unread:?}");
+        self.decider = decider;
+        self.carry_out();
+    }
+
+    /// What a stream shows of itself, or of what feeds it.
+    fn shows(&self, stream: &StreamId) -> Option<FaultKind> {
+        let shown = |name: &str| {
+            let on = |it: &&Fault| it.0 == name && (it.2..it.3).contains(&(self.second - 1));
+            self.faults.iter().find(on).map(|it| it.1)
+        };
+        let feed = &self.active[&channel(stream.channel())].0;
+        let is_delivery = stream.name().starts_with('s');
+        shown(stream.as_str()).or_else(|| shown(feed.as_str()).filter(|_| is_delivery))
+    }
+
+    fn batch(&self, node: &str) -> Batch {
+        let node = NodeId::new(node).unwrap();
+        let region = &self.lineup.agent(&node).unwrap().region;
+        let own = self.lineup.streams().filter(|(_, it)| it.region() == region);
+        let slices = own.map(|(stream, _)| {
+            let fault = self.shows(stream);
+            Slice {
+                stream: stream.clone(),
+                start: WallTime::from_unix_millis(self.second as i64 * 1000),
+                end: at(self.second),
+                length: SECOND,
+                observed: Observed {
+                    transport: SECOND,
+                    picture: SECOND,
+                    sound: SECOND,
+                    delivery: SECOND,
+                },
+                conditions: fault.map(|kind| (kind, SECOND)).into_iter().collect(),
+                standing: fault.map(|kind| (kind, Severity::Critical)).into_iter().collect(),
+                counters: Counters::default(),
+                latencies: Vec::new(),
+            }
+        });
+        let slices = slices.collect();
+        Batch { node, epoch: Epoch(1), slices, faults: Vec::new(), reports: Vec::new() }
+    }
+
+    fn panel(&self) -> PanelState {
+        let channels = self.active.iter().map(|(channel, (stream, by))| PanelChannel {
+            channel: channel.clone(),
+            active: Some(stream.clone()),
+            changed_by: by.clone(),
+            sessions: BTreeMap::new(),
+            egress_bytes: BTreeMap::new(),
+        });
+        let servers = self.lineup.servers().map(|it| {
+            let drained = self.drained.get(&it.id).copied().unwrap_or(false);
+            let state = if drained { ServerState::Drained } else { ServerState::Active };
+            PanelServer { server: it.id.clone(), state, sessions: 0 }
+        });
+        PanelState {
+            version: self.second,
+            channels: channels.collect(),
+            servers: servers.collect(),
+            regions: Vec::new(),
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.decider.poll() {
+            match output {
+                Output::Journal(record) => {
+                    self.journal.insert(record.key.clone(), (at(self.second), record));
+                }
+                Output::Act(command) => {
+                    let action = command.action;
+                    match (&command.target, &command.to) {
+                        (Target::Channel(id), Some(Feed::Source(to))) => {
+                            let by = ChangedBy::Action(action);
+                            self.active.insert(id.clone(), (to.clone(), by));
+                        }
+                        (Target::Servers(ids), _) => {
+                            let drained = command.kind == ActionKind::DrainServer;
+                            self.drained.extend(ids.iter().map(|id| (id.clone(), drained)));
+                        }
+                        _ => {}
+                    }
+                    self.sent.push((self.second, command));
+                    self.decider
+                        .handle(at(self.second), Input::Outcome { action, outcome: Outcome::Done });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn kinds(&self) -> Vec<ActionKind> {
+        self.sent.iter().map(|it| it.1.kind).collect()
+    }
+
+    pub(crate) fn incident(&self, subject: &str) -> &Incident {
+        let found = self.decider.incidents().filter(|it| it.subject.to_string() == subject).last();
+        found.unwrap_or_else(|| panic!("{subject} is not named"))
+    }
+
+    pub(crate) fn refused(&self, subject: &str) -> Vec<&'static str> {
+        self.incident(subject).refusals.iter().map(|it| it.reason.name()).collect()
+    }
+}
