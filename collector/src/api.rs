@@ -86,6 +86,9 @@ fn signal_json(view: &View<'_>, signal: &SignalView<'_>) -> Value {
         "observed_seconds": observed,
         "bad_seconds": signal.bad,
         "fault_seconds": faults,
+        "maintenance_seconds": {
+            "observed": signal.maintenance_observed, "bad": signal.maintenance_bad,
+        },
         "slo": slo(view, &signal.slo),
         "startup_seconds": summary(&signal.startup),
         "first_byte_seconds": summary(&signal.first_byte),

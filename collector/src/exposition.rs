@@ -94,18 +94,31 @@ fn flag(holds: bool) -> f64 {
     f64::from(u8::from(holds))
 }
 
+const OUTSIDE: (&str, &str) = ("maintenance", "no");
+const WITHIN: (&str, &str) = ("maintenance", "yes");
+
 /// Writes one metric's series of a signal; the labels given are channel and region.
 type WriteSignal = fn(&mut PrometheusText, &[(&str, &str); 2], &SignalView<'_>);
 
-/// A channel has 25 series in a region at most, and four more in the six hours after a bad second. Thousands of channels make so many series that each has to be worth it.
+/// A channel has 25 series in a region at most, four more in the six hours after a bad second and two more once it
+/// was in maintenance. Thousands of channels make so many series that each has to be worth it.
 const SIGNALS: [(Metric, WriteSignal); 13] = [
     (Metric::ChannelObserved, |text, labels, signal| {
         let layers = signal.observed.iter().map(|(layer, seconds)| (layer.name(), *seconds));
         for (layer, seconds) in layers.chain([("any", signal.observed_any)]) {
-            text.series(&[labels[0], labels[1], ("layer", layer)], seconds);
+            text.series(&[labels[0], labels[1], ("layer", layer), OUTSIDE], seconds);
+        }
+        if signal.maintenance_observed > 0.0 {
+            let labels = [labels[0], labels[1], ("layer", "any"), WITHIN];
+            text.series(&labels, signal.maintenance_observed);
         }
     }),
-    (Metric::ChannelBad, |text, labels, signal| text.series(labels, signal.bad)),
+    (Metric::ChannelBad, |text, labels, signal| {
+        text.series(&[labels[0], labels[1], OUTSIDE], signal.bad);
+        if signal.maintenance_observed > 0.0 {
+            text.series(&[labels[0], labels[1], WITHIN], signal.maintenance_bad);
+        }
+    }),
     (Metric::ChannelFaultSeconds, |text, labels, signal| {
         for (class, seconds) in signal.faults {
             text.series(&[labels[0], labels[1], ("class", class.name())], seconds);
@@ -352,7 +365,7 @@ mod tests {
         }
     }
     #[test]
-    fn a_channel_has_at_most_25_series_in_a_region_and_four_more_while_it_burns() {
+    fn a_channel_has_at_most_25_series_in_a_region_and_few_more_while_it_burns() {
         let channel = ChannelId::new("one").unwrap();
         let region = RegionId::new("north").unwrap();
         let summary = Summary {
@@ -367,6 +380,8 @@ mod tests {
             observed_any: 1.0,
             bad: 1.0,
             faults: FaultClass::ALL.map(|class| (class, 1.0)),
+            maintenance_observed: 0.0,
+            maintenance_bad: 0.0,
             slo: SloView {
                 objective: Ratio::new(0.999),
                 since: Some(MonoTime::ZERO),
@@ -396,5 +411,7 @@ mod tests {
         assert_eq!(series(&signal), 25);
         signal.slo.burn = signal.slo.burn.map(|(window, _)| (window, Some(20.0)));
         assert_eq!(series(&signal), 29);
+        signal.maintenance_observed = 1.0;
+        assert_eq!(series(&signal), 31);
     }
 }

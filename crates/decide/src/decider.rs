@@ -125,7 +125,7 @@ impl Decider {
             Input::Batch(batch) => {
                 if self.facts.batch(now, &batch) {
                     let mut limits = self.facts.limits;
-                    self.signals.batch(now, &self.facts, &batch, &mut limits);
+                    self.signals.batch(now, &self.facts, &self.ledger, &batch, &mut limits);
                     self.facts.limits = limits;
                     let records = self.signals.save(now);
                     self.remember(now, records);
@@ -138,7 +138,7 @@ impl Decider {
             Input::Panel(state) => {
                 let changed = self.facts.panel(now, state);
                 others::look(&self.facts, &mut self.ledger, now, &changed);
-                self.signals.sweep(now, &self.facts);
+                self.signals.sweep(now, &self.facts, &self.ledger);
             }
             Input::PanelDown => self.facts.panel_at = None,
             Input::Outcome { action, outcome } => {
@@ -306,15 +306,19 @@ impl Decider {
             .reduce(|a, b| if b > a { b } else { a });
         let empty = crate::signal::Sums::default();
         let sums = self.signals.sums(&channel.id, region).unwrap_or(&empty);
+        let ([observed_any, maintenance_observed], [bad, maintenance_bad]) =
+            (sums.observed_any(), sums.bad());
         let latency = |it: Latency| sums.latency(it, scene.now);
         let panel = facts.panel_channel(&channel.id);
         Some(SignalView {
             channel: &channel.id,
             region,
             observed: sums.observed(),
-            observed_any: sums.observed_any(),
-            bad: sums.bad(),
+            observed_any,
+            bad,
             faults: sums.faults(),
+            maintenance_observed,
+            maintenance_bad,
             slo: sums.slo(scene.now, facts.policy.objectives.of(channel)),
             up: evidence::up(scene, channel, region),
             startup: latency(Latency::Startup),

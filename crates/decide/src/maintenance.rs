@@ -154,6 +154,11 @@ impl Window {
     }
 }
 
+/// Whether a stream was or is worked on at a moment.
+pub(crate) fn covers(ledger: &Ledger, stream: StreamRef<'_>, at: MonoTime) -> bool {
+    ledger.windows().any(|it| it.plan.area.has(stream) && it.state(at) == WindowState::Open)
+}
+
 /// The time of maintenance that an incident falls into: every stream of it is being worked on.
 fn covering(
     lineup: &Lineup,

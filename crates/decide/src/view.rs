@@ -23,7 +23,8 @@ pub struct SignalView<'a> {
     pub channel: &'a ChannelId,
     /// The region.
     pub region: &'a RegionId,
-    /// Seconds observed at each layer, in the order of [`Layer::ALL`]; means over the deliveries.
+    /// Seconds observed at each layer, in the order of [`Layer::ALL`]; means over the deliveries. Outside maintenance, as the
+    /// next three.
     pub observed: [(Layer, f64); 4],
     /// Seconds observed at any layer.
     pub observed_any: f64,
@@ -31,6 +32,10 @@ pub struct SignalView<'a> {
     pub bad: f64,
     /// Seconds of each class, in the order of [`FaultClass::ALL`].
     pub faults: [(FaultClass, f64); 8],
+    /// Seconds observed at any layer in maintenance.
+    pub maintenance_observed: f64,
+    /// Those of them that were bad.
+    pub maintenance_bad: f64,
     /// Where it stands to its objective.
     pub slo: SloView,
     /// Whether it is good; `None` while nobody watches.
@@ -51,7 +56,7 @@ pub struct SignalView<'a> {
     pub saturation: Option<Ratio>,
 }
 
-/// Where a channel stands to its objective in a region.
+/// Where a channel stands to its objective in a region. Seconds in maintenance are left out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SloView {
     /// The share of the observed seconds that must be good.

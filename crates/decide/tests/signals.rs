@@ -13,12 +13,13 @@ use tallylight_decide::{
     Decider, Input, Objectives, OnAir, Output, Policy,
     journal::{Record, Remembered},
     lineup::Lineup,
+    maintenance::{Area, Plan},
     view::Up,
 };
 use tallylight_model::{
     Batch, ChannelId, Counters, Epoch, FaultClass, FaultKind, FaultPhase, FaultRecord,
-    LatencySample, MonoTime, NodeId, NodeReport, Observed, ProfileName, Ratio, Resource, Severity,
-    Slice, StreamId, WallTime,
+    LatencySample, MonoTime, NodeId, NodeReport, Observed, ProfileName, Ratio, Resource, ServerId,
+    Severity, Slice, StreamId, WallTime, WindowId,
 };
 
 const START: u64 = 100_000;
@@ -367,6 +368,32 @@ fn the_error_budget_survives_a_crash_and_counts_nothing_twice() {
     assert_eq!(slo(&next, later(2110)).observed, judged, "nothing a second time");
     next.save(later(2111));
     assert_eq!(budgets(&mut next), [], "nothing is new");
+}
+
+#[test]
+fn seconds_in_maintenance_count_apart_and_cost_nothing_of_the_budget() {
+    let mut decider = decider(&["s", "t"], &["a"]);
+    let plan = Plan {
+        id: WindowId::new("disks").unwrap(),
+        area: Area::Server(ServerId::new("s").unwrap()),
+        begin: at(10),
+        end: at(20),
+        by: None,
+        why: String::new(),
+    };
+    decider.handle(at(0), Input::Maintain(plan));
+    let kinds = [FaultKind::NoData];
+    for second in 0..30 {
+        // What is said late counts for the time that it is of.
+        let bad = if (8..18).contains(&second) { &kinds[..] } else { &[] };
+        let slices = ["one/s", "one/t"].map(|stream| slice(stream, second, bad, bad));
+        say(&mut decider, "a", second + 21, slices.to_vec(), vec![]);
+    }
+    say(&mut decider, "a", 60, vec![], vec![]);
+    let view = decider.signals(at(60), decider.lineup().channels()).next().unwrap();
+    assert_eq!((view.maintenance_observed, view.maintenance_bad), (5.0, 4.0));
+    assert_eq!((view.observed_any, view.bad), (25.0, 6.0));
+    assert_eq!((view.slo.observed, view.slo.bad), (25.0, 6.0));
 }
 
 #[test]

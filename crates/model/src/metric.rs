@@ -126,12 +126,12 @@ metrics! {
         "Used share of a node's resource.";
 
     // Channels, as the collector judges them.
-    ChannelObserved "iptv_channel_observed_seconds_total" "iptv.channel.observed" Counter "s" ["channel" "region" "layer"] Collector
-        "Seconds in which the channel was observed in the region, by layer; layer=\"any\" is their union.";
-    ChannelBad "iptv_channel_bad_seconds_total" "iptv.channel.bad" Counter "s" ["channel" "region"] Collector
-        "Observed seconds that were bad: the union of all classes.";
+    ChannelObserved "iptv_channel_observed_seconds_total" "iptv.channel.observed" Counter "s" ["channel" "region" "layer" "maintenance"] Collector
+        "Seconds in which the channel was observed in the region, by layer; layer=\"any\" is their union. What was in maintenance counts apart, as maintenance=\"yes\", in the union alone.";
+    ChannelBad "iptv_channel_bad_seconds_total" "iptv.channel.bad" Counter "s" ["channel" "region" "maintenance"] Collector
+        "Observed seconds that were bad: the union of all classes. What was in maintenance counts apart, as maintenance=\"yes\".";
     ChannelFaultSeconds "iptv_channel_fault_seconds_total" "iptv.channel.fault" Counter "s" ["channel" "region" "class"] Collector
-        "Observed seconds with a fault, by class; classes may overlap.";
+        "Observed seconds with a fault, by class; classes may overlap. Without maintenance.";
     ChannelErrorBudget "iptv_channel_error_budget_ratio" "iptv.channel.error_budget" Gauge "1" ["channel" "region"] Collector
         "Share of the error budget of the last 28 days that is left; below zero it is overspent.";
     ChannelBurnRate "iptv_channel_burn_rate" "iptv.channel.burn_rate" Gauge "1" ["channel" "region" "window"] Collector

@@ -27,7 +27,9 @@ use tallylight_model::{
 use crate::{
     facts::{DROPS_SILENCE, Facts},
     journal::{self, Record},
+    ledger::Ledger,
     lineup::{Channel, Delivery, Lineup, StreamRef},
+    maintenance,
     view::{HistogramView, Latency, Limits, SloView, Summary},
 };
 pub(crate) use budget::Budget;
@@ -52,7 +54,8 @@ type Key = (ChannelId, RegionId);
 /// Sums of one channel in one region, in seconds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sums {
-    tally: Tally,
+    /// Outside maintenance, and in it.
+    tallies: [Tally; 2],
     budget: Budget,
     /// When the journal got the budget; `None` while it has all of it.
     unsaved_since: Option<MonoTime>,
@@ -77,20 +80,24 @@ impl Tally {
 }
 
 impl Sums {
-    pub(crate) fn observed_any(&self) -> f64 {
-        self.tally.shown[ANY]
+    /// Seconds observed at any layer, outside maintenance and in it.
+    pub(crate) fn observed_any(&self) -> [f64; 2] {
+        self.tallies.each_ref().map(|it| it.shown[ANY])
     }
 
+    /// Outside maintenance.
     pub(crate) fn observed(&self) -> [(Layer, f64); Layer::ALL.len()] {
-        core::array::from_fn(|i| (Layer::ALL[i], self.tally.shown[OBSERVED + i]))
+        core::array::from_fn(|i| (Layer::ALL[i], self.tallies[0].shown[OBSERVED + i]))
     }
 
-    pub(crate) fn bad(&self) -> f64 {
-        self.tally.shown[BAD]
+    /// Outside maintenance and in it.
+    pub(crate) fn bad(&self) -> [f64; 2] {
+        self.tallies.each_ref().map(|it| it.shown[BAD])
     }
 
+    /// Outside maintenance.
     pub(crate) fn faults(&self) -> [(FaultClass, f64); FaultClass::ALL.len()] {
-        core::array::from_fn(|i| (FaultClass::ALL[i], self.tally.shown[FAULTS + i]))
+        core::array::from_fn(|i| (FaultClass::ALL[i], self.tallies[0].shown[FAULTS + i]))
     }
 
     pub(crate) fn latency(&self, latency: Latency, now: MonoTime) -> Summary {
@@ -102,10 +109,12 @@ impl Sums {
     }
 
     fn add(&mut self, now: MonoTime, change: &Change) {
-        self.tally.add(change);
-        let seconds = |part: usize| f64::from(change.by[part]) * change.terms.weight / 1000.0;
-        self.budget.add(change.second, seconds(ANY), seconds(BAD));
-        self.unsaved_since.get_or_insert(now);
+        self.tallies[usize::from(change.terms.maintenance)].add(change);
+        if !change.terms.maintenance {
+            let seconds = |part: usize| f64::from(change.by[part]) * change.terms.weight / 1000.0;
+            self.budget.add(change.second, seconds(ANY), seconds(BAD));
+            self.unsaved_since.get_or_insert(now);
+        }
     }
 
     fn sample(&mut self, at: MonoTime, sample: LatencySample) {
@@ -134,6 +143,7 @@ impl Signals {
         &mut self,
         now: MonoTime,
         facts: &Facts,
+        ledger: &Ledger,
         batch: &Batch,
         limits: &mut Limits,
     ) {
@@ -162,9 +172,9 @@ impl Signals {
             self.drop_between(node, at - Duration::from_secs(1), at);
         }
         for stream in touched {
-            self.count(now, facts, stream);
+            self.count(now, facts, ledger, stream);
         }
-        self.sweep(now, facts);
+        self.sweep(now, facts, ledger);
     }
 
     /// What a node's agent saw just after its host dropped packets is no evidence.
@@ -182,8 +192,9 @@ impl Signals {
     }
 
     /// Adds what is new about a delivery's seconds to the sums of its channel and region.
-    fn count(&mut self, now: MonoTime, facts: &Facts, stream: &StreamId) {
-        let Some(StreamRef::Delivery(channel, delivery, server)) = facts.lineup.stream(stream)
+    fn count(&mut self, now: MonoTime, facts: &Facts, ledger: &Ledger, stream: &StreamId) {
+        let Some(found @ StreamRef::Delivery(channel, delivery, server)) =
+            facts.lineup.stream(stream)
         else {
             return;
         };
@@ -192,7 +203,10 @@ impl Signals {
             let silenced = second.saturating_sub(DROPS_SILENCE.as_secs())..=second;
             self.drops.get(node).is_none_or(|it| it.range(silenced).next().is_none())
         };
-        let terms = |_| Terms { weight: weight(facts, channel, &server.region, delivery) };
+        let terms = |second| Terms {
+            weight: weight(facts, channel, &server.region, delivery),
+            maintenance: maintenance::covers(ledger, found, begin(second)),
+        };
         let changes = seconds.settle(now, votes, terms);
         if changes.is_empty() {
             return;
@@ -202,12 +216,12 @@ impl Signals {
     }
 
     /// Settles some deliveries, in turn: nothing may come from them any more.
-    pub(crate) fn sweep(&mut self, now: MonoTime, facts: &Facts) {
+    pub(crate) fn sweep(&mut self, now: MonoTime, facts: &Facts, ledger: &Ledger) {
         let from = self.swept.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let next = self.deliveries.range::<StreamId, _>((from, Bound::Unbounded));
         let streams: Vec<StreamId> = next.map(|it| it.0.clone()).take(SWEPT_AT_ONCE).collect();
         for stream in &streams {
-            self.count(now, facts, stream);
+            self.count(now, facts, ledger, stream);
         }
         self.swept = streams.into_iter().nth(SWEPT_AT_ONCE - 1);
     }
@@ -292,6 +306,10 @@ fn delivery<'a>(facts: &'a Facts, node: &NodeId, stream: &StreamId) -> Option<(K
 
 fn second_of(at: MonoTime) -> u64 {
     at.as_nanos() / 1_000_000_000
+}
+
+fn begin(second: u64) -> MonoTime {
+    MonoTime::ZERO + Duration::from_secs(second)
 }
 
 /// A delivery's share in its channel and region: by the viewers of its server where the panel says how many, else equal.

@@ -112,6 +112,8 @@ impl Run {
 pub(super) struct Terms {
     /// The delivery's share in its channel and region.
     pub(super) weight: f64,
+    /// Whether it was announced that the channel may be bad there then.
+    pub(super) maintenance: bool,
 }
 
 #[derive(Clone, Debug)]
