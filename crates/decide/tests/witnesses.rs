@@ -53,3 +53,19 @@ fn a_player_that_fills_later_than_anothers_is_no_witness_at_fault() {
     let expected = BTreeMap::from([("no_video", Some(11)), ("stall", Some(31))]);
     assert_eq!(after, expected);
 }
+
+#[test]
+fn who_is_denied_by_one_and_borne_out_by_another_is_no_witness_at_fault() {
+    let lineup = Lineup::new(support::parts(&["s"], &["deaf", "b", "c"])).unwrap();
+    let mut decider = Decider::new(lineup, Policy::default(), Epoch(1));
+    for second in 1..60 {
+        decider.handle(at(second), Input::Batch(said("deaf", second, None)));
+        for node in ["b", "c"] {
+            let fault = Some(FaultKind::NoVideo);
+            decider.handle(at(second), Input::Batch(said(node, second, fault)));
+        }
+        let probes = decider.incidents().filter(|it| it.cause() == Cause::Probe);
+        assert_eq!(probes.count(), 0, "after {second} s");
+    }
+    assert!(decider.incidents().count() > 0, "the stream is bad by agreement");
+}

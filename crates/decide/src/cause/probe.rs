@@ -15,7 +15,7 @@ use crate::{
     facts::DROPS_SILENCE,
     incident::Vote,
     lineup::StreamRef,
-    scene::{Dissent, Scene},
+    scene::{Dissent, Scene, Word},
 };
 
 /// A lone voice about a single server is named as a probe only after this long: the other agent may just be later, by a
@@ -77,7 +77,21 @@ fn due(scene: &Scene<'_>, node: &NodeId, denied: &[Dissent]) -> Option<MonoTime>
     let hold = if is_wide(scene, node) { LONE_HOLD_WIDE } else { LONE_HOLD };
     // A player fills when it fills: nobody else need be dry for as long.
     let due = |it: &Dissent| it.since + if it.is_of_a_player { echo::REFILL } else { hold };
-    denied.iter().map(due).min()
+    denied.iter().filter(|it| is_outvoted(scene, node, it)).map(due).min()
+}
+
+/// Whether fewer paths share a claim than deny it: of two that say it and one that does not, nobody knows which is wrong.
+fn is_outvoted(scene: &Scene<'_>, node: &NodeId, dissent: &Dissent) -> bool {
+    let own = scene.path(node);
+    let mut shared = BTreeSet::new();
+    for (peer, sight) in scene.facts.sights_of(&dissent.stream) {
+        let path = scene.path(peer);
+        let shares = matches!(scene.word(peer, sight, dissent.onset), Word::Bad | Word::Suspect);
+        if peer != node && path != own && scene.votes(peer) && shares {
+            shared.insert(path);
+        }
+    }
+    shared.len() < dissent.peers
 }
 
 /// Whether an agent without a vote for its drops is at fault, and does not only have a hiccup: it drops second after second,
