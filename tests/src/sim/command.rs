@@ -15,8 +15,10 @@ use anyhow::{Result, bail};
 
 use super::{
     World,
-    score::{Table, complaint, score},
+    scenario::Scenario,
+    score::{Score, Table, complaint, score},
     shape::{draw, shapes},
+    shrink::shrink,
 };
 
 /// What to run.
@@ -53,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         bail!("{shape} is no shape; there are: {}", shapes().collect::<Vec<_>>().join(", "));
     }
     if let Some(seed) = arguments.story {
-        tell(seed, arguments.shape.as_deref());
+        tell(&draw(seed, arguments.shape.as_deref()));
         return Ok(());
     }
     let begun = Instant::now();
@@ -69,7 +71,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         println!("{}", complaint(score));
     }
     println!("{} worlds in {:.1} s", arguments.seeds, begun.elapsed().as_secs_f64());
-    if !table.broken.is_empty() {
+    if let Some(score) = table.broken.first() {
+        let rule = score.broken.first().map_or("", |it| it.rule);
+        println!("the smallest world found that breaks \"{rule}\":");
+        let is_broken = |it: &Score| it.broken.iter().any(|it| it.rule == rule);
+        tell(&shrink(&draw(score.seed, arguments.shape.as_deref()), is_broken));
         bail!("{} worlds broke a rule", table.broken.len());
     }
     Ok(())
@@ -113,10 +119,9 @@ pub fn run_all(seeds: Range<u64>, shape: Option<&str>, threads: usize) -> Result
     table.into_inner().map_err(|_| anyhow::anyhow!("a world panicked"))
 }
 
-fn tell(seed: u64, shape: Option<&str>) {
-    let scenario = draw(seed, shape);
+fn tell(scenario: &Scenario) {
     println!("{scenario:#?}");
-    let mut world = World::drawn(&scenario);
+    let mut world = World::drawn(scenario);
     world.run_for(scenario.end.since(world.now()));
     let story = world.story();
     print!("{}", story.log);
@@ -124,5 +129,5 @@ fn tell(seed: u64, shape: Option<&str>) {
         println!("{:?} {:?} {:?}", incident.subject, incident.remedy, incident.page);
         println!("  streams {:?}", incident.streams);
     }
-    println!("{}", complaint(&score(&scenario)));
+    println!("{}", complaint(&score(scenario)));
 }

@@ -18,6 +18,7 @@ mod scenario;
 mod score;
 mod scripted;
 mod shape;
+mod shrink;
 mod topology;
 mod truth;
 mod worth;
@@ -29,6 +30,7 @@ pub use scenario::{Crash, Doing, Fault, Scenario};
 pub use score::{Score, Table, complaint, score};
 pub use scripted::{SHAPES, Shape, Truth};
 pub use shape::{draw, shapes};
+pub use shrink::shrink;
 pub use worth::Worth;
 
 use std::time::Duration;

@@ -278,7 +278,8 @@ impl Rules {
         if !matches!(act.command.kind, ActionKind::SwitchSource | ActionKind::RestartStream) {
             return true;
         }
-        self.streams(&act.command).iter().any(|stream| {
+        let to = act.command.to.as_ref().and_then(Feed::source);
+        self.streams(&act.command).iter().chain(to).any(|stream| {
             self.words.iter().filter_map(|it| it.get(stream)).any(|word| {
                 let after = word.recent.iter().filter(|it| it.start >= act.at && it.any);
                 let bad = |held: Conditions| held.iter().any(|it| it.may_act(Severity::Critical));
@@ -573,4 +574,126 @@ fn evidence_after(rules: &Rules, at: MonoTime, command: &Command) -> Result<(), 
         it.onset >= done || it.word.recent.iter().any(|it| it.start >= done && bad(it.held))
     });
     must(after || rules.is_undoing(command), || format!("since {done:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tallylight_model::{Epoch, IncidentId};
+
+    use super::*;
+    use crate::sim::{
+        START,
+        platform::{channel, demo_lineup, demo_site, server, stream},
+    };
+
+    /// A rule, what happened before, and what is wrong with the command.
+    type Case = (&'static str, fn(&mut Rules), fn(&mut Command));
+
+    fn command(action: u64) -> Command {
+        let source = |it| Some(Feed::Source(stream(it)));
+        Command {
+            action: ActionId(action),
+            epoch: Epoch(1),
+            kind: ActionKind::SwitchSource,
+            target: Target::Channel(channel("one")),
+            from: source("one/primary"),
+            to: source("one/backup"),
+            decided: START,
+            expires: START + Duration::from_secs(10),
+            evidence_arrived: START,
+            purpose: tallylight_decide::action::Purpose::Incident(IncidentId(1)),
+            cause: Some(Cause::Source),
+            evidence: Vec::new(),
+        }
+    }
+
+    fn rules() -> Rules {
+        let platform = Platform::new(demo_site(demo_lineup(), 2), Vec::new());
+        let mut policy = Policy::default();
+        policy.modes.insert(Scope::Global, Mode::Auto);
+        let mut rules = Rules::new(&platform, &policy);
+        let agent = platform.lineup().agents().position(|it| it.region.as_str() == "headend");
+        let claim = Claim { severity: Severity::Critical, onset: START, said: START };
+        let word = rules.words[agent.unwrap()].entry(stream("one/primary")).or_default();
+        word.standing.insert(FaultKind::NoData, claim);
+        rules
+    }
+
+    #[test]
+    fn each_rule_is_broken_by_what_breaks_it() {
+        let act = |it: &mut Rules, command: Command| it.output(START, &Output::Act(command), None);
+        let cases: [Case; 10] = [
+            ("not past its expiry", |_| {}, |it| it.expires = START),
+            ("no action past the kill switch", |it| it.pulled = true, |_| {}),
+            ("no action past its mode", |it| it.modes.clear(), |_| {}),
+            ("the target is explicit and listed", |_| {}, |it| it.to = it.from.clone()),
+            (
+                "the target is explicit and listed",
+                |_| {},
+                |it| {
+                    it.kind = ActionKind::DrainServer;
+                    it.target = Target::Servers(Vec::new());
+                },
+            ),
+            (
+                "nothing acts on a programme or a probe",
+                |_| {},
+                |it| it.cause = Some(Cause::Programme),
+            ),
+            ("nothing acts on a programme or a probe", |it| it.beyond_remedy = true, |_| {}),
+            (
+                "no action on stale evidence",
+                |it| it.words.iter_mut().for_each(BTreeMap::clear),
+                |_| {},
+            ),
+            ("no action on a single witness", |_| {}, |it| it.cause = Some(Cause::Processing)),
+            (
+                "no action on stale evidence",
+                |_| {},
+                |it| {
+                    it.kind = ActionKind::DrainServer;
+                    it.target = Target::Servers(vec![server("n1")]);
+                },
+            ),
+        ];
+        for (rule, before, change) in cases {
+            let mut rules = rules();
+            before(&mut rules);
+            let mut command = command(1);
+            change(&mut command);
+            act(&mut rules, command);
+            let broken: Vec<_> = rules.broken.iter().map(|it| it.rule).collect();
+            assert!(broken.contains(&rule), "{rule}: {broken:?}");
+        }
+        let mut rules = rules();
+        act(&mut rules, command(1));
+        assert!(rules.broken.is_empty(), "{:?}", rules.broken);
+        act(&mut rules, command(1));
+        let broken: Vec<_> = rules.broken.iter().map(|it| it.rule).collect();
+        for rule in [
+            "one action in flight on a target",
+            "an action's id is used once",
+            "one action a minute on a target",
+        ] {
+            assert!(broken.contains(&rule), "{rule}: {broken:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_outcome_and_an_intent_without_one_are_told() {
+        let mut rules = rules();
+        rules.output(START, &Output::Act(command(1)), None);
+        let ends = |state| Output::Action {
+            action: ActionId(1),
+            kind: ActionKind::SwitchSource,
+            state,
+            detail: String::new(),
+        };
+        rules.output(START, &ends(ActionState::Failed), None);
+        assert!(rules.broken.is_empty(), "{:?}", rules.broken);
+        rules.output(START, &ends(ActionState::Expired), None);
+        rules.over(START + ENDS_WITHIN * 2, &[]);
+        let broken: Vec<_> = rules.broken.iter().map(|it| it.rule).collect();
+        assert_eq!(broken, ["one outcome for each intent", "every intent ends"]);
+    }
 }
