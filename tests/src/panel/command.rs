@@ -225,6 +225,7 @@ mod tests {
                 from: Some("north".into()),
                 to: Some("south".into()),
             },
+            Act::Drain { servers: vec!["n1".into()] },
         ];
         assert_eq!(acts, expected);
     }
