@@ -233,6 +233,7 @@ fn incident_json(view: &View<'_>, incident: &Incident) -> Value {
         "id": incident.id.to_string(),
         "cause": incident.cause().name(),
         "subject": incident.subject.to_string(),
+        "subject_kind": incident.subject.kind(),
         "state": incident.state.name(),
         "remedy": incident.remedy.name(),
         "page": incident.page.map(|reason| reason.name()),
@@ -245,6 +246,7 @@ fn incident_json(view: &View<'_>, incident: &Incident) -> Value {
         "affected": incident.affected.iter().map(|(channel, region)| {
             json!({ "channel": channel.as_str(), "region": region.as_str() })
         }).collect::<Vec<_>>(),
+        "without_backup": incident.without_backup.iter().map(ChannelId::as_str).collect::<Vec<_>>(),
         "vantage": incident.vantage.iter().map(|vantage| json!({
             "node": vantage.node.as_str(),
             "path": vantage.path,
@@ -307,6 +309,7 @@ fn candidate(candidate: &Candidate) -> Value {
     json!({
         "cause": candidate.subject.cause().name(),
         "subject": candidate.subject.to_string(),
+        "subject_kind": candidate.subject.kind(),
         "coverage": candidate.coverage.get(),
         "explains": candidate.explains.get(),
         "broken": candidate.broken,
@@ -338,6 +341,12 @@ fn action_json(view: &View<'_>, action: &Action, moments: Moments) -> Value {
         "mode": action.mode.name(),
         "state": action.state.name(),
         "undoes": action.undoes.map(|id| id.to_string()),
+        "share": action.share,
+        "group": action.group,
+        "choices": action.choices.iter().map(|choice| json!({
+            "source": choice.stream.name(),
+            "reasons": choice.reasons.iter().map(|why| why.name()).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
         "approved_by": action.approved_by,
         "detail": action.detail,
     }));
@@ -358,6 +367,10 @@ fn action_json(view: &View<'_>, action: &Action, moments: Moments) -> Value {
 fn target(target: &Target) -> Value {
     match target {
         Target::Channel(channel) => json!({ "channel": channel.as_str() }),
+        Target::Encoder { encoder, channels } => json!({
+            "encoder": encoder.as_str(),
+            "channels": channels.iter().map(ChannelId::as_str).collect::<Vec<_>>(),
+        }),
         Target::Servers(servers) => {
             json!({ "servers": servers.iter().map(ServerId::as_str).collect::<Vec<_>>() })
         }

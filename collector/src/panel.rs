@@ -13,16 +13,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tallylight_decide::{
-    ChangedBy, Outcome, PanelChannel, PanelRefusal, PanelRegion, PanelServer, PanelState,
-    ServerState,
+    ChangedBy, Outcome, PanelChannel, PanelEncoder, PanelRefusal, PanelRegion, PanelServer,
+    PanelState, ServerState,
     action::{ActionKind, Command, Feed, Purpose, Target},
     incident::Cause,
 };
-use tallylight_model::{ActionId, ChannelId, RegionId, ServerId, StreamId};
+use tallylight_model::{ActionId, ChannelId, EncoderId, RegionId, ServerId, StreamId};
 
 use crate::calendar::Calendar;
 
-/// The most channels, servers and regions taken from a panel's state.
+/// The most channels, servers, regions and encoders taken from a panel's state.
 const MAX_ENTRIES: usize = 20_000;
 /// Failures in a row after which commands are no longer tried until the panel answers again.
 const CIRCUIT_FAILURES: u32 = 3;
@@ -104,13 +104,17 @@ impl Secrets {
 pub fn body(command: &Command, calendar: &Calendar) -> Vec<u8> {
     let target = match &command.target {
         Target::Channel(channel) => json!({ "channel": channel.as_str() }),
+        Target::Encoder { encoder, channels } => json!({
+            "encoder": encoder.as_str(),
+            "channels": channels.iter().map(ChannelId::as_str).collect::<Vec<_>>(),
+        }),
         Target::Servers(servers) => {
             json!({ "servers": servers.iter().map(ServerId::as_str).collect::<Vec<_>>() })
         }
         Target::Region(region) => json!({ "region": region.as_str() }),
     };
     let left = command.expires.since(calendar.now);
-    let body = json!({
+    let mut body = json!({
         "action_id": command.action.to_string(),
         "epoch": command.epoch.0,
         "expires_at": calendar.rfc3339(command.expires),
@@ -122,6 +126,9 @@ pub fn body(command: &Command, calendar: &Calendar) -> Vec<u8> {
         "reason": reason(command),
         "dry_run": false,
     });
+    if let Some(share) = command.share {
+        body["share"] = share.into();
+    }
     body.to_string().into_bytes()
 }
 
@@ -196,7 +203,10 @@ fn done(body: &[u8], command: &Command) -> Outcome {
         ActionKind::RegionMove => differs("served_by"),
         ActionKind::DrainServer => servers_differ(state, "drained"),
         ActionKind::UndrainServer => servers_differ(state, "active"),
-        ActionKind::RestartStream => false,
+        ActionKind::ReturnServer => {
+            servers_differ(state, "active") || shares_differ(state, command.share)
+        }
+        ActionKind::RestartStream | ActionKind::RestartService => false,
     };
     if contradicts {
         Outcome::Failed(
@@ -212,6 +222,13 @@ fn servers_differ(state: &Value, wanted: &str) -> bool {
     servers.iter().any(|server| server["state"].as_str().is_some_and(|state| state != wanted))
 }
 
+fn shares_differ(state: &Value, wanted: Option<u8>) -> bool {
+    let servers = state["servers"].as_array().map_or(&[][..], Vec::as_slice);
+    servers
+        .iter()
+        .any(|it| it["share"].as_u64().is_some_and(|it| Some(it) != wanted.map(u64::from)))
+}
+
 #[derive(Deserialize)]
 struct RawState {
     version: u64,
@@ -221,6 +238,8 @@ struct RawState {
     servers: Vec<RawServer>,
     #[serde(default)]
     regions: Vec<RawRegion>,
+    #[serde(default)]
+    encoders: Vec<RawEncoder>,
 }
 
 #[derive(Deserialize)]
@@ -242,12 +261,23 @@ struct RawServer {
     state: String,
     #[serde(default)]
     sessions: u64,
+    #[serde(default)]
+    share: Option<u8>,
+    #[serde(default)]
+    can_restart: bool,
 }
 
 #[derive(Deserialize)]
 struct RawRegion {
     region: String,
     served_by: String,
+}
+
+#[derive(Deserialize)]
+struct RawEncoder {
+    encoder: String,
+    #[serde(default)]
+    can_restart: bool,
 }
 
 /// Reads a panel's state. What is not an id of ours is left out: a panel may run more than the lineup lists.
@@ -262,6 +292,8 @@ pub fn read_state(body: &[u8]) -> Result<PanelState, serde_json::Error> {
             server: ServerId::new(&raw.server).ok()?,
             state: ServerState::from_name(&raw.state)?,
             sessions: raw.sessions,
+            share: raw.share.filter(|&it| it <= 100),
+            can_restart: raw.can_restart,
         })
     });
     let regions = raw.regions.into_iter().take(MAX_ENTRIES).filter_map(|raw| {
@@ -270,11 +302,16 @@ pub fn read_state(body: &[u8]) -> Result<PanelState, serde_json::Error> {
             served_by: RegionId::new(&raw.served_by).ok()?,
         })
     });
+    let encoders = raw.encoders.into_iter().take(MAX_ENTRIES).filter_map(|raw| {
+        let encoder = EncoderId::new(&raw.encoder).ok()?;
+        Some(PanelEncoder { encoder, can_restart: raw.can_restart })
+    });
     Ok(PanelState {
         version: raw.version,
         channels,
         servers: servers.collect(),
         regions: regions.collect(),
+        encoders: encoders.collect(),
     })
 }
 
@@ -370,6 +407,7 @@ mod tests {
             target: Target::Channel(ChannelId::new("one").unwrap()),
             from: StreamId::parse("one/primary").ok().map(Feed::Source),
             to: StreamId::parse("one/backup").ok().map(Feed::Source),
+            share: None,
             decided: MonoTime::ZERO,
             expires: MonoTime::from_nanos(10_000_000_000),
             evidence_arrived: MonoTime::ZERO,
@@ -428,6 +466,48 @@ mod tests {
         }
     }
 
+    fn encoder_restart() -> Command {
+        let channels = ["one", "two"].map(|it| ChannelId::new(it).unwrap()).into();
+        Command {
+            action: ActionId(18),
+            kind: ActionKind::RestartService,
+            target: Target::Encoder { encoder: EncoderId::new("rack-2").unwrap(), channels },
+            from: None,
+            to: None,
+            purpose: Purpose::Incident(IncidentId(13)),
+            cause: Some(Cause::Processing),
+            evidence: vec!["no packets for 2 s".to_owned()],
+            ..switch()
+        }
+    }
+
+    fn back() -> Command {
+        Command {
+            action: ActionId(19),
+            kind: ActionKind::ReturnServer,
+            target: Target::Servers(vec![ServerId::new("n1").unwrap()]),
+            from: None,
+            to: None,
+            share: Some(25),
+            purpose: Purpose::Incident(IncidentId(14)),
+            cause: Some(Cause::Server),
+            evidence: vec!["connection refused".to_owned()],
+            ..switch()
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_given_another_share_than_asked_for_was_not_returned() {
+        let given = |state: &str, share: u8| {
+            let server = json!({"server": "n1", "state": state, "share": share});
+            let body = json!({"state": {"servers": [server]}}).to_string();
+            answer(200, body.as_bytes(), &back())
+        };
+        assert_eq!(given("active", 25), Answer::Final(Outcome::Done));
+        assert!(matches!(given("active", 100), Answer::Final(Outcome::Failed(_))));
+        assert!(matches!(given("drained", 0), Answer::Final(Outcome::Failed(_))));
+    }
+
     #[test]
     fn a_move_names_both_regions_and_its_answer_must_not_deny_it() {
         let calendar =
@@ -473,7 +553,7 @@ mod tests {
     fn the_documented_contract_is_what_is_sent_and_read() {
         let calendar =
             Calendar { now: MonoTime::ZERO, wall: "2026-11-20T12:00:00Z".parse().unwrap() };
-        let sent: Vec<Value> = [switch(), region_move(), drain()]
+        let sent: Vec<Value> = [switch(), region_move(), drain(), encoder_restart(), back()]
             .map(|it| serde_json::from_slice(&body(&it, &calendar)).unwrap())
             .into();
         let (mut commands, mut answers) = (Vec::new(), 0);
@@ -487,6 +567,7 @@ mod tests {
             } else if let Some(state) = example.get("state") {
                 let command = match state {
                     _ if state.get("servers").is_some() => &drain(),
+                    _ if state.get("encoder").is_some() => &encoder_restart(),
                     _ if state.get("region").is_some() => &region_move(),
                     _ => &switch(),
                 };
@@ -497,9 +578,15 @@ mod tests {
                 let state = read_state(text.as_bytes()).unwrap();
                 let read = (state.channels.len(), state.servers.len(), state.regions.len());
                 assert_eq!(read, (1, 2, 2));
+                let restartable: Vec<bool> =
+                    state.servers.iter().map(|it| it.can_restart).collect();
+                assert_eq!(restartable, [false, true]);
+                let shares: Vec<_> = state.servers.iter().map(|it| it.share).collect();
+                assert_eq!(shares, [Some(25), Some(100)]);
+                assert!(state.encoders.iter().map(|it| it.can_restart).eq([true]));
             }
         }
-        assert_eq!((commands, answers), (sent, 3));
+        assert_eq!((commands, answers), (sent, 4));
     }
 
     #[test]

@@ -86,6 +86,8 @@ struct Rig {
     link: UdpSocket,
     primary: Source,
     backup: Source,
+    /// Where the output of channel two goes, which is on one encoder with channel one.
+    link_two: UdpSocket,
     next_id: AtomicU64,
 }
 
@@ -96,10 +98,12 @@ impl Rig {
         let secret = Secret::from_bytes(vec![42; 32]).unwrap();
         std::fs::write(dir.path().join("secret"), secret.to_text()).unwrap();
         let link = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let link_two = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         // A port that is free keeps tests that run at the same time apart, whatever their groups.
         let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let groups = [Ipv4Addr::new(239, 255, 77, 1), Ipv4Addr::new(239, 255, 77, 2)];
-        let config = config(&dir, link.local_addr().unwrap(), groups, port);
+        let links = [&link, &link_two].map(|it| it.local_addr().unwrap());
+        let config = config(&dir, links, groups, port);
         std::fs::write(dir.path().join("panel.json"), serde_json::to_vec(&config).unwrap())
             .unwrap();
         let (panel, ready) = launch(&dir).await;
@@ -112,6 +116,7 @@ impl Rig {
             link,
             primary: Source::start(groups[0], port, b'p'),
             backup: Source::start(groups[1], port, b'b'),
+            link_two,
             next_id: AtomicU64::new(0),
         };
         rig.wait_for_datagram(b'p');
@@ -148,10 +153,10 @@ impl Rig {
         self.http.post(url).json(&body).send().await.unwrap().status()
     }
 
-    async fn output_pid(&self) -> u32 {
+    async fn output_pid(&self, channel: &str) -> u32 {
         let url = format!("http://{}/control/outputs", self.ready.control);
         let pids: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
-        u32::try_from(pids["one"].as_u64().unwrap()).unwrap()
+        u32::try_from(pids[channel].as_u64().unwrap()).unwrap()
     }
 
     /// Empties the link's queue and returns the letters that stood in it.
@@ -180,7 +185,7 @@ impl Rig {
     }
 }
 
-fn config(dir: &TempDir, link: SocketAddr, groups: [Ipv4Addr; 2], port: u16) -> Config {
+fn config(dir: &TempDir, links: [SocketAddr; 2], groups: [Ipv4Addr; 2], port: u16) -> Config {
     let url = |group| Url::parse(&format!("udp://{group}:{port}")).unwrap();
     let server = |server: &str| Server {
         server: server.into(),
@@ -190,6 +195,20 @@ fn config(dir: &TempDir, link: SocketAddr, groups: [Ipv4Addr; 2], port: u16) -> 
             Url::parse(&format!("http://{server}/one")).unwrap(),
         )]),
         control: None,
+        restart: Vec::new(),
+    };
+    let mut restartable = server("n1");
+    let mark = dir.path().join("restarted").display().to_string();
+    restartable.restart = ["/bin/sh", "-c", "echo x >> \"$0\"", &mark].map(Into::into).into();
+    let channel = |id: &str, link| Channel {
+        channel: id.into(),
+        sources: BTreeMap::from([
+            ("primary".to_owned(), url(groups[0])),
+            ("backup".to_owned(), url(groups[1])),
+        ]),
+        active: "primary".into(),
+        links: vec![link],
+        encoder: Some("rack".to_owned()),
     };
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     Config {
@@ -198,16 +217,8 @@ fn config(dir: &TempDir, link: SocketAddr, groups: [Ipv4Addr; 2], port: u16) -> 
         secret_file: dir.path().join("secret"),
         epoch_file: Some(dir.path().join("epoch")),
         interface: "lo".into(),
-        channels: vec![Channel {
-            channel: "one".into(),
-            sources: BTreeMap::from([
-                ("primary".to_owned(), url(groups[0])),
-                ("backup".to_owned(), url(groups[1])),
-            ]),
-            active: "primary".into(),
-            links: vec![link],
-        }],
-        servers: vec![server("n1"), server("n2")],
+        channels: vec![channel("one", links[0]), channel("two", links[1])],
+        servers: vec![restartable, server("n2")],
     }
 }
 
@@ -327,7 +338,7 @@ async fn a_switch_to_a_silent_source_fails_and_leaves_the_channel_where_it_was()
 #[tokio::test]
 async fn a_restart_ends_a_hung_output_process() {
     let rig = Rig::start().await;
-    let before = rig.output_pid().await;
+    let before = rig.output_pid("one").await;
     assert_eq!(rig.control("hang", json!({ "channel": "one" })).await, 200);
     rig.queued();
     rig.link.set_nonblocking(false).unwrap();
@@ -336,8 +347,49 @@ async fn a_restart_ends_a_hung_output_process() {
     assert!(rig.link.recv(&mut datagram).is_err(), "a hung process forwards nothing");
     assert_eq!(rig.status(json!({ "action": "restart_stream" })).await, 200);
     rig.wait_for_datagram(b'p');
-    assert_ne!(rig.output_pid().await, before);
+    assert_ne!(rig.output_pid("one").await, before);
     wait_until_gone(before).await;
+}
+
+#[tokio::test]
+async fn restarting_an_encoder_starts_all_that_runs_on_it() {
+    let rig = Rig::start().await;
+    let state = rig.state().await;
+    assert_eq!(state["encoders"], json!([{ "encoder": "rack", "can_restart": true }]));
+    let before = [rig.output_pid("one").await, rig.output_pid("two").await];
+    for channel in ["one", "two"] {
+        assert_eq!(rig.control("hang", json!({ "channel": channel })).await, 200);
+    }
+    let restart = json!({ "action": "restart_service", "from": null, "to": null,
+                          "target": { "encoder": "rack", "channels": ["one", "two"] } });
+    let answer = rig.send(restart).await;
+    assert_eq!(answer.status(), 200);
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["state"], json!({ "encoder": "rack", "channels": ["one", "two"] }));
+    rig.queued();
+    rig.wait_for_datagram(b'p');
+    let mut datagram = [0; 2048];
+    rig.link_two.set_read_timeout(Some(DEADLINE)).unwrap();
+    rig.link_two.recv(&mut datagram).unwrap();
+    for (channel, before) in ["one", "two"].into_iter().zip(before) {
+        assert_ne!(rig.output_pid(channel).await, before, "{channel}");
+        wait_until_gone(before).await;
+    }
+}
+
+#[tokio::test]
+async fn restarting_a_server_runs_what_restarts_it() {
+    let rig = Rig::start().await;
+    let restarts = || std::fs::read_to_string(rig.dir.path().join("restarted")).ok();
+    let state = rig.state().await;
+    assert_eq!(state["servers"][0]["can_restart"], true);
+    assert_eq!(state["servers"][1]["can_restart"], false);
+    assert_eq!(restarts(), None);
+    let restart = json!({ "action": "restart_service", "target": { "servers": ["n1"] } });
+    assert_eq!(rig.status(restart.clone()).await, 200);
+    assert_eq!(restarts().as_deref(), Some("x\n"));
+    assert_eq!(rig.status(restart).await, 200, "the same action, sent again");
+    assert_eq!(restarts().as_deref(), Some("x\n"));
 }
 
 #[tokio::test]
@@ -357,13 +409,26 @@ async fn each_refusal_has_its_status_and_changes_nothing() {
         (json!({ "expires_at": gone }), 410),
         (json!({ "expires_in_ms": 0 }), 410),
         (json!({ "from": "backup", "to": "primary" }), 412),
-        (json!({ "target": { "channel": "two" } }), 404),
+        (json!({ "target": { "channel": "three" } }), 404),
         (json!({ "target": {} }), 400),
         (json!({ "target": { "channel": "*" } }), 400),
         (json!({ "action": "drain_server", "target": { "servers": [] } }), 400),
         (json!({ "action": "drain_server", "target": { "servers": ["*"] } }), 400),
         (json!({ "action": "drain_server", "target": { "servers": ["n9"] } }), 404),
         (json!({ "action": "drain_server", "target": { "channel": "one" } }), 400),
+        (json!({ "action": "restart_service", "target": { "servers": [] } }), 400),
+        (json!({ "action": "restart_service", "target": { "servers": ["n2"] } }), 404),
+        (json!({ "action": "restart_service", "target": { "encoder": "rack" } }), 400),
+        (
+            json!({ "action": "restart_service",
+                    "target": { "encoder": "rock", "channels": ["one"] } }),
+            404,
+        ),
+        (
+            json!({ "action": "restart_service",
+                    "target": { "encoder": "rack", "channels": ["one"] } }),
+            412,
+        ),
         (json!({ "action": "rm" }), 400),
         (json!({ "unknown": true }), 400),
     ] {
@@ -437,11 +502,18 @@ async fn viewers_are_sent_to_active_servers_only() {
     }
     assert_eq!(rig.control("server", json!({ "server": "n2", "state": "drained" })).await, 200);
     assert_eq!(watch().await.0, 503);
+    let back = json!({ "action": "return_server", "target": { "servers": ["n1"] }, "share": 25,
+                       "action_id": "19" });
+    let answer: Value = rig.send(back).await.json().await.unwrap();
+    let expected = json!([{ "server": "n1", "state": "active", "share": 25 }]);
+    assert_eq!(answer["state"]["servers"], expected);
+    assert_eq!(rig.state().await["servers"][0]["share"], 25);
+    assert_eq!(watch().await, (302, Some("http://n1/one".to_owned())));
     let undrain = json!({ "action": "undrain_server", "target": { "servers": ["n1"] },
                           "action_id": "18" });
     assert_eq!(rig.status(undrain).await, 200);
     assert_eq!(watch().await, (302, Some("http://n1/one".to_owned())));
-    let unknown = browser.get(rig.url("/watch/north/two")).send().await.unwrap();
+    let unknown = browser.get(rig.url("/watch/north/three")).send().await.unwrap();
     assert_eq!(unknown.status(), 404);
 }
 
@@ -490,13 +562,13 @@ async fn an_accepted_command_tells_its_outcome_at_its_status_url() {
 #[tokio::test]
 async fn no_output_process_outlives_the_panel_not_even_a_hung_one() {
     let mut rig = Rig::start().await;
-    let pid = rig.output_pid().await;
+    let pid = rig.output_pid("one").await;
     assert_eq!(rig.control("hang", json!({ "channel": "one" })).await, 200);
     assert!(is_running(pid));
     rig.panel.kill().await.unwrap();
     wait_until_gone(pid).await;
     (rig.panel, rig.ready) = launch(&rig.dir).await;
-    let pid = rig.output_pid().await;
+    let pid = rig.output_pid("one").await;
     drop(rig.panel.stdin.take());
     assert!(rig.panel.wait().await.unwrap().success());
     wait_until_gone(pid).await;

@@ -6,15 +6,15 @@
 use std::time::Duration;
 
 use tallylight_decide::{
-    Input, Mode, OnAir, Policy, Scope,
-    action::{ActionKind, ActionState},
+    Input, Mode, OnAir, Policy, Return, Scope,
+    action::{Action, ActionKind, ActionState},
     incident::Remedy,
-    lineup::{Lineup, Parts, SingleWitness},
+    lineup::{Encoder, Lineup, Parts, SingleWitness, Source, SourceRole},
 };
 use tallylight_model::{FaultKind, MonoTime, RegionId};
 use tallylight_tests::sim::{
     START, Story, World,
-    platform::{Event, Trouble, channel, demo_parts, node, region, server, stream},
+    platform::{Event, Trouble, channel, demo_parts, encoder, node, parts, region, server, stream},
 };
 
 /// When things go wrong: late enough for backups to be known to be ready.
@@ -92,6 +92,362 @@ fn small_parts(servers: &[&str], witness: SingleWitness) -> Parts {
         channel.deliveries.retain(|it| servers.contains(&it.server.as_str()));
     }
     parts
+}
+
+/// The demo's platform with these channels on one encoder.
+fn encoder_parts(channels: &[&str]) -> Parts {
+    let mut parts = demo_parts();
+    let encoder = encoder("rack");
+    parts.encoders = vec![Encoder { id: encoder.clone() }];
+    for channel in parts.channels.iter_mut().filter(|it| channels.contains(&it.id.as_str())) {
+        channel.encoder = Some(encoder.clone());
+    }
+    parts
+}
+
+#[test]
+fn channels_of_one_encoder_that_fail_together_are_one_incident() {
+    let hang = |it: &&str| trouble(0.0, 300.0, Trouble::Hang(channel(it)));
+    let cases: [(&[&str], &[&str], &[&str]); 3] = [
+        (&["one", "two"], &["one", "two"], &["processing rack"]),
+        // What is left of an encoder would pay for its restart.
+        (&["one", "two", "three"], &["one", "two"], &["processing one", "processing two"]),
+        (&["one", "two"], &["one", "three"], &["processing one", "processing three"]),
+    ];
+    for (shared, hung, causes_) in cases {
+        for seed in 1..=3 {
+            let events = hung.iter().map(hang).collect();
+            let story = run(world_of(seed, encoder_parts(shared), events), 30.0);
+            let mut named = causes(&story);
+            named.sort();
+            assert_eq!(named, causes_, "{hung:?} seed {seed}\n{}", story.log);
+        }
+    }
+}
+
+const TEN: [&str; 10] =
+    ["five", "four", "one", "seven", "six", "ten", "three", "two", "x-eight", "x-nine"];
+
+/// Ten channels whose primary sources' provider is gone for a while.
+fn provider_world(edit: impl FnOnce(&mut Parts), more: Vec<Event>) -> World {
+    let mut parts = parts(&TEN);
+    edit(&mut parts);
+    let mut events: Vec<Event> = TEN
+        .map(|it| trouble(0.0, 400.0, source(&format!("{it}/primary"), FaultKind::NoData)))
+        .into();
+    events.extend(more);
+    world_of(1, parts, events)
+}
+
+fn without_backup(parts: &mut Parts) {
+    parts.channels.iter_mut().filter(|it| it.id == channel("ten")).for_each(|it| {
+        it.sources.truncate(1);
+    });
+}
+
+#[test]
+fn a_provider_is_left_by_one_channel_first_and_then_in_batches() {
+    let story = run(provider_world(without_backup, Vec::new()), 200.0);
+    let log = &story.log;
+    assert_eq!(causes(&story), ["provider sat-a"], "{log}");
+    let groups: Vec<_> = story.actions.iter().map(|it| it.group).collect();
+    // A fifth of nine is one.
+    assert_eq!(groups, (0..9).map(Some).collect::<Vec<_>>(), "{log}");
+    for pair in story.actions.windows(2) {
+        assert_eq!(pair[0].state, ActionState::Verified, "{log}");
+        assert!(pair[0].ended <= Some(pair[1].decided), "{log}");
+    }
+    let incident = &story.incidents[0];
+    let left: Vec<_> = incident.without_backup.iter().map(ToString::to_string).collect();
+    assert_eq!(left, ["ten"], "{log}");
+    assert_eq!(pages(&story), ["no_ready_backup"], "{log}");
+
+    let story = run(provider_world(|_| (), Vec::new()), 150.0);
+    let groups: Vec<_> = story.actions.iter().filter_map(|it| it.group).collect();
+    assert_eq!(groups, [0, 1, 1, 2, 2, 3, 3, 4, 4, 5], "{}", story.log);
+    assert!(story.actions.iter().all(|it| it.state == ActionState::Verified), "{}", story.log);
+    assert_eq!(pages(&story), [""; 0], "{}", story.log);
+    assert_eq!(story.incidents[0].remedy, Remedy::Done, "{}", story.log);
+}
+
+#[test]
+fn a_group_whose_first_channel_is_not_helped_stops_there() {
+    let unfit = trouble(-60.0, 600.0, Trouble::Unfit(stream("five/backup"), FaultKind::NoVideo));
+    let story = run(provider_world(|_| (), vec![unfit]), 200.0);
+    assert_eq!(kinds(&story), [ActionKind::SwitchSource], "{}", story.log);
+    assert_eq!(story.actions[0].target.channel(), Some(&channel("five")), "{}", story.log);
+    assert_eq!(story.actions[0].state, ActionState::NotVerified, "{}", story.log);
+    assert!(pages(&story).contains(&"group_stopped"), "{}", story.log);
+}
+
+#[test]
+fn a_group_goes_on_after_a_crash_as_if_there_had_been_none() {
+    let world = || provider_world(|_| (), Vec::new());
+    let outputs = run(world(), 150.0).outputs;
+    for after in (1..=outputs).step_by(7) {
+        let story = run(world().with_crash(after), 260.0);
+        let switched: Vec<_> = story.carried_out.iter().map(|it| &it.target).collect();
+        let mut once = switched.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!((once.len(), switched.len()), (10, 10), "after {after}\n{}", story.log);
+    }
+}
+
+#[test]
+fn a_group_is_recorded_whole_and_approved_once() {
+    let in_mode = |mode| {
+        let mut policy = Policy::default();
+        policy.modes.insert(Scope::Global, mode);
+        let mut world = provider_world(|_| (), Vec::new()).with_policy(policy);
+        world.run_for(WARM_UP + secs(20.0));
+        world
+    };
+    let planned = in_mode(Mode::DryRun).story();
+    assert!(planned.commanded.is_empty(), "{}", planned.log);
+    let groups: Vec<_> = planned.actions.iter().filter_map(|it| it.group).collect();
+    assert_eq!(groups, [0, 1, 1, 2, 2, 3, 3, 4, 4, 5], "{}", planned.log);
+    assert!(planned.actions.iter().all(|it| it.state == ActionState::Proposed));
+
+    let mut asked = in_mode(Mode::Approve);
+    let waiting: Vec<_> = asked.actions().map(|it| (it.id, it.state)).collect();
+    let [(first, ActionState::Waiting)] = waiting[..] else { panic!("{waiting:?}") };
+    asked.tell(Input::Approve { action: first, by: "noc".to_owned() });
+    asked.run_for(secs(130.0));
+    let story = asked.story();
+    assert_eq!(story.carried_out.len(), 10, "{}", story.log);
+    assert!(story.actions.iter().all(|it| it.approved_by.as_deref() == Some("noc")));
+}
+
+#[test]
+fn an_encoder_that_cannot_be_restarted_has_its_streams_restarted_as_a_group() {
+    let hang = |it: &str| trouble(0.0, 400.0, Trouble::Hang(channel(it)));
+    let all = ["one", "two", "three", "four"];
+    let story = run(world_of(1, encoder_parts(&all), all.map(hang).into()), 200.0);
+    assert_eq!(kinds(&story), [ActionKind::RestartStream; 4], "{}", story.log);
+    let groups: Vec<_> = story.actions.iter().filter_map(|it| it.group).collect();
+    assert_eq!(groups, [0, 1, 2, 3], "{}", story.log);
+    assert!(refusals(&story).contains(&"cannot_restart"), "{}", story.log);
+    assert_eq!(pages(&story), [""; 0], "{}", story.log);
+}
+
+/// Channel one with a spare backup and a last resort: how its backups are weighed when its primary fails.
+#[expect(clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
+fn chosen(edit: fn(&mut [Source]), more: Vec<Event>) -> Vec<String> {
+    let mut parts = demo_parts();
+    let sources = &mut parts.channels[0].sources;
+    for (name, role) in [("spare", SourceRole::Backup), ("slate", SourceRole::LastResort)] {
+        let id = stream(&format!("one/{name}"));
+        sources.push(Source { stream: id, role, ..sources[1].clone() });
+    }
+    edit(sources);
+    let mut events = vec![trouble(0.0, 60.0, source("one/primary", FaultKind::NoData))];
+    events.extend(more);
+    let story = run(world_of(1, parts, events), 30.0);
+    let action = story.actions.first().expect("a switch is made");
+    let told = action.choices.iter().map(|it| {
+        let reasons: Vec<_> = it.reasons.iter().map(|why| why.name()).collect();
+        format!("{} {}", it.stream.name(), reasons.join(" "))
+    });
+    let told: Vec<_> = told.collect();
+    assert!(told[0].starts_with(action.to.as_ref().expect("a switch goes somewhere").name()));
+    told
+}
+
+#[test]
+fn a_backup_is_chosen_by_health_then_priority_then_likeness() {
+    let slate = "slate last_resort";
+    let alike = chosen(|_| (), vec![]);
+    assert_eq!(alike, ["backup chosen", "spare listed_later", slate]);
+    let glitch = trouble(-30.0, 0.7, source("one/backup", FaultKind::NoData));
+    let healthy = chosen(|it| it[2].priority = 9, vec![glitch]);
+    assert_eq!(healthy, ["spare chosen", "backup less_healthy", slate]);
+    let preferred = chosen(|it| it[1].priority = 9, vec![]);
+    assert_eq!(preferred, ["spare chosen", "backup lower_priority", slate]);
+    let format = |it: &mut [Source]| it[1].format = Some("576i25 mpeg2".to_owned());
+    assert_eq!(chosen(format, vec![]), ["spare chosen", "backup other_format", slate]);
+    let late = |it: &mut [Source]| it[1].offset = Some(secs(2.0));
+    assert_eq!(chosen(late, vec![]), ["spare chosen", "backup other_latency", slate]);
+    let gone =
+        ["one/backup", "one/spare"].map(|it| trouble(-20.0, 90.0, source(it, FaultKind::NoData)));
+    assert_eq!(
+        chosen(|_| (), gone.to_vec()),
+        ["slate chosen", "backup faulty not_decoded", "spare faulty not_decoded"]
+    );
+}
+
+fn fail_back_parts(hold: Option<Duration>) -> Parts {
+    let mut parts = demo_parts();
+    parts.channels[0].fail_back = hold;
+    parts
+}
+
+fn switches(story: &Story) -> Vec<(String, bool)> {
+    let to = |it: &Action| it.to.as_ref().map(|it| it.name().to_owned()).unwrap_or_default();
+    story.actions.iter().map(|it| (to(it), it.undoes.is_some())).collect()
+}
+
+#[test]
+fn a_channel_fails_back_only_where_it_is_asked_for_and_after_a_good_while() {
+    let gone = trouble(0.0, 60.0, source("one/primary", FaultKind::NoData));
+    let hold = secs(900.0);
+    let back = run(world_of(1, fail_back_parts(Some(hold)), vec![gone.clone()]), 1100.0);
+    let log = &back.log;
+    let wanted = [("backup".to_owned(), false), ("primary".to_owned(), true)];
+    assert_eq!(switches(&back), wanted, "{log}");
+    let [away, home] = &back.actions[..] else { panic!("{log}") };
+    assert_eq!((home.undoes, &home.purpose), (Some(away.id), &away.purpose), "{log}");
+    assert_eq!(home.state, ActionState::Verified, "{log}");
+    let good = home.decided.since(START + WARM_UP + secs(60.0));
+    assert!(good >= hold && good < hold + secs(5.0), "{good:?}\n{log}");
+
+    let manual = run(world_of(1, fail_back_parts(None), vec![gone.clone()]), 1100.0);
+    assert_eq!(switches(&manual), wanted[..1], "{}", manual.log);
+    // A glitch in between begins the good run anew.
+    let glitch = trouble(500.0, 2.0, source("one/primary", FaultKind::NoData));
+    let events = vec![gone.clone(), glitch];
+    let later = run(world_of(1, fail_back_parts(Some(hold)), events), 1100.0);
+    assert_eq!(switches(&later), wanted[..1], "{}", later.log);
+    // What others switched is theirs to take back.
+    let mut others = world_of(1, fail_back_parts(Some(secs(60.0))), vec![]);
+    others.run_for(WARM_UP);
+    others.switch_by_hand(&channel("one"), stream("one/backup"));
+    others.run_for(secs(200.0));
+    assert_eq!(switches(&others.story()), []);
+}
+
+#[test]
+fn a_fail_back_that_does_not_help_is_put_back_and_left_to_people() {
+    let gone = trouble(0.0, 60.0, source("one/primary", FaultKind::NoData));
+    let unfit = trouble(30.0, 900.0, Trouble::Unfit(stream("one/primary"), FaultKind::NoVideo));
+    let parts = fail_back_parts(Some(secs(120.0)));
+    let story = run(world_of(1, parts, vec![gone, unfit]), 900.0);
+    let wanted = [("backup", false), ("primary", true), ("backup", true)];
+    let wanted: Vec<_> = wanted.iter().map(|(to, undoes)| ((*to).to_owned(), *undoes)).collect();
+    assert_eq!(switches(&story), wanted, "{}", story.log);
+}
+
+#[test]
+fn a_person_fails_a_channel_back_through_the_guards() {
+    let gone = trouble(0.0, 60.0, source("one/primary", FaultKind::NoData));
+    let mut world = world_of(1, fail_back_parts(None), vec![gone]);
+    let ask = || Input::FailBack { channel: channel("one"), by: "noc".to_owned() };
+    world.run_for(WARM_UP + secs(30.0));
+    world.tell(ask());
+    world.run_for(secs(1.0));
+    assert_eq!(world.actions().count(), 1, "the primary is not ready");
+    world.run_for(secs(140.0));
+    world.tell(ask());
+    world.run_for(secs(30.0));
+    let story = world.story();
+    let wanted = [("backup".to_owned(), false), ("primary".to_owned(), true)];
+    assert_eq!(switches(&story), wanted, "{}", story.log);
+    assert_eq!(story.actions[1].approved_by.as_deref(), Some("noc"));
+    assert!(refusals(&story).contains(&"no_ready_backup"), "{}", story.log);
+}
+
+fn shares(story: &Story) -> Vec<Option<u8>> {
+    story.actions.iter().map(|it| it.share).collect()
+}
+
+fn returning(policy: impl FnOnce(&mut Policy), events: Vec<Event>) -> World {
+    let mut own = Policy::default();
+    own.modes.insert(Scope::Global, Mode::Auto);
+    policy(&mut own);
+    world(1, events).with_policy(own)
+}
+
+#[test]
+fn a_drained_server_gets_its_viewers_back_step_by_step() {
+    let dead = vec![trouble(0.0, 60.0, Trouble::Dead(server("s1")))];
+    let auto = |policy: &mut Policy| policy.guards.server_return = Return::Auto;
+    let story = run(returning(auto, dead.clone()), 1200.0);
+    let log = &story.log;
+    assert_eq!(shares(&story), [None, Some(25), Some(50), Some(100)], "{log}");
+    assert!(story.actions.iter().all(|it| it.state == ActionState::Verified), "{log}");
+    for pair in story.actions.windows(2) {
+        assert_eq!(pair[1].undoes, Some(pair[0].id), "{log}");
+        assert!(pair[0].ended <= Some(pair[1].decided), "{log}");
+    }
+    let waited = story.actions[1].decided.since(START + WARM_UP + secs(60.0));
+    assert!(waited >= secs(600.0) && waited < secs(610.0), "{waited:?}\n{log}");
+
+    let manual = run(returning(|_| (), dead.clone()), 1200.0);
+    assert_eq!(shares(&manual), [None], "{}", manual.log);
+    let mut asked = returning(|_| (), dead);
+    let ask = || Input::Return { server: server("s1"), by: "noc".to_owned() };
+    asked.run_for(WARM_UP + secs(30.0));
+    asked.tell(ask());
+    asked.run_for(secs(90.0));
+    assert_eq!(asked.actions().count(), 1, "it is still dead when it is asked for");
+    asked.tell(ask());
+    asked.run_for(secs(400.0));
+    let story = asked.story();
+    assert_eq!(shares(&story), [None, Some(25), Some(50), Some(100)], "{}", story.log);
+    assert!(refusals(&story).contains(&"server_not_well"), "{}", story.log);
+    assert!(story.actions[1..].iter().all(|it| it.approved_by.as_deref() == Some("noc")));
+}
+
+#[test]
+fn a_server_that_does_not_bear_its_viewers_is_drained_again() {
+    let events = vec![
+        trouble(0.0, 60.0, Trouble::Dead(server("s1"))),
+        trouble(120.0, 2000.0, Trouble::Feeble(server("s1"), 50)),
+    ];
+    let auto = |policy: &mut Policy| {
+        policy.guards.server_return = Return::Auto;
+        policy.guards.return_after = secs(120.0);
+    };
+    let story = run(returning(auto, events), 1500.0);
+    assert_eq!(shares(&story), [None, Some(25), Some(50), None], "{}", story.log);
+    let last = &story.actions[3];
+    assert_eq!(last.kind, ActionKind::DrainServer, "{}", story.log);
+    assert_eq!(last.undoes, Some(story.actions[2].id), "{}", story.log);
+}
+
+#[test]
+fn an_encoder_is_restarted_only_where_nothing_on_it_is_seen_well() {
+    let stuck = vec![trouble(0.0, 300.0, Trouble::Stuck(encoder("rack")))];
+    for seed in 1..=3 {
+        let world = world_of(seed, encoder_parts(&["one", "two"]), stuck.clone());
+        let story = run(world.with_restarts(), 90.0);
+        assert_eq!(kinds(&story), [ActionKind::RestartService], "seed {seed}\n{}", story.log);
+        assert_eq!(story.actions[0].state, ActionState::Verified, "{}", story.log);
+        assert_eq!(pages(&story), [""; 0], "{}", story.log);
+    }
+    // One channel alone, which its own restart does not bring back.
+    let hang = ["one/n1", "one/n2", "one/s1", "one/s2"]
+        .map(|it| trouble(0.0, 300.0, Trouble::Delivery(stream(it), FaultKind::NoVideo)));
+    let world = world_of(1, encoder_parts(&["one", "two"]), hang.to_vec());
+    let story = run(world.with_restarts(), 150.0);
+    assert_eq!(kinds(&story), [ActionKind::RestartStream], "{}", story.log);
+    assert!(refusals(&story).contains(&"costs_healthy"), "{}", story.log);
+    assert_eq!(pages(&story), ["ladder_exhausted"], "{}", story.log);
+}
+
+#[test]
+fn a_server_is_restarted_where_its_viewers_cannot_be_moved() {
+    let wedged = vec![trouble(0.0, 300.0, Trouble::Wedged(server("s1")))];
+    let moved = run(world(1, wedged.clone()).with_restarts(), 90.0);
+    assert_eq!(kinds(&moved), [ActionKind::DrainServer], "{}", moved.log);
+
+    let alone = || {
+        let mut parts = demo_parts();
+        parts.servers.retain(|it| it.id != server("s2"));
+        for channel in &mut parts.channels {
+            channel.deliveries.retain(|it| it.server != server("s2"));
+        }
+        world_of(1, parts, wedged.clone())
+    };
+    let restarted = run(alone().with_restarts(), 90.0);
+    assert_eq!(kinds(&restarted), [ActionKind::RestartService], "{}", restarted.log);
+    assert_eq!(restarted.actions[0].state, ActionState::Verified, "{}", restarted.log);
+    assert_eq!(pages(&restarted), [""; 0], "{}", restarted.log);
+
+    let left = run(alone(), 90.0);
+    assert_eq!(kinds(&left), [], "{}", left.log);
+    assert!(refusals(&left).contains(&"cannot_restart"), "{}", left.log);
+    assert_eq!(pages(&left), ["no_survivor"], "{}", left.log);
 }
 
 #[test]

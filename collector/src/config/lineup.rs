@@ -11,13 +11,15 @@ use tallylight_config::{Document, Place, Problems, Table, value};
 use tallylight_decide::{
     OnAir,
     lineup::{
-        Agent, AudioRole, AudioTrack, Channel, ChannelKind, Delivery, Encryption, Lineup, Parts,
-        Place as At, ProgrammeMatch, Provider, Region, Server, SingleWitness, Source, SourceRole,
+        Agent, AudioRole, AudioTrack, Channel, ChannelKind, Delivery, Encoder, Encryption, Lineup,
+        Parts, Place as At, ProgrammeMatch, Provider, Region, Server, SingleWitness, Source,
+        SourceRole,
     },
     maintenance::MAX_WINDOWS,
 };
 use tallylight_model::{
-    Bitrate, ChannelId, NodeId, ProfileName, ProviderId, RegionId, ServerId, StreamId, WindowId,
+    Bitrate, ChannelId, EncoderId, NodeId, ProfileName, ProviderId, RegionId, ServerId, StreamId,
+    WindowId,
 };
 use toml_span::value::ValueInner;
 
@@ -103,6 +105,13 @@ pub fn parse_lineup(name: &str, text: &str) -> Result<LineupFile, Problems> {
         reader.parts.providers.extend(id.map(|id| Provider { id }));
         reader.places.providers.push(entry);
     }
+    for mut table in root.tables("encoder") {
+        let mut entry = Entry::new(&table);
+        let id = entry.id(&mut table, "id", EncoderId::new);
+        table.finish();
+        reader.parts.encoders.extend(id.map(|id| Encoder { id }));
+        reader.places.encoders.push(entry);
+    }
     for table in root.tables("agent") {
         reader.agent(table);
     }
@@ -160,6 +169,7 @@ struct Places {
     regions: Vec<Entry>,
     servers: Vec<Entry>,
     providers: Vec<Entry>,
+    encoders: Vec<Entry>,
     agents: Vec<Entry>,
     channels: Vec<(Entry, Vec<Entry>, Vec<Entry>)>,
 }
@@ -170,6 +180,7 @@ impl Places {
             At::Region(i) => self.regions.get(i)?,
             At::Server(i) => self.servers.get(i)?,
             At::Provider(i) => self.providers.get(i)?,
+            At::Encoder(i) => self.encoders.get(i)?,
             At::Agent(i) => self.agents.get(i)?,
             At::Channel(i) => &self.channels.get(i)?.0,
             At::Source { channel, source } => self.channels.get(channel)?.1.get(source)?,
@@ -231,7 +242,8 @@ impl Reader {
     fn channel(&mut self, mut table: Table<'_>) {
         let mut entry = Entry::new(&table);
         let id = entry.id(&mut table, "id", ChannelId::new);
-        let channel = read_channel(&mut table, id.clone());
+        let encoder = entry.optional(&mut table, "encoder", value::parsed(EncoderId::new));
+        let channel = read_channel(&mut table, id.clone(), encoder);
         let hours: Vec<_> = table.tables("on_air").into_iter().map(Hours::read).collect();
         let zap = table.optional("zap_interval", zap_interval).unwrap_or(ZAP_INTERVAL);
         // The streams of a channel whose id is broken are read all the same, for their own problems.
@@ -278,6 +290,7 @@ impl Reader {
         let provider = entry.optional(&mut table, "provider", value::parsed(ProviderId::new));
         let region = entry.id(&mut table, "region", RegionId::new);
         let offset = entry.optional(&mut table, "offset", value::duration);
+        let format = table.optional("format", value::parsed(short));
         let opened = self.address(stream.as_ref(), &mut table);
         table.finish();
         places.push(entry);
@@ -289,6 +302,7 @@ impl Reader {
             provider,
             region: region?,
             offset,
+            format,
         })
     }
 
@@ -325,6 +339,7 @@ impl Reader {
             || parts.regions.len() != places.regions.len()
             || parts.servers.len() != places.servers.len()
             || parts.providers.len() != places.providers.len()
+            || parts.encoders.len() != places.encoders.len()
         {
             return document.finish(None);
         }
@@ -351,12 +366,17 @@ impl Reader {
 }
 
 /// Everything but streams.
-fn read_channel(table: &mut Table<'_>, id: Option<ChannelId>) -> Option<Channel> {
+fn read_channel(
+    table: &mut Table<'_>,
+    id: Option<ChannelId>,
+    encoder: Option<EncoderId>,
+) -> Option<Channel> {
     let name = table.optional("name", value::parsed(short));
     let kind = table.optional("kind", named(ChannelKind::ALL, ChannelKind::name));
     let profile = table.optional("profile", named(&ProfileName::ALL, ProfileName::name));
     let encryption = table.optional("encryption", named(Encryption::ALL, Encryption::name));
     let witness = table.optional("single_witness", named(SingleWitness::ALL, SingleWitness::name));
+    let fail_back = table.optional("fail_back", fail_back).flatten();
     let programme = table.optional("match", named(ProgrammeMatch::ALL, ProgrammeMatch::name));
     let audio: Vec<_> = table.tables("audio").into_iter().take(MAX_ENTRIES).map(track).collect();
     let audio: Option<Vec<_>> = audio.into_iter().collect();
@@ -370,6 +390,8 @@ fn read_channel(table: &mut Table<'_>, id: Option<ChannelId>) -> Option<Channel>
         audio: audio?,
         single_witness: witness.unwrap_or_default(),
         programme_match: programme.unwrap_or_default(),
+        fail_back,
+        encoder,
         sources: Vec::new(),
         deliveries: Vec::new(),
     })
@@ -397,6 +419,21 @@ fn named<T: Copy>(
             let allowed: Vec<_> = all.iter().map(|it| format!("{:?}", name(*it))).collect();
             format!("{text:?} is not known; allowed are {}", allowed.join(", "))
         })
+    }
+}
+
+/// How long a source must be good before the channel is put back on it, or that a person does it.
+fn fail_back(found: &ValueInner<'_>) -> Result<Option<Duration>, String> {
+    let text = value::text(found)?;
+    if text == "manual" {
+        return Ok(None);
+    }
+    let span = value::duration(found)
+        .map_err(|problem| format!("{problem}; \"manual\" is allowed, too"))?;
+    if (Duration::from_secs(60)..=Duration::from_secs(86_400)).contains(&span) {
+        Ok(Some(span))
+    } else {
+        Err("is out of bounds; allowed are \"manual\" and 1m to 24h".to_owned())
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use tallylight_config::{Document, Place, Placed, Problems, Table, value};
 use tallylight_decide::{
-    Guards, Mode, Objectives, Policy, Scope, action::ActionKind, lineup::Lineup,
+    Guards, Mode, Objectives, Policy, Return, Scope, action::ActionKind, lineup::Lineup,
 };
 use tallylight_model::{ChannelId, NodeId, ProfileName, Ratio, RegionId};
 use toml_span::value::ValueInner;
@@ -302,12 +302,18 @@ fn guards(document: &Document<'_>, table: Option<Table<'_>>) -> Guards {
         ready_seen: span;
         ready_max_age: span;
         differential_hold: span;
+        group_share: ratio;
+        group_batch: count;
         verify_switch_good: count;
         verify_switch_within: span;
         verify_restart_good: count;
         verify_restart_of: count;
         verify_restart_within: span;
         verify_grace: span;
+        server_return: value::word(&[("manual", Return::Manual), ("auto", Return::Auto)]);
+        return_after: span;
+        verify_return_good: count;
+        verify_return_within: span;
         survivor_saturation: ratio;
     }
     let place = table.place();
@@ -323,6 +329,10 @@ fn unprovable(guards: &Guards) -> Vec<&'static str> {
         (
             seconds(guards.verify_switch_good) > guards.verify_switch_within,
             "verify_switch_good does not fit into verify_switch_within; no switch could be verified",
+        ),
+        (
+            seconds(guards.verify_return_good) > guards.verify_return_within,
+            "verify_return_good does not fit into verify_return_within; no return could be verified",
         ),
         (
             guards.verify_restart_good > guards.verify_restart_of,

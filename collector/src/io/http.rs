@@ -19,7 +19,7 @@ use tallylight_decide::{
     action::{ActionKind, ActionState},
     maintenance::WindowState,
 };
-use tallylight_model::{ActionId, ChannelId, IncidentId, RegionId, WindowId};
+use tallylight_model::{ActionId, ChannelId, IncidentId, RegionId, ServerId, WindowId};
 use tokio::sync::watch;
 
 use super::{Loaded, ingest::Ingest, judge::JudgeHandle, meters::Meters};
@@ -67,6 +67,8 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/maintenance", get(|api| show(api, api::maintenance)).post(maintain))
         .route("/api/v1/maintenance/{id}", delete(end_maintenance))
         .route("/api/v1/incidents/{id}/close", post(close))
+        .route("/api/v1/channels/{id}/fail_back", post(fail_back))
+        .route("/api/v1/servers/{id}/return", post(return_server))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(api)
 }
@@ -333,6 +335,50 @@ async fn close(
     }
     tracing::info!(by, %incident, "closed by a person");
     order(&api, Input::Close { incident, by }).await
+}
+
+async fn fail_back(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Failed> {
+    const NOT_AWAY: Failed = Failed(
+        StatusCode::CONFLICT,
+        "the channel is not on another source by an action of the collector",
+    );
+    let by = operator(&api, &headers)?;
+    let channel = ChannelId::new(&id).map_err(|_| NO_SUCH)?;
+    let asked = channel.clone();
+    let found = api.judge.ask(move |view| {
+        let listed = view.decider.lineup().channel(&asked).is_some();
+        listed.then(|| view.decider.switched_away(view.calendar.now, &asked).is_some())
+    });
+    if !found.await.map_err(|_| BUSY)?.ok_or(NO_SUCH)? {
+        return Err(NOT_AWAY);
+    }
+    tracing::info!(by, %channel, "a person fails the channel back");
+    order(&api, Input::FailBack { channel, by }).await
+}
+
+async fn return_server(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Failed> {
+    const NOT_ISOLATED: Failed =
+        Failed(StatusCode::CONFLICT, "the server is not drained by an action of the collector");
+    let by = operator(&api, &headers)?;
+    let server = ServerId::new(&id).map_err(|_| NO_SUCH)?;
+    let asked = server.clone();
+    let found = api.judge.ask(move |view| {
+        let listed = view.decider.lineup().server(&asked).is_some();
+        listed.then(|| view.decider.isolated_by(view.calendar.now, &asked).is_some())
+    });
+    if !found.await.map_err(|_| BUSY)?.ok_or(NO_SUCH)? {
+        return Err(NOT_ISOLATED);
+    }
+    tracing::info!(by, %server, "a person returns the server");
+    order(&api, Input::Return { server, by }).await
 }
 
 #[derive(Deserialize)]

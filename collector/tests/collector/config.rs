@@ -66,7 +66,8 @@ fn every_problem_of_the_settings_has_its_place_and_says_what_is_allowed() {
         (
             "[mode.action]\nreboot = 'auto'",
             "collector.toml:5:11: mode.action.reboot: is not an action; allowed are \
-             switch_source, restart_stream, drain_server, undrain_server, region_move",
+             switch_source, restart_stream, restart_service, drain_server, undrain_server, \
+             return_server, region_move",
         ),
         (
             "[panel]\nurl = 'ftp://user:hunter2@panel/'\nsecret_file = ''",
@@ -131,6 +132,28 @@ fn lineup(text: &str) -> String {
 const CHANNEL: &str = "[[region]]\nid = 'r'\n[[channel]]\nid = 'one'\n";
 const SOURCE: &str = "[[channel.source]]\nid = 'a'\nrole = 'primary'\nregion = 'r'\n\
                       url = 'udp://239.0.0.1:5000'\n";
+
+#[test]
+fn what_channels_share_and_when_they_fail_back_is_checked() {
+    for (text, expected) in [
+        (
+            format!("{CHANNEL}encoder = 'rack'\n{SOURCE}[[encoder]]\nid = 'rock'\n"),
+            "lineup.toml:5:12: channel[0].encoder: rack is not a listed encoder",
+        ),
+        (
+            format!("{CHANNEL}{SOURCE}[[encoder]]\nid = 'rack'\n[[encoder]]\nid = 'rack'\n"),
+            "lineup.toml:13:7: encoder[1].id: rack stands twice; ids are unique",
+        ),
+        (format!("{CHANNEL}fail_back = '15min'\n{SOURCE}"), "ok"),
+        (
+            format!("{CHANNEL}fail_back = '5s'\n{SOURCE}"),
+            "lineup.toml:5:14: channel[0].fail_back: is out of bounds; allowed are \"manual\" and \
+             1m to 24h",
+        ),
+    ] {
+        assert_eq!(lineup(&text), expected, "for {text}");
+    }
+}
 
 #[test]
 fn every_problem_of_the_lineup_has_its_place_and_says_what_is_allowed() {

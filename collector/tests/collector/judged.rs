@@ -400,6 +400,12 @@ async fn only_an_operator_may_order_and_a_mode_survives_a_restart() {
         ("actions/1/approve", "ops", "", 404),
         ("actions/x/approve", "ops", "", 404),
         ("incidents/1/close", "ops", "", 404),
+        ("channels/one/fail_back", "north-a", "", 401),
+        ("channels/one/fail_back", "ops", "", 409),
+        ("channels/nine/fail_back", "ops", "", 404),
+        ("servers/n1/return", "north-a", "", 401),
+        ("servers/n1/return", "ops", "", 409),
+        ("servers/n9/return", "ops", "", 404),
     ] {
         assert_eq!(order(path, who, body).await, expected, "{path} by {who}: {body}");
     }

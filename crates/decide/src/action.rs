@@ -4,10 +4,11 @@ use alloc::{string::String, vec::Vec};
 use core::fmt;
 
 use tallylight_model::{
-    ActionId, ChannelId, Epoch, IncidentId, MonoTime, RegionId, ServerId, StreamId, WindowId,
+    ActionId, ChannelId, EncoderId, Epoch, IncidentId, MonoTime, RegionId, ServerId, StreamId,
+    WindowId,
 };
 
-use crate::{incident::Cause, lineup::names, policy::Mode};
+use crate::{incident::Cause, lineup::names, policy::Mode, view::NotReady};
 
 /// What the panel is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,10 +17,14 @@ pub enum ActionKind {
     SwitchSource,
     /// Restart what makes a channel's deliveries out of its source.
     RestartStream,
+    /// Restart an encoder, or what serves a server's deliveries.
+    RestartService,
     /// Send a server's viewers elsewhere.
     DrainServer,
-    /// Send viewers to a server again.
+    /// Send viewers to a server again, all at once.
     UndrainServer,
+    /// Send a share of its viewers to a server again.
+    ReturnServer,
     /// Send a region's viewers to another region.
     RegionMove,
 }
@@ -28,8 +33,10 @@ names! {
     ActionKind {
         SwitchSource "switch_source"
         RestartStream "restart_stream"
+        RestartService "restart_service"
         DrainServer "drain_server"
         UndrainServer "undrain_server"
+        ReturnServer "return_server"
         RegionMove "region_move"
     }
 }
@@ -39,6 +46,13 @@ names! {
 pub enum Target {
     /// One channel.
     Channel(ChannelId),
+    /// One encoder with every channel on it: who restarts it touches them all.
+    Encoder {
+        /// The encoder.
+        encoder: EncoderId,
+        /// Never empty.
+        channels: Vec<ChannelId>,
+    },
     /// These servers; never empty.
     Servers(Vec<ServerId>),
     /// One region.
@@ -51,7 +65,17 @@ impl Target {
     pub const fn channel(&self) -> Option<&ChannelId> {
         match self {
             Self::Channel(id) => Some(id),
-            Self::Servers(_) | Self::Region(_) => None,
+            Self::Encoder { .. } | Self::Servers(_) | Self::Region(_) => None,
+        }
+    }
+
+    /// Returns the channels that it names.
+    #[must_use]
+    pub fn channels(&self) -> &[ChannelId] {
+        match self {
+            Self::Channel(id) => core::slice::from_ref(id),
+            Self::Encoder { channels, .. } => channels,
+            Self::Servers(_) | Self::Region(_) => &[],
         }
     }
 
@@ -60,7 +84,8 @@ impl Target {
     pub fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Servers(a), Self::Servers(b)) => a.iter().any(|it| b.contains(it)),
-            _ => self == other,
+            (Self::Region(a), Self::Region(b)) => a == b,
+            _ => self.channels().iter().any(|it| other.channels().contains(it)),
         }
     }
 }
@@ -69,6 +94,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Channel(id) => write!(f, "channel {id}"),
+            Self::Encoder { encoder, .. } => write!(f, "encoder {encoder}"),
             Self::Servers(ids) => {
                 for (i, id) in ids.iter().enumerate() {
                     write!(f, "{}{id}", if i == 0 { "server " } else { ", " })?;
@@ -162,6 +188,8 @@ pub struct Command {
     pub from: Option<Feed>,
     /// What to serve them from.
     pub to: Option<Feed>,
+    /// How much of its viewers a server is to get, in percent.
+    pub share: Option<u8>,
     /// When it was decided.
     pub decided: MonoTime,
     /// After this it is void.
@@ -248,6 +276,8 @@ pub struct Action {
     pub from: Option<Feed>,
     /// What they are served from after it.
     pub to: Option<Feed>,
+    /// How much of its viewers a server gets, in percent.
+    pub share: Option<u8>,
     /// The mode it was decided in.
     pub mode: Mode,
     /// Where it stands.
@@ -266,10 +296,91 @@ pub struct Action {
     pub ended: Option<MonoTime>,
     /// The action that this one undoes.
     pub undoes: Option<ActionId>,
+    /// Its batch, where one cause has the same done to many channels: 0 is the channel that goes first.
+    pub group: Option<u32>,
+    /// The sources that were weighed, the chosen one first; empty where there was nothing to choose.
+    pub choices: Vec<Choice>,
     /// Who approved it.
     pub approved_by: Option<String>,
     /// Why it stands where it stands, in one sentence.
     pub detail: String,
+}
+
+/// A source that was weighed when a channel was to leave another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The source.
+    pub stream: StreamId,
+    /// Why it was chosen, or everything that spoke against it.
+    pub reasons: Vec<Why>,
+}
+
+/// Why a source was chosen or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// It was.
+    Chosen,
+    /// It is the last resort, and another one is ready.
+    LastResort,
+    /// It was bad for longer over the last minutes.
+    LessHealthy,
+    /// The lineup prefers another.
+    LowerPriority,
+    /// Its bitrate is further from the source's that is left.
+    OtherBitrate,
+    /// Its format is another than the source's that is left.
+    OtherFormat,
+    /// Its programme is further shifted from the source's that is left.
+    OtherLatency,
+    /// It is as good, and listed later.
+    ListedLater,
+    /// The provider that is left carries it too.
+    SameProvider,
+    /// As [`NotReady::Faulty`].
+    Faulty,
+    /// As [`NotReady::RecentFault`].
+    RecentFault,
+    /// As [`NotReady::Unobserved`].
+    Unobserved,
+    /// As [`NotReady::TooNew`].
+    TooNew,
+    /// As [`NotReady::NotDecoded`].
+    NotDecoded,
+    /// As [`NotReady::OffsetUnknown`].
+    OffsetUnknown,
+}
+
+names! {
+    Why {
+        Chosen "chosen"
+        LastResort "last_resort"
+        LessHealthy "less_healthy"
+        LowerPriority "lower_priority"
+        OtherBitrate "other_bitrate"
+        OtherFormat "other_format"
+        OtherLatency "other_latency"
+        ListedLater "listed_later"
+        SameProvider "same_provider"
+        Faulty "faulty"
+        RecentFault "recent_fault"
+        Unobserved "unobserved"
+        TooNew "too_new"
+        NotDecoded "not_decoded"
+        OffsetUnknown "offset_unknown"
+    }
+}
+
+impl From<NotReady> for Why {
+    fn from(reason: NotReady) -> Self {
+        match reason {
+            NotReady::Faulty => Self::Faulty,
+            NotReady::RecentFault => Self::RecentFault,
+            NotReady::Unobserved => Self::Unobserved,
+            NotReady::TooNew => Self::TooNew,
+            NotReady::NotDecoded => Self::NotDecoded,
+            NotReady::OffsetUnknown => Self::OffsetUnknown,
+        }
+    }
 }
 
 /// Why an action was not made. One name per guard; each is a label value, so the set is closed.
@@ -337,6 +448,16 @@ pub enum Reason {
     LadderExhausted,
     /// Nothing is known to remedy a cause of this kind: people must.
     NoRemedy,
+    /// The same action did not help another channel of the group.
+    GroupStopped,
+    /// It would interrupt what is seen well.
+    CostsHealthy,
+    /// What the server delivers is not seen well.
+    ServerNotWell,
+    /// Another server is getting its viewers back.
+    OtherReturning,
+    /// The panel does not say that it can restart this.
+    CannotRestart,
     /// No other server of the region can take the viewers.
     NoSurvivor,
     /// No other region can take the viewers.
@@ -396,6 +517,11 @@ names! {
         ActiveSourceUnknown "active_source_unknown"
         LadderExhausted "ladder_exhausted"
         NoRemedy "no_remedy"
+        GroupStopped "group_stopped"
+        CostsHealthy "costs_healthy"
+        ServerNotWell "server_not_well"
+        OtherReturning "other_returning"
+        CannotRestart "cannot_restart"
         NoSurvivor "no_survivor"
         NoDestination "no_destination"
         WeakCause "weak_cause"

@@ -22,7 +22,7 @@ use crate::{
     maintenance::Window,
     others::{self, HandsOff},
     policy::{Mode, Scope},
-    remedy::{Desk, readiness},
+    remedy::{self, Desk, readiness},
     scene::Scene,
     shadow::{self, Report, Worth},
     signal::Signals,
@@ -145,11 +145,13 @@ impl Decider {
                 self.at_desk(now, |desk, ledger| desk.outcome(ledger, action, &outcome));
             }
             Input::Approve { action, by } => self.at_desk(now, |desk, ledger| {
-                let purpose = ledger.action(action).map(|it| &it.purpose);
-                let case = purpose.and_then(|it| ledger.case_for(it));
-                let (fit, rival) =
-                    case.map(|it| judge::measure(desk.scene, it)).unwrap_or_default();
-                desk.approve(ledger, action, &by, fit, rival);
+                for id in ledger.approved_with(action) {
+                    let Some(waiting) = ledger.action(id) else { continue };
+                    let case = ledger.case_for(&waiting.purpose);
+                    let measured = case.map(|it| judge::measure_for(desk.scene, it, waiting));
+                    let (fit, rival) = measured.unwrap_or_default();
+                    desk.approve(ledger, id, &by, fit, rival);
+                }
             }),
             Input::Reject { action, by } => {
                 self.at_desk(now, |desk, ledger| desk.reject(ledger, action, &by));
@@ -157,6 +159,12 @@ impl Decider {
             Input::Maintain(plan) => self.ledger.maintain(now, plan),
             Input::EndMaintenance { window } => self.ledger.end_maintenance(&window, now),
             Input::EndHandsOff { channel } => self.ledger.end_hands_off(&channel, now),
+            Input::FailBack { channel, by } => {
+                self.at_desk(now, |desk, ledger| desk.fail_back_by_hand(ledger, &channel, &by));
+            }
+            Input::Return { server, by } => {
+                self.at_desk(now, |desk, ledger| desk.return_by_hand(ledger, &server, &by));
+            }
             Input::Close { incident, .. } => self.at_desk(now, |desk, ledger| {
                 shadow::end(desk.scene, ledger, incident);
                 ledger.close(incident, now);
@@ -239,7 +247,7 @@ impl Decider {
         }
         let scene = Scene::new(&self.facts, now);
         let case = self.ledger.case_for(&action.purpose);
-        let measured = case.map(|it| judge::measure(&scene, it)).unwrap_or_default();
+        let measured = case.map(|it| judge::measure_for(&scene, it, action)).unwrap_or_default();
         match guard::last_look(&Proposal::again(&scene, &self.ledger, action, measured)) {
             Answer::Pass => Ok(()),
             Answer::Approve(_) if is_approved => Ok(()),
@@ -532,6 +540,20 @@ impl Decider {
     #[must_use]
     pub fn watches(&self, node: &NodeId, stream: &StreamId) -> bool {
         self.facts.watches(node, stream)
+    }
+
+    /// The action that put a channel on another source than it is normally on, while it is there by that.
+    #[must_use]
+    pub fn switched_away(&self, now: MonoTime, channel: &ChannelId) -> Option<ActionId> {
+        let scene = Scene::new(&self.facts, now);
+        remedy::switched_away(&scene, &self.ledger, channel).map(|it| it.id)
+    }
+
+    /// The action that keeps a server without viewers.
+    #[must_use]
+    pub fn isolated_by(&self, now: MonoTime, server: &ServerId) -> Option<ActionId> {
+        let scene = Scene::new(&self.facts, now);
+        remedy::isolated_by(&scene, &self.ledger, server).map(|it| it.id)
     }
 
     /// What had to be let go.

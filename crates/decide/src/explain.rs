@@ -203,6 +203,10 @@ fn wrong(told: &Told<'_>) -> String {
             told.channel_name(id),
             what(told.fault(any)),
         ),
+        Subject::Encoder(id) => format!(
+            "Encoder {id}: {} on deliveries of its channels although their sources are not bad",
+            what(told.fault(any)),
+        ),
         Subject::Server(id) => match told.lineup.server(id) {
             Some(server) => {
                 format!(
@@ -436,6 +440,9 @@ fn check(told: &Told<'_>) -> Vec<String> {
             format!(
                 "Look at what makes the deliveries of {id} out of its source: transcoder, packager, relay."
             )
+        }
+        Subject::Encoder(id) => {
+            format!("Is encoder {id} up? Look at its processes, its host and the way to it.")
         }
         Subject::Server(id) => {
             format!("Is {id} up, and reachable from its region? Disk, memory, uplink?")

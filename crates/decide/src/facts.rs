@@ -14,8 +14,8 @@ use alloc::{
 use core::time::Duration;
 
 use tallylight_model::{
-    Batch, ChannelId, Epoch, MonoTime, NodeId, NodeReport, Ratio, RegionId, Resource, ServerId,
-    StreamId,
+    Batch, ChannelId, EncoderId, Epoch, MonoTime, NodeId, NodeReport, Ratio, RegionId, Resource,
+    ServerId, StreamId,
 };
 
 use crate::{
@@ -78,6 +78,8 @@ pub(crate) struct Facts {
     /// The source that each channel is on as far as anybody knows, in the order of channels.
     feeding: Vec<Option<StreamNo>>,
     panel_servers: BTreeMap<ServerId, PanelServer>,
+    /// Encoders that the panel can restart.
+    restartable: BTreeSet<EncoderId>,
     /// By whose servers each region's viewers are served.
     served_by: BTreeMap<RegionId, RegionId>,
 }
@@ -219,6 +221,12 @@ impl Facts {
             .filter(|it| lineup.server(&it.server).is_some())
             .map(|it| (it.server.clone(), it))
             .collect();
+        self.restartable = state
+            .encoders
+            .into_iter()
+            .filter(|it| it.can_restart && lineup.encoder(&it.encoder).is_some())
+            .map(|it| it.encoder)
+            .collect();
         self.served_by = state
             .regions
             .into_iter()
@@ -243,6 +251,7 @@ impl Facts {
         self.panel_channels.retain(|channel, _| lineup.channel(channel).is_some());
         self.feeds.retain(|channel, _| lineup.channel(channel).is_some());
         self.panel_servers.retain(|server, _| lineup.server(server).is_some());
+        self.restartable.retain(|encoder| lineup.encoder(encoder).is_some());
         self.served_by.retain(|region, _| lineup.region(region).is_some());
         let old = core::mem::replace(&mut self.lineup, lineup);
         let mut sights = core::mem::take(&mut self.sights);
@@ -339,6 +348,10 @@ impl Facts {
     /// The region whose servers serve a region's viewers, if the panel says so.
     pub(crate) fn served_by(&self, region: &RegionId) -> Option<&RegionId> {
         self.served_by.get(region)
+    }
+
+    pub(crate) fn can_restart(&self, encoder: &EncoderId) -> bool {
+        self.restartable.contains(encoder)
     }
 
     pub(crate) fn is_drained(&self, server: &ServerId) -> bool {

@@ -4,8 +4,8 @@ use alloc::{collections::BTreeSet, string::String, vec::Vec};
 use core::fmt;
 
 use tallylight_model::{
-    ActionId, ChannelId, FaultKind, IncidentId, MonoTime, NodeId, ProviderId, Ratio, RegionId,
-    ServerId, Severity, StreamId, WindowId,
+    ActionId, ChannelId, EncoderId, FaultKind, IncidentId, MonoTime, NodeId, ProviderId, Ratio,
+    RegionId, ServerId, Severity, StreamId, WindowId,
 };
 
 use crate::{
@@ -53,6 +53,8 @@ pub enum Subject {
     Provider(ProviderId),
     /// A channel's processing.
     Processing(ChannelId),
+    /// Processing that several channels share.
+    Encoder(EncoderId),
     /// A server.
     Server(ServerId),
     /// A region.
@@ -64,13 +66,22 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// What it is, in one word: no two kinds of subject share it, as `processing` does a channel's and an encoder's.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Encoder(_) => "encoder",
+            _ => self.cause().name(),
+        }
+    }
+
     /// The kind of cause.
     #[must_use]
     pub const fn cause(&self) -> Cause {
         match self {
             Self::Source(_) => Cause::Source,
             Self::Provider(_) => Cause::Provider,
-            Self::Processing(_) => Cause::Processing,
+            Self::Processing(_) | Self::Encoder(_) => Cause::Processing,
             Self::Server(_) => Cause::Server,
             Self::Region(_) => Cause::Region,
             Self::Programme(_) => Cause::Programme,
@@ -86,6 +97,7 @@ impl fmt::Display for Subject {
             Self::Source(id) => id.fmt(f),
             Self::Provider(id) => id.fmt(f),
             Self::Processing(id) | Self::Programme(id) => id.fmt(f),
+            Self::Encoder(id) => id.fmt(f),
             Self::Server(id) => id.fmt(f),
             Self::Region(id) => id.fmt(f),
             Self::Probe(id) => id.fmt(f),
@@ -341,6 +353,8 @@ pub struct Incident {
     pub streams: BTreeSet<StreamId>,
     /// Where viewers are affected.
     pub affected: BTreeSet<(ChannelId, RegionId)>,
+    /// Channels that cannot be taken off a provider at fault: no other source of theirs is ready.
+    pub without_backup: BTreeSet<ChannelId>,
     /// Who says what.
     pub vantage: Vec<Vantage>,
     /// What happened, in order of arrival; at most 64.

@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 
 use tallylight_model::{
-    ActionId, Batch, ChannelId, IncidentId, RegionId, ServerId, StreamId, WindowId,
+    ActionId, Batch, ChannelId, EncoderId, IncidentId, RegionId, ServerId, StreamId, WindowId,
 };
 
 use crate::{
@@ -61,6 +61,20 @@ pub enum Input {
     Close {
         /// The incident.
         incident: IncidentId,
+        /// Who.
+        by: String,
+    },
+    /// A person wants a channel back on the source that it is normally on.
+    FailBack {
+        /// The channel.
+        channel: ChannelId,
+        /// Who.
+        by: String,
+    },
+    /// A person says that a server that was drained may have its viewers back.
+    Return {
+        /// The server.
+        server: ServerId,
         /// Who.
         by: String,
     },
@@ -154,6 +168,8 @@ pub struct PanelState {
     pub servers: Vec<PanelServer>,
     /// Regions whose viewers the panel sends somewhere; empty if it does not say.
     pub regions: Vec<PanelRegion>,
+    /// Encoders that the panel runs; empty if it does not say.
+    pub encoders: Vec<PanelEncoder>,
 }
 
 /// One channel in the panel's state.
@@ -191,6 +207,19 @@ pub struct PanelServer {
     pub state: ServerState,
     /// Viewers on it.
     pub sessions: u64,
+    /// How much of its viewers it gets, in percent; `None` if the panel knows no shares.
+    pub share: Option<u8>,
+    /// Whether the panel can restart what serves its deliveries.
+    pub can_restart: bool,
+}
+
+/// One encoder in the panel's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PanelEncoder {
+    /// The encoder.
+    pub encoder: EncoderId,
+    /// Whether the panel can restart it.
+    pub can_restart: bool,
 }
 
 /// One region in the panel's state.

@@ -10,12 +10,14 @@ use alloc::{boxed::Box, collections::BTreeSet, format, string::String, vec::Vec}
 use core::time::Duration;
 
 use tallylight_model::{
-    ActionId, ChannelId, FaultKind, IncidentId, MonoTime, NodeId, ProviderId, Ratio, RegionId,
-    ServerId, Severity, StreamId, WindowId,
+    ActionId, ChannelId, EncoderId, FaultKind, IncidentId, MonoTime, NodeId, ProviderId, Ratio,
+    RegionId, ServerId, Severity, StreamId, WindowId,
 };
 
 use crate::{
-    action::{Action, ActionKind, ActionState, Feed, Purpose, Reason, Refusal, Target},
+    action::{
+        Action, ActionKind, ActionState, Choice, Feed, Purpose, Reason, Refusal, Target, Why,
+    },
     incident::{
         Candidate, Evidence, Incident, IncidentState, Moment, Remedy, Sees, Side, Step, Subject,
         Vantage, Vote,
@@ -151,6 +153,7 @@ pub(crate) fn action_record(now: MonoTime, action: &Action) -> Record {
             None => "",
         });
     }
+    out.u64(action.share.map_or(0, u64::from));
     out.text(action.mode.name());
     out.text(action.state.name());
     out.time(action.decided);
@@ -159,6 +162,11 @@ pub(crate) fn action_record(now: MonoTime, action: &Action) -> Record {
         out.optional_time(time);
     }
     out.u64(action.undoes.map_or(0, |it| it.0));
+    out.u64(action.group.map_or(0, |it| u64::from(it) + 1));
+    out.list(&action.choices, |out, choice| {
+        out.text(choice.stream.as_str());
+        out.list(&choice.reasons, |out, why| out.text(why.name()));
+    });
     out.text(action.approved_by.as_deref().unwrap_or(""));
     out.text(&action.detail);
     Record { key: action_key(action.id), body: out.finish() }
@@ -185,6 +193,7 @@ pub(crate) fn case_record(now: MonoTime, case: &Case) -> Record {
         out.text(channel.as_str());
         out.text(region.as_str());
     });
+    out.list(&it.without_backup, |out, channel| out.text(channel.as_str()));
     out.list(&it.vantage, |out, vantage| {
         out.text(vantage.node.as_str());
         out.text(&vantage.path);
@@ -202,7 +211,7 @@ pub(crate) fn case_record(now: MonoTime, case: &Case) -> Record {
     out.list(&it.refusals, write_refusal);
     out.list(&case.scope, |out, stream| out.text(stream.as_str()));
     out.time(case.first_arrival);
-    out.u64(case.rung as u64);
+    out.optional_time(case.struck_again);
     Record { key: incident_key(it.id), body: out.finish() }
 }
 
@@ -238,6 +247,11 @@ fn write_target(out: &mut Writer, target: &Target) {
             out.text("channel");
             out.text(id.as_str());
         }
+        Target::Encoder { encoder, channels } => {
+            out.text("encoder");
+            out.text(encoder.as_str());
+            out.list(channels, |out, id| out.text(id.as_str()));
+        }
         Target::Servers(ids) => {
             out.text("servers");
             out.list(ids, |out, id| out.text(id.as_str()));
@@ -250,7 +264,7 @@ fn write_target(out: &mut Writer, target: &Target) {
 }
 
 fn write_subject(out: &mut Writer, subject: &Subject) {
-    out.text(subject.cause().name());
+    out.text(subject.kind());
     out.text(&format!("{subject}"));
 }
 
@@ -373,6 +387,7 @@ fn read_action(input: &mut Reader<'_>) -> Option<Action> {
         target: read_target(input)?,
         from: read_feed(kind, &input.text()?),
         to: read_feed(kind, &input.text()?),
+        share: u8::try_from(input.u64()?).ok().filter(|&it| it > 0),
         mode: Mode::from_name(&input.text()?)?,
         state: ActionState::from_name(&input.text()?)?,
         decided: input.time()?,
@@ -382,6 +397,11 @@ fn read_action(input: &mut Reader<'_>) -> Option<Action> {
         done: input.optional_time()?,
         ended: input.optional_time()?,
         undoes: Some(input.u64()?).filter(|&it| it > 0).map(ActionId),
+        group: input.u64()?.checked_sub(1).and_then(|it| u32::try_from(it).ok()),
+        choices: input.list(|input| {
+            let stream = read_stream(input)?;
+            Some(Choice { stream, reasons: input.list(|input| Why::from_name(&input.text()?))? })
+        })?,
         approved_by: Some(input.text()?).filter(|it| !it.is_empty()),
         detail: input.text()?,
     })
@@ -444,6 +464,7 @@ fn read_case(input: &mut Reader<'_>) -> Option<Case> {
             let channel = ChannelId::new(&input.text()?).ok()?;
             Some((channel, RegionId::new(&input.text()?).ok()?))
         })?,
+        without_backup: input.list(|input| ChannelId::new(&input.text()?).ok())?,
         vantage: input.list(read_vantage)?,
         timeline: input.list(read_moment)?,
         actions: input.list(|input| input.u64().map(ActionId))?,
@@ -451,8 +472,8 @@ fn read_case(input: &mut Reader<'_>) -> Option<Case> {
     };
     let scope: BTreeSet<StreamId> = input.list(read_stream)?;
     let first_arrival = input.time()?;
-    let rung = input.count()?;
-    Some(Case { rung, ..Case::new(incident, scope, first_arrival, None) })
+    let struck_again = input.optional_time()?;
+    Some(Case { struck_again, ..Case::new(incident, scope, first_arrival, None) })
 }
 
 fn read_stream(input: &mut Reader<'_>) -> Option<StreamId> {
@@ -462,6 +483,12 @@ fn read_stream(input: &mut Reader<'_>) -> Option<StreamId> {
 fn read_target(input: &mut Reader<'_>) -> Option<Target> {
     match input.text()?.as_str() {
         "channel" => ChannelId::new(&input.text()?).ok().map(Target::Channel),
+        "encoder" => {
+            let encoder = EncoderId::new(&input.text()?).ok()?;
+            let channels: Vec<ChannelId> =
+                input.list(|input| ChannelId::new(&input.text()?).ok())?;
+            (!channels.is_empty()).then_some(Target::Encoder { encoder, channels })
+        }
         "servers" => {
             let ids: Vec<ServerId> = input.list(|input| ServerId::new(&input.text()?).ok())?;
             (!ids.is_empty()).then_some(Target::Servers(ids))
@@ -472,11 +499,12 @@ fn read_target(input: &mut Reader<'_>) -> Option<Target> {
 }
 
 fn read_subject(input: &mut Reader<'_>) -> Option<Subject> {
-    let (cause, id) = (input.text()?, input.text()?);
-    match cause.as_str() {
+    let (kind, id) = (input.text()?, input.text()?);
+    match kind.as_str() {
         "source" => StreamId::parse(&id).ok().map(Subject::Source),
         "provider" => ProviderId::new(&id).ok().map(Subject::Provider),
         "processing" => ChannelId::new(&id).ok().map(Subject::Processing),
+        "encoder" => EncoderId::new(&id).ok().map(Subject::Encoder),
         "server" => ServerId::new(&id).ok().map(Subject::Server),
         "region" => RegionId::new(&id).ok().map(Subject::Region),
         "programme" => ChannelId::new(&id).ok().map(Subject::Programme),

@@ -11,10 +11,10 @@ use alloc::{
 };
 use core::time::Duration;
 
-use tallylight_model::{IncidentId, MonoTime, Ratio, Severity, StreamId};
+use tallylight_model::{ChannelId, IncidentId, MonoTime, Ratio, Severity, StreamId};
 
 use crate::{
-    action::ActionState,
+    action::{Action, ActionKind, ActionState},
     cause::{self, Fit, Rival, Verdict},
     echo, evidence,
     guard::storm,
@@ -68,6 +68,9 @@ pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
     }
     storm::watch(desk, ledger);
     maintenance::mark(desk, ledger);
+    // What was brought back too early is taken away again before anything else is done about what it broke.
+    desk.fail_back(ledger);
+    desk.bring_back(ledger);
     desk.maintain(ledger);
     ledger.number(&scene.facts.lineup);
     for id in ledger.open_ids() {
@@ -92,6 +95,38 @@ pub(crate) fn measure(scene: &Scene<'_>, case: &Case) -> (Option<Fit>, Option<Ri
     let fit = cause::fit(scene, &case.incident.subject, &bad);
     let rival = fit.as_ref().and_then(|it| cause::rival_of(scene, it, &bad));
     (fit, rival)
+}
+
+/// Measures what an action of a case rests on: of a group, its own channel's part.
+pub(crate) fn measure_for(
+    scene: &Scene<'_>,
+    case: &Case,
+    action: &Action,
+) -> (Option<Fit>, Option<Rival>) {
+    let (fit, rival) = measure(scene, case);
+    match action.group {
+        Some(_) => (measure_part(scene, case, action.target.channel(), action.kind), rival),
+        None => (fit, rival),
+    }
+}
+
+/// Measures one channel's part in a cause that is behind many.
+pub(crate) fn measure_part(
+    scene: &Scene<'_>,
+    case: &Case,
+    channel: Option<&ChannelId>,
+    kind: ActionKind,
+) -> Option<Fit> {
+    let (lineup, channel) = (&scene.facts.lineup, channel?);
+    let subject = match kind {
+        ActionKind::SwitchSource => Subject::Source(scene.facts.active(channel)?.stream?),
+        _ => Subject::Processing(channel.clone()),
+    };
+    let streams = lineup.streams_of(channel)?;
+    let own = streams.sources.iter().chain(&streams.deliveries).copied();
+    let is_its = |it: &StreamNo| case.scope.contains(lineup.id(*it)) && scene.is_bad(*it);
+    let bad = own.filter(is_its).collect();
+    cause::fit(scene, &subject, &bad)
 }
 
 /// Opens incidents of witnesses at fault; answers all that are.
@@ -150,16 +185,16 @@ fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamNo>) -> BTr
         if streams.is_empty() {
             continue;
         }
-        let effect = effect(scene, ledger, case)
-            .filter(|&at| case.struck_again.is_none_or(|again| at > again));
         let mut new = Vec::new();
         for stream in streams {
             let onset = scene.earliest_onset(stream).unwrap_or(scene.now);
-            let in_time = effect.is_none_or(|at| onset <= at + EDGE);
             let id = scene.facts.lineup.id(stream);
+            let effect = effect(scene, ledger, case, id)
+                .filter(|&at| case.struck_again.is_none_or(|again| at > again));
+            let in_time = effect.is_none_or(|at| onset <= at + EDGE);
             let is_known = case.streams().binary_search(&stream).is_ok();
             let is_of_it = case.scope().binary_search(&stream).is_ok();
-            if in_time && is_of_it || is_known && (in_time || is_root(case, id)) {
+            if in_time && is_of_it || is_known && (in_time || is_root(scene, case, id)) {
                 left.remove(&stream);
                 new.extend((!is_known).then(|| id.clone()));
             }
@@ -178,7 +213,7 @@ fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamNo>) -> BTr
 
 /// From when on nothing new is a symptom of the case: its remedy took effect, or somebody else took the channel off the
 /// source.
-fn effect(scene: &Scene<'_>, ledger: &Ledger, case: &Case) -> Option<MonoTime> {
+fn effect(scene: &Scene<'_>, ledger: &Ledger, case: &Case, stream: &StreamId) -> Option<MonoTime> {
     let id = case.incident.id;
     let own = |by: &ChangedBy| match by {
         ChangedBy::Action(action) => {
@@ -195,14 +230,18 @@ fn effect(scene: &Scene<'_>, ledger: &Ledger, case: &Case) -> Option<MonoTime> {
         }
         _ => None,
     };
-    remedy::took_effect_at(ledger, id).max(left)
+    remedy::took_effect_at(ledger, id, stream).max(left)
 }
 
 /// Whether a stream is what the incident says is at fault, so that it stays with it whatever the remedy did downstream.
-fn is_root(case: &Case, stream: &StreamId) -> bool {
+fn is_root(scene: &Scene<'_>, case: &Case, stream: &StreamId) -> bool {
     match &case.incident.subject {
         Subject::Source(root) => root == stream,
-        Subject::Processing(_) => false,
+        Subject::Provider(provider) => match scene.facts.lineup.stream(stream) {
+            Some(StreamRef::Source(_, source)) => source.provider.as_ref() == Some(provider),
+            _ => false,
+        },
+        Subject::Processing(_) | Subject::Encoder(_) => false,
         _ => true,
     }
 }
@@ -273,7 +312,6 @@ fn name(desk: &mut Desk<'_>, ledger: &mut Ledger, verdict: Verdict) {
             it.scope.extend(opening.scope.iter().cloned());
             it.incident.remedy = Remedy::Waiting;
             it.first_arrival = opening.first_arrival;
-            it.rung = 0;
             it.struck_again = Some(scene.now);
         });
         describe(scene, ledger, id);
@@ -358,6 +396,7 @@ fn open(scene: &Scene<'_>, ledger: &mut Ledger, opening: Opening) {
         evidence: Vec::new(),
         streams: opening.streams,
         affected: BTreeSet::new(),
+        without_backup: BTreeSet::new(),
         vantage: Vec::new(),
         timeline: vec![
             Moment { at: opening.onset, step: Step::Onset },
@@ -396,7 +435,6 @@ fn widen(scene: &Scene<'_>, ledger: &mut Ledger, id: IncidentId, opening: Openin
         incident.onset = incident.onset.min(opening.onset);
         case.scope = opening.scope;
         case.first_arrival = case.first_arrival.min(opening.first_arrival);
-        case.rung = 0;
         case.rival = opening.rival;
     });
     ledger.step(id, scene.now, Step::Located);
@@ -505,6 +543,7 @@ fn is_moot(scene: &Scene<'_>, ledger: &Ledger, case: &Case) -> bool {
         }
         Subject::Provider(id) => lineup.providers().all(|it| it.id != *id),
         Subject::Processing(id) => lineup.channel(id).is_none(),
+        Subject::Encoder(id) => lineup.encoder(id).is_none(),
         Subject::Server(id) => lineup.server(id).is_none(),
         Subject::Region(id) => lineup.region(id).is_none(),
         Subject::Probe(id) => lineup.agent(id).is_none(),

@@ -51,8 +51,6 @@ pub(crate) struct Case {
     pub(crate) stood_back: Option<MonoTime>,
     /// When the same cause struck again: what the remedy did before that no longer bounds it.
     pub(crate) struck_again: Option<MonoTime>,
-    /// How many rungs of the ladder have been tried without success.
-    pub(crate) rung: usize,
     pub(crate) rival: Option<Rival>,
     /// Its streams in the lineup in force; `None` after a change.
     pub(crate) numbers: Option<Box<Numbers>>,
@@ -83,7 +81,6 @@ impl Case {
             clean_since: None,
             stood_back: None,
             struck_again: None,
-            rung: 0,
             rival,
             numbers: None,
             held: None,
@@ -203,6 +200,17 @@ impl Ledger {
         self.actions.values().filter(move |it| it.purpose == *purpose)
     }
 
+    /// What is approved with an action: it alone, or all of its group that waits.
+    pub(crate) fn approved_with(&self, id: ActionId) -> Vec<ActionId> {
+        let Some(action) = self.actions.get(&id) else { return Vec::new() };
+        let is_mate = |it: &&Action| {
+            let of_group = it.group.is_some() && action.group.is_some();
+            it.id == id
+                || of_group && it.purpose == action.purpose && it.state == ActionState::Waiting
+        };
+        self.actions.values().filter(is_mate).map(|it| it.id).collect()
+    }
+
     /// Actions whose command went out to something that overlaps the target, oldest first.
     pub(crate) fn sent_on<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = &'a Action> {
         self.actions.values().filter(|it| it.sent.is_some() && it.target.overlaps(target))
@@ -258,7 +266,7 @@ impl Ledger {
     }
 
     pub(crate) fn set_remedy(&mut self, id: IncidentId, remedy: Remedy) {
-        if self.cases.get(&id).is_some_and(|it| it.incident.remedy != remedy) {
+        if self.cases.get(&id).is_some_and(|it| it.is_open() && it.incident.remedy != remedy) {
             self.edit(id, |case| {
                 case.incident.remedy = remedy;
                 if matches!(remedy, Remedy::Running | Remedy::Done) {

@@ -49,10 +49,10 @@ pub mod view;
 
 pub use decider::Decider;
 pub use input::{
-    ChangedBy, Input, KillSwitch, OnAir, Outcome, PanelChannel, PanelRefusal, PanelRegion,
-    PanelServer, PanelState, ServerState,
+    ChangedBy, Input, KillSwitch, OnAir, Outcome, PanelChannel, PanelEncoder, PanelRefusal,
+    PanelRegion, PanelServer, PanelState, ServerState,
 };
 pub use others::{HandsOff, Other};
 pub use output::{IncidentEvent, Output};
-pub use policy::{Guards, Mode, Policy, Scope};
+pub use policy::{Guards, Mode, Policy, Return, Scope};
 pub use signal::{BUDGET_WINDOW, BurnWindow, Objectives};

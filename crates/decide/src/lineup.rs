@@ -14,7 +14,9 @@ use alloc::{
 };
 use core::{fmt, time::Duration};
 
-use tallylight_model::{ChannelId, NodeId, ProfileName, ProviderId, RegionId, ServerId, StreamId};
+use tallylight_model::{
+    ChannelId, EncoderId, NodeId, ProfileName, ProviderId, RegionId, ServerId, StreamId,
+};
 
 pub(crate) use index::{AgentNo, StreamNo, Streams};
 use index::{Index, Slot};
@@ -142,6 +144,13 @@ pub struct Provider {
     pub id: ProviderId,
 }
 
+/// Processing that several channels share: one transcoder, packager or host of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoder {
+    /// Its id.
+    pub id: EncoderId,
+}
+
 /// An agent. It watches every stream of its region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
@@ -177,6 +186,8 @@ pub struct Source {
     pub region: RegionId,
     /// How far its programme is behind the channel's reference; `None` if nobody stated it.
     pub offset: Option<Duration>,
+    /// What it is made of, in the words of whoever wrote the lineup: sources of one format have the same words.
+    pub format: Option<String>,
 }
 
 /// One place viewers get a channel.
@@ -209,6 +220,11 @@ pub struct Channel {
     pub single_witness: SingleWitness,
     /// Whether backups must carry the same programme.
     pub programme_match: ProgrammeMatch,
+    /// How long the first source must have been good before a channel that was switched away from it is put back by itself;
+    /// `None` leaves that to people.
+    pub fail_back: Option<Duration>,
+    /// What makes its deliveries, where that is shared with other channels.
+    pub encoder: Option<EncoderId>,
     /// At least one.
     pub sources: Vec<Source>,
     /// Where viewers get it; may be empty.
@@ -224,6 +240,8 @@ pub struct Parts {
     pub servers: Vec<Server>,
     /// All providers.
     pub providers: Vec<Provider>,
+    /// All encoders.
+    pub encoders: Vec<Encoder>,
     /// All agents.
     pub agents: Vec<Agent>,
     /// All channels.
@@ -239,6 +257,8 @@ pub enum Place {
     Server(usize),
     /// `providers[i]`.
     Provider(usize),
+    /// `encoders[i]`.
+    Encoder(usize),
     /// `agents[i]`.
     Agent(usize),
     /// `channels[i]`.
@@ -270,6 +290,8 @@ pub enum Rule {
     UnknownServer(ServerId),
     /// A provider is named that is not listed.
     UnknownProvider(ProviderId),
+    /// An encoder is named that is not listed.
+    UnknownEncoder(EncoderId),
     /// A node is named that no listed agent runs on.
     UnknownNode(NodeId),
     /// A channel has no source.
@@ -296,6 +318,7 @@ impl fmt::Display for Rule {
             Self::UnknownRegion(id) => write!(f, "{id} is not a listed region"),
             Self::UnknownServer(id) => write!(f, "{id} is not a listed server"),
             Self::UnknownProvider(id) => write!(f, "{id} is not a listed provider"),
+            Self::UnknownEncoder(id) => write!(f, "{id} is not a listed encoder"),
             Self::UnknownNode(id) => write!(f, "{id} is not a listed agent's node"),
             Self::NoSource => write!(f, "the channel has no source; at least one is needed"),
             Self::TwoPrimaries => write!(f, "the channel has two primary sources; one is allowed"),
@@ -370,6 +393,7 @@ pub struct Lineup {
     listed_regions: Vec<RegionId>,
     servers: Vec<Server>,
     providers: BTreeMap<ProviderId, Provider>,
+    encoders: BTreeMap<EncoderId, Encoder>,
     agents: Vec<Agent>,
     channels: Vec<Channel>,
     index: Index,
@@ -396,6 +420,7 @@ impl Lineup {
             regions,
             servers: parts.servers,
             providers: parts.providers.into_iter().map(|it| (it.id.clone(), it)).collect(),
+            encoders: parts.encoders.into_iter().map(|it| (it.id.clone(), it)).collect(),
             agents: parts.agents,
             channels: parts.channels,
         })
@@ -432,9 +457,25 @@ impl Lineup {
         self.listed_regions.iter()
     }
 
+    /// All encoders, by id.
+    pub fn encoders(&self) -> impl Iterator<Item = &Encoder> {
+        self.encoders.values()
+    }
+
     /// All providers, by id.
     pub fn providers(&self) -> impl Iterator<Item = &Provider> {
         self.providers.values()
+    }
+
+    /// The encoder of that id.
+    #[must_use]
+    pub fn encoder(&self, id: &EncoderId) -> Option<&Encoder> {
+        self.encoders.get(id)
+    }
+
+    /// The channels whose deliveries an encoder makes, by id.
+    pub fn channels_on(&self, encoder: &EncoderId) -> impl Iterator<Item = &Channel> {
+        self.channels().filter(move |it| it.encoder.as_ref() == Some(encoder))
     }
 
     /// The channel of that id.

@@ -257,7 +257,7 @@ fn due(ledger: &Ledger, window: &Window, now: MonoTime) -> Due {
 impl Desk<'_> {
     fn drain_for(&mut self, ledger: &mut Ledger, purpose: &Purpose, server: &ServerId) {
         match ladder::drain(self.scene, server) {
-            Ok(plan) => self.propose(ledger, purpose, plan, None, None, None),
+            Ok(plan) => self.propose(ledger, purpose, plan, (None, None)),
             Err(reason) => self.refuse(ledger, purpose, ActionKind::DrainServer, reason),
         }
     }
@@ -269,7 +269,7 @@ impl Desk<'_> {
         server: &ServerId,
         drain: ActionId,
     ) {
-        let plan = ladder::undrain(server);
-        self.propose(ledger, purpose, plan, None, None, Some(drain));
+        let plan = ladder::Plan { undoes: Some(drain), ..ladder::undrain(server) };
+        self.propose(ledger, purpose, plan, (None, None));
     }
 }

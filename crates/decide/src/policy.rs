@@ -23,6 +23,18 @@ pub enum Mode {
 
 names! { Mode { Off "off" DryRun "dry_run" Approve "approve" Auto "auto" } }
 
+/// Who lets a server that was drained have its viewers back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Return {
+    /// A person.
+    #[default]
+    Manual,
+    /// The collector.
+    Auto,
+}
+
+names! { Return { Manual "manual" Auto "auto" } }
+
 /// What a mode is set for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
@@ -148,6 +160,10 @@ guards! {
     ready_max_age: Duration = secs(15);
     /// A differential fault whose backup cannot be compared is held this long, and then needs approval.
     differential_hold: Duration = secs(30);
+    /// The share of a group's channels that one batch may touch, after the first channel alone.
+    group_share: Ratio = Ratio::new(0.2);
+    /// And at most so many: as many commands as the collector has under way at once.
+    group_batch: usize = 16;
     /// Good seconds in a row that prove a source switch.
     verify_switch_good: u32 = 10;
     /// Within this time, plus the delay of a delivery.
@@ -160,6 +176,14 @@ guards! {
     verify_restart_within: Duration = secs(45);
     /// How long after the end of a verification's window its last media is waited for.
     verify_grace: Duration = secs(15);
+    /// Whether a server that was drained gets its viewers back by itself.
+    server_return: Return = Return::Manual;
+    /// Then after everything on it was seen well for so long.
+    return_after: Duration = secs(600);
+    /// Good seconds in a row that prove one step of a server's return.
+    verify_return_good: u32 = 60;
+    /// Within this time, plus the delay of a delivery.
+    verify_return_within: Duration = secs(90);
     /// The most that a surviving server may be used after a drain.
     survivor_saturation: Ratio = Ratio::new(0.75);
 }

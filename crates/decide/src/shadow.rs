@@ -222,9 +222,10 @@ fn begin(scene: &Scene<'_>, ledger: &Ledger, action: &Action) -> Option<Worth> {
     match action.kind {
         ActionKind::SwitchSource
         | ActionKind::RestartStream
+        | ActionKind::RestartService
         | ActionKind::DrainServer
         | ActionKind::RegionMove => {}
-        ActionKind::UndrainServer => return None,
+        ActionKind::UndrainServer | ActionKind::ReturnServer => return None,
     }
     if action.undoes.is_some() {
         return None;
@@ -429,7 +430,7 @@ fn since(
 fn touches(scene: &Scene<'_>, action: &Action, delivery: &Delivery) -> bool {
     let server = scene.facts.lineup.server(&delivery.server);
     match &action.target {
-        Target::Channel(_) => !scene.facts.is_drained(&delivery.server),
+        Target::Channel(_) | Target::Encoder { .. } => !scene.facts.is_drained(&delivery.server),
         Target::Servers(servers) => servers.contains(&delivery.server),
         Target::Region(region) => server.is_some_and(|it| it.region == *region),
     }

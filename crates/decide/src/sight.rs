@@ -92,6 +92,8 @@ pub(crate) struct Seen {
     pub(crate) start: MonoTime,
     pub(crate) end: MonoTime,
     pub(crate) observed: LayerSet,
+    /// Bytes of transport stream.
+    pub(crate) bytes: u64,
     /// Conditions of the stream itself that held, declared or not.
     pub(crate) conditions: KindSet,
     /// Those of them that make the second bad: declared, or of a kind that needs no comparison.
@@ -122,6 +124,8 @@ pub(crate) struct Sight {
     recent: VecDeque<Seen>,
     spoken_of: Option<MonoTime>,
     last_bad: Option<MonoTime>,
+    /// The run of observed slices without any condition and without a hole that lasts until the latest: begin and end.
+    good_run: Option<(MonoTime, MonoTime)>,
 }
 
 impl Sight {
@@ -173,8 +177,10 @@ impl Sight {
             .filter(|&kind| !kind.is_differential() || standing.contains(kind))
             .collect();
         let observed = LayerSet::of(&slice.observed);
-        let seen = Seen { start: end - slice.length, end, observed, conditions, bad };
+        let bytes = slice.counters.bytes;
+        let seen = Seen { start: end - slice.length, end, observed, bytes, conditions, bad };
         let is_newest = self.keep(seen);
+        self.good_run = extended(self.good_run, &seen, is_newest);
         // What came late counts for its own time and says nothing about what stands by now.
         if is_newest {
             self.speak_of(end);
@@ -259,16 +265,7 @@ impl Sight {
 
     /// The begin of the run of observed slices without any condition and without a hole that lasts until the latest.
     pub(crate) fn good_since(&self) -> Option<MonoTime> {
-        let mut since: Option<MonoTime> = None;
-        let says_something = |it: &&Seen| it.is_observed() || !it.conditions.is_empty();
-        for seen in self.recent.iter().rev().filter(says_something) {
-            let joins = since.is_none_or(|begin| begin.since(seen.end) <= HOLE);
-            if !joins || !seen.conditions.is_empty() {
-                break;
-            }
-            since = Some(since.map_or(seen.start, |begin| begin.min(seen.start)));
-        }
-        since
+        self.good_run.map(|(begin, _)| begin)
     }
 
     /// The newest moment that anything was said of.
@@ -311,6 +308,27 @@ impl Glance {
             is_observed: latest.is_some_and(Seen::is_observed),
             has_conditions: latest.is_some_and(|it| !it.conditions.is_empty()),
         }
+    }
+}
+
+/// A good run with one more slice, which may have come late.
+fn extended(
+    run: Option<(MonoTime, MonoTime)>,
+    seen: &Seen,
+    is_newest: bool,
+) -> Option<(MonoTime, MonoTime)> {
+    let is_clean = seen.conditions.is_empty();
+    match run {
+        _ if !seen.is_observed() && is_clean => run,
+        _ if is_newest && !is_clean => None,
+        Some((begin, end)) if is_newest && seen.start.since(end) <= HOLE => Some((begin, seen.end)),
+        _ if is_newest => Some((seen.start, seen.end)),
+        Some((begin, end)) if !is_clean => {
+            let begin = begin.max(seen.end);
+            (begin < end).then_some((begin, end))
+        }
+        Some((begin, end)) if begin.since(seen.end) <= HOLE => Some((begin.min(seen.start), end)),
+        run => run,
     }
 }
 

@@ -5,16 +5,18 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tallylight_decide::{
     ChangedBy, Decider, Input, KillSwitch, Mode, OnAir, Outcome, Output, PanelChannel,
-    PanelRefusal, PanelRegion, PanelServer, PanelState, Policy, Scope, ServerState,
+    PanelEncoder, PanelRefusal, PanelRegion, PanelServer, PanelState, Policy, Scope, ServerState,
     action::Reason,
     journal::{Record, Remembered},
-    lineup::{Agent, Channel, Delivery, Lineup, Parts, Region, Server, Source, SourceRole},
+    lineup::{
+        Agent, Channel, Delivery, Encoder, Lineup, Parts, Region, Server, Source, SourceRole,
+    },
     maintenance::{Area, MAX_WINDOWS, Plan, WindowState},
 };
 use tallylight_model::{
-    ActionId, Batch, ChannelId, Counters, Epoch, FaultKind, FaultPhase, FaultRecord, IncidentId,
-    LatencySample, MonoTime, NodeId, NodeReport, Observed, Ratio, RegionId, ServerId, Severity,
-    Slice, StreamId, WallTime, WindowId,
+    ActionId, Batch, ChannelId, Counters, EncoderId, Epoch, FaultKind, FaultPhase, FaultRecord,
+    IncidentId, LatencySample, MonoTime, NodeId, NodeReport, Observed, Ratio, RegionId, ServerId,
+    Severity, Slice, StreamId, WallTime, WindowId,
 };
 
 /// xorshift64*: the same numbers everywhere.
@@ -68,6 +70,7 @@ fn lineup() -> Lineup {
         provider: None,
         region: regions[0].clone(),
         offset: Some(Duration::from_secs(1)),
+        format: None,
     };
     let delivery = |id: &str| Delivery {
         stream: StreamId::parse(&format!("one/{id}")).unwrap(),
@@ -89,6 +92,7 @@ fn lineup() -> Lineup {
             })
             .into(),
         providers: Vec::new(),
+        encoders: vec![Encoder { id: EncoderId::new("rack").unwrap() }],
         agents: vec![agent("head", &regions[0]), agent("a", &regions[1]), agent("b", &regions[1])],
         channels: vec![Channel {
             id: ChannelId::new("one").unwrap(),
@@ -99,6 +103,8 @@ fn lineup() -> Lineup {
             audio: Vec::new(),
             single_witness: Default::default(),
             programme_match: Default::default(),
+            fail_back: None,
+            encoder: EncoderId::new("rack").ok(),
             sources: vec![
                 source("one/primary", SourceRole::Primary),
                 source("one/backup", SourceRole::Backup),
@@ -184,6 +190,8 @@ fn panel(dice: &mut Dice) -> PanelState {
                 server: ServerId::new(id).unwrap(),
                 state: *dice.pick(ServerState::ALL),
                 sessions: u64::MAX,
+                share: Some(dice.below(200) as u8),
+                can_restart: dice.below(2) == 0,
             })
             .into(),
         regions: ["home", "foreign"]
@@ -191,6 +199,9 @@ fn panel(dice: &mut Dice) -> PanelState {
                 region: RegionId::new(id).unwrap(),
                 served_by: RegionId::new(dice.word(&["home", "foreign"])).unwrap(),
             })
+            .into(),
+        encoders: ["rack", "foreign"]
+            .map(|id| PanelEncoder { encoder: EncoderId::new(id).unwrap(), can_restart: true })
             .into(),
     }
 }

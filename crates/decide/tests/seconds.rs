@@ -290,6 +290,8 @@ fn platform(sessions: Option<[u64; 2]>) -> Decider {
             server: ServerId::new(id).unwrap(),
             state: ServerState::Active,
             sessions,
+            share: None,
+            can_restart: false,
         };
         let servers = SERVERS.into_iter().zip(sessions).map(server).collect();
         decider.handle(moment(0), Input::Panel(PanelState { servers, ..PanelState::default() }));

@@ -127,6 +127,11 @@ text_id!(
     WindowId
 );
 
+text_id!(
+    /// Names what makes several channels' deliveries out of their sources.
+    EncoderId
+);
+
 /// Names one probed URL: `channel/name`, where `name` is the source's or delivery's own id within its channel.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(Arc<str>);

@@ -23,8 +23,8 @@ pub use codec::{Codec, PictureType};
 pub use exposition::PrometheusText;
 pub use fault::{Acts, FaultClass, FaultKind, FaultRule, Layer, Severity};
 pub use id::{
-    ActionId, ChannelId, IdError, IncidentId, NodeId, Pid, ProviderId, RegionId, ServerId,
-    StreamId, WindowId,
+    ActionId, ChannelId, EncoderId, IdError, IncidentId, NodeId, Pid, ProviderId, RegionId,
+    ServerId, StreamId, WindowId,
 };
 pub use metric::{Exposed, Metric, MetricKind};
 pub use observation::{

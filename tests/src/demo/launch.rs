@@ -246,6 +246,7 @@ async fn start_panel(
                     sources: own.map(|own| (own.source.clone(), own.url.clone())).collect(),
                     active: "primary".to_owned(),
                     links: feeds.get(channel).cloned().unwrap_or_default(),
+                    encoder: None,
                 }
             })
             .collect(),
@@ -263,6 +264,7 @@ async fn start_panel(
                         edge.watch.clone()
                     },
                     control: Some(edge.control.clone()),
+                    restart: Vec::new(),
                 })
             })
             .collect(),

@@ -2,10 +2,12 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use tallylight_model::{ChannelId, RegionId, ServerId};
+use tallylight_model::{ChannelId, EncoderId, RegionId, ServerId};
 
 /// Servers that one command may name.
 const MAX_SERVERS: usize = 64;
+/// Channels of one encoder.
+const MAX_CHANNELS: usize = 1000;
 
 /// A command that is well formed.
 #[derive(Clone, Debug)]
@@ -41,6 +43,18 @@ pub enum Act {
         /// The channel.
         channel: String,
     },
+    /// Start an encoder anew with all that runs on it.
+    RestartEncoder {
+        /// The encoder.
+        encoder: String,
+        /// The channels that run on it, no more and no fewer.
+        channels: Vec<String>,
+    },
+    /// Start anew what serves these servers' deliveries.
+    RestartServers {
+        /// The servers.
+        servers: Vec<String>,
+    },
     /// Send no viewers to these servers.
     Drain {
         /// The servers.
@@ -50,6 +64,13 @@ pub enum Act {
     Undrain {
         /// The servers.
         servers: Vec<String>,
+    },
+    /// Send a share of their viewers to these servers.
+    Return {
+        /// The servers.
+        servers: Vec<String>,
+        /// In percent.
+        share: u8,
     },
     /// Let another region's servers serve a region's viewers.
     Move {
@@ -94,6 +115,8 @@ struct RawCommand {
     from: Option<String>,
     #[serde(default)]
     to: Option<String>,
+    #[serde(default)]
+    share: Option<u8>,
     /// For people; whatever it is, it is not acted on.
     #[serde(default, rename = "reason")]
     _reason: serde::de::IgnoredAny,
@@ -106,8 +129,10 @@ struct RawCommand {
 enum RawAction {
     SwitchSource,
     RestartStream,
+    RestartService,
     DrainServer,
     UndrainServer,
+    ReturnServer,
     RegionMove,
 }
 
@@ -115,6 +140,8 @@ enum RawAction {
 #[serde(deny_unknown_fields)]
 struct RawTarget {
     channel: Option<String>,
+    encoder: Option<String>,
+    channels: Option<Vec<String>>,
     servers: Option<Vec<String>>,
     region: Option<String>,
 }
@@ -131,7 +158,13 @@ impl Command {
         }
         let expires_at =
             raw.expires_at.parse().map_err(|_| field("expires_at", "not a time of RFC 3339"))?;
-        let act = act(raw.action, raw.target, raw.from, raw.to)?;
+        let act = if let RawAction::ReturnServer = raw.action {
+            Act::Return { servers: servers(raw.target)?, share: share(raw.share)? }
+        } else if raw.share.is_some() {
+            return Err(field("share", "is for return_server"));
+        } else {
+            act(raw.action, raw.target, raw.from, raw.to)?
+        };
         Ok(Self {
             action_id: raw.action_id,
             epoch: raw.epoch,
@@ -160,10 +193,17 @@ fn act(
             Ok(Act::Switch { channel, from, to })
         }
         RawAction::RestartStream => Ok(Act::Restart { channel: channel(target)? }),
+        RawAction::RestartService if target.encoder.is_some() => encoder(target),
+        RawAction::RestartService => Ok(Act::RestartServers { servers: servers(target)? }),
         RawAction::DrainServer => Ok(Act::Drain { servers: servers(target)? }),
+        RawAction::ReturnServer => Err(field("share", "must be stated")),
         RawAction::UndrainServer => Ok(Act::Undrain { servers: servers(target)? }),
         RawAction::RegionMove => Ok(Act::Move { region: region(target)?, from, to }),
     }
+}
+
+fn share(share: Option<u8>) -> Result<u8, Malformed> {
+    share.filter(|it| (1..=100).contains(it)).ok_or(field("share", "1 to 100 is allowed"))
 }
 
 fn from_to(from: Option<String>, to: Option<String>) -> Result<(String, String), Malformed> {
@@ -174,7 +214,13 @@ fn from_to(from: Option<String>, to: Option<String>) -> Result<(String, String),
 
 fn channel(target: RawTarget) -> Result<String, Malformed> {
     match target {
-        RawTarget { channel: Some(channel), servers: None, region: None } => {
+        RawTarget {
+            channel: Some(channel),
+            encoder: None,
+            channels: None,
+            servers: None,
+            region: None,
+        } => {
             ChannelId::new(&channel).map_err(|_| Malformed::Target("not one channel's id"))?;
             Ok(channel)
         }
@@ -182,9 +228,38 @@ fn channel(target: RawTarget) -> Result<String, Malformed> {
     }
 }
 
+fn encoder(target: RawTarget) -> Result<Act, Malformed> {
+    let RawTarget {
+        encoder: Some(encoder),
+        channels: Some(mut channels),
+        channel: None,
+        servers: None,
+        region: None,
+    } = target
+    else {
+        return Err(Malformed::Target("must name one encoder and list its channels"));
+    };
+    EncoderId::new(&encoder).map_err(|_| Malformed::Target("not one encoder's id"))?;
+    if channels.is_empty() || channels.len() > MAX_CHANNELS {
+        return Err(Malformed::Target("1 to 1000 channels are allowed"));
+    }
+    if channels.iter().any(|channel| ChannelId::new(channel).is_err()) {
+        return Err(Malformed::Target("not a channel's id"));
+    }
+    channels.sort_unstable();
+    channels.dedup();
+    Ok(Act::RestartEncoder { encoder, channels })
+}
+
 fn region(target: RawTarget) -> Result<String, Malformed> {
     match target {
-        RawTarget { region: Some(region), channel: None, servers: None } => {
+        RawTarget {
+            region: Some(region),
+            channel: None,
+            encoder: None,
+            channels: None,
+            servers: None,
+        } => {
             RegionId::new(&region).map_err(|_| Malformed::Target("not one region's id"))?;
             Ok(region)
         }
@@ -193,7 +268,14 @@ fn region(target: RawTarget) -> Result<String, Malformed> {
 }
 
 fn servers(target: RawTarget) -> Result<Vec<String>, Malformed> {
-    let RawTarget { servers: Some(mut servers), channel: None, region: None } = target else {
+    let RawTarget {
+        servers: Some(mut servers),
+        channel: None,
+        encoder: None,
+        channels: None,
+        region: None,
+    } = target
+    else {
         return Err(Malformed::Target("must list servers"));
     };
     if servers.is_empty() || servers.len() > MAX_SERVERS {
@@ -226,6 +308,11 @@ mod tests {
                 to: Some("south".into()),
             },
             Act::Drain { servers: vec!["n1".into()] },
+            Act::RestartEncoder {
+                encoder: "rack-2".into(),
+                channels: vec!["one".into(), "two".into()],
+            },
+            Act::Return { servers: vec!["n1".into()], share: 25 },
         ];
         assert_eq!(acts, expected);
     }

@@ -37,6 +37,9 @@ pub struct Channel {
     pub active: String,
     /// The regions' links.
     pub links: Vec<SocketAddr>,
+    /// What runs its output process, where others run on it too: all of them start anew together.
+    #[serde(default)]
+    pub encoder: Option<String>,
 }
 
 /// A delivery server.
@@ -51,4 +54,7 @@ pub struct Server {
     pub watch: BTreeMap<String, Url>,
     /// The edge's control API; absent where it has none.
     pub control: Option<Url>,
+    /// The program with its arguments that restarts what serves deliveries; empty where there is none.
+    #[serde(default)]
+    pub restart: Vec<String>,
 }

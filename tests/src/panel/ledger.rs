@@ -4,7 +4,7 @@
 //! target, `from` that does not hold. The epoch of any well-formed signed command counts, also of one that is refused
 //! later: who holds the newer token rules from the moment it is seen.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -82,6 +82,7 @@ struct Channel {
     sources: Vec<String>,
     active: String,
     changed_by: String,
+    encoder: Option<String>,
 }
 
 /// Whether viewers are sent to a server.
@@ -97,7 +98,15 @@ pub enum ServerState {
 #[derive(Clone, Debug)]
 struct Server {
     region: String,
-    state: ServerState,
+    /// How much of its viewers it gets, in percent.
+    share: u8,
+    can_restart: bool,
+}
+
+impl Server {
+    const fn state(&self) -> ServerState {
+        if self.share == 0 { ServerState::Drained } else { ServerState::Active }
+    }
 }
 
 /// What edges say they serve: by (server, region, channel) the sessions at the moment.
@@ -128,15 +137,36 @@ impl Ledger {
 
     /// Adds a channel that is on `active`, one of `sources`.
     pub fn add_channel(&mut self, channel: &str, sources: Vec<String>, active: &str) {
-        let entry = Channel { sources, active: active.to_owned(), changed_by: "panel".to_owned() };
+        let (active, changed_by) = (active.to_owned(), "panel".to_owned());
+        let entry = Channel { sources, active, changed_by, encoder: None };
         self.channels.insert(channel.to_owned(), entry);
+    }
+
+    /// Says that a channel runs on an encoder.
+    pub fn set_encoder(&mut self, channel: &str, encoder: Option<String>) {
+        if let Some(entry) = self.channels.get_mut(channel) {
+            entry.encoder = encoder;
+        }
     }
 
     /// Adds a server, active.
     pub fn add_server(&mut self, server: &str, region: &str) {
-        let entry = Server { region: region.to_owned(), state: ServerState::Active };
+        let entry = Server { region: region.to_owned(), share: 100, can_restart: false };
         self.servers.insert(server.to_owned(), entry);
         self.served_by.insert(region.to_owned(), region.to_owned());
+    }
+
+    /// Says that a server can be restarted.
+    pub fn allow_restart(&mut self, server: &str) {
+        if let Some(entry) = self.servers.get_mut(server) {
+            entry.can_restart = true;
+        }
+    }
+
+    /// The channels on an encoder.
+    fn on_encoder(&self, encoder: &str) -> impl Iterator<Item = &String> {
+        let on_it = |it: &&Channel| it.encoder.as_deref() == Some(encoder);
+        self.channels.iter().filter(move |(_, it)| on_it(it)).map(|(id, _)| id)
     }
 
     /// Returns the highest epoch seen.
@@ -151,15 +181,18 @@ impl Ledger {
         self.channels.get(channel).map(|entry| entry.active.as_str())
     }
 
-    /// Returns the servers that viewers of a region may be sent to.
+    /// Returns the servers that viewers of a region are sent to in turn: each as often as its share asks for.
     #[must_use]
     pub fn servers_for(&self, region: &str) -> Vec<&str> {
         let serving = self.served_by.get(region).map_or(region, String::as_str);
-        self.servers
-            .iter()
-            .filter(|(_, server)| server.region == serving && server.state == ServerState::Active)
-            .map(|(id, _)| id.as_str())
-            .collect()
+        let own: Vec<_> = self.servers.iter().filter(|(_, it)| it.region == serving).collect();
+        let is_whole = own.iter().all(|(_, it)| matches!(it.share, 0 | 100));
+        let rounds: &[u8] = if is_whole { &[1] } else { &[1, 26, 51, 76] };
+        let mut turns = Vec::new();
+        for &least in rounds {
+            turns.extend(own.iter().filter(|(_, it)| it.share >= least).map(|(id, _)| id.as_str()));
+        }
+        turns
     }
 
     /// Judges a command that arrived at `now`.
@@ -247,9 +280,10 @@ impl Ledger {
                     by.clone_into(&mut entry.changed_by);
                 }
             }
-            Act::Restart { .. } => {}
-            Act::Drain { servers } => self.set_servers(servers, ServerState::Drained),
-            Act::Undrain { servers } => self.set_servers(servers, ServerState::Active),
+            Act::Restart { .. } | Act::RestartEncoder { .. } | Act::RestartServers { .. } => {}
+            Act::Drain { servers } => self.set_shares(servers, 0),
+            Act::Undrain { servers } => self.set_shares(servers, 100),
+            Act::Return { servers, share } => self.set_shares(servers, *share),
             Act::Move { region, to, .. } => {
                 if let Some(to) = to.clone().or_else(|| self.elsewhere(region)) {
                     self.served_by.insert(region.clone(), to);
@@ -264,10 +298,10 @@ impl Ledger {
         self.served_by.keys().find(|other| *other != serving).cloned()
     }
 
-    fn set_servers(&mut self, servers: &[String], state: ServerState) {
+    fn set_shares(&mut self, servers: &[String], share: u8) {
         for id in servers {
             if let Some(server) = self.servers.get_mut(id) {
-                server.state = state;
+                server.share = share;
             }
         }
     }
@@ -292,7 +326,27 @@ impl Ledger {
             Act::Restart { channel } => {
                 self.channels.get(channel).map(drop).ok_or(Refusal::Unknown("channel"))
             }
-            Act::Drain { servers } | Act::Undrain { servers } => {
+            Act::RestartEncoder { encoder, channels } => {
+                if self.on_encoder(encoder).next().is_none() {
+                    return Err(Refusal::Unknown("encoder"));
+                }
+                if self.on_encoder(encoder).eq(channels) {
+                    Ok(())
+                } else {
+                    let runs: Vec<_> = self.on_encoder(encoder).map(String::as_str).collect();
+                    Err(Refusal::From(runs.join(", ")))
+                }
+            }
+            Act::RestartServers { servers } => {
+                for id in servers {
+                    let server = self.servers.get(id).ok_or(Refusal::Unknown("server"))?;
+                    if !server.can_restart {
+                        return Err(Refusal::Unknown("way to restart the server"));
+                    }
+                }
+                Ok(())
+            }
+            Act::Drain { servers } | Act::Undrain { servers } | Act::Return { servers, .. } => {
                 let known = servers.iter().all(|server| self.servers.contains_key(server));
                 if known { Ok(()) } else { Err(Refusal::Unknown("server")) }
             }
@@ -320,11 +374,22 @@ impl Ledger {
                     "changed_by": entry.map(|entry| &entry.changed_by),
                 })
             }
-            Act::Drain { servers } | Act::Undrain { servers } => {
+            Act::RestartEncoder { encoder, channels } => {
+                json!({ "encoder": encoder, "channels": channels })
+            }
+            Act::Drain { servers }
+            | Act::Undrain { servers }
+            | Act::Return { servers, .. }
+            | Act::RestartServers { servers } => {
                 let states: Vec<_> = servers
                     .iter()
                     .map(|id| {
-                        json!({ "server": id, "state": self.servers.get(id).map(|s| s.state) })
+                        let server = self.servers.get(id);
+                        json!({
+                            "server": id,
+                            "state": server.map(Server::state),
+                            "share": server.map(|it| it.share),
+                        })
                     })
                     .collect();
                 json!({ "servers": states })
@@ -368,7 +433,13 @@ impl Ledger {
             .map(|(id, server)| {
                 let own = sessions.iter().filter(|((at, _, _), _)| at == id);
                 let count: u64 = own.map(|(_, count)| count).sum();
-                json!({ "server": id, "state": server.state, "sessions": count })
+                json!({
+                    "server": id,
+                    "state": server.state(),
+                    "share": server.share,
+                    "sessions": count,
+                    "can_restart": server.can_restart,
+                })
             })
             .collect();
         let regions: Vec<_> = self
@@ -376,11 +447,16 @@ impl Ledger {
             .iter()
             .map(|(region, by)| json!({ "region": region, "served_by": by }))
             .collect();
+        let encoders: BTreeSet<_> =
+            self.channels.values().filter_map(|it| it.encoder.as_ref()).collect();
+        let encoders: Vec<_> =
+            encoders.iter().map(|id| json!({ "encoder": id, "can_restart": true })).collect();
         json!({
             "version": self.version,
             "channels": channels,
             "servers": servers,
             "regions": regions,
+            "encoders": encoders,
         })
     }
 }
@@ -392,7 +468,11 @@ mod tests {
     fn ledger() -> Ledger {
         let mut ledger = Ledger::new(3);
         ledger.add_channel("one", vec!["primary".into(), "backup".into()], "primary");
+        ledger.add_channel("four", vec!["primary".into()], "primary");
+        ledger.set_encoder("one", Some("rack".into()));
+        ledger.set_encoder("four", Some("rack".into()));
         ledger.add_server("n1", "north");
+        ledger.allow_restart("n1");
         ledger.add_server("n2", "north");
         ledger.add_server("s1", "south");
         ledger
@@ -457,6 +537,44 @@ mod tests {
             (json!({ "action": "drain_server", "target": { "servers": ["n1"] } }), 200),
             (json!({ "action": "drain_server", "target": { "servers": ["n1", "n9"] } }), 404),
             (json!({ "action": "undrain_server", "target": { "servers": ["n1"] } }), 200),
+            (json!({ "action": "return_server", "target": { "servers": ["n1"] } }), 400),
+            (
+                json!({ "action": "return_server", "target": { "servers": ["n1"] }, "share": 25 }),
+                200,
+            ),
+            (
+                json!({ "action": "return_server", "target": { "servers": ["n1"] }, "share": 101 }),
+                400,
+            ),
+            (
+                json!({ "action": "return_server", "target": { "servers": ["n9"] }, "share": 25 }),
+                404,
+            ),
+            (json!({ "share": 25 }), 400),
+            (json!({ "action": "restart_service", "target": { "servers": ["n1"] } }), 200),
+            (json!({ "action": "restart_service", "target": { "servers": ["n1", "n2"] } }), 404),
+            (json!({ "action": "restart_service", "target": { "servers": [] } }), 400),
+            (json!({ "action": "restart_service", "target": { "encoder": "rack" } }), 400),
+            (
+                json!({ "action": "restart_service",
+                        "target": { "encoder": "rack", "channels": ["one", "four"] } }),
+                200,
+            ),
+            (
+                json!({ "action": "restart_service",
+                        "target": { "encoder": "rack", "channels": ["one"] } }),
+                412,
+            ),
+            (
+                json!({ "action": "restart_service",
+                        "target": { "encoder": "rock", "channels": ["one"] } }),
+                404,
+            ),
+            (
+                json!({ "action": "restart_stream",
+                        "target": { "channel": "one", "encoder": "rack" } }),
+                400,
+            ),
             (
                 json!({ "action": "region_move", "target": { "region": "north" },
                         "from": "north", "to": "south" }),
@@ -525,6 +643,12 @@ mod tests {
         assert_eq!(ledger.servers_for("north"), ["n1", "n2"]);
         ledger.apply(&Act::Drain { servers: vec!["n1".into()] }, "17");
         assert_eq!(ledger.servers_for("north"), ["n2"]);
+        ledger.apply(&Act::Return { servers: vec!["n1".into()], share: 25 }, "17");
+        assert_eq!(ledger.servers_for("north"), ["n1", "n2", "n2", "n2", "n2"]);
+        ledger.apply(&Act::Return { servers: vec!["n1".into()], share: 50 }, "17");
+        assert_eq!(ledger.servers_for("north"), ["n1", "n2", "n1", "n2", "n2", "n2"]);
+        ledger.apply(&Act::Undrain { servers: vec!["n1".into()] }, "17");
+        assert_eq!(ledger.servers_for("north"), ["n1", "n2"]);
         let act = Act::Move { region: "north".into(), from: None, to: None };
         ledger.apply(&act, "18");
         assert_eq!(ledger.servers_for("north"), ["s1"]);

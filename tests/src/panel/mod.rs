@@ -21,13 +21,15 @@ use std::{
     io::{self, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::Stdio,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail, ensure};
 use axum::serve::ListenerExt as _;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 
 use self::{
     command::Act,
@@ -40,6 +42,9 @@ use crate::world::process;
 
 /// Requests kept for `GET /control/commands`.
 const MAX_LOG: usize = 1024;
+
+/// How long a server's restart may take. Within a client's 3 s.
+const RESTART: Duration = Duration::from_millis(2500);
 
 /// Runs the reference panel.
 #[derive(Debug, clap::Args)]
@@ -154,11 +159,15 @@ impl Panel {
             let output = Output::start(launch, source.as_str())?;
             let sources = channel.sources.keys().cloned().collect();
             ledger.add_channel(&channel.channel, sources, &channel.active);
+            ledger.set_encoder(&channel.channel, channel.encoder.clone());
             outputs.insert(channel.channel.clone(), (channel, tokio::sync::Mutex::new(output)));
         }
         let mut servers = BTreeMap::new();
         for server in config.servers {
             ledger.add_server(&server.server, &server.region);
+            if !server.restart.is_empty() {
+                ledger.allow_restart(&server.server);
+            }
             servers.insert(server.server.clone(), server);
         }
         Ok(Self {
@@ -193,15 +202,34 @@ impl Panel {
                 }
                 switched
             }
-            Act::Restart { channel } => {
-                let (config, output) = self.outputs.get(channel).context("no such channel")?;
-                let active = locked(&self.ledger).active(channel).map(str::to_owned);
-                let source = active.and_then(|id| config.sources.get(&id)).context("no source")?;
-                output.lock().await.restart(source.as_str()).await
+            Act::Restart { channel } => self.restart(channel).await,
+            Act::RestartEncoder { channels, .. } => {
+                // One that sends nothing keeps no other from being started.
+                let mut outcome = Ok(());
+                for channel in channels {
+                    outcome = outcome.and(self.restart(channel).await);
+                }
+                outcome
+            }
+            Act::RestartServers { servers } => {
+                for id in servers {
+                    let server = self.servers.get(id).context("no such server")?;
+                    restart_server(&server.restart).await?;
+                }
+                Ok(())
             }
             // Where viewers are sent follows from the ledger; those who watch are moved afterwards.
-            Act::Drain { .. } | Act::Undrain { .. } | Act::Move { .. } => Ok(()),
+            Act::Drain { .. } | Act::Undrain { .. } | Act::Return { .. } | Act::Move { .. } => {
+                Ok(())
+            }
         }
+    }
+
+    async fn restart(&self, channel: &str) -> anyhow::Result<()> {
+        let (config, output) = self.outputs.get(channel).context("no such channel")?;
+        let active = locked(&self.ledger).active(channel).map(str::to_owned);
+        let source = active.and_then(|id| config.sources.get(&id)).context("no source")?;
+        output.lock().await.restart(source.as_str()).await
     }
 
     fn note(&self, entry: Logged) {
@@ -221,6 +249,17 @@ impl Panel {
         file.sync_all()?;
         fs::rename(&fresh, path)
     }
+}
+
+/// Runs the program that restarts a server.
+async fn restart_server(restart: &[String]) -> anyhow::Result<()> {
+    let (program, arguments) = restart.split_first().context("the server cannot be restarted")?;
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+    let status = timeout(RESTART, command.status()).await.context("the restart takes too long")?;
+    let status = status.context("cannot run the program that restarts the server")?;
+    ensure!(status.success(), "the program that restarts the server says {status}");
+    Ok(())
 }
 
 fn read_epoch(path: Option<&Path>) -> anyhow::Result<u64> {

@@ -106,7 +106,12 @@ pub(super) fn move_viewers(panel: &Arc<Panel>, act: &Act) {
             let of = panel.servers.values().filter(|server| server.region == *region);
             of.map(|server| server.server.clone()).collect()
         }
-        Act::Switch { .. } | Act::Restart { .. } | Act::Undrain { .. } => return,
+        Act::Switch { .. }
+        | Act::Restart { .. }
+        | Act::RestartEncoder { .. }
+        | Act::RestartServers { .. }
+        | Act::Undrain { .. }
+        | Act::Return { .. } => return,
     };
     for id in leaving {
         let Some(control) = panel.servers.get(&id).and_then(|server| server.control.clone()) else {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use tallylight_decide::lineup::{
     Agent, Channel, Delivery, Lineup, Parts, Region, Server, Source, SourceRole,
 };
-use tallylight_model::{ChannelId, NodeId, ProviderId, RegionId, ServerId, StreamId};
+use tallylight_model::{ChannelId, EncoderId, NodeId, ProviderId, RegionId, ServerId, StreamId};
 
 use super::platform::{Form, Site};
 
@@ -24,6 +24,12 @@ pub fn stream(text: &str) -> StreamId {
 #[must_use]
 pub fn channel(text: &str) -> ChannelId {
     id(ChannelId::new(text))
+}
+
+/// Makes an encoder id.
+#[must_use]
+pub fn encoder(text: &str) -> EncoderId {
+    id(EncoderId::new(text))
 }
 
 /// Makes a server id.
@@ -81,6 +87,7 @@ pub fn parts(channels: &[&str]) -> Parts {
         providers: ["sat-a", "sat-b"]
             .map(|it| tallylight_decide::lineup::Provider { id: provider(it) })
             .into(),
+        encoders: Vec::new(),
         agents: agents
             .map(|(name, at, path)| Agent {
                 node: node(name),
@@ -100,6 +107,7 @@ fn demo_channel(name: &str) -> Channel {
         provider: Some(self::provider(provider)),
         region: region("headend"),
         offset: Some(Duration::ZERO),
+        format: None,
     };
     let delivery = |at: &str, delay_ms| Delivery {
         stream: stream(&format!("{name}/{at}")),
@@ -115,6 +123,8 @@ fn demo_channel(name: &str) -> Channel {
         audio: Vec::new(),
         single_witness: Default::default(),
         programme_match: Default::default(),
+        fail_back: None,
+        encoder: None,
         sources: vec![
             source("primary", SourceRole::Primary, 1, "sat-a"),
             source("backup", SourceRole::Backup, 2, "sat-b"),

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tallylight_decide::{
-    ChangedBy, Outcome, PanelChannel, PanelRefusal, PanelRegion, PanelServer, PanelState,
-    ServerState,
+    ChangedBy, Outcome, PanelChannel, PanelEncoder, PanelRefusal, PanelRegion, PanelServer,
+    PanelState, ServerState,
     action::{ActionKind, Command, Feed, Target},
     lineup::{Delivery, Lineup},
 };
@@ -37,9 +37,12 @@ pub enum Manners {
 pub struct Panel {
     /// How it answers.
     pub manners: Manners,
+    /// Whether it can restart servers and encoders.
+    pub restarts: bool,
     version: u64,
     changed_by: BTreeMap<ChannelId, ChangedBy>,
     pub(super) drained: BTreeMap<ServerId, bool>,
+    share_of: BTreeMap<ServerId, u8>,
     pub(super) served_by: BTreeMap<RegionId, RegionId>,
     answered: BTreeMap<ActionId, Outcome>,
     /// Commands that it carried out, in order.
@@ -98,10 +101,18 @@ impl Panel {
                 platform.restart(now, channel);
                 self.changed_by.insert(channel.clone(), ChangedBy::Action(command.action));
             }
+            (Target::Encoder { encoder, .. }, _) => platform.restart_encoder(now, encoder),
+            (Target::Servers(servers), ActionKind::RestartService) => {
+                servers.iter().for_each(|it| platform.restart_server(now, it));
+            }
             (Target::Servers(servers), kind) => {
                 assert!(!servers.is_empty(), "no action has an empty target");
+                let all = if kind == ActionKind::DrainServer { 0 } else { 100 };
+                let share = command.share.unwrap_or(all);
                 for server in servers {
-                    self.drained.insert(server.clone(), kind == ActionKind::DrainServer);
+                    platform.load(now, server, share);
+                    self.drained.insert(server.clone(), share == 0);
+                    self.share_of.insert(server.clone(), share);
                 }
             }
             (Target::Region(region), _) => {
@@ -183,17 +194,27 @@ impl Panel {
             let own = served.get(&it.id).copied().unwrap_or_default();
             let probes = own * agents.get(&it.region).copied().unwrap_or_default();
             let viewers = if drained { 0 } else { 50 };
-            PanelServer { server: it.id.clone(), state, sessions: probes + viewers }
+            PanelServer {
+                server: it.id.clone(),
+                state,
+                sessions: probes + viewers,
+                share: Some(self.share_of.get(&it.id).copied().unwrap_or(100)),
+                can_restart: self.restarts,
+            }
         });
         let regions = lineup.regions().map(|it| PanelRegion {
             region: it.id.clone(),
             served_by: self.served_by.get(&it.id).unwrap_or(&it.id).clone(),
         });
+        let encoders = lineup
+            .encoders()
+            .map(|it| PanelEncoder { encoder: it.id.clone(), can_restart: self.restarts });
         PanelState {
             version: self.version,
             channels: channels.collect(),
             servers: servers.collect(),
             regions: regions.collect(),
+            encoders: encoders.collect(),
         }
     }
 }

@@ -9,10 +9,13 @@ use std::{
 };
 
 use tallylight_decide::lineup::{Lineup, StreamRef};
-use tallylight_model::{ChannelId, FaultKind, MonoTime, NodeId, RegionId, ServerId, StreamId};
+use tallylight_model::{
+    ChannelId, EncoderId, FaultKind, MonoTime, NodeId, RegionId, ServerId, StreamId,
+};
 
 pub use super::demo::{
-    channel, demo_lineup, demo_parts, demo_site, node, parts, provider, region, server, stream,
+    channel, demo_lineup, demo_parts, demo_site, encoder, node, parts, provider, region, server,
+    stream,
 };
 
 /// Kinds of condition that hold on a stream at a moment.
@@ -91,8 +94,14 @@ pub enum Trouble {
     Hang(ChannelId),
     /// What a channel's processing makes shows a condition. Restarting it ends it.
     Sick(ChannelId, FaultKind),
+    /// An encoder hangs: nothing comes out of it for any of its channels. Restarting it ends it, a channel of it does not.
+    Stuck(EncoderId),
     /// A server is dead.
     Dead(ServerId),
+    /// A server serves nothing. Restarting it ends it.
+    Wedged(ServerId),
+    /// A server serves nothing while it has so much of its viewers, in percent, or more.
+    Feeble(ServerId, u8),
     /// Segments of a server take this much longer to fetch.
     Slow(ServerId, Duration),
     /// The way to a region loses packets.
@@ -167,6 +176,12 @@ pub struct History {
     switched: BTreeMap<ChannelId, Vec<(MonoTime, StreamId)>>,
     /// When each channel's processing was restarted.
     restarted: BTreeMap<ChannelId, Vec<MonoTime>>,
+    /// When each encoder was.
+    encoders: BTreeMap<EncoderId, Vec<MonoTime>>,
+    /// When each server was.
+    servers: BTreeMap<ServerId, Vec<MonoTime>>,
+    /// How much of its viewers each server got when, in percent, oldest first.
+    shares: BTreeMap<ServerId, Vec<(MonoTime, u8)>>,
 }
 
 impl History {
@@ -266,6 +281,26 @@ impl Platform {
         self.changes += 1;
     }
 
+    /// Restarts an encoder with all that runs on it.
+    pub fn restart_encoder(&mut self, at: MonoTime, encoder: &EncoderId) {
+        let channels: Vec<ChannelId> =
+            self.site.lineup.channels_on(encoder).map(|it| it.id.clone()).collect();
+        channels.iter().for_each(|it| self.restart(at, it));
+        self.history.encoders.entry(encoder.clone()).or_default().push(at);
+    }
+
+    /// Restarts what serves a server's deliveries.
+    pub fn restart_server(&mut self, at: MonoTime, server: &ServerId) {
+        self.history.servers.entry(server.clone()).or_default().push(at);
+        self.changes += 1;
+    }
+
+    /// Sends a server so much of its viewers, in percent.
+    pub fn load(&mut self, at: MonoTime, server: &ServerId, share: u8) {
+        self.history.shares.entry(server.clone()).or_default().push((at, share));
+        self.changes += 1;
+    }
+
     /// What a viewer finds wrong with a stream's media that comes to where it is seen at a moment.
     pub(super) fn shows(&self, history: &History, stream: usize, at: MonoTime) -> Conditions {
         let stream = &self.streams[stream];
@@ -286,6 +321,24 @@ impl Platform {
                     if stream.server.is_some() && active == Some(id) && event.holds(made) =>
                 {
                     shown = shown.with(*kind);
+                }
+                Trouble::Stuck(id) => {
+                    let mut restarts = history.encoders.get(id).into_iter().flatten();
+                    let mended = restarts.any(|it| event.from <= *it && *it <= made);
+                    silent |= event.holds(made) && !mended;
+                }
+                Trouble::Wedged(id) if event.holds(at) => {
+                    let mut restarts = history.servers.get(id).into_iter().flatten();
+                    if !restarts.any(|it| event.from <= *it && *it <= at) {
+                        return Conditions::NONE.with(FaultKind::Unreachable);
+                    }
+                }
+                Trouble::Feeble(id, bears) if event.holds(at) => {
+                    let mut shares = history.shares.get(id).into_iter().flatten().rev();
+                    let share = shares.find(|it| it.0 <= at).map_or(100, |it| it.1);
+                    if share >= *bears {
+                        return Conditions::NONE.with(FaultKind::Unreachable);
+                    }
                 }
                 Trouble::Hang(_) => silent |= event.holds(made) && !mended(),
                 Trouble::Sick(_, kind) if event.holds(made) && !mended() => {
@@ -330,7 +383,11 @@ impl Platform {
         let history = &self.history;
         let switches = history.switched.get(&stream.channel).into_iter().flatten();
         let restarts = history.restarted.get(&stream.channel).into_iter().flatten();
+        let server = stream.server.as_ref();
+        let served = server.and_then(|it| history.servers.get(it)).into_iter().flatten();
+        let shares = server.and_then(|it| history.shares.get(it)).into_iter().flatten();
         let done = switches.map(|it| it.0).chain(restarts.flat_map(|&it| [it, it + RESTART]));
+        let done = done.chain(served.copied()).chain(shares.map(|it| it.0));
         let events = stream.events.iter().map(|&it| &self.events[it]);
         let bounds = events.flat_map(|it| [it.from, it.to]).chain(done);
         let late = bounds.flat_map(|it| [it, it + stream.lag]);
@@ -350,9 +407,13 @@ fn touching(events: &[Event], id: &StreamId, found: StreamRef<'_>) -> Vec<usize>
         (Trouble::Hang(it) | Trouble::Sick(it, _), StreamRef::Delivery(channel, ..)) => {
             *it == channel.id
         }
-        (Trouble::Dead(it) | Trouble::Slow(it, _), StreamRef::Delivery(.., server)) => {
-            *it == server.id
+        (Trouble::Stuck(it), StreamRef::Delivery(channel, ..)) => {
+            channel.encoder.as_ref() == Some(it)
         }
+        (
+            Trouble::Dead(it) | Trouble::Slow(it, _) | Trouble::Wedged(it) | Trouble::Feeble(it, _),
+            StreamRef::Delivery(.., server),
+        ) => *it == server.id,
         (Trouble::Lossy(it) | Trouble::Dark(it), StreamRef::Delivery(.., server)) => {
             *it == server.region
         }

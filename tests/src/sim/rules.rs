@@ -91,10 +91,20 @@ struct Act {
 
 impl Act {
     fn is_undone_by(&self, command: &Command) -> bool {
-        self.command.target == command.target
-            && self.command.from == command.to
-            && self.command.to == command.from
-            && matches!(self.end, Some(ActionState::NotVerified))
+        // A switch may be taken back whether it helped or not, a server's return only if it did not.
+        let is_back = match command.kind {
+            ActionKind::SwitchSource => {
+                self.command.from == command.to
+                    && self.command.to == command.from
+                    && matches!(self.end, Some(ActionState::NotVerified | ActionState::Verified))
+            }
+            ActionKind::DrainServer => {
+                self.command.kind == ActionKind::ReturnServer
+                    && matches!(self.end, Some(ActionState::NotVerified))
+            }
+            _ => false,
+        };
+        self.command.target == command.target && is_back
     }
 }
 
@@ -242,8 +252,10 @@ impl Rules {
                     let what = format!("{reason:?}: {command:?}");
                     self.broken("what was just decided is allowed", at, what);
                 }
-                self.tokens = self.refilled(at);
-                self.tokens.0 -= 1.0;
+                if !self.is_of_batch(at, command) {
+                    self.tokens = self.refilled(at);
+                    self.tokens.0 -= 1.0;
+                }
                 let command = command.clone();
                 self.acts.push(Act { at, command, done: None, end: None });
             }
@@ -341,6 +353,14 @@ impl Rules {
         }
     }
 
+    /// Whether the same was asked for another channel, for the same incident and at the same moment: one item of a budget.
+    fn is_of_batch(&self, at: MonoTime, command: &Command) -> bool {
+        self.acts.last().is_some_and(|it| {
+            it.at == at
+                && (&it.command.purpose, it.command.kind) == (&command.purpose, command.kind)
+        })
+    }
+
     fn refilled(&self, at: MonoTime) -> (f64, MonoTime) {
         let (level, since) = self.tokens;
         let more = at.since(since).as_secs_f64() / REFILL.as_secs_f64();
@@ -354,7 +374,9 @@ impl Rules {
                 it.id == *channel
                     && command.from.as_ref().and_then(Feed::source).is_none_or(|it| it == id)
             }
-            (Target::Channel(channel), StreamRef::Delivery(it, ..)) => it.id == *channel,
+            (Target::Channel(_) | Target::Encoder { .. }, StreamRef::Delivery(it, ..)) => {
+                command.target.channels().contains(&it.id)
+            }
             (Target::Servers(servers), StreamRef::Delivery(.., it)) => servers.contains(&it.id),
             (Target::Region(region), StreamRef::Delivery(.., it)) => it.region == *region,
             _ => false,
@@ -382,7 +404,7 @@ impl Rules {
     /// Whether a command only takes back a switch that did not help: it rests on that alone.
     fn is_undoing(&self, command: &Command) -> bool {
         self.acts.iter().any(|it| it.is_undone_by(command))
-            || command.kind == ActionKind::UndrainServer
+            || matches!(command.kind, ActionKind::UndrainServer | ActionKind::ReturnServer)
     }
 }
 
@@ -424,6 +446,9 @@ fn listed(rules: &Rules, _: MonoTime, command: &Command) -> Result<(), String> {
                 || is_source(&command.from) && is_source(&command.to) && command.from != command.to;
             lineup.channel(id).is_some() && ends
         }
+        Target::Encoder { encoder, channels } => {
+            !channels.is_empty() && channels.iter().eq(lineup.channels_on(encoder).map(|it| &it.id))
+        }
         Target::Servers(ids) => !ids.is_empty() && ids.iter().all(|it| lineup.server(it).is_some()),
         Target::Region(id) => lineup.region(id).is_some(),
     };
@@ -444,9 +469,11 @@ fn allowed_by_mode(rules: &Rules, _: MonoTime, command: &Command) -> Result<(), 
         Target::Servers(ids) => {
             ids.iter().filter_map(|it| Some(&rules.lineup.server(it)?.region)).collect()
         }
-        Target::Channel(id) => {
-            let channel = rules.lineup.channel(id).into_iter().flat_map(|it| &it.deliveries);
-            channel.filter_map(|it| Some(&rules.lineup.server(&it.server)?.region)).collect()
+        Target::Channel(_) | Target::Encoder { .. } => {
+            let channels = command.target.channels().iter();
+            let channels = channels.filter_map(|it| rules.lineup.channel(it));
+            let deliveries = channels.flat_map(|it| &it.deliveries);
+            deliveries.filter_map(|it| Some(&rules.lineup.server(&it.server)?.region)).collect()
         }
     };
     let mode = |scope: Scope| rules.modes.get(&scope).copied();
@@ -458,12 +485,20 @@ fn allowed_by_mode(rules: &Rules, _: MonoTime, command: &Command) -> Result<(), 
     let global = mode(Scope::Global).unwrap_or(Mode::DryRun);
     let by_region = regions.into_iter().filter_map(|it| mode(Scope::Region(it.clone())));
     let strictest = by_region.fold(global.min(kind), Mode::min);
-    let approved = rules.approved.contains(&command.action);
+    // Who approves the first of a group approves them all.
+    let is_mate =
+        |it: &&Act| (&it.command.purpose, it.command.kind) == (&command.purpose, command.kind);
+    let mut mates = rules.acts.iter().filter(is_mate).map(|it| it.command.action);
+    let approved =
+        rules.approved.contains(&command.action) || mates.any(|it| rules.approved.contains(&it));
     let fine = strictest == Mode::Auto || strictest == Mode::Approve && approved;
     must(fine, || format!("the mode is {}", strictest.name()))
 }
 
-fn within_rate(rules: &Rules, at: MonoTime, _: &Command) -> Result<(), String> {
+fn within_rate(rules: &Rules, at: MonoTime, command: &Command) -> Result<(), String> {
+    if rules.is_of_batch(at, command) {
+        return Ok(());
+    }
     let left = rules.refilled(at).0;
     // Rounding of the bucket's level.
     must(left >= 0.999, || format!("{left:.2} left"))
@@ -484,7 +519,7 @@ fn circuit(rules: &Rules, at: MonoTime, command: &Command) -> Result<(), String>
     let mut seen = BTreeSet::new();
     let mut counted = Vec::new();
     for act in rules.acts.iter().filter(|it| it.command.target.overlaps(&command.target)) {
-        let is_new = seen.insert((act.command.kind, &act.command.to));
+        let is_new = seen.insert((act.command.kind, &act.command.to, act.command.share));
         let failed = matches!(act.end, Some(ActionState::NotVerified | ActionState::Failed));
         if failed || !is_new {
             counted.push(act.at);
@@ -529,7 +564,7 @@ fn witnesses(rules: &Rules, at: MonoTime, command: &Command) -> Result<(), Strin
     let claims = rules.claims(at, &streams);
     let paths: BTreeSet<&str> = claims.iter().map(|it| it.path).collect();
     let from = command.from.as_ref().and_then(Feed::source);
-    let is_local = command.cause == Some(Cause::Source)
+    let is_local = matches!(command.cause, Some(Cause::Source | Cause::Provider))
         && claims.iter().any(|it| from.is_none_or(|from| from == it.stream));
     let refs = || streams.iter().filter_map(|it| rules.lineup.stream(it));
     let regions: BTreeSet<&RegionId> = refs().map(StreamRef::region).collect();
@@ -597,6 +632,7 @@ mod tests {
             kind: ActionKind::SwitchSource,
             target: Target::Channel(channel("one")),
             from: source("one/primary"),
+            share: None,
             to: source("one/backup"),
             decided: START,
             expires: START + Duration::from_secs(10),

@@ -274,6 +274,13 @@ impl World {
         self
     }
 
+    /// Lets the panel restart servers and encoders.
+    #[must_use]
+    pub const fn with_restarts(mut self) -> Self {
+        self.panel.restarts = true;
+        self
+    }
+
     /// Runs under another policy.
     #[must_use]
     pub fn with_policy(mut self, policy: Policy) -> Self {
@@ -644,6 +651,11 @@ impl World {
             worth: self.worth,
             log: log(&self.told),
         }
+    }
+
+    /// The actions as they stand.
+    pub fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.decider().into_iter().flat_map(Decider::actions)
     }
 
     /// An incident as it stands.

@@ -120,6 +120,10 @@ fn is_called_for(lineup: &Lineup, fault: &Fault, command: &Command) -> bool {
         (Subject::Processing(id), Target::Channel(channel)) => {
             id == channel && command.kind == ActionKind::RestartStream
         }
+        (Subject::Encoder(id), Target::Encoder { encoder, .. }) => encoder == id,
+        (Subject::Encoder(id), Target::Channel(channel)) => {
+            lineup.channel(channel).is_some_and(|it| it.encoder.as_ref() == Some(id))
+        }
         (Subject::Server(id), Target::Servers(servers)) => servers.contains(id),
         (Subject::Region(id), Target::Region(region)) => id == region,
         _ => false,

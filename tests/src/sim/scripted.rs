@@ -229,9 +229,9 @@ pub const SHAPES: &[Shape] = &[
         },
         truth: Truth {
             incidents: &[("provider", "sat-a")],
-            actions: &[],
-            paged: Some("no_remedy"),
-            refused: Some("no_remedy"),
+            actions: &[ActionKind::SwitchSource; 4],
+            paged: None,
+            refused: None,
         },
     },
     Shape {

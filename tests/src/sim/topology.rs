@@ -157,6 +157,8 @@ fn finish(
             audio: Vec::new(),
             single_witness,
             programme_match: Default::default(),
+            fail_back: None,
+            encoder: None,
             sources,
             deliveries,
         });
@@ -190,6 +192,7 @@ fn sources(
             provider: Some(provider.clone()),
             region: headend.clone(),
             offset: is_stated.then_some(behind),
+            format: None,
         }
     };
     (0..count).map(source).collect()

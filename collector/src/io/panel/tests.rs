@@ -135,6 +135,7 @@ fn command(now: MonoTime, good_for: Duration) -> Command {
         target: Target::Channel(ChannelId::new("one").unwrap()),
         from: StreamId::parse("one/primary").ok().map(Feed::Source),
         to: StreamId::parse("one/backup").ok().map(Feed::Source),
+        share: None,
         decided: now,
         expires: now + good_for,
         evidence_arrived: now,

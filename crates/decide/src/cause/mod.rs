@@ -12,6 +12,7 @@
 //!
 //! A new cause is one file here and one line in [`CAUSES`].
 
+mod encoder;
 mod probe;
 mod processing;
 mod programme;
@@ -38,7 +39,8 @@ pub(crate) use probe::probes;
 
 /// How one kind of cause is recognised.
 pub(crate) struct CauseRule {
-    pub(crate) cause: Cause,
+    /// Whether a subject is one of this kind.
+    is: fn(&Subject) -> bool,
     /// Which causes of this kind could be behind a bad stream.
     suspects: fn(&Scene<'_>, StreamNo) -> Vec<Subject>,
     /// What it would break.
@@ -80,8 +82,15 @@ enum Possible {
 }
 
 /// Every kind of cause. Where two fit alike and break equally many, the earlier is named.
-const CAUSES: &[CauseRule] =
-    &[source::RULE, provider::RULE, programme::RULE, server::RULE, processing::RULE, region::RULE];
+const CAUSES: &[CauseRule] = &[
+    source::RULE,
+    provider::RULE,
+    programme::RULE,
+    server::RULE,
+    processing::RULE,
+    encoder::RULE,
+    region::RULE,
+];
 
 /// Coverage at which candidates compete, best first.
 const LEVELS: [f64; 4] = [0.9, 0.7, 0.5, 0.0];
@@ -230,7 +239,7 @@ pub(crate) fn fit(scene: &Scene<'_>, subject: &Subject, bad: &BTreeSet<StreamNo>
 }
 
 fn rule_of(subject: &Subject) -> Option<(usize, &'static CauseRule)> {
-    CAUSES.iter().enumerate().find(|(_, it)| it.cause == subject.cause())
+    CAUSES.iter().enumerate().find(|(_, it)| (it.is)(subject))
 }
 
 /// What a cause would break, in order.

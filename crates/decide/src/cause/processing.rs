@@ -6,13 +6,18 @@ use tallylight_model::MonoTime;
 
 use super::{CauseRule, Possible, Reach};
 use crate::{
-    incident::{Cause, Subject},
+    incident::Subject,
     lineup::{StreamNo, StreamRef},
     scene::Scene,
 };
 
-pub(super) const RULE: CauseRule =
-    CauseRule { cause: Cause::Processing, suspects, breaks, reach: Reach::WithMedia, possible };
+pub(super) const RULE: CauseRule = CauseRule {
+    is: |subject| matches!(subject, Subject::Processing(_)),
+    suspects,
+    breaks,
+    reach: Reach::WithMedia,
+    possible,
+};
 
 fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
     match scene.facts.lineup.at(stream) {

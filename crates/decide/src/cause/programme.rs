@@ -7,14 +7,19 @@ use tallylight_model::MonoTime;
 
 use super::{CauseRule, Possible, Reach};
 use crate::{
-    incident::{Cause, Subject},
+    incident::Subject,
     lineup::StreamNo,
     scene::{Scene, State},
     sight::KindSet,
 };
 
-pub(super) const RULE: CauseRule =
-    CauseRule { cause: Cause::Programme, suspects, breaks, reach: Reach::WithMedia, possible };
+pub(super) const RULE: CauseRule = CauseRule {
+    is: |subject| matches!(subject, Subject::Programme(_)),
+    suspects,
+    breaks,
+    reach: Reach::WithMedia,
+    possible,
+};
 
 fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
     let channel = scene.facts.lineup.at(stream).channel();

@@ -7,13 +7,18 @@ use tallylight_model::MonoTime;
 
 use super::{CauseRule, Possible, Reach, source::source_breaks};
 use crate::{
-    incident::{Cause, Subject},
+    incident::Subject,
     lineup::{StreamNo, StreamRef},
     scene::{Scene, State},
 };
 
-pub(super) const RULE: CauseRule =
-    CauseRule { cause: Cause::Provider, suspects, breaks, reach: Reach::WithMedia, possible };
+pub(super) const RULE: CauseRule = CauseRule {
+    is: |subject| matches!(subject, Subject::Provider(_)),
+    suspects,
+    breaks,
+    reach: Reach::WithMedia,
+    possible,
+};
 
 /// Sources fail together if their onsets are no further apart.
 const TOGETHER: Duration = Duration::from_secs(5);

@@ -6,13 +6,18 @@ use tallylight_model::MonoTime;
 
 use super::{CauseRule, Possible, Reach};
 use crate::{
-    incident::{Cause, Subject},
+    incident::Subject,
     lineup::{StreamNo, StreamRef},
     scene::{Scene, State},
 };
 
-pub(super) const RULE: CauseRule =
-    CauseRule { cause: Cause::Region, suspects, breaks, reach: Reach::AtOnce, possible };
+pub(super) const RULE: CauseRule = CauseRule {
+    is: |subject| matches!(subject, Subject::Region(_)),
+    suspects,
+    breaks,
+    reach: Reach::AtOnce,
+    possible,
+};
 
 fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
     match scene.facts.lineup.at(stream) {

@@ -7,13 +7,18 @@ use tallylight_model::MonoTime;
 
 use super::{CauseRule, Possible, Reach};
 use crate::{
-    incident::{Cause, Subject},
+    incident::Subject,
     lineup::{StreamNo, StreamRef},
     scene::{Scene, State},
 };
 
-pub(super) const RULE: CauseRule =
-    CauseRule { cause: Cause::Source, suspects, breaks, reach: Reach::WithMedia, possible };
+pub(super) const RULE: CauseRule = CauseRule {
+    is: |subject| matches!(subject, Subject::Source(_)),
+    suspects,
+    breaks,
+    reach: Reach::WithMedia,
+    possible,
+};
 
 fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
     let source = match scene.facts.lineup.at(stream) {

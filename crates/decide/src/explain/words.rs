@@ -99,8 +99,10 @@ pub(super) const fn verb(kind: ActionKind) -> &'static str {
     match kind {
         ActionKind::SwitchSource => "switch",
         ActionKind::RestartStream => "restart the stream of",
+        ActionKind::RestartService => "restart",
         ActionKind::DrainServer => "drain",
         ActionKind::UndrainServer => "send viewers again to",
+        ActionKind::ReturnServer => "send some viewers again to",
         ActionKind::RegionMove => "move the viewers of",
     }
 }
@@ -110,8 +112,10 @@ pub(super) const fn step(kind: ActionKind) -> &'static str {
     match kind {
         ActionKind::SwitchSource => "switch of the source",
         ActionKind::RestartStream => "restart of the stream",
+        ActionKind::RestartService => "restart of the service",
         ActionKind::DrainServer => "drain of the server",
         ActionKind::UndrainServer => "return of the server",
+        ActionKind::ReturnServer => "return of the server in steps",
         ActionKind::RegionMove => "move of the region",
     }
 }
@@ -122,6 +126,7 @@ pub(super) fn subject(subject: &Subject) -> String {
         Subject::Source(id) => format!("the source {id}"),
         Subject::Provider(id) => format!("provider {id}"),
         Subject::Processing(id) => format!("the processing of {id}"),
+        Subject::Encoder(id) => format!("encoder {id}"),
         Subject::Server(id) => format!("server {id}"),
         Subject::Region(id) => format!("region {id}"),
         Subject::Programme(id) => format!("the programme of {id}"),
@@ -135,6 +140,7 @@ pub(super) fn things(subject: &Subject) -> String {
         Subject::Source(id) => format!("streams of the source {id} and what is made of it"),
         Subject::Provider(id) => format!("streams of {id}'s sources and what is made of them"),
         Subject::Processing(id) => format!("deliveries of {id}"),
+        Subject::Encoder(id) => format!("deliveries of channels on {id}"),
         Subject::Server(id) => format!("deliveries on {id}"),
         Subject::Region(id) => format!("deliveries in {id}"),
         Subject::Programme(id) => format!("sources and deliveries of {id}"),
@@ -226,6 +232,20 @@ pub(super) const fn of_reason(reason: Reason) -> (&'static str, &'static str) {
         ),
         Reason::LadderExhausted => ("everything known to help was tried", "act by hand"),
         Reason::NoRemedy => ("nothing is known to help against it", "act by hand"),
+        Reason::GroupStopped => (
+            "it did not help another channel of the same cause",
+            "find out why it did not help there, and act by hand",
+        ),
+        Reason::CostsHealthy => {
+            ("it would interrupt what is seen well", "act by hand if that is worth it")
+        }
+        Reason::ServerNotWell => {
+            ("the server is not seen well yet", "mend it, or bring it back by hand")
+        }
+        Reason::OtherReturning => ("another server is getting its viewers back", "wait"),
+        Reason::CannotRestart => {
+            ("the panel does not say that it can restart this", "restart it by hand")
+        }
         Reason::NoSurvivor => (
             "no other server of the region could take the viewers",
             "add capacity there; approve a move of the region if one waits",

@@ -27,7 +27,7 @@ pub(super) fn open_until(proposal: &Proposal<'_>) -> Option<MonoTime> {
     let mut counted = Vec::new();
     for action in proposal.ledger.sent_on(&proposal.target) {
         let Some(sent) = action.sent else { continue };
-        let repeated = !seen.insert((action.kind, &action.to));
+        let repeated = !seen.insert((action.kind, &action.to, action.share));
         if repeated || has_failed(action) {
             counted.push(sent);
         }

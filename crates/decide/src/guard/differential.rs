@@ -15,7 +15,6 @@ use tallylight_model::{FaultKind, MonoTime, StreamId};
 use super::{Answer, Proposal};
 use crate::{
     action::{ActionKind, Feed, Reason},
-    incident::Subject,
     lineup::{Source, StreamRef},
     scene::{Scene, State},
     sight::{Sight, Standing},
@@ -28,10 +27,8 @@ const SEEN_FOR: Duration = Duration::from_secs(2);
 const OFFSET_ERROR: Duration = Duration::from_secs(1);
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
-    match (proposal.case.map(|it| &it.incident.subject), proposal.kind) {
-        (Some(Subject::Source(stream)), ActionKind::SwitchSource) => {
-            against_backup(proposal, stream)
-        }
+    match (proposal.kind, &proposal.from) {
+        (ActionKind::SwitchSource, Some(Feed::Source(from))) => against_backup(proposal, from),
         _ => against_sources(proposal),
     }
 }

@@ -35,7 +35,9 @@ pub(crate) fn mode_of(facts: &Facts, kind: ActionKind, target: &Target) -> Mode 
 /// The regions whose viewers an action touches.
 pub(crate) fn regions(facts: &Facts, target: &Target) -> BTreeSet<RegionId> {
     match target {
-        Target::Channel(channel) => facts.regions_of(channel),
+        Target::Channel(_) | Target::Encoder { .. } => {
+            target.channels().iter().flat_map(|it| facts.regions_of(it)).collect()
+        }
         Target::Servers(servers) => {
             servers.iter().filter_map(|it| Some(facts.lineup.server(it)?.region.clone())).collect()
         }

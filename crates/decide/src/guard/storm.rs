@@ -182,6 +182,7 @@ fn open(
         evidence,
         streams: BTreeSet::new(),
         affected: BTreeSet::new(),
+        without_backup: BTreeSet::new(),
         vantage: Vec::new(),
         timeline: Vec::from([
             moment(onset, Step::Onset),

@@ -3,7 +3,7 @@
 use super::{Answer, Proposal};
 use crate::{
     action::{ActionKind, Feed, Reason, Target},
-    remedy::{destination, ladder, readiness},
+    remedy::{self, destination, ladder, readiness},
 };
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
@@ -19,9 +19,19 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
         (ActionKind::DrainServer, Target::Servers(servers), _) => {
             servers.iter().find_map(|it| ladder::drain(scene, it).err())
         }
-        (ActionKind::UndrainServer, Target::Servers(servers), _) => {
+        (ActionKind::UndrainServer, Target::Servers(servers), _)
+            if proposal.purpose.window().is_some() =>
+        {
             let mended = servers.iter().all(|it| ladder::is_mended(scene, it));
             (!mended).then_some(Reason::StillBad)
+        }
+        (ActionKind::ReturnServer | ActionKind::UndrainServer, Target::Servers(servers), _) => {
+            let well = servers.iter().all(|it| remedy::is_well(scene, it));
+            (!well).then_some(Reason::ServerNotWell)
+        }
+        (ActionKind::RestartService, target, _) => {
+            let onset = proposal.case.map(|it| it.incident.onset).unwrap_or_default();
+            ladder::restart_service(scene, target, onset).err()
         }
         _ => None,
     };

@@ -3,7 +3,7 @@
 use alloc::{collections::BTreeSet, string::String, vec::Vec};
 use core::fmt;
 
-use tallylight_model::{ProviderId, RegionId, ServerId, StreamId};
+use tallylight_model::{EncoderId, ProviderId, RegionId, ServerId, StreamId};
 
 use super::{Channel, MAX_DELAY, MAX_STREAMS, Parts, Place, Problem, Rule, SourceRole};
 
@@ -20,6 +20,9 @@ pub(super) fn check(parts: &Parts) -> Vec<Problem> {
     });
     let providers = unique(parts.providers.iter().map(|it| &it.id), |i, id| {
         found(Place::Provider(i), "id", Rule::Duplicate(id));
+    });
+    let encoders = unique(parts.encoders.iter().map(|it| &it.id), |i, id| {
+        found(Place::Encoder(i), "id", Rule::Duplicate(id));
     });
     let nodes = unique(parts.agents.iter().map(|it| &it.node), |i, id| {
         found(Place::Agent(i), "node", Rule::Duplicate(id));
@@ -40,7 +43,7 @@ pub(super) fn check(parts: &Parts) -> Vec<Problem> {
             found(Place::Agent(i), "region", Rule::UnknownRegion(agent.region.clone()));
         }
     }
-    let known = Known { regions, servers, providers };
+    let known = Known { regions, servers, providers, encoders };
     for (i, channel) in parts.channels.iter().enumerate() {
         check_channel(i, channel, &known, &mut found);
     }
@@ -51,6 +54,7 @@ struct Known<'a> {
     regions: BTreeSet<&'a RegionId>,
     servers: BTreeSet<&'a ServerId>,
     providers: BTreeSet<&'a ProviderId>,
+    encoders: BTreeSet<&'a EncoderId>,
 }
 
 fn unique<'a, T: Ord + fmt::Display>(
@@ -83,6 +87,9 @@ fn check_channel(
     }
     if channel.sources.iter().filter(|it| it.role == SourceRole::Primary).count() > 1 {
         found(place, "source", Rule::TwoPrimaries);
+    }
+    if let Some(id) = channel.encoder.as_ref().filter(|id| !known.encoders.contains(id)) {
+        found(place, "encoder", Rule::UnknownEncoder(id.clone()));
     }
     let mut streams = BTreeSet::new();
     for (i, source) in channel.sources.iter().enumerate() {
@@ -128,7 +135,9 @@ fn check_stream<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lineup::{Agent, ChannelKind, Delivery, Lineup, Provider, Region, Server, Source};
+    use crate::lineup::{
+        Agent, ChannelKind, Delivery, Encoder, Lineup, Provider, Region, Server, Source,
+    };
     use alloc::vec;
     use core::time::Duration;
     use tallylight_model::{ChannelId, NodeId};
@@ -141,6 +150,7 @@ mod tests {
             provider: Some(ProviderId::new("sat").unwrap()),
             region: RegionId::new("home").unwrap(),
             offset: None,
+            format: None,
         }
     }
 
@@ -154,6 +164,7 @@ mod tests {
                 node: Some(NodeId::new("a").unwrap()),
             }],
             providers: vec![Provider { id: ProviderId::new("sat").unwrap() }],
+            encoders: vec![Encoder { id: EncoderId::new("rack").unwrap() }],
             agents: vec![Agent {
                 node: NodeId::new("a").unwrap(),
                 region: region.clone(),
@@ -168,6 +179,8 @@ mod tests {
                 audio: Vec::new(),
                 single_witness: Default::default(),
                 programme_match: Default::default(),
+                fail_back: None,
+                encoder: EncoderId::new("rack").ok(),
                 sources: vec![source("one/primary", SourceRole::Primary)],
                 deliveries: vec![Delivery {
                     stream: StreamId::parse("one/s").unwrap(),
@@ -183,7 +196,7 @@ mod tests {
     #[test]
     fn each_broken_rule_is_told_with_its_place() {
         let elsewhere = || RegionId::new("elsewhere").unwrap();
-        let cases: [(Breaks, Place, &str); 10] = [
+        let cases: [(Breaks, Place, &str); 12] = [
             (
                 |it| it.servers[0].region = RegionId::new("elsewhere").unwrap(),
                 Place::Server(0),
@@ -195,6 +208,12 @@ mod tests {
                 "region",
             ),
             (|it| it.servers[0].node = Some(NodeId::new("b").unwrap()), Place::Server(0), "node"),
+            (|it| it.encoders.push(it.encoders[0].clone()), Place::Encoder(1), "id"),
+            (
+                |it| it.channels[0].encoder = EncoderId::new("other").ok(),
+                Place::Channel(0),
+                "encoder",
+            ),
             (|it| it.agents.push(it.agents[0].clone()), Place::Agent(1), "node"),
             (|it| it.channels[0].sources.clear(), Place::Channel(0), "source"),
             (

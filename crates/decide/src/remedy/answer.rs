@@ -65,6 +65,13 @@ impl Desk<'_> {
                     || action.kind == ActionKind::SwitchSource
                         && it.stream.as_ref() == action.to.as_ref().and_then(Feed::source)
             }),
+            // What a restart does is seen on the streams alone.
+            Target::Encoder { .. } => false,
+            Target::Servers(_) if action.kind == ActionKind::RestartService => false,
+            Target::Servers(servers) if action.share.is_some() => {
+                let share = |it| facts.panel_server(it).and_then(|it| it.share);
+                servers.iter().all(|it| share(it) == action.share)
+            }
             Target::Servers(servers) => {
                 let drained = servers.iter().filter(|it| facts.is_drained(it)).count();
                 let wanted = if action.kind == ActionKind::DrainServer { servers.len() } else { 0 };
@@ -81,8 +88,10 @@ impl Desk<'_> {
     fn would_show(&self, action: &Action) -> bool {
         match &action.target {
             Target::Region(region) => self.scene.facts.served_by(region).is_some(),
-            Target::Channel(_) => action.kind != ActionKind::RestartStream,
-            Target::Servers(_) => true,
+            Target::Channel(_) | Target::Servers(_) => {
+                !matches!(action.kind, ActionKind::RestartStream | ActionKind::RestartService)
+            }
+            Target::Encoder { .. } => false,
         }
     }
 

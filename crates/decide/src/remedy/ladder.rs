@@ -1,29 +1,48 @@
 //! What is tried for each cause, in order, and what exactly that would be.
+//!
+//! Each ladder begins with what costs viewers least *and* helps soonest:
+//!
+//! - One channel's processing: its stream is restarted before the encoder that others may share.
+//! - A whole encoder: it is only named when all of its channels fail together, so there is nothing left to spare, and one
+//!   restart ends it. A stream restarted first on a dead encoder would cost everybody the 45 s in which it is not verified.
+//!   Where the panel cannot restart the encoder, its streams are restarted as a group.
+//! - A server: its viewers are moved at once where others can take them. A restart proves itself or not in 45 s, through which
+//!   viewers would look at nothing; so it comes first only where nobody can be moved.
+//!
+//! A rung that can do nothing as things stand is passed over, and the reason is kept.
 
-use alloc::{collections::BTreeSet, vec};
+use alloc::{collections::BTreeSet, string::String, vec, vec::Vec};
 
-use tallylight_model::{ChannelId, MonoTime, RegionId, ServerId, StreamId};
+use tallylight_model::{
+    ActionId, ChannelId, EncoderId, MonoTime, ProviderId, RegionId, ServerId, StreamId,
+};
 
-use super::{destination, readiness};
+use super::{choice, destination};
 use crate::{
-    action::{ActionKind, Feed, Reason, Target},
-    incident::{Cause, Subject},
+    action::{ActionKind, Choice, Feed, Reason, Target, Why},
+    incident::Subject,
     ledger::Case,
     lineup::{Channel, Delivery, Server, StreamNo, StreamRef},
     scene::{Scene, State},
-    view::NotReady,
 };
 
 /// The rungs of a cause's ladder; after the last one come people.
-pub(crate) const fn rungs(cause: Cause) -> &'static [ActionKind] {
-    match cause {
-        Cause::Source => &[ActionKind::SwitchSource, ActionKind::RestartStream],
-        Cause::Processing => &[ActionKind::RestartStream],
-        Cause::Server => &[ActionKind::DrainServer],
-        Cause::Region => &[ActionKind::RegionMove],
-        // A provider's group switch has a canary and batches of its own; until it is built people do it.
-        Cause::Provider | Cause::Programme | Cause::Probe => &[],
+pub(crate) const fn rungs(subject: &Subject) -> &'static [ActionKind] {
+    use ActionKind::{DrainServer, RegionMove, RestartService, RestartStream, SwitchSource};
+    match subject {
+        Subject::Source(_) => &[SwitchSource, RestartStream],
+        Subject::Processing(_) => &[RestartStream, RestartService, DrainServer],
+        Subject::Encoder(_) => &[RestartService, RestartStream],
+        Subject::Server(_) => &[DrainServer, RestartService],
+        Subject::Region(_) => &[RegionMove],
+        Subject::Provider(_) => &[SwitchSource],
+        Subject::Programme(_) | Subject::Probe(_) => &[],
     }
+}
+
+/// Whether a rung that cannot be tried for this reason leaves the next one to be tried.
+pub(crate) const fn is_passed_over(reason: Reason) -> bool {
+    matches!(reason, Reason::NoSurvivor | Reason::CostsHealthy | Reason::CannotRestart)
 }
 
 /// One action, before anybody asked whether it may be made.
@@ -33,11 +52,39 @@ pub(crate) struct Plan {
     pub(crate) target: Target,
     pub(crate) from: Option<Feed>,
     pub(crate) to: Option<Feed>,
+    /// Of a server's viewers, in percent.
+    pub(crate) share: Option<u8>,
+    pub(crate) choices: Vec<Choice>,
+    /// The action that it undoes.
+    pub(crate) undoes: Option<ActionId>,
+    /// Its batch in a group.
+    pub(crate) group: Option<u32>,
+    /// Who said yes before it was planned.
+    pub(crate) approved_by: Option<String>,
 }
 
 impl Plan {
-    const fn on(kind: ActionKind, target: Target) -> Self {
-        Self { kind, target, from: None, to: None }
+    pub(crate) const fn on(kind: ActionKind, target: Target) -> Self {
+        Self {
+            kind,
+            target,
+            from: None,
+            to: None,
+            share: None,
+            choices: Vec::new(),
+            undoes: None,
+            group: None,
+            approved_by: None,
+        }
+    }
+
+    /// Puts a channel from one source on another.
+    pub(crate) fn switch(channel: &ChannelId, from: StreamId, to: StreamId) -> Self {
+        Self {
+            from: Some(Feed::Source(from)),
+            to: Some(Feed::Source(to)),
+            ..Self::on(ActionKind::SwitchSource, Target::Channel(channel.clone()))
+        }
     }
 }
 
@@ -48,15 +95,28 @@ pub(crate) fn plan(
     kind: ActionKind,
     last_done: impl Fn(&Target) -> Option<MonoTime>,
 ) -> Result<Plan, Reason> {
+    let onset = case.incident.onset;
     match (&case.incident.subject, kind) {
-        (Subject::Source(stream), ActionKind::SwitchSource) => switch(scene, stream),
+        (Subject::Source(stream), ActionKind::SwitchSource) => switch(scene, stream, None),
         (Subject::Source(stream), ActionKind::RestartStream) => {
             let channel = channel_of(scene, stream).ok_or(Reason::ActiveSourceUnknown)?;
             let target = Target::Channel(channel.id.clone());
             restart_after_switch(scene, channel, last_done(&target).unwrap_or_default())
         }
         (Subject::Processing(channel), ActionKind::RestartStream) => Ok(restart(channel)),
+        (Subject::Processing(channel), ActionKind::RestartService) => {
+            let channel = scene.facts.lineup.channel(channel);
+            let encoder = channel.and_then(|it| it.encoder.as_ref());
+            restart_encoder(scene, encoder.ok_or(Reason::LadderExhausted)?, onset)
+        }
+        (Subject::Processing(channel), ActionKind::DrainServer) => drain_for(scene, channel),
+        (Subject::Encoder(encoder), ActionKind::RestartService) => {
+            restart_encoder(scene, encoder, onset)
+        }
         (Subject::Server(server), ActionKind::DrainServer) => drain(scene, server),
+        (Subject::Server(server), ActionKind::RestartService) => {
+            restart_server(scene, server, onset)
+        }
         (Subject::Region(region), ActionKind::RegionMove) => region_move(scene, region),
         _ => Err(Reason::LadderExhausted),
     }
@@ -66,25 +126,26 @@ fn channel_of<'a>(scene: &Scene<'a>, stream: &StreamId) -> Option<&'a Channel> {
     scene.facts.lineup.stream(stream).map(StreamRef::channel)
 }
 
-fn switch(scene: &Scene<'_>, from: &StreamId) -> Result<Plan, Reason> {
+/// Puts a channel on its best ready source, but on none of a provider that is to be left.
+pub(super) fn switch(
+    scene: &Scene<'_>,
+    from: &StreamId,
+    leaving: Option<&ProviderId>,
+) -> Result<Plan, Reason> {
     let channel = channel_of(scene, from).ok_or(Reason::ActiveSourceUnknown)?;
     let active = scene.facts.active(&channel.id).and_then(|it| it.stream);
     if active.as_ref() != Some(from) {
         return Err(Reason::ActiveSourceUnknown);
     }
-    let Some(to) = readiness::choose(scene, channel, from) else {
-        let may_be_soon = channel.sources.iter().filter(|it| it.stream != *from).any(|it| {
-            readiness::not_ready(scene, channel, it).iter().all(|it| *it == NotReady::TooNew)
-        });
-        let reason = if may_be_soon { Reason::BackupUnproven } else { Reason::NoReadyBackup };
-        return Err(reason);
-    };
-    Ok(Plan {
-        kind: ActionKind::SwitchSource,
-        target: Target::Channel(channel.id.clone()),
-        from: Some(Feed::Source(from.clone())),
-        to: Some(Feed::Source(to.stream.clone())),
-    })
+    let choices = choice::weigh(scene, channel, from, leaving);
+    match choices.first() {
+        Some(best) if best.reasons == [Why::Chosen] => {
+            let plan = Plan::switch(&channel.id, from.clone(), best.stream.clone());
+            Ok(Plan { choices, ..plan })
+        }
+        _ if choices.iter().any(|it| it.reasons == [Why::TooNew]) => Err(Reason::BackupUnproven),
+        _ => Err(Reason::NoReadyBackup),
+    }
 }
 
 /// A switch that did not help leaves the processing as what is at fault, if the source that the channel is on is good.
@@ -103,8 +164,66 @@ fn restart_after_switch(
     }
 }
 
-fn restart(channel: &ChannelId) -> Plan {
+pub(super) fn restart(channel: &ChannelId) -> Plan {
     Plan::on(ActionKind::RestartStream, Target::Channel(channel.clone()))
+}
+
+fn restart_encoder(
+    scene: &Scene<'_>,
+    encoder: &EncoderId,
+    onset: MonoTime,
+) -> Result<Plan, Reason> {
+    let channels = scene.facts.lineup.channels_on(encoder).map(|it| it.id.clone()).collect();
+    let target = Target::Encoder { encoder: encoder.clone(), channels };
+    restart_service(scene, &target, onset)?;
+    Ok(Plan::on(ActionKind::RestartService, target))
+}
+
+fn restart_server(scene: &Scene<'_>, server: &ServerId, onset: MonoTime) -> Result<Plan, Reason> {
+    let target = Target::Servers(vec![server.clone()]);
+    restart_service(scene, &target, onset)?;
+    Ok(Plan::on(ActionKind::RestartService, target))
+}
+
+/// A service is restarted only if every channel that it carries is seen broken there since the onset: what nobody sees might be
+/// well.
+pub(crate) fn restart_service(
+    scene: &Scene<'_>,
+    target: &Target,
+    onset: MonoTime,
+) -> Result<(), Reason> {
+    let facts = scene.facts;
+    let can_restart = match target {
+        Target::Encoder { encoder, channels } => {
+            let listed = facts.lineup.channels_on(encoder).map(|it| &it.id);
+            !channels.is_empty() && channels.iter().eq(listed) && facts.can_restart(encoder)
+        }
+        Target::Servers(servers) => {
+            servers.iter().all(|it| facts.panel_server(it).is_some_and(|it| it.can_restart))
+        }
+        Target::Channel(_) | Target::Region(_) => false,
+    };
+    let is_carried = |it: &&Delivery| match target {
+        Target::Servers(servers) => servers.contains(&it.server),
+        _ => true,
+    };
+    let is_touched = |it: &&Channel| match target {
+        Target::Servers(_) => true,
+        _ => target.channels().contains(&it.id),
+    };
+    for channel in facts.lineup.channels().filter(is_touched) {
+        let mut carried = channel.deliveries.iter().filter(is_carried).peekable();
+        if carried.peek().is_none() || facts.is_off_air(&channel.id) {
+            continue;
+        }
+        let states: Vec<State> = carried.map(|it| scene.state(&it.stream, onset)).collect();
+        let any = |wanted| states.contains(&wanted);
+        let is_well = any(State::Good) || any(State::Disputed);
+        if is_well || !any(State::Bad) && !any(State::Suspect) {
+            return Err(Reason::CostsHealthy);
+        }
+    }
+    if can_restart { Ok(()) } else { Err(Reason::CannotRestart) }
 }
 
 fn region_move(scene: &Scene<'_>, region: &RegionId) -> Result<Plan, Reason> {
@@ -113,10 +232,9 @@ fn region_move(scene: &Scene<'_>, region: &RegionId) -> Result<Plan, Reason> {
     }
     let to = destination::choose(scene, region).ok_or(Reason::NoDestination)?;
     Ok(Plan {
-        kind: ActionKind::RegionMove,
-        target: Target::Region(region.clone()),
         from: Some(Feed::Region(region.clone())),
         to: Some(Feed::Region(to.clone())),
+        ..Plan::on(ActionKind::RegionMove, Target::Region(region.clone()))
     })
 }
 
@@ -130,6 +248,21 @@ pub(crate) fn is_mended(scene: &Scene<'_>, server: &ServerId) -> bool {
     let deliveries = scene.facts.lineup.channels().flat_map(|it| &it.deliveries);
     let mut own = deliveries.filter(|it| it.server == *server);
     own.all(|it| matches!(scene.state(&it.stream, MonoTime::ZERO), State::Good | State::Unknown))
+}
+
+/// A restart may bring a channel back on some servers only: then viewers leave one of the others.
+fn drain_for(scene: &Scene<'_>, channel: &ChannelId) -> Result<Plan, Reason> {
+    let facts = scene.facts;
+    let channel = facts.lineup.channel(channel).ok_or(Reason::NoSurvivor)?;
+    let region = |it: &Delivery| facts.lineup.server(&it.server).map(|it| &it.region);
+    let state = |it: &Delivery| scene.state(&it.stream, MonoTime::ZERO);
+    let is_well_beside = |bad: &Delivery| {
+        let mut others = channel.deliveries.iter();
+        others.any(|it| region(it) == region(bad) && state(it) == State::Good)
+    };
+    let bad = channel.deliveries.iter().filter(|it| state(it) == State::Bad);
+    let mut plans = bad.filter(|it| is_well_beside(it)).map(|it| drain(scene, &it.server));
+    plans.find(Result::is_ok).unwrap_or(Err(Reason::NoSurvivor))
 }
 
 /// A server is drained only if the others of its region can take the viewers: somebody gets a channel well there who does

@@ -4,32 +4,39 @@
 //! actions back from the journal goes on where it was.
 
 mod answer;
+mod choice;
 pub(crate) mod destination;
+mod fail_back;
+mod group;
 pub(crate) mod ladder;
 pub(crate) mod readiness;
+mod returns;
 mod verify;
 
 use alloc::{
+    collections::BTreeMap,
     format,
     string::{String, ToString},
     vec::Vec,
 };
 use core::time::Duration;
 
-use tallylight_model::{ActionId, Epoch, IncidentId, MonoTime};
+use tallylight_model::{ActionId, Epoch, IncidentId, MonoTime, StreamId};
 
 use crate::{
-    action::{Action, ActionKind, ActionState, Command, Purpose, Reason},
+    action::{Action, ActionKind, ActionState, Command, Purpose, Reason, Target},
     cause::{Fit, Rival},
     guard::{self, Answer, Proposal},
-    incident::{Cause, Incident, Remedy, Side, Step, Subject},
-    ledger::Ledger,
+    incident::{Cause, Incident, IncidentState, Remedy, Side, Step, Subject},
+    ledger::{Case, Ledger},
     output::Output,
     policy::Mode,
     scene::Scene,
 };
 use answer::ANSWER_MARGIN;
+pub(crate) use fail_back::switched_away;
 use ladder::Plan;
+pub(crate) use returns::{is_well, isolated_by};
 use verify::{Proof, Undoing};
 
 /// A refusal that may pass by itself pages only after this long.
@@ -67,8 +74,7 @@ impl Desk<'_> {
         rival: Option<Rival>,
     ) {
         let Some(case) = ledger.case(id) else { return };
-        let (subject, rung, remedy) =
-            (case.incident.subject.clone(), case.rung, case.incident.remedy);
+        let (subject, remedy) = (case.incident.subject.clone(), case.incident.remedy);
         if ledger.actions_of(id).any(|it| it.state.is_in_flight()) {
             ledger.set_remedy(id, Remedy::Running);
             return;
@@ -86,26 +92,55 @@ impl Desk<'_> {
         if self.wait_for_a_person(ledger, &purpose) {
             return;
         }
-        if remedy == Remedy::Done || self.undo(ledger, id) {
+        if remedy == Remedy::Done && !group::may_go_on(ledger, id, &subject) {
             return;
         }
+        if self.undo(ledger, id) {
+            if matches!(subject, Subject::Provider(_)) {
+                self.page(ledger, &Purpose::Incident(id), Reason::GroupStopped);
+            }
+            return;
+        }
+        let spent = spent(ledger, id);
         if let Subject::Source(stream) = &subject
             && !self.scene.facts.is_active(stream)
-            && rung == 0
+            && spent.is_empty()
         {
             ledger.set_remedy(id, Remedy::None);
             return;
         }
-        let Some(&kind) = ladder::rungs(subject.cause()).get(rung) else {
-            self.nothing_left(ledger, id, subject.cause());
-            return;
-        };
-        let Some(case) = ledger.case(id) else { return };
-        match ladder::plan(self.scene, case, kind, |target| ledger.last_done(target)) {
-            Ok(plan) => {
-                self.propose(ledger, &Purpose::Incident(id), plan, fit, rival, None);
+        self.climb(ledger, id, &subject, &spent, (fit, rival));
+    }
+
+    /// Tries the first rung that was not tried in vain and that can do anything as things stand.
+    fn climb(
+        &mut self,
+        ledger: &mut Ledger,
+        id: IncidentId,
+        subject: &Subject,
+        spent: &[ActionKind],
+        (fit, rival): (Option<Fit>, Option<Rival>),
+    ) {
+        let purpose = Purpose::Incident(id);
+        let mut passed_over = None;
+        for &kind in ladder::rungs(subject).iter().filter(|it| !spent.contains(it)) {
+            let Some(case) = ledger.case(id) else { return };
+            if group::is_of(subject, kind) {
+                return self.go_on_with_group(ledger, id, kind, (fit, rival));
             }
-            Err(reason) => self.refuse(ledger, &Purpose::Incident(id), kind, reason),
+            match ladder::plan(self.scene, case, kind, |target| ledger.last_done(target)) {
+                Ok(plan) => return self.propose(ledger, &purpose, plan, (fit, rival)),
+                Err(Reason::LadderExhausted) => {}
+                Err(reason) if ladder::is_passed_over(reason) => {
+                    self.tell(ledger, &purpose, kind, reason);
+                    passed_over = passed_over.or(Some((kind, reason)));
+                }
+                Err(reason) => return self.refuse(ledger, &purpose, kind, reason),
+            }
+        }
+        match passed_over {
+            Some((kind, reason)) if spent.is_empty() => self.refuse(ledger, &purpose, kind, reason),
+            _ => self.nothing_left(ledger, id, subject),
         }
     }
 
@@ -140,13 +175,15 @@ impl Desk<'_> {
         true
     }
 
-    /// After a switch that did not help: back to the old source if that is good by now, whatever was tried since. Answers
+    /// After switches that did not help: each back to the old source if that is good by now, whatever was tried since. Answers
     /// whether there is anything to go back to.
     fn undo(&mut self, ledger: &mut Ledger, id: IncidentId) -> bool {
         let carried_out =
             |it: &&Action| matches!(it.state, ActionState::Verified | ActionState::NotVerified);
         let switches = ledger.actions_of(id).filter(|it| it.kind == ActionKind::SwitchSource);
-        let failed = |it: &&Action| {
+        let last: BTreeMap<Target, Action> =
+            switches.filter(carried_out).map(|it| (it.target.clone(), it.clone())).collect();
+        let failed = |it: &Action| {
             let is_unwanted = |undoing: &Action| {
                 undoing.undoes == Some(it.id) && undoing.state == ActionState::Rejected
             };
@@ -154,31 +191,38 @@ impl Desk<'_> {
                 && it.undoes.is_none()
                 && !ledger.actions_of(id).any(is_unwanted)
         };
-        let Some(last) = switches.filter(carried_out).last().filter(failed).cloned() else {
-            return false;
-        };
-        match verify::undoing(self.scene, &last) {
+        let failed: Vec<Action> = last.into_values().filter(failed).collect();
+        let mut any = false;
+        for action in failed {
+            any |= self.undo_switch(ledger, action);
+        }
+        any
+    }
+
+    fn undo_switch(&mut self, ledger: &mut Ledger, failed: Action) -> bool {
+        match verify::undoing(self.scene, &failed) {
             Undoing::No => false,
             Undoing::Soon => {
-                self.refuse(ledger, &last.purpose, last.kind, Reason::BackupUnproven);
+                self.refuse(ledger, &failed.purpose, failed.kind, Reason::BackupUnproven);
                 true
             }
             Undoing::Possible => {
-                let (from, to) = (last.to, last.from);
-                let plan = Plan { kind: last.kind, target: last.target, from, to };
-                self.propose(ledger, &last.purpose, plan, None, None, Some(last.id));
+                let (from, to) = (failed.to, failed.from);
+                let undoes = Some(failed.id);
+                let plan = Plan { from, to, undoes, ..Plan::on(failed.kind, failed.target) };
+                self.propose(ledger, &failed.purpose, plan, (None, None));
                 true
             }
         }
     }
 
-    fn nothing_left(&mut self, ledger: &mut Ledger, id: IncidentId, cause: Cause) {
+    fn nothing_left(&mut self, ledger: &mut Ledger, id: IncidentId, subject: &Subject) {
         ledger.set_remedy(id, Remedy::None);
         let purpose = Purpose::Incident(id);
-        let reason = match cause {
+        let reason = match subject.cause() {
             Cause::Programme => Reason::Programme,
             Cause::Probe => Reason::Probe,
-            _ if ladder::rungs(cause).is_empty() => Reason::NoRemedy,
+            _ if ladder::rungs(subject).is_empty() => Reason::NoRemedy,
             _ => Reason::LadderExhausted,
         };
         ledger.refuse(&purpose, self.now(), None, reason);
@@ -192,25 +236,10 @@ impl Desk<'_> {
         ledger: &mut Ledger,
         purpose: &Purpose,
         plan: Plan,
-        fit: Option<Fit>,
-        rival: Option<Rival>,
-        undoes: Option<ActionId>,
+        basis: (Option<Fit>, Option<Rival>),
     ) {
-        let proposal = Proposal {
-            scene: self.scene,
-            ledger,
-            purpose,
-            case: ledger.case_for(purpose),
-            fit,
-            rival,
-            kind: plan.kind,
-            target: plan.target.clone(),
-            from: plan.from.clone(),
-            to: plan.to.clone(),
-            undoes,
-        };
-        let circuit_is_open = guard::circuit_is_open(&proposal);
-        let answer = guard::ask(&proposal);
+        let proposal = self.proposal(ledger, purpose, &plan, basis);
+        let (answer, circuit_is_open) = (guard::ask(&proposal), guard::circuit_is_open(&proposal));
         if circuit_is_open && answer == Answer::Pass {
             self.page(ledger, purpose, Reason::CircuitOpen);
         }
@@ -223,21 +252,47 @@ impl Desk<'_> {
             }
             Answer::Approve(reason) => {
                 ledger.refuse(purpose, self.now(), Some(plan.kind), reason);
-                self.decide(ledger, purpose, plan, undoes, Mode::Approve);
+                self.decide(ledger, purpose, plan, Mode::Approve);
             }
-            Answer::Pass => self.decide(ledger, purpose, plan, undoes, Mode::Auto),
+            Answer::Pass => self.decide(ledger, purpose, plan, Mode::Auto),
+        }
+    }
+
+    /// Asks every guard about a plan.
+    fn ask(
+        &self,
+        ledger: &Ledger,
+        purpose: &Purpose,
+        plan: &Plan,
+        basis: (Option<Fit>, Option<Rival>),
+    ) -> Answer {
+        guard::ask(&self.proposal(ledger, purpose, plan, basis))
+    }
+
+    fn proposal<'a>(
+        &'a self,
+        ledger: &'a Ledger,
+        purpose: &'a Purpose,
+        plan: &Plan,
+        (fit, rival): (Option<Fit>, Option<Rival>),
+    ) -> Proposal<'a> {
+        Proposal {
+            scene: self.scene,
+            ledger,
+            purpose,
+            case: ledger.case_for(purpose),
+            fit,
+            rival,
+            kind: plan.kind,
+            target: plan.target.clone(),
+            from: plan.from.clone(),
+            to: plan.to.clone(),
+            undoes: plan.undoes,
         }
     }
 
     /// Every guard passed: the mode says what becomes of it.
-    fn decide(
-        &mut self,
-        ledger: &mut Ledger,
-        purpose: &Purpose,
-        plan: Plan,
-        undoes: Option<ActionId>,
-        at_most: Mode,
-    ) {
+    fn decide(&mut self, ledger: &mut Ledger, purpose: &Purpose, plan: Plan, at_most: Mode) {
         let now = self.now();
         let guards = &self.scene.facts.policy.guards;
         let mode = guard::mode_of(self.scene.facts, plan.kind, &plan.target).min(at_most);
@@ -249,12 +304,13 @@ impl Desk<'_> {
         };
         let same = |it: &Action| {
             it.state == ActionState::Proposed
-                && (it.kind, &it.target, &it.to) == (plan.kind, &plan.target, &plan.to)
+                && (it.kind, &it.target, &it.to, it.share)
+                    == (plan.kind, &plan.target, &plan.to, plan.share)
         };
         if mode == Mode::DryRun && ledger.actions_for(purpose).any(same) {
             return;
         }
-        let kind = plan.kind;
+        let (kind, is_approved) = (plan.kind, plan.approved_by.is_some());
         let action = ledger.add_action(|action| Action {
             id: action,
             purpose: purpose.clone(),
@@ -262,6 +318,7 @@ impl Desk<'_> {
             target: plan.target,
             from: plan.from,
             to: plan.to,
+            share: plan.share,
             mode,
             state,
             decided: now,
@@ -270,13 +327,20 @@ impl Desk<'_> {
             answered: None,
             done: None,
             ended: (mode == Mode::DryRun).then_some(now),
-            undoes,
-            approved_by: None,
-            detail: String::from("every guard passed"),
+            undoes: plan.undoes,
+            group: plan.group,
+            choices: plan.choices,
+            approved_by: plan.approved_by,
+            detail: String::from(if plan.group == Some(0) && mode == Mode::Approve {
+                "every guard passed; it goes first, and who approves it approves the whole group"
+            } else {
+                "every guard passed"
+            }),
         });
         ledger.step_for(purpose, now, Step::Decided(action));
         match mode {
             Mode::Auto => self.send(ledger, action),
+            Mode::Approve if is_approved => self.send(ledger, action),
             Mode::Approve => {
                 ledger.note(action);
                 ledger.step_for(purpose, now, Step::AwaitsApproval(action));
@@ -313,6 +377,7 @@ impl Desk<'_> {
             target: action.target,
             from: action.from,
             to: action.to,
+            share: action.share,
             decided: action.decided,
             expires,
             evidence_arrived: now,
@@ -326,6 +391,16 @@ impl Desk<'_> {
         self.look_again(expires + ANSWER_MARGIN);
     }
 
+    /// Notes a refusal, once it is known to last.
+    fn tell(&mut self, ledger: &mut Ledger, purpose: &Purpose, kind: ActionKind, reason: Reason) {
+        let told_from = opened(ledger, purpose) + PASSING;
+        if patience(reason) != Patience::MayPass || self.now() >= told_from {
+            ledger.refuse(purpose, self.now(), Some(kind), reason);
+        } else {
+            self.look_again(told_from);
+        }
+    }
+
     pub(crate) fn refuse(
         &mut self,
         ledger: &mut Ledger,
@@ -333,14 +408,8 @@ impl Desk<'_> {
         kind: ActionKind,
         reason: Reason,
     ) {
-        let case = ledger.case_for(purpose);
-        let opened = case.map(|it| it.stood_back.unwrap_or(it.incident.opened)).unwrap_or_default();
-        let told_from = opened + PASSING;
-        if patience(reason) != Patience::MayPass || self.now() >= told_from {
-            ledger.refuse(purpose, self.now(), Some(kind), reason);
-        } else {
-            self.look_again(told_from);
-        }
+        let opened = opened(ledger, purpose);
+        self.tell(ledger, purpose, kind, reason);
         let remedy = match patience(reason) {
             Patience::NoneLeft => Remedy::None,
             Patience::MayPass => Remedy::Waiting,
@@ -368,7 +437,7 @@ impl Desk<'_> {
             return;
         }
         let told = incident.page;
-        if incident.affected.is_empty() {
+        if incident.affected.is_empty() || incident.state == IncidentState::Closed {
             return;
         }
         // Nobody is called twice, but what they read is why they are needed.
@@ -380,8 +449,40 @@ impl Desk<'_> {
         }
     }
 
+    /// Makes an action that rests on no fault, if no guard is against it: nobody is called for what can wait.
+    fn offer(&mut self, ledger: &mut Ledger, purpose: &Purpose, plan: Plan) {
+        match self.ask(ledger, purpose, &plan, (None, None)) {
+            Answer::Pass => self.decide(ledger, purpose, plan, Mode::Auto),
+            Answer::Approve(_) => self.decide(ledger, purpose, plan, Mode::Approve),
+            Answer::Until(reason, at) => {
+                self.look_again(at);
+                ledger.refuse(purpose, self.now(), Some(plan.kind), reason);
+            }
+            Answer::Refuse(reason) => {
+                ledger.refuse(purpose, self.now(), Some(plan.kind), reason);
+            }
+        }
+    }
+
+    /// Lets go of what nobody approved in time after its incident had closed.
+    fn expire(&mut self, ledger: &mut Ledger) {
+        for id in ledger.action_ids(|it| it == ActionState::Waiting) {
+            let Some(action) = ledger.action(id) else { continue };
+            let case = action.purpose.incident().and_then(|it| ledger.case(it));
+            if case.is_none_or(Case::is_open) {
+                continue;
+            }
+            if self.now() < action.expires {
+                self.look_again(action.expires);
+            } else {
+                ledger.end(id, self.now(), ActionState::Expired, "nobody approved it in time");
+            }
+        }
+    }
+
     /// Looks at every action that is out.
     pub(crate) fn follow_up(&mut self, ledger: &mut Ledger) {
+        self.expire(ledger);
         for id in ledger.action_ids(ActionState::is_in_flight) {
             let Some(action) = ledger.action(id).cloned() else { continue };
             match action.state {
@@ -409,9 +510,6 @@ impl Desk<'_> {
             Proof::Not(why) => {
                 ledger.end(action.id, now, ActionState::NotVerified, why);
                 ledger.step_for(&action.purpose, now, Step::NotVerified(action.id));
-                if let (Some(id), None) = (action.purpose.incident(), action.undoes) {
-                    ledger.edit(id, |case| case.rung += 1);
-                }
             }
         }
     }
@@ -419,16 +517,9 @@ impl Desk<'_> {
     /// A person said no to an action that waits: that rung of the incident's ladder has been tried.
     pub(crate) fn reject(&mut self, ledger: &mut Ledger, id: ActionId, by: &str) {
         let waiting = ledger.action(id).filter(|it| it.state == ActionState::Waiting);
-        let Some((purpose, kind, undoes)) =
-            waiting.map(|it| (it.purpose.clone(), it.kind, it.undoes))
-        else {
-            return;
-        };
+        let Some((purpose, kind)) = waiting.map(|it| (it.purpose.clone(), it.kind)) else { return };
         ledger.end(id, self.now(), ActionState::Rejected, &format!("{by} said no"));
         ledger.refuse(&purpose, self.now(), Some(kind), Reason::Rejected);
-        if let (Some(incident), None) = (purpose.incident(), undoes) {
-            ledger.edit(incident, |case| case.rung += 1);
-        }
     }
 
     /// A person said yes to an action that waits: every guard but the mode's is asked again first.
@@ -460,6 +551,25 @@ impl Desk<'_> {
     }
 }
 
+/// The kinds of action that were carried out for an incident and did not help, or that a person did not want, since its cause
+/// last struck.
+fn spent(ledger: &Ledger, id: IncidentId) -> Vec<ActionKind> {
+    let since = ledger.case(id).and_then(|it| it.struck_again).unwrap_or_default();
+    let in_vain = |it: &&Action| {
+        let own = it.undoes.is_none() && it.group.is_none();
+        matches!(it.state, ActionState::NotVerified | ActionState::Rejected)
+            && own
+            && it.decided >= since
+    };
+    ledger.actions_of(id).filter(in_vain).map(|it| it.kind).collect()
+}
+
+/// When the incident was opened that something is for, or last stood back.
+fn opened(ledger: &Ledger, purpose: &Purpose) -> MonoTime {
+    let opened = |it: &Case| it.stood_back.unwrap_or(it.incident.opened);
+    ledger.case_for(purpose).map_or(MonoTime::ZERO, opened)
+}
+
 /// How a refusal may go away.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Patience {
@@ -475,6 +585,9 @@ const fn patience(reason: Reason) -> Patience {
     match reason {
         Reason::NoReadyBackup
         | Reason::NoSurvivor
+        | Reason::CostsHealthy
+        | Reason::CannotRestart
+        | Reason::GroupStopped
         | Reason::CircuitOpen
         | Reason::LadderExhausted
         | Reason::NoRemedy
@@ -494,9 +607,17 @@ const fn patience(reason: Reason) -> Patience {
     }
 }
 
-/// When an incident's remedy took effect: nothing that began later is its symptom. `None` while it has had no effect.
-pub(crate) fn took_effect_at(ledger: &Ledger, id: IncidentId) -> Option<MonoTime> {
-    let verified: Vec<&Action> =
-        ledger.actions_of(id).filter(|it| it.state == ActionState::Verified).collect();
-    verified.iter().filter_map(|it| it.done).max()
+/// When an incident's remedy took effect on a stream: nothing that began later is its symptom. `None` while it has had no
+/// effect. What is done to one channel of a group has none on the others.
+pub(crate) fn took_effect_at(
+    ledger: &Ledger,
+    id: IncidentId,
+    stream: &StreamId,
+) -> Option<MonoTime> {
+    let is_its = |it: &&Action| {
+        let channel = it.target.channel().filter(|_| it.group.is_some());
+        channel.is_none_or(|channel| channel.as_str() == stream.channel())
+    };
+    let verified = ledger.actions_of(id).filter(|it| it.state == ActionState::Verified);
+    verified.filter(is_its).filter_map(|it| it.done).max()
 }

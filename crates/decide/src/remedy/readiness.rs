@@ -1,4 +1,4 @@
-//! Which sources could be switched to, and which of them to choose.
+//! Which sources could be switched to.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -6,7 +6,7 @@ use core::time::Duration;
 use tallylight_model::{Layer, MonoTime, StreamId};
 
 use crate::{
-    lineup::{Channel, ChannelKind, Encryption, ProgrammeMatch, Source, SourceRole},
+    lineup::{Channel, ChannelKind, Encryption, ProgrammeMatch, Source, StreamRef},
     scene::Scene,
     sight::{Seen, Sight},
     view::NotReady,
@@ -73,34 +73,10 @@ fn is_decoded(now: MonoTime, channel: &Channel, sight: &Sight, within: Duration)
     recent.into_iter().any(decoded)
 }
 
-/// The best ready source other than `not`: last resorts last, then the one with fewest bad seconds lately, then by priority.
-pub(crate) fn choose<'a>(
-    scene: &Scene<'_>,
-    channel: &'a Channel,
-    not: &StreamId,
-) -> Option<&'a Source> {
-    channel
-        .sources
-        .iter()
-        .filter(|it| it.stream != *not && not_ready(scene, channel, it).is_empty())
-        .min_by_key(|it| {
-            let last_resort = it.role == SourceRole::LastResort;
-            (last_resort, bad_slices(scene, &it.stream), it.priority)
-        })
-}
-
-fn bad_slices(scene: &Scene<'_>, stream: &StreamId) -> usize {
-    let sights = scene.facts.sights_of(stream).filter(|(node, _)| scene.votes(node));
-    let bad = |sight: &Sight| sight.recent().filter(|it| !it.bad.is_empty()).count();
-    sights.map(|(_, sight)| bad(sight)).max().unwrap_or(0)
-}
-
 /// Whether a source could be switched to.
 pub(crate) fn is_ready(scene: &Scene<'_>, stream: &StreamId) -> bool {
     match scene.facts.lineup.stream(stream) {
-        Some(crate::lineup::StreamRef::Source(channel, source)) => {
-            not_ready(scene, channel, source).is_empty()
-        }
+        Some(StreamRef::Source(channel, source)) => not_ready(scene, channel, source).is_empty(),
         _ => false,
     }
 }

@@ -3,14 +3,14 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::time::Duration;
 
-use tallylight_model::{ChannelId, MonoTime, RegionId, ServerId, StreamId};
+use tallylight_model::{MonoTime, RegionId, ServerId, StreamId};
 
 use super::{destination, readiness};
 use crate::{
     action::{Action, ActionKind, Feed, Target},
     incident::Cause,
     ledger::{Case, Ledger},
-    lineup::{Delivery, StreamRef},
+    lineup::{Delivery, StreamNo, StreamRef},
     policy::Guards,
     scene::{Scene, State},
     sight::{Seen, Sight},
@@ -35,17 +35,17 @@ pub(crate) enum Proof {
 pub(crate) fn proof(scene: &Scene<'_>, ledger: &Ledger, action: &Action) -> Proof {
     let Some(done) = action.done else { return Proof::Pending };
     let from = done.max(ledger.resumed);
-    match (action.kind, &action.target) {
-        (ActionKind::SwitchSource, Target::Channel(channel)) => {
-            media(scene, ledger, action, channel, from, switch_rule(&scene.facts.policy.guards))
+    let guards = &scene.facts.policy.guards;
+    match action.kind {
+        ActionKind::SwitchSource => media(scene, ledger, action, from, switch_rule(guards)),
+        ActionKind::RestartStream | ActionKind::RestartService => {
+            media(scene, ledger, action, from, restart_rule(guards))
         }
-        (ActionKind::RestartStream, Target::Channel(channel)) => {
-            media(scene, ledger, action, channel, from, restart_rule(&scene.facts.policy.guards))
+        ActionKind::DrainServer => drained(scene, from, &action.target),
+        ActionKind::RegionMove => moved(scene, ledger, action, from),
+        ActionKind::UndrainServer | ActionKind::ReturnServer => {
+            returned(scene, ledger, action, from)
         }
-        (ActionKind::DrainServer, target) => drained(scene, from, target),
-        (ActionKind::RegionMove, _) => moved(scene, ledger, action, from),
-        (ActionKind::UndrainServer, _) => Proof::Good(None),
-        _ => Proof::Not("the target is not one of this action"),
     }
 }
 
@@ -70,24 +70,20 @@ const fn restart_rule(guards: &Guards) -> Rule {
     }
 }
 
-fn media(
-    scene: &Scene<'_>,
-    ledger: &Ledger,
-    action: &Action,
-    channel: &ChannelId,
-    from: MonoTime,
-    rule: Rule,
-) -> Proof {
-    let Some(channel) = scene.facts.lineup.channel(channel) else {
-        return Proof::Not("the channel is no longer in the lineup");
-    };
+const fn return_rule(guards: &Guards) -> Rule {
+    let good = guards.verify_return_good;
+    Rule { good, of: good, within: guards.verify_return_within }
+}
+
+fn media(scene: &Scene<'_>, ledger: &Ledger, action: &Action, from: MonoTime, rule: Rule) -> Proof {
+    let deliveries = touched(scene, &action.target);
     let others = explained_elsewhere(ledger, action);
     let mut proofs = Vec::new();
     if let Some(Feed::Source(to)) = &action.to {
         proofs.push(stream(scene, to, from, rule, Unseen::Matters));
     }
     let mut last = from;
-    for delivery in &channel.deliveries {
+    for delivery in deliveries {
         let from = from + delivery.delay;
         last = last.max(from);
         if !others.contains(&&delivery.stream) {
@@ -96,9 +92,28 @@ fn media(
     }
     let over = scene.now >= last + rule.within + scene.facts.policy.guards.verify_grace;
     match combine(proofs) {
-        Proof::Good(None) if over => Proof::Not("nobody saw the channel in time"),
+        Proof::Good(None) if over => Proof::Not("nobody saw what was acted on in time"),
         Proof::Good(None) => Proof::Pending,
         proof => proof,
+    }
+}
+
+/// The deliveries that what is done to a target can be seen on.
+fn touched<'a>(scene: &Scene<'a>, target: &Target) -> Vec<&'a Delivery> {
+    let lineup = &scene.facts.lineup;
+    let delivery = |no: &StreamNo| match lineup.at(*no) {
+        StreamRef::Delivery(_, delivery, _) => Some(delivery),
+        StreamRef::Source(..) => None,
+    };
+    match target {
+        Target::Channel(_) | Target::Encoder { .. } => {
+            let channels = target.channels().iter().filter_map(|it| lineup.channel(it));
+            channels.flat_map(|it| &it.deliveries).collect()
+        }
+        Target::Servers(servers) => {
+            servers.iter().flat_map(|it| lineup.on_server(it)).filter_map(delivery).collect()
+        }
+        Target::Region(region) => lineup.in_region(region).iter().filter_map(delivery).collect(),
     }
 }
 
@@ -106,7 +121,12 @@ fn media(
 /// are its, whichever incident took them first.
 fn explained_elsewhere<'a>(ledger: &'a Ledger, action: &Action) -> Vec<&'a StreamId> {
     let own = action.purpose.incident();
-    let others = |it: &&Case| it.is_open() && Some(it.incident.id) != own;
+    // What is brought back has to answer for whatever goes wrong since.
+    let since = action.undoes.and(action.done);
+    let others = |it: &&Case| {
+        let is_older = since.is_none_or(|done| it.incident.onset < done);
+        it.is_open() && Some(it.incident.id) != own && is_older
+    };
     let explained = |it: &'a Case| match it.incident.cause() {
         Cause::Server | Cause::Region => &it.scope,
         _ => &it.incident.streams,
@@ -199,6 +219,29 @@ fn by_agent(sight: &Sight, from: MonoTime, end: MonoTime, over: bool, rule: Rule
     }
     let passed = sight.latest().is_some_and(|it| it.start >= end);
     if passed || over { Proof::Not("not enough good seconds in time") } else { Proof::Pending }
+}
+
+/// The panel sends viewers there, everything is good with them, and the server has room.
+fn returned(scene: &Scene<'_>, ledger: &Ledger, action: &Action, from: MonoTime) -> Proof {
+    let Target::Servers(servers) = &action.target else {
+        return Proof::Not("no servers are named");
+    };
+    let facts = scene.facts;
+    let rule = return_rule(&facts.policy.guards);
+    let limit = facts.policy.guards.survivor_saturation;
+    let full = |it: &ServerId| facts.server_saturation(it, scene.now).is_some_and(|it| it >= limit);
+    if servers.iter().any(full) {
+        return Proof::Not("the server is too full");
+    }
+    if facts.panel_at.is_some_and(|at| at > from) && servers.iter().any(|it| facts.is_drained(it)) {
+        return Proof::Not("the panel keeps the server without viewers");
+    }
+    // Viewers are on it: nobody waits for the end of the window.
+    let is_bad = |it: &&Delivery| scene.state(&it.stream, from) == State::Bad;
+    if touched(scene, &action.target).iter().any(is_bad) {
+        return Proof::Not("what the server delivers went bad");
+    }
+    media(scene, ledger, action, from, rule)
 }
 
 fn drained(scene: &Scene<'_>, from: MonoTime, target: &Target) -> Proof {

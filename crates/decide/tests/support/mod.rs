@@ -22,6 +22,7 @@ pub(crate) fn parts(servers: &[&str], agents: &[&str]) -> Parts {
             .map(|id| Server { id: ServerId::new(id).unwrap(), region: region.clone(), node: None })
             .collect(),
         providers: Vec::new(),
+        encoders: Vec::new(),
         agents: agents
             .iter()
             .map(|id| Agent {
@@ -39,6 +40,8 @@ pub(crate) fn parts(servers: &[&str], agents: &[&str]) -> Parts {
             audio: Vec::new(),
             single_witness: Default::default(),
             programme_match: Default::default(),
+            fail_back: None,
+            encoder: None,
             sources: vec![Source {
                 stream: StreamId::parse("one/primary").unwrap(),
                 role: SourceRole::Primary,
@@ -46,6 +49,7 @@ pub(crate) fn parts(servers: &[&str], agents: &[&str]) -> Parts {
                 provider: None,
                 region,
                 offset: None,
+                format: None,
             }],
             deliveries: servers.iter().map(delivery).collect(),
         }],

@@ -63,6 +63,7 @@ pub(crate) fn platform(channels: usize, servers: usize) -> Parts {
         path: name.to_owned(),
     };
     let source = |channel: &str, name: &str, role, provider| Source {
+        format: None,
         stream: StreamId::parse(&format!("{channel}/{name}")).unwrap(),
         role,
         priority: 1,
@@ -71,6 +72,8 @@ pub(crate) fn platform(channels: usize, servers: usize) -> Parts {
         offset: Some(Duration::ZERO),
     };
     let made = |name: String| Channel {
+        encoder: None,
+        fail_back: None,
         id: channel(&name),
         kind: Default::default(),
         profile: Default::default(),
@@ -92,6 +95,7 @@ pub(crate) fn platform(channels: usize, servers: usize) -> Parts {
         name,
     };
     Parts {
+        encoders: Vec::new(),
         regions: [&headend, &home].map(|it| Region { id: it.clone() }).into(),
         servers: (0..servers)
             .map(|it| Server { id: server(&format!("s{it}")), region: home.clone(), node: None })
@@ -229,12 +233,19 @@ impl Stage {
         let servers = self.lineup.servers().map(|it| {
             let drained = self.drained.get(&it.id).copied().unwrap_or(false);
             let state = if drained { ServerState::Drained } else { ServerState::Active };
-            PanelServer { server: it.id.clone(), state, sessions: 0 }
+            PanelServer {
+                server: it.id.clone(),
+                state,
+                sessions: 0,
+                share: None,
+                can_restart: false,
+            }
         });
         PanelState {
             version: self.second,
             channels: channels.collect(),
             servers: servers.collect(),
+            encoders: Vec::new(),
             regions: Vec::new(),
         }
     }

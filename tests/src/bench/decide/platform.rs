@@ -90,6 +90,8 @@ impl Platform {
             server: it.id.clone(),
             state: ServerState::Active,
             sessions: 100,
+            share: None,
+            can_restart: false,
         });
         let platform = Self {
             active: active.collect(),
@@ -249,6 +251,7 @@ impl Platform {
 
     pub(super) fn panel(&self) -> PanelState {
         PanelState {
+            encoders: Vec::new(),
             version: self.version,
             channels: self.active.clone(),
             servers: self.servers.clone(),
@@ -303,6 +306,7 @@ fn channel(number: usize, headend: &RegionId) -> anyhow::Result<Channel> {
             provider: Some(ProviderId::new(&format!("provider-{provider}"))?),
             region: headend.clone(),
             offset: Some(Duration::ZERO),
+            format: None,
         });
     }
     let [least, most] = DELIVERIES;
@@ -325,6 +329,8 @@ fn channel(number: usize, headend: &RegionId) -> anyhow::Result<Channel> {
         audio: Vec::new(),
         single_witness: Default::default(),
         programme_match: Default::default(),
+        fail_back: None,
+        encoder: None,
         sources,
         deliveries,
     })

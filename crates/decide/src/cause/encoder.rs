@@ -1,0 +1,95 @@
+//! What several channels share between source and delivery is at fault: their sources are good, and all of their deliveries
+//! went bad together.
+//!
+//! One channel that is mostly seen well rules it out. An encoder of which half is broken is named channel by channel, because what
+//! would mend it as a whole would cost the other half.
+
+use alloc::{vec, vec::Vec};
+use core::time::Duration;
+
+use tallylight_model::MonoTime;
+
+use super::{CauseRule, Possible, Reach};
+use crate::{
+    incident::Subject,
+    lineup::{Channel, StreamNo, StreamRef},
+    scene::{Scene, State},
+};
+
+pub(super) const RULE: CauseRule = CauseRule {
+    is: |subject| matches!(subject, Subject::Encoder(_)),
+    suspects,
+    breaks,
+    reach: Reach::WithMedia,
+    possible,
+};
+
+/// Channels fail together if their onsets are no further apart.
+const TOGETHER: Duration = Duration::from_secs(5);
+
+/// Fewer channels than this share no fate worth a name.
+const AT_LEAST: usize = 2;
+
+fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
+    match scene.facts.lineup.at(stream) {
+        StreamRef::Delivery(channel, ..) => {
+            channel.encoder.as_ref().map_or_else(Vec::new, |it| vec![Subject::Encoder(it.clone())])
+        }
+        StreamRef::Source(..) => Vec::new(),
+    }
+}
+
+fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamNo> {
+    let Subject::Encoder(encoder) = subject else { return Vec::new() };
+    let lineup = &scene.facts.lineup;
+    let channels = lineup.channels_on(encoder).filter_map(|it| lineup.streams_of(&it.id));
+    channels.flat_map(|it| it.deliveries.iter().copied()).collect()
+}
+
+fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {
+    let Subject::Encoder(encoder) = subject else { return Possible::No };
+    let (mut channels, mut failing) = (0, 0);
+    for channel in scene.facts.lineup.channels_on(encoder).filter(|it| !it.deliveries.is_empty()) {
+        channels += 1;
+        match fails(scene, channel, onset) {
+            Fails::No => return Possible::No,
+            Fails::Together => failing += 1,
+            Fails::NotYet => {}
+        }
+    }
+    match (channels, failing) {
+        _ if channels < AT_LEAST => Possible::No,
+        _ if failing < AT_LEAST => Possible::NotYet,
+        _ => Possible::Yes,
+    }
+}
+
+enum Fails {
+    No,
+    NotYet,
+    Together,
+}
+
+/// A channel fails where most of what is seen of it is bad.
+fn fails(scene: &Scene<'_>, channel: &Channel, onset: MonoTime) -> Fails {
+    let (mut bad, mut good, mut together) = (0_usize, 0_usize, false);
+    let streams = scene.facts.lineup.streams_of(&channel.id);
+    for &stream in streams.into_iter().flat_map(|it| &it.deliveries) {
+        let since = onset + scene.facts.lineup.at(stream).delay();
+        match scene.state_by(stream, onset, since) {
+            State::Good | State::Disputed => good += 1,
+            State::Suspect => bad += 1,
+            State::Bad => {
+                bad += 1;
+                let began = scene.earliest_onset(stream);
+                together |= began.is_some_and(|it| it.since(onset) <= TOGETHER);
+            }
+            State::Unknown => {}
+        }
+    }
+    match (good, bad) {
+        (1.., _) if good >= bad => Fails::No,
+        _ if together => Fails::Together,
+        _ => Fails::NotYet,
+    }
+}

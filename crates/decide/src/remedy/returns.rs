@@ -1,0 +1,203 @@
+//! Viewers go back to a server that was drained, a quarter of them first.
+//!
+//! A server that is seen well without viewers need not be well with them, so it gets 25, 50 and 100 % of its share, each step
+//! verified before the next, and is drained again by the first that is not. One server at a time, because what two do together
+//! proves nothing about either.
+//!
+//! The first step is left to a person unless the policy says `auto`: nothing is broken while the server is out, the survivors
+//! were below their limit when they took over, and whoever repairs a server is the one who knows whether it is repaired. A
+//! person's word counts for all steps. What did not hold once is never tried again without one.
+
+use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
+
+use tallylight_model::{MonoTime, ServerId};
+
+use super::{Desk, ladder::Plan};
+use crate::{
+    action::{Action, ActionKind, ActionState, Reason, Target},
+    incident::Subject,
+    ledger::Ledger,
+    lineup::Delivery,
+    policy::Return,
+    scene::{Scene, State},
+};
+
+/// The shares of its viewers that a server gets, in percent.
+const STEPS: [u8; 3] = [25, 50, 100];
+
+/// The last thing that was done to where a server's viewers go, if it was ours and stands.
+fn last_of<'a>(ledger: &'a Ledger, server: &ServerId) -> Option<&'a Action> {
+    let on_it = |it: &&Action| matches!(&it.target, Target::Servers(ids) if ids.contains(server));
+    ledger.actions().filter(|it| moves_viewers(it)).filter(on_it).max_by_key(|it| it.done)
+}
+
+fn moves_viewers(action: &Action) -> bool {
+    use ActionKind::{DrainServer, ReturnServer, UndrainServer};
+    matches!(action.kind, DrainServer | ReturnServer | UndrainServer) && action.done.is_some()
+}
+
+/// The last time that a server got viewers back, and it was seen what came of it.
+fn last_return<'a>(ledger: &'a Ledger, server: &ServerId) -> Option<&'a Action> {
+    let ended = |it: &&Action| matches!(it.state, ActionState::Verified | ActionState::NotVerified);
+    let returns = |it: &&Action| {
+        let on_it = matches!(&it.target, Target::Servers(ids) if ids.contains(server));
+        on_it && matches!(it.kind, ActionKind::ReturnServer | ActionKind::UndrainServer)
+    };
+    ledger.actions().filter(returns).filter(ended).max_by_key(|it| it.done)
+}
+
+/// Our drain that keeps viewers off a server.
+pub(crate) fn isolated_by<'a>(
+    scene: &Scene<'_>,
+    ledger: &'a Ledger,
+    server: &ServerId,
+) -> Option<&'a Action> {
+    let drain = last_of(ledger, server).filter(|it| it.kind == ActionKind::DrainServer)?;
+    scene.facts.is_drained(server).then_some(drain)
+}
+
+/// Whether everything that a server delivers is seen well.
+pub(crate) fn is_well(scene: &Scene<'_>, server: &ServerId) -> bool {
+    let mut own = deliveries(scene, server).peekable();
+    own.peek().is_some() && own.all(|it| scene.state(&it.stream, MonoTime::ZERO) == State::Good)
+}
+
+fn deliveries<'a>(scene: &Scene<'a>, server: &ServerId) -> impl Iterator<Item = &'a Delivery> {
+    let facts = scene.facts;
+    let on_air = facts.lineup.channels().filter(move |it| !facts.is_off_air(&it.id));
+    on_air.flat_map(|it| &it.deliveries).filter(move |it| it.server == *server)
+}
+
+/// Since when all of a server's deliveries have been seen well without a break.
+fn well_since(scene: &Scene<'_>, server: &ServerId) -> Option<MonoTime> {
+    let since = |it: &Delivery| {
+        let sights = scene.facts.sights_of(&it.stream).filter(|(node, _)| scene.votes(node));
+        sights.filter_map(|(_, sight)| sight.good_since()).min()
+    };
+    let all: Option<Vec<MonoTime>> = deliveries(scene, server).map(since).collect();
+    all?.into_iter().max().filter(|_| is_well(scene, server))
+}
+
+impl Desk<'_> {
+    /// Goes on with the return of servers, and begins those that the policy lets begin.
+    pub(crate) fn bring_back(&mut self, ledger: &mut Ledger) {
+        let lineup = &self.scene.facts.lineup;
+        let mut last: BTreeMap<&ServerId, &Action> = BTreeMap::new();
+        for action in ledger.actions().filter(|it| moves_viewers(it)) {
+            let Target::Servers(servers) = &action.target else { continue };
+            for server in servers.iter().filter(|it| lineup.server(it).is_some()) {
+                let newest = last.entry(server).or_insert(action);
+                if action.done > newest.done {
+                    *newest = action;
+                }
+            }
+        }
+        let owned = last.into_iter().map(|(server, it)| (server.clone(), it.clone()));
+        let mut last: Vec<(ServerId, Action)> = owned.collect();
+        // Who is on the way back comes before who waits for it.
+        last.sort_by_key(|(_, it)| it.kind == ActionKind::DrainServer);
+        for (server, action) in last {
+            match action.kind {
+                ActionKind::DrainServer => self.begin_return(ledger, &server, &action),
+                _ => self.go_on_with_return(ledger, &server, &action),
+            }
+        }
+    }
+
+    /// A person says that a server may have its viewers back.
+    pub(crate) fn return_by_hand(&mut self, ledger: &mut Ledger, server: &ServerId, by: &str) {
+        let Some(drain) = isolated_by(self.scene, ledger, server).cloned() else { return };
+        self.step(ledger, server, &drain, Some(String::from(by)));
+    }
+
+    fn begin_return(&mut self, ledger: &mut Ledger, server: &ServerId, drain: &Action) {
+        let guards = &self.scene.facts.policy.guards;
+        // One that did not bear its viewers waits for a person.
+        let held = last_return(ledger, server).is_none_or(|it| it.state == ActionState::Verified);
+        let is_first = held && drain.state == ActionState::Verified;
+        let is_troubled = ledger.open_case_of(&Subject::Server(server.clone())).is_some();
+        let tried = |it: &Action| {
+            it.undoes == Some(drain.id)
+                && !matches!(it.state, ActionState::Proposed | ActionState::Withdrawn)
+        };
+        if guards.server_return != Return::Auto
+            || !is_first
+            || is_troubled
+            || !self.scene.facts.is_drained(server)
+            || ledger.actions().any(tried)
+        {
+            return;
+        }
+        let Some(due) = well_since(self.scene, server).map(|it| it + guards.return_after) else {
+            return;
+        };
+        if self.now() < due {
+            self.look_again(due);
+        } else {
+            self.step(ledger, server, drain, None);
+        }
+    }
+
+    fn go_on_with_return(&mut self, ledger: &mut Ledger, server: &ServerId, last: &Action) {
+        match last.state {
+            ActionState::NotVerified if !self.scene.facts.is_drained(server) => {
+                let undoes = Some(last.id);
+                let plan =
+                    Plan { undoes, ..Plan::on(ActionKind::DrainServer, last.target.clone()) };
+                self.offer(ledger, &last.purpose, plan);
+            }
+            // Whoever drained it meanwhile had a reason.
+            ActionState::Verified if !self.scene.facts.is_drained(server) => {
+                self.step(ledger, server, last, last.approved_by.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives a server the share after the one that it has.
+    fn step(
+        &mut self,
+        ledger: &mut Ledger,
+        server: &ServerId,
+        last: &Action,
+        approved_by: Option<String>,
+    ) {
+        let Some(panel) = self.scene.facts.panel_server(server) else { return };
+        let has = last.share.unwrap_or(if last.kind == ActionKind::DrainServer { 0 } else { 100 });
+        let Some(&share) = STEPS.iter().find(|it| **it > has) else { return };
+        if is_other_on_its_way(self.scene, ledger, server) {
+            let reason = Reason::OtherReturning;
+            return ledger.refuse(
+                &last.purpose,
+                self.now(),
+                Some(ActionKind::ReturnServer),
+                reason,
+            );
+        }
+        let target = Target::Servers(vec![server.clone()]);
+        // A panel that knows no shares takes all or nothing.
+        let (kind, share) = match panel.share {
+            Some(_) => (ActionKind::ReturnServer, Some(share)),
+            None => (ActionKind::UndrainServer, None),
+        };
+        let undoes = Some(last.id);
+        let plan = Plan { share, undoes, approved_by, ..Plan::on(kind, target) };
+        self.offer(ledger, &last.purpose, plan);
+    }
+}
+
+/// Whether another server has some of its viewers back and not all.
+fn is_other_on_its_way(scene: &Scene<'_>, ledger: &Ledger, server: &ServerId) -> bool {
+    let mut others = scene.facts.lineup.servers().filter(|it| it.id != *server);
+    let under_way = ledger.actions().any(|it| {
+        let returns = matches!(it.kind, ActionKind::ReturnServer | ActionKind::UndrainServer);
+        let own = matches!(&it.target, Target::Servers(ids) if ids.contains(server));
+        returns && !own && !it.state.is_final()
+    });
+    under_way
+        || others.any(|it| {
+            let last = last_of(ledger, &it.id);
+            let part = last.and_then(|it| it.share).is_some_and(|it| it < 100);
+            part && !scene.facts.is_drained(&it.id)
+        })
+}
