@@ -5,7 +5,7 @@
 
 use tallylight_decide::{
     KillSwitch, Scope,
-    incident::IncidentState,
+    incident::{Incident, IncidentState, Subject},
     view::{HistogramView, Latency, SignalView, SourceView, Summary, Up},
 };
 use tallylight_model::{ChannelId, Metric, PrometheusText};
@@ -235,8 +235,15 @@ fn buckets(text: &mut PrometheusText, label: (&str, &str), histogram: &Histogram
 }
 
 fn incidents(text: &mut PrometheusText, view: &View<'_>) {
+    let open = || view.decider.incidents().filter(|it| it.state == IncidentState::Open);
+    text.metric(Metric::RegionStorm);
+    for region in view.decider.lineup().regions() {
+        let is_here = |it: &Incident| it.storm && it.subject == Subject::Region(region.id.clone());
+        let storms = open().any(is_here);
+        text.series(&[("region", region.id.as_str())], f64::from(u8::from(storms)));
+    }
     text.metric(Metric::IncidentOpen);
-    for incident in view.decider.incidents().filter(|it| it.state == IncidentState::Open) {
+    for incident in open() {
         let id = incident.id.to_string();
         let mut write = |channel: &str, region: &str| {
             let labels = [

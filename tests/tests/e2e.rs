@@ -76,6 +76,7 @@ async fn faults_are_seen_located_and_remedied_and_traps_are_left_alone() {
         }
     }
     wrong.extend(a_move_waits_for_a_person_and_then_helps(&mut stage).await.err());
+    wrong.extend(what_is_worked_on_is_left_alone(&mut stage).await.err());
     wrong.extend(metrics_are_well_formed(&stage).await);
     wrong.extend(rules_have_series(&stage).await);
     wrong.extend(panels_have_series(&stage).await);
@@ -118,6 +119,53 @@ async fn a_move_waits_for_a_person_and_then_helps(stage: &mut Stage) -> Result<(
     stage.lose("south", 0.0).await.map_err(told)?;
     let home = json!({ "region": "south", "served_by": "south" });
     stage.steer("region", &home).await.map_err(told)
+}
+
+/// A channel that somebody works on may break: that is told, and nothing is done about it.
+async fn what_is_worked_on_is_left_alone(stage: &mut Stage) -> Result<(), String> {
+    let told = |error: anyhow::Error| format!("maintenance: {error:#}");
+    let operator = fs::read_to_string(stage.folder.join("operator.token")).unwrap();
+    let before = stage.commands().await.map_err(told)?.len();
+    let planned = stage.collector.maintain("work", "three", &operator).await.map_err(told)?;
+    stage.steer("hang", &json!({ "channel": "three" })).await.map_err(told)?;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let incidents = stage.collector.incidents().await.map_err(told)?;
+        let mut open = incidents.iter().filter(|it| it.state == "open" && it.subject == "three");
+        if open.any(|it| it.remedy == "held") {
+            break;
+        }
+        if Instant::now() > deadline {
+            return Err(format!("planned with {planned}; nothing is held: {incidents:?}"));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    series_of(stage, "tallylight_incident_open{remedy=\"held\"}").await?;
+    if stage.commands().await.map_err(told)?.len() > before {
+        return Err("the panel was told about a channel in maintenance".to_owned());
+    }
+    let ended = stage.collector.end_maintenance("work", &operator).await.map_err(told)?;
+    // Nobody works on it any more, so what hangs is restarted.
+    let until = Instant::now() + Duration::from_secs(60);
+    while stage.commands().await.map_err(told)?.len() == before {
+        if Instant::now() > until {
+            return Err(format!("ended with {ended}; what hangs is not restarted"));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    series_of(stage, "rate(iptv_channel_observed_seconds_total{maintenance=\"yes\"}[5m])").await
+}
+
+/// Waits until Prometheus has had series of an expression.
+async fn series_of(stage: &Stage, expression: &str) -> Result<(), String> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while let Some(problem) = without_series(stage, expression).await {
+        if Instant::now() > deadline {
+            return Err(problem);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Ok(())
 }
 
 /// Waits for the newest action of a kind to be in a state; answers its id.

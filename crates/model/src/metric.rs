@@ -202,6 +202,8 @@ metrics! {
         "Incidents whose cause was named.";
     IncidentOpen "tallylight_incident_open" "tallylight.incident.open" Gauge "1" ["incident" "cause" "channel" "region" "remedy"] Collector
         "1 for each channel and region of an open incident; remedy is running, waiting, done, held or none.";
+    RegionStorm "tallylight_region_storm" "tallylight.region.storm" Gauge "1" ["region"] Collector
+        "1 while much of the region is bad for no one cause and nothing is acted on there, else 0.";
     Actions "tallylight_actions_total" "tallylight.actions" Counter "{action}" ["action" "outcome"] Collector
         "Actions, by kind and outcome.";
     Refusals "tallylight_refusals_total" "tallylight.refusals" Counter "{refusal}" ["action" "reason"] Collector

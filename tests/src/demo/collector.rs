@@ -1,9 +1,10 @@
 //! The collector's JSON API as the demo reads it.
 
 use anyhow::Context as _;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::Client;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
 /// A client of one collector.
@@ -28,6 +29,8 @@ pub struct Incident {
     pub onset: String,
     /// What speaks for and against the cause.
     pub evidence: Vec<Evidence>,
+    /// How far its remedy is.
+    pub remedy: String,
     /// What happened.
     pub timeline: Vec<Moment>,
     /// What was refused.
@@ -220,6 +223,27 @@ impl Collector {
     pub async fn approve(&self, action: &str, token: &str) -> anyhow::Result<u16> {
         let url = self.base.join(&format!("api/v1/actions/{action}/approve"))?;
         let answer = self.http.post(url).bearer_auth(token).send().await?;
+        Ok(answer.status().as_u16())
+    }
+
+    /// Plans maintenance of a channel for the next hour; answers the status.
+    ///
+    /// # Errors
+    /// Fails where the collector does not answer.
+    pub async fn maintain(&self, id: &str, channel: &str, token: &str) -> anyhow::Result<u16> {
+        let end = (Timestamp::now() + SignedDuration::from_hours(1)).to_string();
+        let body = json!({ "id": id, "channel": channel, "end": end, "why": "a new decoder" });
+        let request = self.http.post(self.base.join("api/v1/maintenance")?).bearer_auth(token);
+        Ok(request.json(&body).send().await?.status().as_u16())
+    }
+
+    /// Ends maintenance; answers the status.
+    ///
+    /// # Errors
+    /// Fails where the collector does not answer.
+    pub async fn end_maintenance(&self, id: &str, token: &str) -> anyhow::Result<u16> {
+        let url = self.base.join(&format!("api/v1/maintenance/{id}"))?;
+        let answer = self.http.delete(url).bearer_auth(token).send().await?;
         Ok(answer.status().as_u16())
     }
 
