@@ -8,7 +8,7 @@ use tallylight_decide::{
     incident::{Incident, IncidentState, Subject},
     view::{HistogramView, Latency, SignalView, SourceView, Summary, Up},
 };
-use tallylight_model::{ChannelId, Metric, PrometheusText};
+use tallylight_model::{ChannelId, Metric, PrometheusText, RegionId};
 
 use crate::view::View;
 
@@ -237,7 +237,9 @@ fn buckets(text: &mut PrometheusText, label: (&str, &str), histogram: &Histogram
 fn incidents(text: &mut PrometheusText, view: &View<'_>) {
     let open = || view.decider.incidents().filter(|it| it.state == IncidentState::Open);
     text.metric(Metric::RegionStorm);
-    for region in view.decider.lineup().regions() {
+    let lineup = view.decider.lineup();
+    let serves = |region: &RegionId| lineup.servers().any(|it| it.region == *region);
+    for region in lineup.regions().filter(|it| serves(&it.id)) {
         let is_here = |it: &Incident| it.storm && it.subject == Subject::Region(region.id.clone());
         let storms = open().any(is_here);
         text.series(&[("region", region.id.as_str())], f64::from(u8::from(storms)));

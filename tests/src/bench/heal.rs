@@ -207,6 +207,7 @@ mod tests {
         let incident: Incident = serde_json::from_value(json!({
             "id": "1", "cause": "source", "subject": "one/primary", "state": "open",
             "onset": "2026-01-01T00:00:00.000Z", "evidence": [], "refusals": [],
+            "remedy": "done",
             "timeline": [
                 moment("first_fault", 5100), moment("located", 6000), moment("decided", 6001),
                 moment("good", 6820),

@@ -236,7 +236,7 @@ mod tests {
     fn incident(cause: &str, subject: &str) -> Incident {
         let incident = json!({
             "id": "1", "cause": cause, "subject": subject, "state": "open", "onset": "2026-01-01T00:00:00.000Z",
-            "evidence": [], "timeline": [{ "step": "verified", "ms": 9 }], "refusals": [],
+            "evidence": [], "remedy": "done", "timeline": [{ "step": "verified", "ms": 9 }], "refusals": [],
         });
         serde_json::from_value(incident).unwrap()
     }
