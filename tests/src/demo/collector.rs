@@ -237,6 +237,16 @@ impl Collector {
         Ok(request.json(&body).send().await?.status().as_u16())
     }
 
+    /// Gives a channel back that somebody switched by hand; answers the status.
+    ///
+    /// # Errors
+    /// Fails where the collector does not answer.
+    pub async fn end_hands_off(&self, channel: &str, token: &str) -> anyhow::Result<u16> {
+        let url = self.base.join(&format!("api/v1/channels/{channel}/hands-off"))?;
+        let answer = self.http.delete(url).bearer_auth(token).send().await?;
+        Ok(answer.status().as_u16())
+    }
+
     /// Ends maintenance; answers the status.
     ///
     /// # Errors

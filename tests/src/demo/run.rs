@@ -27,6 +27,9 @@ const OUTCOME: Duration = Duration::from_secs(120);
 const TEMPTATION: Duration = Duration::from_secs(25);
 /// Health and calm must last this long: a put-back shows in the picture a moment later.
 const STEADY: Duration = Duration::from_secs(4);
+/// The collector sees within this time what the panel did.
+const GIVEN_BACK: Duration = Duration::from_secs(10);
+
 /// How often APIs are asked. Moments in the table come from what is asked, not from when it is.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -355,10 +358,26 @@ impl<'a> Run<'a> {
         for channel in state.channels.iter().filter(|channel| channel.active != "primary") {
             let order = json!({ "channel": channel.channel, "to": "primary" });
             self.stage.steer("switch", &order).await?;
+            self.give_back(&channel.channel).await?;
         }
         for server in state.servers.iter().filter(|server| server.state != "active") {
             let order = json!({ "server": server.server, "state": "active" });
             self.stage.steer("server", &order).await?;
+        }
+        Ok(())
+    }
+
+    /// Who switched a channel by hand has it for a while: the operator says at once that it may be acted on again.
+    async fn give_back(&self, channel: &str) -> anyhow::Result<()> {
+        let token = std::fs::read_to_string(self.stage.folder.join("operator.token"))?;
+        let deadline = Instant::now() + GIVEN_BACK;
+        // 404 until the collector has seen the switch.
+        while self.stage.collector.end_hands_off(channel, &token).await? != 200 {
+            anyhow::ensure!(
+                Instant::now() < deadline,
+                "the collector does not take {channel} back from the operator"
+            );
+            tokio::time::sleep(POLL).await;
         }
         Ok(())
     }
