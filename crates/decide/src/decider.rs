@@ -48,10 +48,12 @@ impl Decider {
     /// Starts with nothing known. `epoch` is the fencing token of commands; it comes from outside and only ever grows.
     #[must_use]
     pub fn new(lineup: Lineup, policy: Policy, epoch: Epoch) -> Self {
+        let mut signals = Signals::default();
+        signals.relist(&Lineup::default(), &lineup);
         Self {
             facts: Facts::new(lineup, policy),
             ledger: Ledger::default(),
-            signals: Signals::default(),
+            signals,
             epoch,
             set_modes: alloc::collections::BTreeMap::new(),
             again: None,
@@ -86,7 +88,7 @@ impl Decider {
                     new.ledger.restore_ids(incident, action);
                 }
                 Some(Memory::Budget { key, budget, written }) => {
-                    new.signals.restore(key, budget, written);
+                    new.signals.restore(&new.facts.lineup, key, budget, written);
                 }
                 Some(Memory::Mode(scope, mode)) => {
                     new.facts.policy.modes.insert(scope.clone(), mode);
@@ -95,7 +97,6 @@ impl Decider {
                 None => unread.push(remembered.record.key),
             }
         }
-        new.signals.relist(&new.facts.lineup);
         new.ledger.relist(&new.facts.lineup);
         new.resume(now);
         (new, unread)
@@ -104,15 +105,15 @@ impl Decider {
     /// Nobody knows whether a command that was out went through: the panel's state will tell, and nothing is sent again.
     fn resume(&mut self, now: MonoTime) {
         self.ledger.resumed = now;
-        let mut any = false;
-        for id in self.ledger.action_ids(|it| it == ActionState::Sent) {
-            any = true;
+        let is_out = |it: &&Action| it.state == ActionState::Sent;
+        let out: Vec<ActionId> = self.ledger.in_flight().filter(is_out).map(|it| it.id).collect();
+        for id in out {
             self.ledger.edit_action(id, |it| {
                 it.state = ActionState::Unknown;
                 it.detail = String::from("the collector was restarted while it was out");
             });
         }
-        if any || !self.ledger.action_ids(ActionState::is_in_flight).is_empty() {
+        if self.ledger.in_flight().next().is_some() {
             self.ledger.push(Output::ReadPanel);
         }
         self.again = Some(now);
@@ -127,7 +128,7 @@ impl Decider {
                     let mut limits = self.facts.limits;
                     self.signals.batch(now, &self.facts, &self.ledger, &batch, &mut limits);
                     self.facts.limits = limits;
-                    let records = self.signals.save(now);
+                    let records = self.signals.save(now, &self.facts.lineup);
                     self.remember(now, records);
                 }
                 if self.is_quiet(now) {
@@ -177,7 +178,7 @@ impl Decider {
             Input::KillSwitch(position) => self.facts.kill_switch = position,
             Input::OnAir { channel, on_air } => self.facts.on_air(channel, on_air),
             Input::Lineup(lineup) => {
-                self.signals.relist(&lineup);
+                self.signals.relist(&self.facts.lineup, &lineup);
                 self.facts.relist(*lineup);
                 self.ledger.relist(&self.facts.lineup);
             }
@@ -313,7 +314,7 @@ impl Decider {
             .filter_map(|it| facts.server_saturation(&it.server, scene.now))
             .reduce(|a, b| if b > a { b } else { a });
         let empty = crate::signal::Sums::default();
-        let sums = self.signals.sums(&channel.id, region).unwrap_or(&empty);
+        let sums = self.signals.sums(&facts.lineup, &channel.id, region).unwrap_or(&empty);
         let ([observed_any, maintenance_observed], [bad, maintenance_bad]) =
             (sums.observed_any(), sums.bad());
         let latency = |it: Latency| sums.latency(it, scene.now);
@@ -351,7 +352,7 @@ impl Decider {
 
     /// Puts out what the journal gets only from time to time: to be called before an orderly end.
     pub fn save(&mut self, now: MonoTime) {
-        let records = self.signals.save_all(now);
+        let records = self.signals.save_all(now, &self.facts.lineup);
         self.remember(now, records);
     }
 

@@ -60,11 +60,12 @@ pub(crate) fn is_bad_since(scene: &Scene<'_>, stream: &StreamId, since: MonoTime
 
 /// When a source last showed what could be seen as one of these kinds downstream.
 fn shown_until(scene: &Scene<'_>, source: &StreamId, kinds: KindSet) -> Option<MonoTime> {
-    let explains =
-        |shown: KindSet| shown.iter().any(|it| kinds.iter().any(|kind| leads_to(it, kind)));
+    let explains = |from: &FaultKind| kinds.iter().any(|kind| leads_to(*from, kind));
+    let explaining: KindSet = FaultKind::ALL.iter().copied().filter(explains).collect();
+    let explains = |it: &&Seen| !it.conditions.and(explaining).is_empty();
     let sights = scene.facts.sights_of(source).filter(|(node, _)| scene.votes(node));
-    let slices = sights.flat_map(|(_, sight)| sight.recent());
-    slices.filter(|it| explains(it.conditions)).map(|it| it.end).max()
+    let last = sights.filter_map(|(_, sight)| sight.recent().rev().find(explains));
+    last.map(|it| it.end).max()
 }
 
 /// Whether one fault of a source can be seen as another one downstream.

@@ -6,14 +6,14 @@ use alloc::{
     vec::Vec,
 };
 
-use tallylight_model::{ChannelId, MonoTime, NodeId, RegionId, Severity, StreamId};
+use tallylight_model::{ChannelId, FaultKind, MonoTime, NodeId, RegionId, Severity, StreamId};
 
 use crate::{
     incident::{Cause, Evidence, Sees, Side, Subject, Vantage, Vote},
     ledger::Case,
     lineup::{Agent, Channel, StreamRef},
-    scene::{Scene, State, Word},
-    sight::Sight,
+    scene::{Said, Scene, State, Word},
+    sight::{Sight, Standing},
     view::Up,
 };
 
@@ -37,15 +37,13 @@ pub(crate) struct Described {
 /// a stream well from the onset on, so that nobody who saw it recover seems to deny that it was bad. Who has no vote is on
 /// neither side: the vantage points say what it sees, and why that does not count.
 pub(crate) fn describe(scene: &Scene<'_>, case: &Case) -> Described {
-    let subject = &case.incident.subject;
+    let (subject, lineup) = (&case.incident.subject, &scene.facts.lineup);
     let (mut speaks_for, mut against) = (Vec::new(), Vec::new());
     let mut sees: BTreeMap<&NodeId, Sees> = BTreeMap::new();
     let mut severity = Severity::Info;
-    for stream in case.scope.union(&case.incident.streams) {
-        let Some(found) = scene.facts.lineup.stream(stream) else { continue };
-        let since = case.incident.onset + found.delay();
-        for (node, sight) in scene.facts.sights_of(stream) {
-            let word = scene.word(node, sight, since);
+    for no in case.scope.union(&case.incident.streams).filter_map(|it| lineup.no(it)) {
+        let (stream, since) = (lineup.id(no), case.incident.onset + lineup.at(no).delay());
+        for Said { node, sight, word, counts } in scene.said(no, since) {
             let seen = match word {
                 Word::Bad | Word::Suspect => Sees::Bad,
                 Word::Good => Sees::Good,
@@ -53,43 +51,105 @@ pub(crate) fn describe(scene: &Scene<'_>, case: &Case) -> Described {
             };
             let entry = sees.entry(node).or_insert(Sees::Nothing);
             *entry = worse(*entry, seen);
-            let own = *subject == Subject::Probe(node.clone());
+            let own = matches!(subject, Subject::Probe(it) if it == node);
             let is_of_others = subject.cause() == Cause::Probe && !own;
             match word {
-                Word::Bad if own || scene.votes(node) => {
+                Word::Bad if own || counts => {
                     let side = if is_of_others { Side::Against } else { Side::For };
-                    let said = faults(side, node, stream, sight);
-                    severity = said.iter().map(|it| it.severity).fold(severity, Severity::max);
-                    (if is_of_others { &mut against } else { &mut speaks_for }).extend(said);
+                    for (kind, fault) in sight.faults() {
+                        severity = severity.max(fault.severity);
+                        let piece = Piece::Bad(side, node, stream, kind, fault);
+                        (if is_of_others { &mut against } else { &mut speaks_for }).push(piece);
+                    }
                 }
-                Word::Good if !own && scene.votes(node) && is_good_since(sight, since) => {
+                Word::Good if !own && counts && is_good_since(sight, since) => {
                     // Of a witness at fault it is the others who prove it.
                     let side = if is_of_others { Side::For } else { Side::Against };
-                    let said = good(side, node, stream, since);
-                    (if is_of_others { &mut speaks_for } else { &mut against }).push(said);
+                    let piece = Piece::Good(side, node, stream, since);
+                    (if is_of_others { &mut speaks_for } else { &mut against }).push(piece);
                 }
                 _ => {}
             }
         }
     }
-    speaks_for.extend(remembered(scene, &case.incident.evidence, &speaks_for));
+    let before = remembered(scene, &case.incident.evidence, &speaks_for);
+    speaks_for.extend(before);
     // Critical faults first, so that what an action rests on is never the part that is cut.
-    speaks_for.sort_by_key(|it| (core::cmp::Reverse(it.severity), it.onset));
-    speaks_for.truncate(MAX_SIDE);
-    against.truncate(MAX_SIDE);
-    speaks_for.append(&mut against);
-    let vantage = vantage(scene, case, sees);
-    Described { evidence: speaks_for, vantage, severity, affected: affected(scene, case) }
+    speaks_for.sort_by_key(|it| (core::cmp::Reverse(it.severity()), it.onset()));
+    let told = speaks_for.iter().take(MAX_SIDE).chain(against.iter().take(MAX_SIDE));
+    let evidence = told.map(Piece::told).collect();
+    Described {
+        evidence,
+        vantage: vantage(scene, case, sees),
+        severity,
+        affected: affected(scene, case),
+    }
 }
 
-/// What was said for the cause before, by witnesses that nobody has refuted since.
-fn remembered(scene: &Scene<'_>, before: &[Evidence], now: &[Evidence]) -> Vec<Evidence> {
-    let same =
-        |a: &Evidence, b: &Evidence| (&a.node, &a.stream, a.kind) == (&b.node, &b.stream, b.kind);
+/// A piece of evidence before it is known whether it is told at all: of a large cause most are not.
+enum Piece<'a> {
+    Bad(Side, &'a NodeId, &'a StreamId, FaultKind, &'a Standing),
+    Good(Side, &'a NodeId, &'a StreamId, MonoTime),
+    Remembered(&'a Evidence),
+}
+
+impl Piece<'_> {
+    fn severity(&self) -> Severity {
+        match self {
+            Self::Bad(.., fault) => fault.severity,
+            Self::Good(..) => Severity::Info,
+            Self::Remembered(it) => it.severity,
+        }
+    }
+
+    fn onset(&self) -> MonoTime {
+        match self {
+            Self::Bad(.., fault) => fault.onset,
+            Self::Good(.., since) => *since,
+            Self::Remembered(it) => it.onset,
+        }
+    }
+
+    fn stream(&self) -> &StreamId {
+        match self {
+            Self::Bad(_, _, stream, ..) | Self::Good(_, _, stream, _) => stream,
+            Self::Remembered(it) => &it.stream,
+        }
+    }
+
+    fn is_same(&self, other: &Evidence) -> bool {
+        match self {
+            Self::Bad(_, node, stream, kind, _) => {
+                (*node, *stream, Some(*kind)) == (&other.node, &other.stream, other.kind)
+            }
+            Self::Good(_, node, stream, _) => {
+                (*node, *stream, None) == (&other.node, &other.stream, other.kind)
+            }
+            Self::Remembered(it) => *it == other,
+        }
+    }
+
+    fn told(&self) -> Evidence {
+        match self {
+            Self::Bad(side, node, stream, kind, it) => bad(*side, node, stream, *kind, it),
+            Self::Good(side, node, stream, since) => good(*side, node, stream, *since),
+            Self::Remembered(it) => (*it).clone(),
+        }
+    }
+}
+
+/// What was said for the cause before, by witnesses that nobody has refuted since, and is not said now. What is said now is in
+/// the order of streams.
+fn remembered<'a>(scene: &Scene<'_>, before: &'a [Evidence], now: &[Piece<'_>]) -> Vec<Piece<'a>> {
+    let is_said = |it: &Evidence| {
+        let first = now.partition_point(|new| *new.stream() < it.stream);
+        let of_stream = now[first..].iter().take_while(|new| *new.stream() == it.stream);
+        of_stream.into_iter().any(|new| new.is_same(it))
+    };
     let old = before.iter().filter(|it| it.side == Side::For && it.kind.is_some());
     old.filter(|it| scene.vote(&it.node) != Vote::Contradicted)
-        .filter(|it| !now.iter().any(|new| same(new, it)))
-        .cloned()
+        .filter(|it| !is_said(it))
+        .map(Piece::Remembered)
         .collect()
 }
 
@@ -124,20 +184,23 @@ const fn worse(a: Sees, b: Sees) -> Sees {
     }
 }
 
-fn faults(side: Side, node: &NodeId, stream: &StreamId, sight: &Sight) -> Vec<Evidence> {
-    sight
-        .faults()
-        .map(|(kind, it)| Evidence {
-            side,
-            node: node.clone(),
-            stream: stream.clone(),
-            kind: Some(kind),
-            severity: it.severity,
-            onset: it.onset,
-            declared: it.declared,
-            text: it.evidence.clone(),
-        })
-        .collect()
+fn bad(
+    side: Side,
+    node: &NodeId,
+    stream: &StreamId,
+    kind: FaultKind,
+    fault: &Standing,
+) -> Evidence {
+    Evidence {
+        side,
+        node: node.clone(),
+        stream: stream.clone(),
+        kind: Some(kind),
+        severity: fault.severity,
+        onset: fault.onset,
+        declared: fault.declared,
+        text: fault.evidence.clone(),
+    }
 }
 
 fn good(side: Side, node: &NodeId, stream: &StreamId, since: MonoTime) -> Evidence {
@@ -159,22 +222,24 @@ fn affected(scene: &Scene<'_>, case: &Case) -> BTreeSet<(ChannelId, RegionId)> {
     if case.incident.cause() == Cause::Probe {
         return affected;
     }
-    for stream in case.scope.union(&case.incident.streams) {
-        match scene.facts.lineup.stream(stream) {
-            Some(StreamRef::Delivery(channel, _, server)) => {
-                let state = scene.state(stream, case.incident.onset);
+    let facts = scene.facts;
+    let streams = case.scope.union(&case.incident.streams);
+    for no in streams.filter_map(|it| facts.lineup.no(it)) {
+        match facts.lineup.at(no) {
+            StreamRef::Delivery(channel, delivery, server) => {
+                let state = scene.state_at(no, case.incident.onset + delivery.delay);
                 if matches!(state, State::Bad | State::Suspect) {
                     affected.insert((channel.id.clone(), server.region.clone()));
                 }
             }
             // The fault is on its way to every region even where it has not been seen yet.
-            Some(StreamRef::Source(channel, _))
-                if case.incident.cause() != Cause::Programme && scene.facts.is_active(stream) =>
+            StreamRef::Source(channel, _)
+                if case.incident.cause() != Cause::Programme && facts.is_feeding(no) =>
             {
-                let regions = scene.facts.regions_of(&channel.id);
+                let regions = facts.regions_of(&channel.id);
                 affected.extend(regions.into_iter().map(|it| (channel.id.clone(), it)));
             }
-            _ => {}
+            StreamRef::Source(..) => {}
         }
     }
     affected

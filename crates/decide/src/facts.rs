@@ -72,9 +72,11 @@ pub(crate) struct Facts {
     off_air: BTreeSet<ChannelId>,
     /// When the panel last answered; `None` before and while it is down.
     pub(crate) panel_at: Option<MonoTime>,
-    panel_channels: BTreeMap<ChannelId, PanelChannel>,
-    /// Since when the panel was seen to have each channel on which source, whoever put it there; `ZERO` for the first.
-    feeds: BTreeMap<ChannelId, VecDeque<(MonoTime, StreamId)>>,
+    /// In the order of channels.
+    panel_channels: Vec<Option<PanelChannel>>,
+    /// Since when the panel was seen to have each channel on which source, whoever put it there; `ZERO` for the first. In the
+    /// order of channels.
+    feeds: Vec<VecDeque<(MonoTime, StreamId)>>,
     /// The source that each channel is on as far as anybody knows, in the order of channels.
     feeding: Vec<Option<StreamNo>>,
     panel_servers: BTreeMap<ServerId, PanelServer>,
@@ -181,10 +183,15 @@ impl Facts {
         self.faulty.is_empty() && !self.witnesses.keys().any(|node| self.drops(node, now))
     }
 
+    /// Whether an agent is to watch a stream.
+    pub(crate) fn is_watcher(&self, agent: AgentNo, stream: StreamNo) -> bool {
+        self.place(stream, agent).is_some()
+    }
+
     /// Whether the lineup has this agent watch this stream.
     pub(crate) fn watches(&self, node: &NodeId, stream: &StreamId) -> bool {
         let found = self.lineup.agent_no(node).zip(self.lineup.no(stream));
-        found.is_some_and(|(agent, stream)| self.place(stream, agent).is_some())
+        found.is_some_and(|(agent, stream)| self.is_watcher(agent, stream))
     }
 
     /// Takes in what the panel said. Answers the channels that it now says are on another source than it said before.
@@ -192,22 +199,22 @@ impl Facts {
         let mut changed = Vec::new();
         self.panel_at = Some(now);
         let lineup = &self.lineup;
-        self.panel_channels = state
-            .channels
-            .into_iter()
-            .filter(|it| lineup.channel(&it.channel).is_some())
-            .map(|it| (it.channel.clone(), it))
-            .collect();
-        for (channel, panel) in &self.panel_channels {
+        self.panel_channels.fill_with(|| None);
+        for panel in state.channels {
+            if let Some(at) = lineup.channel_no(&panel.channel) {
+                self.panel_channels[at] = Some(panel);
+            }
+        }
+        for (panel, feeds) in self.panel_channels.iter().zip(&mut self.feeds) {
+            let Some(panel) = panel else { continue };
             let Some(active) = &panel.active else { continue };
-            let feeds = self.feeds.entry(channel.clone()).or_default();
             if feeds.back().is_some_and(|(_, last)| last == active) {
                 continue;
             }
             let since = if feeds.is_empty() {
                 MonoTime::ZERO
             } else {
-                changed.push(channel.clone());
+                changed.push(panel.channel.clone());
                 now
             };
             feeds.push_back((since, active.clone()));
@@ -248,12 +255,11 @@ impl Facts {
     pub(crate) fn relist(&mut self, lineup: Lineup) {
         self.witnesses.retain(|node, _| lineup.agent(node).is_some());
         self.off_air.retain(|channel| lineup.channel(channel).is_some());
-        self.panel_channels.retain(|channel, _| lineup.channel(channel).is_some());
-        self.feeds.retain(|channel, _| lineup.channel(channel).is_some());
         self.panel_servers.retain(|server, _| lineup.server(server).is_some());
         self.restartable.retain(|encoder| lineup.encoder(encoder).is_some());
         self.served_by.retain(|region, _| lineup.region(region).is_some());
         let old = core::mem::replace(&mut self.lineup, lineup);
+        self.relist_channels(&old);
         let mut sights = core::mem::take(&mut self.sights);
         self.sights.resize_with(self.lineup.sights(), || None);
         self.glances = alloc::vec![Glance::default(); self.lineup.sights()];
@@ -271,10 +277,24 @@ impl Facts {
         self.find_feeding();
     }
 
+    fn relist_channels(&mut self, old: &Lineup) {
+        let panel_channels = core::mem::take(&mut self.panel_channels);
+        let feeds = core::mem::take(&mut self.feeds);
+        let count = self.lineup.channels().count();
+        self.panel_channels.resize(count, None);
+        self.feeds.resize(count, VecDeque::new());
+        for (channel, own) in old.channels().zip(panel_channels.into_iter().zip(feeds)) {
+            if let Some(at) = self.lineup.channel_no(&channel.id) {
+                (self.panel_channels[at], self.feeds[at]) = own;
+            }
+        }
+    }
+
     /// Without a panel a channel is on its primary.
     fn find_feeding(&mut self) {
-        let feeding = self.lineup.channels_with_streams().map(|(channel, streams)| {
-            let said = self.panel_channels.get(&channel.id).and_then(|it| it.active.as_ref());
+        let channels = self.lineup.channels_with_streams().zip(&self.panel_channels);
+        let feeding = channels.map(|((channel, streams), panel)| {
+            let said = panel.as_ref().and_then(|it| it.active.as_ref());
             let mut sources = channel.sources.iter().zip(&streams.sources);
             let source = match said {
                 Some(active) => sources.find(|(it, _)| it.stream == *active),
@@ -333,12 +353,12 @@ impl Facts {
 
     /// The source that the panel says the channel is on.
     pub(crate) fn active(&self, channel: &ChannelId) -> Option<Active> {
-        let panel = self.panel_channels.get(channel)?;
+        let panel = self.panel_channel(channel)?;
         Some(Active { stream: panel.active.clone(), changed_by: panel.changed_by.clone() })
     }
 
     pub(crate) fn panel_channel(&self, channel: &ChannelId) -> Option<&PanelChannel> {
-        self.panel_channels.get(channel)
+        self.panel_channels[self.lineup.channel_no(channel)?].as_ref()
     }
 
     pub(crate) fn panel_server(&self, server: &ServerId) -> Option<&PanelServer> {
@@ -375,7 +395,7 @@ impl Facts {
 
     /// When the channel was seen to be put on the source that it is on; `None` if it was never seen on another.
     pub(crate) fn on_since(&self, channel: &ChannelId) -> Option<MonoTime> {
-        let since = self.feeds.get(channel)?.back()?.0;
+        let since = self.feeds[self.lineup.channel_no(channel)?].back()?.0;
         (since > MonoTime::ZERO).then_some(since)
     }
 
@@ -384,8 +404,8 @@ impl Facts {
         if self.is_active(stream) {
             return true;
         }
-        let channel = self.lineup.stream(stream).map(|it| &it.channel().id);
-        let Some(feeds) = channel.and_then(|it| self.feeds.get(it)) else { return false };
+        let Some(no) = self.lineup.no(stream) else { return false };
+        let feeds = &self.feeds[self.lineup.channel_of(no)];
         let ends = feeds.iter().skip(1).map(|(end, _)| *end);
         feeds.iter().zip(ends).any(|((_, fed), end)| fed == stream && end >= since)
     }

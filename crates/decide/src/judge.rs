@@ -4,11 +4,7 @@
 //! moment would look like a smaller cause; so a stream stays with its incident until it is good again. An incident is only
 //! ever *widened*: a server's becomes a region's when more falls under the same cause and nothing has been done yet.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    vec,
-    vec::Vec,
-};
+use alloc::{collections::BTreeSet, vec, vec::Vec};
 use core::time::Duration;
 
 use tallylight_model::{ChannelId, IncidentId, MonoTime, Ratio, Severity, StreamId};
@@ -54,7 +50,11 @@ pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
     desk.follow_up(ledger);
     let probes = judge_probes(desk, ledger);
     let unexplained = join(scene, ledger, &bad);
-    let fits = judge_streams(desk, ledger, &bad, &unexplained);
+    if !unexplained.is_empty() {
+        for verdict in cause::explain(scene, &unexplained) {
+            name(desk, ledger, verdict);
+        }
+    }
     ledger.number(&scene.facts.lineup);
     for id in ledger.open_ids() {
         if ledger.case(id).is_some_and(|it| is_moot(scene, ledger, it)) {
@@ -76,9 +76,9 @@ pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
     for id in ledger.open_ids() {
         refresh(scene, ledger, id, &bad);
     }
+    ledger.number(&scene.facts.lineup);
     for id in ledger.open_ids() {
-        let (fit, rival) = fits.get(&id).cloned().unwrap_or((None, None));
-        desk.advance(ledger, id, fit, rival);
+        desk.advance(ledger, id, &bad);
     }
     if let Some(at) = shadow::watch(scene, ledger) {
         desk.look_again(at);
@@ -92,8 +92,17 @@ pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
 pub(crate) fn measure(scene: &Scene<'_>, case: &Case) -> (Option<Fit>, Option<Rival>) {
     let scope = case.scope.iter().filter_map(|it| scene.facts.lineup.no(it));
     let bad: BTreeSet<StreamNo> = scope.filter(|&it| scene.is_bad(it)).collect();
-    let fit = cause::fit(scene, &case.incident.subject, &bad);
-    let rival = fit.as_ref().and_then(|it| cause::rival_of(scene, it, &bad));
+    measure_by(scene, case, &bad)
+}
+
+/// Measures a case against what is bad of its scope.
+pub(crate) fn measure_by(
+    scene: &Scene<'_>,
+    case: &Case,
+    bad: &BTreeSet<StreamNo>,
+) -> (Option<Fit>, Option<Rival>) {
+    let fit = cause::fit(scene, &case.incident.subject, bad);
+    let rival = fit.as_ref().and_then(|it| cause::rival_of(scene, it, bad));
     (fit, rival)
 }
 
@@ -176,7 +185,7 @@ fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamNo>) -> BTr
     ledger.number(&scene.facts.lineup);
     let mut left = bad.clone();
     let mut joined = Vec::new();
-    for case in ledger.cases().filter(|it| it.is_open()) {
+    for case in ledger.open_cases() {
         if case.incident.cause() == Cause::Probe {
             continue;
         }
@@ -186,11 +195,12 @@ fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamNo>) -> BTr
             continue;
         }
         let mut new = Vec::new();
+        let effect_on = effect(scene, ledger, case);
         for stream in streams {
             let onset = scene.earliest_onset(stream).unwrap_or(scene.now);
             let id = scene.facts.lineup.id(stream);
-            let effect = effect(scene, ledger, case, id)
-                .filter(|&at| case.struck_again.is_none_or(|again| at > again));
+            let effect =
+                effect_on(id).filter(|&at| case.struck_again.is_none_or(|again| at > again));
             let in_time = effect.is_none_or(|at| onset <= at + EDGE);
             let is_known = case.streams().binary_search(&stream).is_ok();
             let is_of_it = case.scope().binary_search(&stream).is_ok();
@@ -211,9 +221,13 @@ fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamNo>) -> BTr
     left
 }
 
-/// From when on nothing new is a symptom of the case: its remedy took effect, or somebody else took the channel off the
-/// source.
-fn effect(scene: &Scene<'_>, ledger: &Ledger, case: &Case, stream: &StreamId) -> Option<MonoTime> {
+/// From when on nothing new on a stream is a symptom of the case: its remedy took effect there, or somebody else took the
+/// channel off the source.
+fn effect<'a>(
+    scene: &Scene<'_>,
+    ledger: &'a Ledger,
+    case: &Case,
+) -> impl Fn(&StreamId) -> Option<MonoTime> + use<'a> {
     let id = case.incident.id;
     let own = |by: &ChangedBy| match by {
         ChangedBy::Action(action) => {
@@ -230,7 +244,11 @@ fn effect(scene: &Scene<'_>, ledger: &Ledger, case: &Case, stream: &StreamId) ->
         }
         _ => None,
     };
-    remedy::took_effect_at(ledger, id, stream).max(left)
+    let has_helped = ledger.actions_of(id).any(|it| it.state == ActionState::Verified);
+    move |stream| {
+        let took_effect = has_helped.then(|| remedy::took_effect_at(ledger, id, stream));
+        took_effect.flatten().max(left)
+    }
 }
 
 /// Whether a stream is what the incident says is at fault, so that it stays with it whatever the remedy did downstream.
@@ -244,35 +262,6 @@ fn is_root(scene: &Scene<'_>, case: &Case, stream: &StreamId) -> bool {
         Subject::Processing(_) | Subject::Encoder(_) => false,
         _ => true,
     }
-}
-
-type Fits = BTreeMap<IncidentId, (Option<Fit>, Option<Rival>)>;
-
-/// Names causes of what is unexplained, and measures the open incidents anew.
-fn judge_streams(
-    desk: &mut Desk<'_>,
-    ledger: &mut Ledger,
-    bad: &BTreeSet<StreamNo>,
-    unexplained: &BTreeSet<StreamNo>,
-) -> Fits {
-    let scene = desk.scene;
-    if !unexplained.is_empty() {
-        for verdict in cause::explain(scene, unexplained) {
-            name(desk, ledger, verdict);
-        }
-    }
-    let mut fits = BTreeMap::new();
-    ledger.number(&scene.facts.lineup);
-    for id in ledger.open_ids() {
-        let Some(case) = ledger.case(id).filter(|it| it.incident.cause() != Cause::Probe) else {
-            continue;
-        };
-        let own = cause::common(case.scope(), bad);
-        let fit = cause::fit(scene, &case.incident.subject, &own);
-        let rival = fit.as_ref().and_then(|it| cause::rival_of(scene, it, &own));
-        fits.insert(id, (fit, rival));
-    }
-    fits
 }
 
 /// Opens, widens or waits.
@@ -344,8 +333,8 @@ fn settle_time(scene: &Scene<'_>, fit: &Fit) -> Duration {
 /// Young incidents of a smaller cause, on which nothing has been done, and of which the new cause explains everything.
 fn narrower(scene: &Scene<'_>, ledger: &Ledger, opening: &Opening) -> Vec<IncidentId> {
     ledger
-        .cases()
-        .filter(|it| it.is_open() && it.incident.cause() != Cause::Probe && !it.incident.storm)
+        .open_cases()
+        .filter(|it| it.incident.cause() != Cause::Probe && !it.incident.storm)
         .filter(|it| scene.now.since(it.incident.opened) <= WIDEN_WITHIN)
         .filter(|it| it.incident.streams.is_subset(&opening.scope))
         .filter(|it| !has_acted(ledger, it.incident.id))

@@ -3,6 +3,8 @@
 //! Every change goes through here, so that the journal gets each changed incident and action exactly once per step, and
 //! always before the command that rests on it.
 
+mod actions;
+
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -26,6 +28,7 @@ use crate::{
     shadow::{Verdict, Worth},
     view::Limits,
 };
+use actions::Actions;
 
 /// Closed incidents that stay readable.
 const MAX_CLOSED: usize = 500;
@@ -112,7 +115,9 @@ impl Case {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     cases: BTreeMap<IncidentId, Case>,
-    actions: BTreeMap<ActionId, Action>,
+    /// Cases that are open.
+    open: BTreeSet<IncidentId>,
+    actions: Actions,
     windows: BTreeMap<WindowId, Window>,
     others: BTreeMap<ChannelId, Others>,
     /// Since when a storm gathers in which region.
@@ -144,7 +149,11 @@ impl Ledger {
     }
 
     pub(crate) fn open_ids(&self) -> Vec<IncidentId> {
-        self.cases.iter().filter(|(_, it)| it.is_open()).map(|(&id, _)| id).collect()
+        self.open.iter().copied().collect()
+    }
+
+    pub(crate) fn open_cases(&self) -> impl Iterator<Item = &Case> {
+        self.open.iter().filter_map(|id| self.cases.get(id))
     }
 
     pub(crate) fn case(&self, id: IncidentId) -> Option<&Case> {
@@ -172,48 +181,63 @@ impl Ledger {
 
     /// Finds the streams of open cases in the lineup, where they changed.
     pub(crate) fn number(&mut self, lineup: &Lineup) {
-        for case in self.cases.values_mut().filter(|it| it.is_open() && it.numbers.is_none()) {
-            case.number(lineup);
+        for id in &self.open {
+            if let Some(case) = self.cases.get_mut(id).filter(|it| it.numbers.is_none()) {
+                case.number(lineup);
+            }
         }
     }
 
     pub(crate) fn actions(&self) -> impl Iterator<Item = &Action> {
-        self.actions.values()
+        self.actions.iter()
     }
 
     pub(crate) fn action(&self, id: ActionId) -> Option<&Action> {
-        self.actions.get(&id)
+        self.actions.get(id)
     }
 
-    pub(crate) fn action_ids(&self, state: impl Fn(ActionState) -> bool) -> Vec<ActionId> {
-        self.actions.iter().filter(|(_, it)| state(it.state)).map(|(&id, _)| id).collect()
+    /// Actions that wait for a person, oldest first.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Action> {
+        self.actions.waiting()
+    }
+
+    /// Actions that are out or being verified, oldest first.
+    pub(crate) fn in_flight(&self) -> impl Iterator<Item = &Action> {
+        self.actions.in_flight()
     }
 
     /// Actions of one incident, oldest first.
     pub(crate) fn actions_of(&self, incident: IncidentId) -> impl Iterator<Item = &Action> {
         let ids = self.cases.get(&incident).into_iter().flat_map(|it| &it.incident.actions);
-        ids.filter_map(|id| self.actions.get(id))
+        ids.filter_map(|&id| self.actions.get(id))
     }
 
     /// Actions for one purpose, oldest first.
     pub(crate) fn actions_for(&self, purpose: &Purpose) -> impl Iterator<Item = &Action> {
-        self.actions.values().filter(move |it| it.purpose == *purpose)
+        self.actions.of_purpose(purpose)
     }
 
     /// What is approved with an action: it alone, or all of its group that waits.
     pub(crate) fn approved_with(&self, id: ActionId) -> Vec<ActionId> {
-        let Some(action) = self.actions.get(&id) else { return Vec::new() };
+        let Some(action) = self.actions.get(id) else { return Vec::new() };
         let is_mate = |it: &&Action| {
             let of_group = it.group.is_some() && action.group.is_some();
-            it.id == id
-                || of_group && it.purpose == action.purpose && it.state == ActionState::Waiting
+            it.id == id || of_group && it.state == ActionState::Waiting
         };
-        self.actions.values().filter(is_mate).map(|it| it.id).collect()
+        self.actions_for(&action.purpose).filter(is_mate).map(|it| it.id).collect()
+    }
+
+    /// Actions whose command went out, with when it did, the newest first.
+    pub(crate) fn sent(&self) -> impl Iterator<Item = (MonoTime, &Action)> {
+        self.actions.sent()
     }
 
     /// Actions whose command went out to something that overlaps the target, oldest first.
-    pub(crate) fn sent_on<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = &'a Action> {
-        self.actions.values().filter(|it| it.sent.is_some() && it.target.overlaps(target))
+    pub(crate) fn sent_on<'a>(
+        &'a self,
+        target: &Target,
+    ) -> impl Iterator<Item = &'a Action> + use<'a> {
+        self.actions.sent_on(target)
     }
 
     /// When the last action on the target took effect.
@@ -231,6 +255,7 @@ impl Ledger {
             event: IncidentEvent::Opened,
         });
         self.cases.insert(id, case);
+        self.open.insert(id);
         self.dirty_cases.insert(id);
         self.dirty_ids = true;
         id
@@ -339,6 +364,7 @@ impl Ledger {
             case.incident.state = IncidentState::Closed;
             case.incident.closed = Some(at);
         });
+        self.open.remove(&id);
         self.event(id, IncidentEvent::Closed);
     }
 
@@ -347,7 +373,7 @@ impl Ledger {
         let id = ActionId(self.next_action);
         let action = action(id);
         let incident = action.purpose.incident();
-        self.actions.insert(id, action);
+        self.actions.insert(action);
         self.dirty_ids = true;
         if let Some(incident) = incident {
             self.edit(incident, |case| {
@@ -374,7 +400,7 @@ impl Ledger {
 
     /// What each action that could be watched was worth.
     pub(crate) fn worths(&self) -> impl Iterator<Item = (&Action, &Worth)> {
-        self.worths.iter().filter_map(|(id, worth)| Some((self.actions.get(id)?, worth)))
+        self.worths.iter().filter_map(|(id, worth)| Some((self.actions.get(*id)?, worth)))
     }
 
     pub(crate) fn set_worth(&mut self, id: ActionId, worth: Worth) {
@@ -388,20 +414,17 @@ impl Ledger {
     }
 
     pub(crate) fn edit_action(&mut self, id: ActionId, change: impl FnOnce(&mut Action)) {
-        if let Some(action) = self.actions.get_mut(&id) {
-            let before = action.state;
-            change(action);
-            let moved = action.state != before;
-            self.dirty_actions.insert(id);
-            if moved {
-                self.note(id);
-            }
+        let Some((before, action)) = self.actions.edit(id, change) else { return };
+        let moved = action.state != before;
+        self.dirty_actions.insert(id);
+        if moved {
+            self.note(id);
         }
     }
 
     /// Tells where an action stands.
     pub(crate) fn note(&mut self, id: ActionId) {
-        if let Some(it) = self.actions.get(&id) {
+        if let Some(it) = self.actions.get(id) {
             let (kind, state, detail) = (it.kind, it.state, it.detail.clone());
             self.events.push(Output::Action { action: id, kind, state, detail });
         }
@@ -443,7 +466,7 @@ impl Ledger {
             records.extend(self.cases.get(&id).map(|it| journal::case_record(now, it)));
         }
         for id in core::mem::take(&mut self.dirty_actions) {
-            records.extend(self.actions.get(&id).map(|it| journal::action_record(now, it)));
+            records.extend(self.actions.get(id).map(|it| journal::action_record(now, it)));
         }
         for id in core::mem::take(&mut self.dirty_worths) {
             records.extend(self.worths.get(&id).map(|it| journal::worth_record(now, id, it)));
@@ -465,47 +488,46 @@ impl Ledger {
 
     /// Forgets the oldest of what is over.
     pub(crate) fn trim(&mut self, keep_actions_after: MonoTime, limits: &mut Limits) {
-        let closed = self.cases.values().filter(|it| !it.is_open()).count();
-        for _ in MAX_CLOSED..closed {
-            let oldest = self.cases.iter().find(|(_, it)| !it.is_open()).map(|(&id, _)| id);
+        for _ in MAX_CLOSED..self.cases.len() - self.open.len() {
+            let oldest = self.cases.keys().find(|id| !self.open.contains(id)).copied();
             if let Some(id) = oldest {
                 self.cases.remove(&id);
                 limits.forgotten_incidents += 1;
             }
         }
-        let mut excess = self.actions.len().saturating_sub(MAX_ACTIONS);
+        let excess = self.actions.len().saturating_sub(MAX_ACTIONS);
         if excess == 0 {
             return;
         }
-        let (cases, windows) = (&self.cases, &self.windows);
-        self.actions.retain(|_, it| {
-            let case = it.purpose.incident().and_then(|id| cases.get(&id));
-            let planned = it.purpose.window().is_some_and(|id| windows.contains_key(id));
-            let open = planned || case.is_some_and(Case::is_open);
-            let old = it.state.is_final() && it.decided < keep_actions_after && !open;
-            let go = old && excess > 0;
-            if go {
-                excess -= 1;
-                limits.forgotten_actions += 1;
-            }
-            !go
-        });
+        let is_needed = |it: &Action| {
+            let planned = it.purpose.window().is_some_and(|id| self.windows.contains_key(id));
+            planned || self.case_for(&it.purpose).is_some_and(Case::is_open)
+        };
+        let is_old = |it: &&Action| it.state.is_final() && it.decided < keep_actions_after;
+        let old = self.actions.iter().filter(is_old).filter(|it| !is_needed(it));
+        let go: Vec<ActionId> = old.take(excess).map(|it| it.id).collect();
+        for id in go {
+            self.actions.remove(id);
+            limits.forgotten_actions += 1;
+        }
         if self.worths.len() > MAX_ACTIONS {
             let actions = &self.actions;
-            self.worths.retain(|id, _| actions.contains_key(id));
+            self.worths.retain(|id, _| actions.get(*id).is_some());
         }
     }
 
     /// Takes back what the journal remembered.
     pub(crate) fn restore_case(&mut self, case: Case) {
-        self.next_incident = self.next_incident.max(case.incident.id.0);
-        self.cases.insert(case.incident.id, case);
+        let id = case.incident.id;
+        self.next_incident = self.next_incident.max(id.0);
+        let _ = if case.is_open() { self.open.insert(id) } else { self.open.remove(&id) };
+        self.cases.insert(id, case);
     }
 
     /// Takes back what the journal remembered.
     pub(crate) fn restore_action(&mut self, action: Action) {
         self.next_action = self.next_action.max(action.id.0);
-        self.actions.insert(action.id, action);
+        self.actions.insert(action);
     }
 
     /// Takes back what the journal remembered.
@@ -533,8 +555,7 @@ impl Ledger {
     }
 
     pub(crate) fn open_storms(&self) -> Vec<IncidentId> {
-        let storms = self.cases.iter().filter(|(_, it)| it.is_open() && it.incident.storm);
-        storms.map(|(&id, _)| id).collect()
+        self.open_cases().filter(|it| it.incident.storm).map(|it| it.incident.id).collect()
     }
 
     /// When others changed a channel's source.
@@ -619,10 +640,7 @@ impl Ledger {
 
     /// The open case of this subject.
     pub(crate) fn open_case_of(&self, subject: &Subject) -> Option<IncidentId> {
-        self.cases
-            .iter()
-            .find(|(_, it)| it.is_open() && it.incident.subject == *subject)
-            .map(|(&id, _)| id)
+        self.open_cases().find(|it| it.incident.subject == *subject).map(|it| it.incident.id)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod check;
 mod index;
+mod table;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +20,7 @@ use tallylight_model::{
 };
 
 pub(crate) use index::{AgentNo, StreamNo, Streams};
-use index::{Index, Slot};
+use index::{Index, Slot, cell};
 
 /// What kind of service a channel is: decides which conditions are faults at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -474,8 +475,11 @@ impl Lineup {
     }
 
     /// The channels whose deliveries an encoder makes, by id.
-    pub fn channels_on(&self, encoder: &EncoderId) -> impl Iterator<Item = &Channel> {
-        self.channels().filter(move |it| it.encoder.as_ref() == Some(encoder))
+    pub fn channels_on<'a>(
+        &'a self,
+        encoder: &EncoderId,
+    ) -> impl Iterator<Item = &'a Channel> + use<'a> {
+        self.index.on_encoder(encoder).iter().map(|&at| &self.channels[at])
     }
 
     /// The channel of that id.
@@ -519,9 +523,11 @@ impl Lineup {
     }
 
     /// The streams after this one, by number.
-    pub(crate) fn numbers_after(&self, after: Option<&StreamId>) -> impl Iterator<Item = StreamNo> {
-        let seen = move |no: &StreamNo| after.is_some_and(|after| self.id(*no) <= after);
-        self.index.all().skip_while(seen)
+    pub(crate) fn numbers_after(
+        &self,
+        after: Option<&StreamId>,
+    ) -> impl Iterator<Item = StreamNo> + use<> {
+        self.index.after(after)
     }
 
     /// The number of the stream of that id.
@@ -549,6 +555,27 @@ impl Lineup {
         self.index.entries[no.index()].channel
     }
 
+    /// How many pairs of a channel and a region where it is delivered there are.
+    pub(crate) fn cells(&self) -> usize {
+        self.index.cells.len()
+    }
+
+    /// The place of a channel in a region among all such.
+    pub(crate) fn cell(&self, channel: &ChannelId, region: &RegionId) -> Option<usize> {
+        cell(&self.index.cells, self.channel_no(channel)?, region)
+    }
+
+    /// Where a delivery counts; `None` of a source.
+    pub(crate) fn cell_of(&self, no: StreamNo) -> Option<usize> {
+        self.index.entries[no.index()].cell
+    }
+
+    /// The channel and region of a place.
+    pub(crate) fn cell_at(&self, cell: usize) -> (&ChannelId, &RegionId) {
+        let (channel, region) = &self.index.cells[cell];
+        (&self.channels[*channel].id, region)
+    }
+
     /// The streams of a channel.
     pub(crate) fn streams_of(&self, channel: &ChannelId) -> Option<&Streams> {
         self.index.streams.get(self.channel_no(channel)?)
@@ -566,7 +593,7 @@ impl Lineup {
 
     /// The place of a channel among all channels.
     pub(crate) fn channel_no(&self, id: &ChannelId) -> Option<usize> {
-        self.channels.binary_search_by(|it| it.id.cmp(id)).ok()
+        self.index.channels.find(id.as_str(), |at| self.channels[at].id == *id)
     }
 
     pub(crate) fn agent_no(&self, node: &NodeId) -> Option<AgentNo> {
@@ -605,6 +632,11 @@ impl Lineup {
     /// Sources of one provider, in order.
     pub(crate) fn of_provider(&self, id: &ProviderId) -> &[StreamNo] {
         self.index.of_provider(id)
+    }
+
+    /// How many channels are delivered in a region.
+    pub(crate) fn channels_in(&self, region: &RegionId) -> usize {
+        self.index.channels_in.get(region).copied().unwrap_or(0)
     }
 
     /// The regions in which a channel has viewers.

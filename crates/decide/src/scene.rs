@@ -68,11 +68,20 @@ pub(crate) struct Dissent {
     pub(crate) is_of_a_player: bool,
 }
 
+/// What one agent says about a stream since a moment, and by what.
+pub(crate) struct Said<'a> {
+    pub(crate) node: &'a NodeId,
+    pub(crate) sight: &'a Sight,
+    pub(crate) word: Word,
+    /// Whether its word counts.
+    pub(crate) counts: bool,
+}
+
 /// What an agent calls bad.
-struct Claim<'a> {
+struct Claim {
     stream: StreamNo,
     agent: AgentNo,
-    sight: &'a Sight,
+    place: usize,
 }
 
 pub(crate) struct Scene<'a> {
@@ -102,7 +111,7 @@ impl<'a> Scene<'a> {
         let mut scene = Self { facts, now, votes, heard, dissents, troubled };
         let claims = scene.claims();
         scene.weigh_contradictions(&claims);
-        let counts = |it: &&Claim<'_>| scene.votes[it.agent.index()] == Vote::Counts;
+        let counts = |it: &&Claim| scene.votes[it.agent.index()] == Vote::Counts;
         let mut troubled: Vec<StreamNo> =
             claims.iter().filter(counts).map(|it| it.stream).collect();
         troubled.dedup();
@@ -111,12 +120,12 @@ impl<'a> Scene<'a> {
     }
 
     /// What each agent calls bad at this moment, by stream.
-    fn claims(&self) -> Vec<Claim<'a>> {
+    fn claims(&self) -> Vec<Claim> {
         let mut claims = Vec::new();
         for stream in self.facts.faulty().filter(|&it| self.is_on_air(it)) {
             for (place, agent) in self.facts.lineup.watchers(stream) {
-                if let Some(sight) = self.sight_of_bad(place, agent) {
-                    claims.push(Claim { stream, agent, sight });
+                if self.is_bad_at(place, agent) {
+                    claims.push(Claim { stream, agent, place });
                 }
             }
         }
@@ -141,6 +150,28 @@ impl<'a> Scene<'a> {
         self.confirmed_faults(sight).next().is_some().then_some(sight)
     }
 
+    /// Whether faults stand at a place that count: [`sight_of_bad`](Self::sight_of_bad), mostly without looking closer.
+    fn is_bad_at(&self, place: usize, agent: AgentNo) -> bool {
+        let glance = self.facts.glance(place);
+        glance.is_faulty
+            && self.is_fresh_at(place, agent)
+            && (self.is_recent(glance.confirmed) || self.sight_of_bad(place, agent).is_some())
+    }
+
+    /// The first onset of the faults that count at a place.
+    fn first_onset(&self, place: usize) -> Option<MonoTime> {
+        let glance = self.facts.glance(place);
+        if glance.is_faulty && self.is_recent(glance.confirmed) {
+            return Some(glance.onset);
+        }
+        let faults = self.facts.sight(place).map(|it| self.confirmed_faults(it));
+        faults.into_iter().flatten().map(|(_, it)| it.onset).min()
+    }
+
+    fn is_recent(&self, confirmed: MonoTime) -> bool {
+        self.now.since(confirmed) <= self.facts.policy.guards.evidence_max_age
+    }
+
     fn confirmed_faults<'s>(
         &self,
         sight: &'s Sight,
@@ -160,14 +191,14 @@ impl<'a> Scene<'a> {
     }
 
     /// Finds who is denied by peers, and takes the vote from whom two peers deny on enough streams.
-    fn weigh_contradictions(&mut self, claims: &[Claim<'a>]) {
+    fn weigh_contradictions(&mut self, claims: &[Claim]) {
         let mut bad = alloc::vec![0; self.votes.len()];
         let mut denials: BTreeMap<AgentNo, Vec<Dissent>> = BTreeMap::new();
         for claim in claims {
             bad[claim.agent.index()] += 1;
             // A fault that is only waiting for its clear time is no claim about the present.
-            let sight = claim.sight;
-            if sight.latest().is_some_and(|it| it.is_observed() && it.conditions.is_empty()) {
+            let glance = self.facts.glance(claim.place);
+            if glance.is_observed && !glance.has_conditions {
                 continue;
             }
             if let Some(dissent) = self.dissent(claim) {
@@ -190,12 +221,13 @@ impl<'a> Scene<'a> {
     }
 
     /// Who denies a claim.
-    fn dissent(&self, claim: &Claim<'_>) -> Option<Dissent> {
-        let faults = || self.confirmed_faults(claim.sight);
-        let (_, first) = faults().min_by_key(|(_, it)| it.onset)?;
-        let onset = first.onset;
+    fn dissent(&self, claim: &Claim) -> Option<Dissent> {
+        let onset = self.first_onset(claim.place)?;
         let (peers, well_since) = self.peers_who_see_well(claim.agent, claim.stream, onset);
-        (peers > 0).then(|| Dissent {
+        let sight = self.facts.sight(claim.place).filter(|_| peers > 0)?;
+        let faults = || self.confirmed_faults(sight);
+        let (_, first) = faults().min_by_key(|(_, it)| it.onset)?;
+        Some(Dissent {
             stream: self.facts.lineup.id(claim.stream).clone(),
             peers,
             onset,
@@ -271,7 +303,7 @@ impl<'a> Scene<'a> {
         let glance = self.facts.glance(place);
         if !self.is_fresh_at(place, agent) {
             Word::Unknown
-        } else if self.sight_of_bad(place, agent).is_some() {
+        } else if self.is_bad_at(place, agent) {
             Word::Bad
         } else if glance.has_conditions && glance.end > since {
             Word::Suspect
@@ -280,6 +312,19 @@ impl<'a> Scene<'a> {
         } else {
             Word::Unknown
         }
+    }
+
+    /// What each agent says about a stream since a moment where the stream is seen.
+    pub(crate) fn said(&self, stream: StreamNo, since: MonoTime) -> impl Iterator<Item = Said<'a>> {
+        let facts = self.facts;
+        facts.lineup.watchers(stream).filter_map(move |(place, agent)| {
+            Some(Said {
+                node: &facts.lineup.agent_at(agent).node,
+                sight: facts.sight(place)?,
+                word: self.word_at(place, agent, since),
+                counts: self.counts(agent),
+            })
+        })
     }
 
     /// What agents with a vote say together since a moment at the source.
@@ -360,7 +405,7 @@ impl<'a> Scene<'a> {
         let mut words = BTreeMap::new();
         for (place, agent) in self.facts.lineup.watchers(stream) {
             if self.counts(agent) && self.is_fresh_at(place, agent) {
-                let bad = self.sight_of_bad(place, agent).is_some();
+                let bad = self.is_bad_at(place, agent);
                 *words.entry(self.facts.lineup.path_of(agent)).or_insert(false) |= bad;
             }
         }
@@ -412,7 +457,10 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) fn onset_at(&self, stream: StreamNo) -> Option<MonoTime> {
-        self.faults_at(stream).map(|(_, _, it)| it.onset).min()
+        let watchers = self.facts.lineup.watchers(stream);
+        let bad =
+            watchers.filter(|&(place, agent)| self.counts(agent) && self.is_bad_at(place, agent));
+        bad.filter_map(|(place, _)| self.first_onset(place)).min()
     }
 
     /// The earliest moment at which the cause of a stream's faults can have begun, at the source.

@@ -242,7 +242,7 @@ fn fresh(scene: &Scene<'_>, action: &Action, blamed: &Subject) -> Worth {
         effect: Some(action.decided + TAKES),
         verified: None,
         verdict: Verdict::Open,
-        regions: regions.into_iter().map(|it| (it, Seconds::default())).collect(),
+        regions: regions.map(|it| (it.clone(), Seconds::default())).collect(),
         counted: scene.now,
         good_for: Duration::ZERO,
         saved: scene.now,

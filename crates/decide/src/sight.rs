@@ -30,6 +30,13 @@ const HOLDS_FROM: (u32, u32) = (3, 10);
 pub(crate) struct KindSet(u64);
 
 const _: () = assert!(FaultKind::ALL.len() <= u64::BITS as usize, "a bit for each kind");
+const _: () = {
+    let mut bit = 0;
+    while bit < FaultKind::ALL.len() {
+        assert!(FaultKind::ALL[bit] as usize == bit, "the list is in order");
+        bit += 1;
+    }
+};
 
 impl KindSet {
     pub(crate) const fn with(self, kind: FaultKind) -> Self {
@@ -49,7 +56,12 @@ impl KindSet {
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = FaultKind> {
-        FaultKind::ALL.iter().copied().filter(move |&kind| self.contains(kind))
+        let mut left = self.0;
+        core::iter::from_fn(move || {
+            let kind = FaultKind::ALL.get(left.trailing_zeros() as usize);
+            left &= left.wrapping_sub(1);
+            kind.copied()
+        })
     }
 }
 
@@ -290,6 +302,9 @@ pub(crate) struct Glance {
     pub(crate) has_spoken: bool,
     /// Whether a fault of the stream itself stands, at warning or above.
     pub(crate) is_faulty: bool,
+    /// Of such faults: the first onset, and the oldest moment for which one was last said to stand.
+    pub(crate) onset: MonoTime,
+    pub(crate) confirmed: MonoTime,
     /// Of the newest slice.
     pub(crate) is_observed: bool,
     pub(crate) has_conditions: bool,
@@ -305,6 +320,8 @@ impl Glance {
             spoken_of: moment(sight.spoken_of),
             has_spoken: sight.spoken_of.is_some(),
             is_faulty: sight.faults().next().is_some(),
+            onset: moment(sight.faults().map(|(_, it)| it.onset).min()),
+            confirmed: moment(sight.faults().map(|(_, it)| it.confirmed).min()),
             is_observed: latest.is_some_and(Seen::is_observed),
             has_conditions: latest.is_some_and(|it| !it.conditions.is_empty()),
         }

@@ -1,13 +1,12 @@
 //! A budget over everything: a bucket of `global_burst` tokens that fills at `global_per_minute`. It is counted anew from
 //! the actions themselves, so a restart forgets nothing.
 
-use alloc::collections::BTreeSet;
 use core::time::Duration;
 
-use tallylight_model::{ActionId, MonoTime};
+use tallylight_model::MonoTime;
 
 use super::{Answer, Proposal};
-use crate::action::{Action, Reason};
+use crate::{action::Reason, ledger::Ledger};
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     let guards = &proposal.scene.facts.policy.guards;
@@ -15,19 +14,25 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
         return Answer::Refuse(Reason::GlobalRate);
     }
     let every = Duration::from_secs(60) / guards.global_per_minute;
-    let actions = proposal.ledger.actions().filter_map(|it| Some((it.sent?, it)));
-    let item = |(sent, it): (MonoTime, &Action)| match it.group {
-        // A group's batch goes out at once and is one item.
-        Some(_) => (sent, ActionId(0)),
-        None => (sent, it.id),
-    };
-    let items: BTreeSet<(MonoTime, ActionId)> = actions.map(item).collect();
-    // When the bucket will be full again (the virtual scheduling of ITU-T I.371, annex A).
-    let full_at = items.into_iter().fold(MonoTime::ZERO, |full, (at, _)| full.max(at) + every);
-    let earliest = full_at - every.saturating_mul(guards.global_burst - 1);
+    let earliest = full_at(proposal.ledger, every) - every.saturating_mul(guards.global_burst - 1);
     if proposal.scene.now < earliest {
         Answer::Until(Reason::GlobalRate, earliest)
     } else {
         Answer::Pass
     }
+}
+
+/// When the bucket will be full again (the virtual scheduling of ITU-T I.371, annex A): each item fills it no earlier than one
+/// interval after itself, and after the one before it.
+fn full_at(ledger: &Ledger, every: Duration) -> MonoTime {
+    let (mut full_at, mut items, mut batch) = (MonoTime::ZERO, 0_u32, None);
+    for (sent, action) in ledger.sent() {
+        // A group's batch goes out at once and is one item.
+        if action.group.is_some() && batch.replace(sent) == Some(sent) {
+            continue;
+        }
+        items = items.saturating_add(1);
+        full_at = full_at.max(sent + every.saturating_mul(items));
+    }
+    full_at
 }

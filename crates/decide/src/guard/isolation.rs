@@ -58,10 +58,10 @@ fn has_room(proposal: &Proposal<'_>, region: &RegionId, targets: &[ServerId]) ->
 
 /// Whether a server is seen to be broken for everybody: something on it is bad, and nothing is good or disputed.
 fn serves_nothing_good(scene: &Scene<'_>, server: &ServerId) -> bool {
-    let deliveries = scene.facts.lineup.channels().flat_map(|it| &it.deliveries);
+    let lineup = &scene.facts.lineup;
     let mut is_bad = false;
-    for delivery in deliveries.filter(|it| it.server == *server) {
-        match scene.state(&delivery.stream, MonoTime::ZERO) {
+    for &delivery in lineup.on_server(server) {
+        match scene.state_at(delivery, MonoTime::ZERO + lineup.at(delivery).delay()) {
             State::Good | State::Disputed => return false,
             State::Bad => is_bad = true,
             State::Suspect | State::Unknown => {}

@@ -4,9 +4,6 @@ use super::{Answer, Proposal};
 use crate::action::Reason;
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
-    let held = proposal
-        .ledger
-        .actions()
-        .any(|it| it.state.is_in_flight() && it.target.overlaps(&proposal.target));
+    let held = proposal.ledger.in_flight().any(|it| it.target.overlaps(&proposal.target));
     if held { Answer::Refuse(Reason::TargetLocked) } else { Answer::Pass }
 }

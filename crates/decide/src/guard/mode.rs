@@ -1,7 +1,5 @@
 //! The mode: the strictest of every scope that an action touches. It is read anew right before the side effect.
 
-use alloc::collections::BTreeSet;
-
 use tallylight_model::RegionId;
 
 use super::{Answer, Proposal};
@@ -21,7 +19,7 @@ pub(super) fn check_off(proposal: &Proposal<'_>) -> Answer {
 
 /// The mode by configuration and persons, without the kill switch.
 pub(crate) fn ordinary_mode(facts: &Facts, kind: ActionKind, target: &Target) -> Mode {
-    facts.policy.mode(kind, &regions(facts, target))
+    facts.policy.mode(kind, regions(facts, target))
 }
 
 /// The mode in force: `off` while the kill switch is pulled.
@@ -32,15 +30,18 @@ pub(crate) fn mode_of(facts: &Facts, kind: ActionKind, target: &Target) -> Mode 
     }
 }
 
-/// The regions whose viewers an action touches.
-pub(crate) fn regions(facts: &Facts, target: &Target) -> BTreeSet<RegionId> {
-    match target {
-        Target::Channel(_) | Target::Encoder { .. } => {
-            target.channels().iter().flat_map(|it| facts.regions_of(it)).collect()
-        }
-        Target::Servers(servers) => {
-            servers.iter().filter_map(|it| Some(facts.lineup.server(it)?.region.clone())).collect()
-        }
-        Target::Region(region) => BTreeSet::from([region.clone()]),
-    }
+/// The regions whose viewers an action touches; one may come twice.
+pub(crate) fn regions<'a>(
+    facts: &'a Facts,
+    target: &'a Target,
+) -> impl Iterator<Item = &'a RegionId> {
+    let (servers, region) = match target {
+        Target::Servers(servers) => (servers.as_slice(), None),
+        Target::Region(region) => (&[][..], Some(region)),
+        Target::Channel(_) | Target::Encoder { .. } => (&[][..], None),
+    };
+    let lineup = &facts.lineup;
+    let of_channels = target.channels().iter().filter_map(|it| lineup.regions_of(it)).flatten();
+    let of_servers = servers.iter().filter_map(|it| Some(&lineup.server(it)?.region));
+    of_channels.chain(of_servers).chain(region)
 }

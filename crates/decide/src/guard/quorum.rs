@@ -7,16 +7,13 @@
 
 use alloc::collections::BTreeSet;
 
-use tallylight_model::{MonoTime, NodeId};
-
 use super::{Answer, Proposal};
 use crate::{
     action::Reason,
     cause::Fit,
     incident::Subject,
     lineup::SingleWitness,
-    scene::{Scene, State, Word},
-    sight::Sight,
+    scene::{Said, Scene, State, Word},
 };
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
@@ -42,20 +39,16 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
 /// agreement too, declared or not.
 fn witnesses<'a>(scene: &Scene<'a>, fit: &Fit) -> BTreeSet<&'a str> {
     let is_source = matches!(fit.subject, Subject::Source(_));
-    let agrees =
-        |node: &NodeId, sight: &Sight, since: MonoTime| match scene.word(node, sight, since) {
-            Word::Bad => scene.is_worthy_to(node, sight),
-            Word::Suspect => is_source,
-            Word::Good | Word::Unknown => false,
-        };
+    let agrees = |it: &Said<'_>| match it.word {
+        Word::Bad => scene.is_worthy_to(it.node, it.sight),
+        Word::Suspect => is_source,
+        Word::Good | Word::Unknown => false,
+    };
     let mut paths = BTreeSet::new();
     for &stream in &fit.breaks {
         let since = fit.onset + scene.facts.lineup.at(stream).delay();
-        for (node, sight) in scene.facts.sights_at(stream) {
-            if scene.votes(node) && agrees(node, sight, since) {
-                paths.extend(scene.path(node));
-            }
-        }
+        let said = scene.said(stream, since).filter(|it| it.counts && agrees(it));
+        paths.extend(said.filter_map(|it| scene.path(it.node)));
     }
     paths
 }

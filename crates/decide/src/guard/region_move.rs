@@ -8,8 +8,8 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
         return Answer::Pass;
     }
     let interval = proposal.scene.facts.policy.guards.region_move_interval;
-    let moves = proposal.ledger.actions().filter(|it| it.kind == ActionKind::RegionMove);
-    match moves.filter_map(|it| it.sent).max().map(|at| at + interval) {
+    let last = proposal.ledger.sent().find(|(_, it)| it.kind == ActionKind::RegionMove);
+    match last.map(|(at, _)| at + interval) {
         Some(until) if proposal.scene.now < until => Answer::Until(Reason::RegionMoveRate, until),
         _ => Answer::Pass,
     }

@@ -5,25 +5,35 @@
 use tallylight_model::{MonoTime, StreamId};
 
 use super::{Answer, Proposal};
-use crate::{action::Reason, echo};
+use crate::{
+    action::Reason,
+    echo,
+    lineup::{StreamNo, StreamRef},
+};
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     let Some(fit) = &proposal.fit else { return Answer::Refuse(Reason::StaleEvidence) };
     let lineup = &proposal.scene.facts.lineup;
-    let current = fit.explained.iter().filter(|it| !is_old(proposal, lineup.id(**it)));
-    match (fit.explained.is_empty(), current.count()) {
-        (true, _) => Answer::Refuse(Reason::StaleEvidence),
-        (false, 0) => Answer::Refuse(Reason::OldMedia),
-        _ => Answer::Pass,
+    let done = proposal.ledger.last_done(&proposal.target);
+    let is_source = |it: &&StreamNo| matches!(lineup.at(**it), StreamRef::Source(..));
+    let deliveries = fit.explained.iter().filter(|it| !is_source(it));
+    // No echo lies over a source, so it is asked first.
+    let mut all = fit.explained.iter().filter(is_source).chain(deliveries);
+    if fit.explained.is_empty() {
+        Answer::Refuse(Reason::StaleEvidence)
+    } else if all.any(|&it| !is_old(proposal, done, lineup.id(it))) {
+        Answer::Pass
+    } else {
+        Answer::Refuse(Reason::OldMedia)
     }
 }
 
 /// Whether everything bad that was seen of a stream was produced before the target's last action took effect, or is an echo.
 /// That it is not older than the limit is what makes a fault count at all: see [`Scene::faults`].
-fn is_old(proposal: &Proposal<'_>, stream: &StreamId) -> bool {
+fn is_old(proposal: &Proposal<'_>, done: Option<MonoTime>, stream: &StreamId) -> bool {
     let scene = proposal.scene;
     let Some(found) = scene.facts.lineup.stream(stream) else { return true };
-    let done = proposal.ledger.last_done(&proposal.target).map(|at| at + found.delay());
+    let done = done.map(|at| at + found.delay());
     let since = echo::until(scene, proposal.ledger, stream).max(done.unwrap_or_default());
     since > MonoTime::ZERO && !echo::is_bad_since(scene, stream, since)
 }

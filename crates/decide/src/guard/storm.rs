@@ -10,7 +10,7 @@ use alloc::{
 };
 use core::time::Duration;
 
-use tallylight_model::{ChannelId, IncidentId, MonoTime, Ratio, RegionId, ServerId, Severity};
+use tallylight_model::{ChannelId, IncidentId, MonoTime, Ratio, RegionId, Severity};
 
 use super::{Answer, Proposal, mode};
 use crate::{
@@ -30,8 +30,8 @@ const MAX_EVIDENCE: usize = 16;
 const MAX_CAUSES: usize = 8;
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
-    let regions = mode::regions(proposal.scene.facts, &proposal.target);
-    if regions.iter().any(|it| proposal.ledger.storms.contains(it)) {
+    let mut regions = mode::regions(proposal.scene.facts, &proposal.target);
+    if regions.any(|it| proposal.ledger.storms.contains(it)) {
         Answer::Refuse(Reason::Storm)
     } else {
         Answer::Pass
@@ -68,13 +68,12 @@ pub(crate) fn watch(desk: &mut Desk<'_>, ledger: &mut Ledger) {
 fn gathering(scene: &Scene<'_>, ledger: &Ledger) -> BTreeMap<RegionId, Vec<IncidentId>> {
     let guards = &scene.facts.policy.guards;
     let is_of_it = |it: &&Case| {
-        it.is_open()
-            && !it.incident.storm
+        !it.incident.storm
             && !matches!(it.incident.cause(), Cause::Programme | Cause::Probe)
             && scene.now.since(it.incident.opened) < guards.storm_window
     };
     let mut regions: BTreeMap<&RegionId, Gathered<'_>> = BTreeMap::new();
-    for case in ledger.cases().filter(is_of_it) {
+    for case in ledger.open_cases().filter(is_of_it) {
         let mut counts: BTreeMap<&RegionId, usize> = BTreeMap::new();
         for (channel, region) in &case.incident.affected {
             regions.entry(region).or_default().channels.insert(channel);
@@ -92,7 +91,7 @@ fn gathering(scene: &Scene<'_>, ledger: &Ledger) -> BTreeMap<RegionId, Vec<Incid
         bad > guards.storm_channels
             && it.causes.len() > 1
             && (it.largest as f64) < one_cause
-            && bad as f64 > guards.storm_share.get() * channels_in(scene, region) as f64
+            && bad as f64 > guards.storm_share.get() * scene.facts.lineup.channels_in(region) as f64
     };
     let storms = regions.into_iter().filter(|(region, it)| is_storm(region, it));
     storms.map(|(region, it)| (region.clone(), it.causes)).collect()
@@ -105,14 +104,6 @@ struct Gathered<'a> {
     causes: Vec<IncidentId>,
     /// How many channels one cause explains at most.
     largest: usize,
-}
-
-fn channels_in(scene: &Scene<'_>, region: &RegionId) -> usize {
-    let facts = scene.facts;
-    let is_there =
-        |server: &ServerId| facts.lineup.server(server).is_some_and(|it| it.region == *region);
-    let serves = |it: &&crate::lineup::Channel| it.deliveries.iter().any(|it| is_there(&it.server));
-    facts.lineup.channels().filter(serves).count()
 }
 
 /// Opens a region's storm, or keeps it up.

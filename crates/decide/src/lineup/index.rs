@@ -7,9 +7,9 @@ use alloc::{
     vec::Vec,
 };
 
-use tallylight_model::{ProviderId, RegionId, ServerId, StreamId};
+use tallylight_model::{EncoderId, ProviderId, RegionId, ServerId, StreamId};
 
-use super::{Agent, Channel, Region, Server};
+use super::{Agent, Channel, Region, Server, table::Table};
 
 /// A stream of the lineup in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +56,8 @@ pub(super) struct Entry {
     region: usize,
     /// The first of its sights: it has one for each agent of its region.
     first: usize,
+    /// Of a delivery: see [`Index::cells`].
+    pub(super) cell: Option<usize>,
 }
 
 /// The streams of a channel, each list in the channel's own order.
@@ -68,6 +70,9 @@ pub(crate) struct Streams {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     pub(super) entries: Vec<Entry>,
+    numbers: Table,
+    /// The places of channels.
+    pub(super) channels: Table,
     /// Agents by region.
     watchers: Vec<Vec<AgentNo>>,
     /// A number for each agent's path.
@@ -76,10 +81,16 @@ pub(super) struct Index {
     on_server: BTreeMap<ServerId, Vec<StreamNo>>,
     in_region: BTreeMap<RegionId, Vec<StreamNo>>,
     of_provider: BTreeMap<ProviderId, Vec<StreamNo>>,
+    /// Channels, by encoder.
+    on_encoder: BTreeMap<EncoderId, Vec<usize>>,
     /// By channel.
     pub(super) streams: Vec<Streams>,
+    /// Each channel, by its place, in each region where it is delivered, in order.
+    pub(super) cells: Vec<(usize, RegionId)>,
     /// Regions with deliveries, by channel.
     pub(super) regions_of: Vec<BTreeSet<RegionId>>,
+    /// How many channels are delivered in each region.
+    pub(super) channels_in: BTreeMap<RegionId, usize>,
 }
 
 impl Index {
@@ -107,6 +118,7 @@ impl Index {
                     slot: Slot::Source(i),
                     region,
                     first: 0,
+                    cell: None,
                 });
             }
             for (i, delivery) in channel.deliveries.iter().enumerate() {
@@ -115,10 +127,20 @@ impl Index {
                 new.regions_of[at].insert(servers[server].region.clone());
                 let (id, region) = (delivery.stream.clone(), number(&servers[server].region));
                 let slot = Slot::Delivery { at: i, server };
-                new.entries.push(Entry { id, channel: at, slot, region, first: 0 });
+                new.entries.push(Entry { id, channel: at, slot, region, first: 0, cell: None });
+            }
+        }
+        for (at, regions) in new.regions_of.iter().enumerate() {
+            new.cells.extend(regions.iter().map(|it| (at, it.clone())));
+        }
+        for entry in &mut new.entries {
+            if let Slot::Delivery { server, .. } = entry.slot {
+                entry.cell = cell(&new.cells, entry.channel, &servers[server].region);
             }
         }
         new.entries.sort_by(|a, b| a.id.cmp(&b.id));
+        new.numbers = Table::new(new.entries.iter().map(|it| it.id.as_str()));
+        new.channels = Table::new(channels.iter().map(|it| it.id.as_str()));
         for entry in &mut new.entries {
             entry.first = new.sights;
             new.sights += new.watchers[entry.region].len();
@@ -128,11 +150,17 @@ impl Index {
     }
 
     fn group(&mut self, servers: &[Server], channels: &[Channel]) {
-        for channel in channels {
+        for (at, channel) in channels.iter().enumerate() {
+            if let Some(encoder) = &channel.encoder {
+                self.on_encoder.entry(encoder.clone()).or_default().push(at);
+            }
             let sources = channel.sources.iter().filter_map(|it| self.no(&it.stream));
             let deliveries = channel.deliveries.iter().filter_map(|it| self.no(&it.stream));
             let streams = Streams { sources: sources.collect(), deliveries: deliveries.collect() };
             self.streams.push(streams);
+        }
+        for region in self.regions_of.iter().flatten() {
+            *self.channels_in.entry(region.clone()).or_default() += 1;
         }
         for (i, entry) in self.entries.iter().enumerate() {
             let no = StreamNo::of(i);
@@ -152,7 +180,12 @@ impl Index {
     }
 
     pub(super) fn no(&self, id: &StreamId) -> Option<StreamNo> {
-        self.entries.binary_search_by(|it| it.id.cmp(id)).ok().map(StreamNo::of)
+        self.numbers.find(id.as_str(), |at| self.entries[at].id == *id).map(StreamNo::of)
+    }
+
+    pub(super) fn after(&self, id: Option<&StreamId>) -> impl Iterator<Item = StreamNo> + use<> {
+        let first = self.entries.partition_point(|it| id.is_some_and(|id| it.id <= *id));
+        (first..self.entries.len()).map(StreamNo::of)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = StreamNo> + use<> {
@@ -181,9 +214,22 @@ impl Index {
         self.in_region.get(id).map_or(&[], Vec::as_slice)
     }
 
+    pub(super) fn on_encoder(&self, id: &EncoderId) -> &[usize] {
+        self.on_encoder.get(id).map_or(&[], Vec::as_slice)
+    }
+
     pub(super) fn of_provider(&self, id: &ProviderId) -> &[StreamNo] {
         self.of_provider.get(id).map_or(&[], Vec::as_slice)
     }
+}
+
+/// The place of a channel in a region among all such.
+pub(super) fn cell(
+    cells: &[(usize, RegionId)],
+    channel: usize,
+    region: &RegionId,
+) -> Option<usize> {
+    cells.binary_search_by(|(at, it)| (at, it).cmp(&(&channel, region))).ok()
 }
 
 fn paths(agents: &[Agent]) -> Vec<usize> {

@@ -64,9 +64,9 @@ impl Rank {
 }
 
 /// Weighs every other source of a channel, but none of the provider to be left. The chosen one comes first, if any is ready.
-pub(crate) fn weigh(
+pub(crate) fn weigh<'a>(
     scene: &Scene<'_>,
-    channel: &Channel,
+    channel: &'a Channel,
     from: &StreamId,
     leaving: Option<&ProviderId>,
 ) -> Vec<Choice> {
@@ -81,16 +81,20 @@ pub(crate) fn weigh(
             reasons.push(Why::SameProvider);
         }
         if reasons.is_empty() {
-            ready.push((Rank::of(scene, left, source), source));
+            ready.push(source);
         } else {
             others.push(Choice { stream: source.stream.clone(), reasons });
         }
     }
+    // One alone need not be compared.
+    let compare = ready.len() > 1;
+    let rank = |it: &'a Source| (compare.then(|| Rank::of(scene, left, it)), it);
+    let mut ready: Vec<(Option<Rank>, &Source)> = ready.into_iter().map(rank).collect();
     ready.sort_by_key(|(rank, _)| *rank);
-    let best = ready.first().map(|(rank, _)| *rank);
+    let best = ready.first().and_then(|(rank, _)| *rank);
     let weighed = ready.iter().enumerate().map(|(i, (rank, source))| {
-        let why = match best {
-            Some(best) if i > 0 => rank.worse_by(&best),
+        let why = match (rank, best) {
+            (Some(rank), Some(best)) if i > 0 => rank.worse_by(&best),
             _ => Why::Chosen,
         };
         Choice { stream: source.stream.clone(), reasons: vec![why] }

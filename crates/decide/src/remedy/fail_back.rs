@@ -6,7 +6,7 @@
 //!
 //! A switch by a person or by the panel's own failover is theirs to take back.
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::{collections::BTreeSet, string::String};
 
 use tallylight_model::{ChannelId, MonoTime, StreamId};
 
@@ -17,7 +17,7 @@ use super::{
     verify::{self, Undoing},
 };
 use crate::{
-    action::{Action, ActionKind, ActionState, Feed},
+    action::{Action, ActionKind, ActionState, Feed, Target},
     input::ChangedBy,
     ledger::Ledger,
     lineup::{Channel, Source},
@@ -35,10 +35,13 @@ pub(crate) fn switched_away<'a>(
     ledger: &'a Ledger,
     channel: &ChannelId,
 ) -> Option<&'a Action> {
-    let on_it = |it: &&Action| it.target.channel() == Some(channel);
-    let last =
-        ledger.actions().filter(|it| is_carried_out(it)).filter(on_it).max_by_key(|it| it.done)?;
-    is_away(scene, last).then_some(last)
+    last_switch(ledger, channel).filter(|it| is_away(scene, it))
+}
+
+/// Our last switch of a channel that was carried out.
+fn last_switch<'a>(ledger: &'a Ledger, channel: &ChannelId) -> Option<&'a Action> {
+    let sent = ledger.sent_on(&Target::Channel(channel.clone()));
+    sent.filter(|it| is_carried_out(it)).max_by_key(|it| it.done)
 }
 
 fn is_carried_out(action: &Action) -> bool {
@@ -61,17 +64,15 @@ fn is_away(scene: &Scene<'_>, last: &Action) -> bool {
 impl Desk<'_> {
     /// Takes back what the lineup asks to be taken back, and fail-backs that made things worse.
     pub(crate) fn fail_back(&mut self, ledger: &mut Ledger) {
-        let switches = ledger.actions().filter(|it| is_carried_out(it));
-        let mut last: BTreeMap<&ChannelId, &Action> = BTreeMap::new();
-        for action in switches {
-            let Some(channel) = action.target.channel() else { continue };
-            let newest = last.entry(channel).or_insert(action);
-            if action.done > newest.done {
-                *newest = action;
-            }
-        }
-        let last: Vec<Action> = last.into_values().cloned().collect();
-        for action in last {
+        let lineup = &self.scene.facts.lineup;
+        let asks = |it: &ChannelId| lineup.channel(it).is_some_and(|it| it.fail_back.is_some());
+        let channels = ledger.actions().filter(|it| is_carried_out(it)).filter_map(|it| {
+            let channel = it.target.channel()?;
+            (it.state == ActionState::NotVerified || asks(channel)).then_some(channel)
+        });
+        let channels: BTreeSet<ChannelId> = channels.cloned().collect();
+        for channel in channels {
+            let Some(action) = last_switch(ledger, &channel).cloned() else { continue };
             let undone = action.undoes.and_then(|id| ledger.action(id)).map(|it| it.state);
             match (action.state, undone) {
                 (ActionState::NotVerified, Some(ActionState::Verified)) => {
@@ -149,5 +150,5 @@ fn is_under_way(ledger: &Ledger, undone: &Action) -> bool {
 /// Whether an open incident is about anything of the channel.
 fn is_troubled(ledger: &Ledger, channel: &Channel) -> bool {
     let own = |it: &StreamId| it.channel() == channel.id.as_str();
-    ledger.cases().any(|it| it.is_open() && it.incident.streams.iter().any(own))
+    ledger.open_cases().any(|it| it.incident.streams.iter().any(own))
 }

@@ -11,7 +11,12 @@
 //!
 //! A rung that can do nothing as things stand is passed over, and the reason is kept.
 
-use alloc::{collections::BTreeSet, string::String, vec, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec,
+    vec::Vec,
+};
 
 use tallylight_model::{
     ActionId, ChannelId, EncoderId, MonoTime, ProviderId, RegionId, ServerId, StreamId,
@@ -203,20 +208,24 @@ pub(crate) fn restart_service(
         }
         Target::Channel(_) | Target::Region(_) => false,
     };
-    let is_carried = |it: &&Delivery| match target {
-        Target::Servers(servers) => servers.contains(&it.server),
-        _ => true,
-    };
-    let is_touched = |it: &&Channel| match target {
-        Target::Servers(_) => true,
-        _ => target.channels().contains(&it.id),
-    };
-    for channel in facts.lineup.channels().filter(is_touched) {
-        let mut carried = channel.deliveries.iter().filter(is_carried).peekable();
-        if carried.peek().is_none() || facts.is_off_air(&channel.id) {
-            continue;
+    let carried: Vec<StreamNo> = match target {
+        Target::Servers(servers) => {
+            servers.iter().flat_map(|it| facts.lineup.on_server(it)).copied().collect()
         }
-        let states: Vec<State> = carried.map(|it| scene.state(&it.stream, onset)).collect();
+        _ => {
+            let channels = target.channels().iter().filter_map(|it| facts.lineup.streams_of(it));
+            channels.flat_map(|it| &it.deliveries).copied().collect()
+        }
+    };
+    let mut channels: BTreeMap<&ChannelId, Vec<State>> = BTreeMap::new();
+    for delivery in carried {
+        let found = facts.lineup.at(delivery);
+        if !facts.is_off_air(&found.channel().id) {
+            let state = scene.state_at(delivery, onset + found.delay());
+            channels.entry(&found.channel().id).or_default().push(state);
+        }
+    }
+    for states in channels.into_values() {
         let any = |wanted| states.contains(&wanted);
         let is_well = any(State::Good) || any(State::Disputed);
         if is_well || !any(State::Bad) && !any(State::Suspect) {
@@ -245,9 +254,10 @@ pub(crate) fn undrain(server: &ServerId) -> Plan {
 
 /// Whether a server that was drained could serve viewers: nothing on it is seen to be bad.
 pub(crate) fn is_mended(scene: &Scene<'_>, server: &ServerId) -> bool {
-    let deliveries = scene.facts.lineup.channels().flat_map(|it| &it.deliveries);
-    let mut own = deliveries.filter(|it| it.server == *server);
-    own.all(|it| matches!(scene.state(&it.stream, MonoTime::ZERO), State::Good | State::Unknown))
+    let lineup = &scene.facts.lineup;
+    let state = |it: StreamNo| scene.state_at(it, MonoTime::ZERO + lineup.at(it).delay());
+    let mut own = lineup.on_server(server).iter();
+    own.all(|&it| matches!(state(it), State::Good | State::Unknown))
 }
 
 /// A restart may bring a channel back on some servers only: then viewers leave one of the others.

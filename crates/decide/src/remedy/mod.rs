@@ -14,7 +14,7 @@ mod returns;
 mod verify;
 
 use alloc::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
     vec::Vec,
@@ -25,10 +25,12 @@ use tallylight_model::{ActionId, Epoch, IncidentId, MonoTime, StreamId};
 
 use crate::{
     action::{Action, ActionKind, ActionState, Command, Purpose, Reason, Target},
-    cause::{Fit, Rival},
+    cause::{self, Fit, Rival},
     guard::{self, Answer, Proposal},
     incident::{Cause, Incident, IncidentState, Remedy, Side, Step, Subject},
+    judge,
     ledger::{Case, Ledger},
+    lineup::StreamNo,
     output::Output,
     policy::Mode,
     scene::Scene,
@@ -65,13 +67,12 @@ impl Desk<'_> {
         self.again = Some(self.again.map_or(at, |other| other.min(at)));
     }
 
-    /// Goes on with one open incident, as far as it goes.
+    /// Goes on with one open incident, as far as it goes. `bad` is all that is bad.
     pub(crate) fn advance(
         &mut self,
         ledger: &mut Ledger,
         id: IncidentId,
-        fit: Option<Fit>,
-        rival: Option<Rival>,
+        bad: &BTreeSet<StreamNo>,
     ) {
         let Some(case) = ledger.case(id) else { return };
         let (subject, remedy) = (case.incident.subject.clone(), case.incident.remedy);
@@ -109,7 +110,9 @@ impl Desk<'_> {
             ledger.set_remedy(id, Remedy::None);
             return;
         }
-        self.climb(ledger, id, &subject, &spent, (fit, rival));
+        let Some(case) = ledger.case(id) else { return };
+        let basis = judge::measure_by(self.scene, case, &cause::common(case.scope(), bad));
+        self.climb(ledger, id, &subject, &spent, basis);
     }
 
     /// Tries the first rung that was not tried in vain and that can do anything as things stand.
@@ -466,7 +469,8 @@ impl Desk<'_> {
 
     /// Lets go of what nobody approved in time after its incident had closed.
     fn expire(&mut self, ledger: &mut Ledger) {
-        for id in ledger.action_ids(|it| it == ActionState::Waiting) {
+        let waiting: Vec<ActionId> = ledger.waiting().map(|it| it.id).collect();
+        for id in waiting {
             let Some(action) = ledger.action(id) else { continue };
             let case = action.purpose.incident().and_then(|it| ledger.case(it));
             if case.is_none_or(Case::is_open) {
@@ -483,7 +487,8 @@ impl Desk<'_> {
     /// Looks at every action that is out.
     pub(crate) fn follow_up(&mut self, ledger: &mut Ledger) {
         self.expire(ledger);
-        for id in ledger.action_ids(ActionState::is_in_flight) {
+        let in_flight: Vec<ActionId> = ledger.in_flight().map(|it| it.id).collect();
+        for id in in_flight {
             let Some(action) = ledger.action(id).cloned() else { continue };
             match action.state {
                 ActionState::Sent | ActionState::Unknown => self.reconcile(ledger, &action),
@@ -494,6 +499,7 @@ impl Desk<'_> {
 
     fn check_proof(&mut self, ledger: &mut Ledger, action: &Action) {
         let now = self.now();
+        ledger.number(&self.scene.facts.lineup);
         match verify::proof(self.scene, ledger, action) {
             Proof::Pending => self.look_again(now + Duration::from_millis(500)),
             Proof::Good(since) => {

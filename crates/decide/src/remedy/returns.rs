@@ -17,7 +17,7 @@ use crate::{
     action::{Action, ActionKind, ActionState, Reason, Target},
     incident::Subject,
     ledger::Ledger,
-    lineup::Delivery,
+    lineup::StreamNo,
     policy::Return,
     scene::{Scene, State},
 };
@@ -27,8 +27,7 @@ const STEPS: [u8; 3] = [25, 50, 100];
 
 /// The last thing that was done to where a server's viewers go, if it was ours and stands.
 fn last_of<'a>(ledger: &'a Ledger, server: &ServerId) -> Option<&'a Action> {
-    let on_it = |it: &&Action| matches!(&it.target, Target::Servers(ids) if ids.contains(server));
-    ledger.actions().filter(|it| moves_viewers(it)).filter(on_it).max_by_key(|it| it.done)
+    actions_on(ledger, server).filter(|it| moves_viewers(it)).max_by_key(|it| it.done)
 }
 
 fn moves_viewers(action: &Action) -> bool {
@@ -39,11 +38,14 @@ fn moves_viewers(action: &Action) -> bool {
 /// The last time that a server got viewers back, and it was seen what came of it.
 fn last_return<'a>(ledger: &'a Ledger, server: &ServerId) -> Option<&'a Action> {
     let ended = |it: &&Action| matches!(it.state, ActionState::Verified | ActionState::NotVerified);
-    let returns = |it: &&Action| {
-        let on_it = matches!(&it.target, Target::Servers(ids) if ids.contains(server));
-        on_it && matches!(it.kind, ActionKind::ReturnServer | ActionKind::UndrainServer)
-    };
-    ledger.actions().filter(returns).filter(ended).max_by_key(|it| it.done)
+    let returns =
+        |it: &&Action| matches!(it.kind, ActionKind::ReturnServer | ActionKind::UndrainServer);
+    actions_on(ledger, server).filter(returns).filter(ended).max_by_key(|it| it.done)
+}
+
+/// What was sent to a server, oldest first.
+fn actions_on<'a>(ledger: &'a Ledger, server: &ServerId) -> impl Iterator<Item = &'a Action> {
+    ledger.sent_on(&Target::Servers(vec![server.clone()]))
 }
 
 /// Our drain that keeps viewers off a server.
@@ -58,20 +60,26 @@ pub(crate) fn isolated_by<'a>(
 
 /// Whether everything that a server delivers is seen well.
 pub(crate) fn is_well(scene: &Scene<'_>, server: &ServerId) -> bool {
+    let delay = |it| scene.facts.lineup.at(it).delay();
     let mut own = deliveries(scene, server).peekable();
-    own.peek().is_some() && own.all(|it| scene.state(&it.stream, MonoTime::ZERO) == State::Good)
+    own.peek().is_some()
+        && own.all(|it| scene.state_at(it, MonoTime::ZERO + delay(it)) == State::Good)
 }
 
-fn deliveries<'a>(scene: &Scene<'a>, server: &ServerId) -> impl Iterator<Item = &'a Delivery> {
+/// What a server delivers that is on the air.
+fn deliveries<'a>(
+    scene: &Scene<'a>,
+    server: &ServerId,
+) -> impl Iterator<Item = StreamNo> + use<'a> {
     let facts = scene.facts;
-    let on_air = facts.lineup.channels().filter(move |it| !facts.is_off_air(&it.id));
-    on_air.flat_map(|it| &it.deliveries).filter(move |it| it.server == *server)
+    let on_air = move |it: &StreamNo| !facts.is_off_air(&facts.lineup.at(*it).channel().id);
+    facts.lineup.on_server(server).iter().copied().filter(on_air)
 }
 
 /// Since when all of a server's deliveries have been seen well without a break.
 fn well_since(scene: &Scene<'_>, server: &ServerId) -> Option<MonoTime> {
-    let since = |it: &Delivery| {
-        let sights = scene.facts.sights_of(&it.stream).filter(|(node, _)| scene.votes(node));
+    let since = |it: StreamNo| {
+        let sights = scene.facts.sights_at(it).filter(|(node, _)| scene.votes(node));
         sights.filter_map(|(_, sight)| sight.good_since()).min()
     };
     let all: Option<Vec<MonoTime>> = deliveries(scene, server).map(since).collect();

@@ -1,6 +1,9 @@
 //! Whether an action helped. Only media that was produced after it counts, and only within its window.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use core::time::Duration;
 
 use tallylight_model::{MonoTime, RegionId, ServerId, StreamId};
@@ -8,6 +11,7 @@ use tallylight_model::{MonoTime, RegionId, ServerId, StreamId};
 use super::{destination, readiness};
 use crate::{
     action::{Action, ActionKind, Feed, Target},
+    cause,
     incident::Cause,
     ledger::{Case, Ledger},
     lineup::{Delivery, StreamNo, StreamRef},
@@ -76,18 +80,19 @@ const fn return_rule(guards: &Guards) -> Rule {
 }
 
 fn media(scene: &Scene<'_>, ledger: &Ledger, action: &Action, from: MonoTime, rule: Rule) -> Proof {
+    let lineup = &scene.facts.lineup;
     let deliveries = touched(scene, &action.target);
-    let others = explained_elsewhere(ledger, action);
+    let others = explained_elsewhere(ledger, action, &deliveries);
     let mut proofs = Vec::new();
     if let Some(Feed::Source(to)) = &action.to {
         proofs.push(stream(scene, to, from, rule, Unseen::Matters));
     }
     let mut last = from;
     for delivery in deliveries {
-        let from = from + delivery.delay;
+        let from = from + lineup.at(delivery).delay();
         last = last.max(from);
-        if !others.contains(&&delivery.stream) {
-            proofs.push(stream(scene, &delivery.stream, from, rule, Unseen::IsSkipped));
+        if !others.contains(&delivery) {
+            proofs.push(stream(scene, lineup.id(delivery), from, rule, Unseen::IsSkipped));
         }
     }
     let over = scene.now >= last + rule.within + scene.facts.policy.guards.verify_grace;
@@ -99,39 +104,39 @@ fn media(scene: &Scene<'_>, ledger: &Ledger, action: &Action, from: MonoTime, ru
 }
 
 /// The deliveries that what is done to a target can be seen on.
-fn touched<'a>(scene: &Scene<'a>, target: &Target) -> Vec<&'a Delivery> {
+fn touched(scene: &Scene<'_>, target: &Target) -> BTreeSet<StreamNo> {
     let lineup = &scene.facts.lineup;
-    let delivery = |no: &StreamNo| match lineup.at(*no) {
-        StreamRef::Delivery(_, delivery, _) => Some(delivery),
-        StreamRef::Source(..) => None,
-    };
     match target {
         Target::Channel(_) | Target::Encoder { .. } => {
-            let channels = target.channels().iter().filter_map(|it| lineup.channel(it));
-            channels.flat_map(|it| &it.deliveries).collect()
+            let channels = target.channels().iter().filter_map(|it| lineup.streams_of(it));
+            channels.flat_map(|it| &it.deliveries).copied().collect()
         }
         Target::Servers(servers) => {
-            servers.iter().flat_map(|it| lineup.on_server(it)).filter_map(delivery).collect()
+            servers.iter().flat_map(|it| lineup.on_server(it)).copied().collect()
         }
-        Target::Region(region) => lineup.in_region(region).iter().filter_map(delivery).collect(),
+        Target::Region(region) => lineup.in_region(region).iter().copied().collect(),
     }
 }
 
-/// Streams that another open incident already explains: they prove nothing about this action. All of a server's or region's
-/// are its, whichever incident took them first.
-fn explained_elsewhere<'a>(ledger: &'a Ledger, action: &Action) -> Vec<&'a StreamId> {
+/// Those of the streams that another open incident already explains: they prove nothing about this action. All of a server's or
+/// region's are its, whichever incident took them first.
+fn explained_elsewhere(
+    ledger: &Ledger,
+    action: &Action,
+    streams: &BTreeSet<StreamNo>,
+) -> BTreeSet<StreamNo> {
     let own = action.purpose.incident();
     // What is brought back has to answer for whatever goes wrong since.
     let since = action.undoes.and(action.done);
     let others = |it: &&Case| {
         let is_older = since.is_none_or(|done| it.incident.onset < done);
-        it.is_open() && Some(it.incident.id) != own && is_older
+        Some(it.incident.id) != own && is_older
     };
-    let explained = |it: &'a Case| match it.incident.cause() {
-        Cause::Server | Cause::Region => &it.scope,
-        _ => &it.incident.streams,
+    let explained = |it: &Case| match it.incident.cause() {
+        Cause::Server | Cause::Region => cause::common(it.scope(), streams),
+        _ => cause::common(it.streams(), streams),
     };
-    ledger.cases().filter(others).flat_map(explained).collect()
+    ledger.open_cases().filter(others).flat_map(explained).collect()
 }
 
 /// All of them together; good without a moment if none says anything.
@@ -237,8 +242,9 @@ fn returned(scene: &Scene<'_>, ledger: &Ledger, action: &Action, from: MonoTime)
         return Proof::Not("the panel keeps the server without viewers");
     }
     // Viewers are on it: nobody waits for the end of the window.
-    let is_bad = |it: &&Delivery| scene.state(&it.stream, from) == State::Bad;
-    if touched(scene, &action.target).iter().any(is_bad) {
+    let delay = |it: StreamNo| facts.lineup.at(it).delay();
+    let is_bad = |it: StreamNo| scene.state_at(it, from + delay(it)) == State::Bad;
+    if touched(scene, &action.target).into_iter().any(is_bad) {
         return Proof::Not("what the server delivers went bad");
     }
     media(scene, ledger, action, from, rule)
@@ -292,12 +298,12 @@ fn moved(scene: &Scene<'_>, ledger: &Ledger, action: &Action, from: MonoTime) ->
     if destination::is_full(scene, to) {
         return wait("the servers of the other region are too full");
     }
-    let others = explained_elsewhere(ledger, action);
+    let others = explained_elsewhere(ledger, action, &touched(scene, &Target::Region(to.clone())));
     let rule = restart_rule(&facts.policy.guards);
     let mut proofs = Vec::new();
     for channel in destination::moving(scene, left) {
         for delivery in destination::deliveries(scene, channel, to) {
-            if !others.contains(&&delivery.stream) {
+            if facts.lineup.no(&delivery.stream).is_some_and(|it| !others.contains(&it)) {
                 let from = from + delivery.delay;
                 proofs.push(stream(scene, &delivery.stream, from, rule, Unseen::IsSkipped));
             }
@@ -320,8 +326,8 @@ fn have_left(scene: &Scene<'_>, left: &RegionId, to: &RegionId) -> bool {
     for channel in facts.lineup.channels() {
         let Some(panel) = facts.panel_channel(&channel.id) else { continue };
         counted |= !panel.sessions.is_empty();
-        let own = own_sessions(scene, channel.deliveries.iter().filter(is_there));
-        if panel.sessions.get(left).is_some_and(|&it| it > own) {
+        let own = || own_sessions(scene, channel.deliveries.iter().filter(is_there));
+        if panel.sessions.get(left).is_some_and(|&it| it > 0 && it > own()) {
             return false;
         }
     }

@@ -14,21 +14,22 @@ mod sketch;
 mod verdict;
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
-use core::{ops::Bound, time::Duration};
+use core::time::Duration;
 
 use tallylight_model::{
     Batch, ChannelId, FaultClass, LatencySample, Layer, MonoTime, NodeId, Ratio, RegionId,
-    ServerId, StreamId,
+    ServerId, Slice, StreamId,
 };
 
 use crate::{
     facts::{DROPS_SILENCE, Facts},
     journal::{self, Record},
     ledger::Ledger,
-    lineup::{Channel, Delivery, Lineup, StreamRef},
+    lineup::{AgentNo, Channel, Delivery, Lineup, StreamNo, StreamRef},
     maintenance,
     view::{HistogramView, Latency, Limits, SloView, Summary},
 };
@@ -117,6 +118,11 @@ impl Sums {
         }
     }
 
+    fn save(&mut self, now: MonoTime, (channel, region): (&ChannelId, &RegionId)) -> Record {
+        self.unsaved_since = None;
+        journal::budget_record(now, &(channel.clone(), region.clone()), &self.budget)
+    }
+
     fn sample(&mut self, at: MonoTime, sample: LatencySample) {
         let (latency, value) = measured(sample);
         self.latencies[latency as usize].add(at, value);
@@ -125,8 +131,10 @@ impl Sums {
 
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
-    sums: BTreeMap<Key, Sums>,
-    deliveries: BTreeMap<StreamId, Seconds>,
+    /// By place: see [`Lineup::cell`].
+    sums: Vec<Option<Box<Sums>>>,
+    /// By number.
+    deliveries: Vec<Option<Box<Seconds>>>,
     regions: BTreeMap<RegionId, Histograms>,
     servers: BTreeMap<ServerId, Histograms>,
     /// Up to which second the journal's sums count: what comes of earlier ones was counted before the restart.
@@ -134,7 +142,8 @@ pub(crate) struct Signals {
     /// Seconds in which each node's own host dropped packets.
     drops: BTreeMap<NodeId, BTreeSet<u64>>,
     swept: Option<StreamId>,
-    looked_at: Option<Key>,
+    /// The place of the last error budget that was looked at.
+    looked_at: Option<usize>,
 }
 
 impl Signals {
@@ -148,33 +157,41 @@ impl Signals {
         limits: &mut Limits,
     ) {
         let (node, epoch) = (&batch.node, batch.epoch);
+        let Some(agent) = facts.lineup.agent_no(node) else { return };
         let mut touched = BTreeSet::new();
         for record in &batch.faults {
-            let Some((key, _)) = delivery(facts, node, &record.stream) else { continue };
-            self.seconds(&record.stream, &key).fault(now, node, epoch, record);
-            touched.insert(&record.stream);
+            let Some(no) = delivery(facts, agent, &record.stream) else { continue };
+            self.seconds(facts, no).fault(now, node, epoch, record);
+            touched.insert(no);
         }
         for slice in &batch.slices {
             if slice.counters.receive_dropped > 0 {
                 self.drop_between(node, slice.end.min(now) - slice.length, slice.end.min(now));
             }
-            let Some((key, server)) = delivery(facts, node, &slice.stream) else { continue };
-            for &sample in &slice.latencies {
-                self.sums.entry(key.clone()).or_default().sample(slice.end.min(now), sample);
-                self.regions.entry(key.1.clone()).or_default().add(sample);
-                self.servers.entry(server.clone()).or_default().add(sample);
-            }
-            limits.late_seconds += self.seconds(&slice.stream, &key).slice(now, node, epoch, slice);
-            touched.insert(&slice.stream);
+            let Some(no) = delivery(facts, agent, &slice.stream) else { continue };
+            self.samples(now, facts, no, slice);
+            limits.late_seconds += self.seconds(facts, no).slice(now, node, epoch, slice);
+            touched.insert(no);
         }
         for report in batch.reports.iter().filter(|it| it.receive_dropped > 0) {
             let at = report.at.min(now);
             self.drop_between(node, at - Duration::from_secs(1), at);
         }
-        for stream in touched {
-            self.count(now, facts, ledger, stream);
+        for no in touched {
+            self.count(now, facts, ledger, no);
         }
         self.sweep(now, facts, ledger);
+    }
+
+    fn samples(&mut self, now: MonoTime, facts: &Facts, no: StreamNo, slice: &Slice) {
+        let StreamRef::Delivery(.., server) = facts.lineup.at(no) else { return };
+        for &sample in &slice.latencies {
+            if let Some(sums) = self.sums_of(facts, no) {
+                sums.sample(slice.end.min(now), sample);
+            }
+            self.regions.entry(server.region.clone()).or_default().add(sample);
+            self.servers.entry(server.id.clone()).or_default().add(sample);
+        }
     }
 
     /// What a node's agent saw just after its host dropped packets is no evidence.
@@ -183,7 +200,7 @@ impl Signals {
         for second in second_of(from)..=second_of(to - Duration::from_nanos(1)) {
             if drops.insert(second) {
                 let until = second + DROPS_SILENCE.as_secs();
-                self.deliveries.values_mut().for_each(|it| it.doubt(second, until));
+                self.deliveries.iter_mut().flatten().for_each(|it| it.doubt(second, until));
             }
         }
         while drops.len() > MAX_DROPS {
@@ -192,13 +209,10 @@ impl Signals {
     }
 
     /// Adds what is new about a delivery's seconds to the sums of its channel and region.
-    fn count(&mut self, now: MonoTime, facts: &Facts, ledger: &Ledger, stream: &StreamId) {
-        let Some(found @ StreamRef::Delivery(channel, delivery, server)) =
-            facts.lineup.stream(stream)
-        else {
-            return;
-        };
-        let Some(seconds) = self.deliveries.get_mut(stream) else { return };
+    fn count(&mut self, now: MonoTime, facts: &Facts, ledger: &Ledger, no: StreamNo) {
+        let found = facts.lineup.at(no);
+        let StreamRef::Delivery(channel, delivery, server) = found else { return };
+        let Some(seconds) = &mut self.deliveries[no.index()] else { return };
         let votes = |node: &NodeId, second: u64| {
             let silenced = second.saturating_sub(DROPS_SILENCE.as_secs())..=second;
             self.drops.get(node).is_none_or(|it| it.range(silenced).next().is_none())
@@ -211,73 +225,92 @@ impl Signals {
         if changes.is_empty() {
             return;
         }
-        let sums = self.sums.entry((channel.id.clone(), server.region.clone())).or_default();
-        changes.iter().for_each(|change| sums.add(now, change));
+        if let Some(sums) = self.sums_of(facts, no) {
+            changes.iter().for_each(|change| sums.add(now, change));
+        }
     }
 
     /// Settles some deliveries, in turn: nothing may come from them any more.
     pub(crate) fn sweep(&mut self, now: MonoTime, facts: &Facts, ledger: &Ledger) {
-        let from = self.swept.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let next = self.deliveries.range::<StreamId, _>((from, Bound::Unbounded));
-        let streams: Vec<StreamId> = next.map(|it| it.0.clone()).take(SWEPT_AT_ONCE).collect();
-        for stream in &streams {
-            self.count(now, facts, ledger, stream);
+        let next = facts.lineup.numbers_after(self.swept.as_ref());
+        let known = next.filter(|it| self.deliveries[it.index()].is_some());
+        let streams: Vec<StreamNo> = known.take(SWEPT_AT_ONCE).collect();
+        for &no in &streams {
+            self.count(now, facts, ledger, no);
         }
-        self.swept = streams.into_iter().nth(SWEPT_AT_ONCE - 1);
+        let last = streams.get(SWEPT_AT_ONCE - 1);
+        self.swept = last.map(|&no| facts.lineup.id(no).clone());
     }
 
-    /// Forgets what is gone with an old lineup: its series end.
-    pub(crate) fn relist(&mut self, lineup: &Lineup) {
-        self.deliveries
-            .retain(|stream, _| matches!(lineup.stream(stream), Some(StreamRef::Delivery(..))));
-        let mut listed = BTreeSet::new();
-        for (_, found) in lineup.streams() {
-            if let StreamRef::Delivery(channel, _, server) = found {
-                listed.insert((channel.id.clone(), server.region.clone()));
+    /// Takes what belongs to the numbers of one lineup over to another, and forgets what is gone: its series end.
+    pub(crate) fn relist(&mut self, old: &Lineup, new: &Lineup) {
+        let (mut deliveries, mut sums) = (Vec::new(), Vec::new());
+        deliveries.resize_with(new.streams().count(), || None);
+        sums.resize_with(new.cells(), || None);
+        for (no, seconds) in old.numbers().zip(&mut self.deliveries) {
+            let to = new.no(old.id(no)).filter(|it| new.cell_of(*it).is_some());
+            if let Some(to) = to {
+                deliveries[to.index()] = seconds.take();
             }
         }
-        self.sums.retain(|key, _| listed.contains(key));
-        self.counted.retain(|key, _| listed.contains(key));
-        self.regions.retain(|region, _| listed.iter().any(|(_, it)| it == region));
-        self.servers.retain(|server, _| lineup.server(server).is_some());
-        self.drops.retain(|node, _| lineup.agent(node).is_some());
+        for (cell, own) in self.sums.iter_mut().enumerate() {
+            let (channel, region) = old.cell_at(cell);
+            if let Some(to) = new.cell(channel, region) {
+                sums[to] = own.take();
+            }
+        }
+        (self.deliveries, self.sums) = (deliveries, sums);
+        self.counted.retain(|(channel, region), _| new.cell(channel, region).is_some());
+        self.regions.retain(|region, _| new.channels_in(region) > 0);
+        self.servers.retain(|server, _| new.server(server).is_some());
+        self.drops.retain(|node, _| new.agent(node).is_some());
     }
 
     /// Error budgets that the journal should have by now, of some channels, in turn.
-    pub(crate) fn save(&mut self, now: MonoTime) -> Vec<Record> {
-        let from = self.looked_at.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let next = self.sums.range_mut::<Key, _>((from, Bound::Unbounded)).take(SAVED_AT_ONCE);
+    pub(crate) fn save(&mut self, now: MonoTime, lineup: &Lineup) -> Vec<Record> {
+        let first = self.looked_at.map_or(0, |it| it + 1);
+        let known = self.sums.iter_mut().enumerate().skip(first);
+        let known = known.filter_map(|(cell, it)| Some((cell, it.as_deref_mut()?)));
         let (mut records, mut last) = (Vec::new(), None);
-        for (at, (key, sums)) in next.enumerate() {
-            let is_due = |since: MonoTime| now.since(since) >= SAVED_EVERY;
-            if sums.unsaved_since.is_some_and(is_due) {
-                sums.unsaved_since = None;
-                records.push(journal::budget_record(now, key, &sums.budget));
+        for (at, (cell, sums)) in known.take(SAVED_AT_ONCE).enumerate() {
+            if sums.unsaved_since.is_some_and(|since| now.since(since) >= SAVED_EVERY) {
+                records.push(sums.save(now, lineup.cell_at(cell)));
             }
-            last = (at + 1 == SAVED_AT_ONCE).then(|| key.clone());
+            last = (at + 1 == SAVED_AT_ONCE).then_some(cell);
         }
         self.looked_at = last;
         records
     }
 
     /// All error budgets that the journal has not got as they are.
-    pub(crate) fn save_all(&mut self, now: MonoTime) -> Vec<Record> {
-        let unsaved = self.sums.iter_mut().filter_map(|(key, sums)| {
-            sums.unsaved_since.take().map(|_| journal::budget_record(now, key, &sums.budget))
-        });
-        unsaved.collect()
+    pub(crate) fn save_all(&mut self, now: MonoTime, lineup: &Lineup) -> Vec<Record> {
+        let known = self.sums.iter_mut().enumerate();
+        let known = known.filter_map(|(cell, it)| Some((cell, it.as_deref_mut()?)));
+        let unsaved = known.filter(|(_, it)| it.unsaved_since.is_some());
+        unsaved.map(|(cell, it)| it.save(now, lineup.cell_at(cell))).collect()
     }
 
     /// Takes back an error budget that the journal remembered, as of a moment.
-    pub(crate) fn restore(&mut self, key: Key, budget: Budget, written: MonoTime) {
-        self.counted.insert(key.clone(), second_of(written));
-        self.sums.entry(key).or_default().budget = budget;
+    pub(crate) fn restore(&mut self, lineup: &Lineup, key: Key, budget: Budget, written: MonoTime) {
+        let Some(cell) = lineup.cell(&key.0, &key.1) else { return };
+        self.counted.insert(key, second_of(written));
+        self.sums[cell].get_or_insert_default().budget = budget;
     }
 
-    fn seconds(&mut self, stream: &StreamId, key: &Key) -> &mut Seconds {
-        let Self { deliveries, counted, .. } = self;
-        let fresh = || Seconds::since(counted.get(key).copied().unwrap_or(0));
-        deliveries.entry(stream.clone()).or_insert_with(fresh)
+    fn seconds(&mut self, facts: &Facts, no: StreamNo) -> &mut Seconds {
+        let fresh = || {
+            let key = facts.lineup.cell_of(no).map(|it| facts.lineup.cell_at(it));
+            let key = key.map(|(channel, region)| (channel.clone(), region.clone()));
+            let counted = key.and_then(|it| self.counted.get(&it)).copied();
+            Box::new(Seconds::since(counted.unwrap_or(0)))
+        };
+        self.deliveries[no.index()].get_or_insert_with(fresh)
+    }
+
+    /// The sums that a delivery counts in.
+    fn sums_of(&mut self, facts: &Facts, no: StreamNo) -> Option<&mut Sums> {
+        let cell = facts.lineup.cell_of(no)?;
+        Some(self.sums[cell].get_or_insert_default())
     }
 
     /// What each region's latencies were, by region.
@@ -290,18 +323,22 @@ impl Signals {
         self.servers.iter().flat_map(|(id, it)| it.views().map(move |view| (id, view)))
     }
 
-    pub(crate) fn sums(&self, channel: &ChannelId, region: &RegionId) -> Option<&Sums> {
-        self.sums.get(&(channel.clone(), region.clone()))
+    pub(crate) fn sums(
+        &self,
+        lineup: &Lineup,
+        channel: &ChannelId,
+        region: &RegionId,
+    ) -> Option<&Sums> {
+        self.sums[lineup.cell(channel, region)?].as_deref()
     }
 }
 
-/// The channel and region, and the server, of a delivery that the agent is to watch and that is on the air.
-fn delivery<'a>(facts: &'a Facts, node: &NodeId, stream: &StreamId) -> Option<(Key, &'a ServerId)> {
-    let Some(StreamRef::Delivery(channel, _, server)) = facts.lineup.stream(stream) else {
-        return None;
-    };
-    let counts = facts.watches(node, stream) && !facts.is_off_air(&channel.id);
-    counts.then(|| ((channel.id.clone(), server.region.clone()), &server.id))
+/// The number of a delivery that the agent is to watch and that is on the air.
+fn delivery(facts: &Facts, agent: AgentNo, stream: &StreamId) -> Option<StreamNo> {
+    let no = facts.lineup.no(stream)?;
+    let found = facts.lineup.at(no);
+    let is_delivery = matches!(found, StreamRef::Delivery(..)) && facts.is_watcher(agent, no);
+    (is_delivery && !facts.is_off_air(&found.channel().id)).then_some(no)
 }
 
 fn second_of(at: MonoTime) -> u64 {

@@ -8,10 +8,7 @@
 //! the jitter of the way here would lay two slices on one second and none on the next, and what any of several agents saw
 //! would then add up to more than there was.
 
-use alloc::{
-    collections::{BTreeMap, VecDeque},
-    vec::Vec,
-};
+use alloc::{collections::VecDeque, vec::Vec};
 use core::time::Duration;
 
 use tallylight_model::{Epoch, FaultKind, FaultPhase, FaultRecord, Layer, MonoTime, NodeId, Slice};
@@ -118,6 +115,7 @@ pub(super) struct Terms {
 
 #[derive(Clone, Debug)]
 struct Second {
+    at: u64,
     opened: MonoTime,
     said: Vec<Said>,
     counted: Share,
@@ -135,9 +133,10 @@ pub(super) struct Change {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seconds {
-    open: BTreeMap<u64, Second>,
+    /// In order. Nearly all come one after the other at the end, and go from the front.
+    open: VecDeque<Second>,
     /// Ones that had to make room: to be judged with what is known.
-    leaving: Vec<(u64, Second)>,
+    leaving: Vec<Second>,
     closed: Closed,
     runs: Vec<Run>,
     next_run: u32,
@@ -201,7 +200,7 @@ impl Seconds {
         if let Some(run) = self.runs.iter_mut().find(|it| it.id == run) {
             run.note(record);
         }
-        for second in self.open.values_mut() {
+        for second in &mut self.open {
             let mut held = second.said.iter().filter(|it| it.run == run).flat_map(|it| &it.held);
             second.changed |= held.any(|held| held.kind == it.kind);
         }
@@ -209,7 +208,9 @@ impl Seconds {
 
     /// Whose vote counts in these seconds is to be asked again.
     pub(super) fn doubt(&mut self, from: u64, to: u64) {
-        self.open.range_mut(from..=to).for_each(|(_, second)| second.changed = true);
+        let first = self.open.partition_point(|it| it.at < from);
+        let doubted = self.open.range_mut(first..).take_while(|it| it.at <= to);
+        doubted.for_each(|it| it.changed = true);
     }
 
     fn run(&mut self, node: &NodeId, epoch: Epoch, last: u64) -> u32 {
@@ -231,23 +232,25 @@ impl Seconds {
         if self.closed.contains(second) {
             return None;
         }
-        if self.open.len() >= MAX_OPEN && !self.open.contains_key(&second) {
-            if self.open.first_key_value().is_some_and(|(&oldest, _)| second < oldest) {
-                return None;
+        let place = match self.open.binary_search_by_key(&second, |it| it.at) {
+            Ok(place) => place,
+            Err(0) if self.open.len() >= MAX_OPEN => return None,
+            Err(mut place) => {
+                if self.open.len() >= MAX_OPEN
+                    && let Some(oldest) = self.open.pop_front()
+                {
+                    self.closed.add(oldest.at);
+                    self.leaving.push(oldest);
+                    place -= 1;
+                }
+                let (said, counted) = (Vec::new(), [0; PARTS]);
+                let fresh =
+                    Second { at: second, opened: now, said, counted, terms: None, changed: false };
+                self.open.insert(place, fresh);
+                place
             }
-            if let Some((oldest, left)) = self.open.pop_first() {
-                self.closed.add(oldest);
-                self.leaving.push((oldest, left));
-            }
-        }
-        let fresh = || Second {
-            opened: now,
-            said: Vec::new(),
-            counted: [0; PARTS],
-            terms: None,
-            changed: false,
         };
-        let open = self.open.entry(second).or_insert_with(fresh);
+        let open = &mut self.open[place];
         open.changed = true;
         Some(open)
     }
@@ -261,8 +264,9 @@ impl Seconds {
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         let runs = &self.runs;
-        let mut judge = |at: u64, second: &mut Second| {
-            let share = verdict(&words(runs, second, at, &votes));
+        let mut judge = |second: &mut Second| {
+            let at = second.at;
+            let share = verdict(&words(runs, second, &votes));
             second.changed = false;
             if share != second.counted {
                 let terms = *second.terms.get_or_insert_with(|| terms(at));
@@ -272,23 +276,19 @@ impl Seconds {
                 changes.push(Change { second: at, terms, by });
             }
         };
-        for (at, mut second) in self.leaving.drain(..) {
-            judge(at, &mut second);
-        }
-        let mut over = Vec::new();
-        for (&at, second) in &mut self.open {
+        self.leaving.drain(..).for_each(|mut it| judge(&mut it));
+        let closed = &mut self.closed;
+        self.open.retain_mut(|second| {
             let age = now.since(second.opened);
             if second.changed && age >= JUDGED_AFTER {
-                judge(at, second);
+                judge(second);
             }
-            if age > OPEN_FOR {
-                over.push(at);
+            let is_over = age > OPEN_FOR;
+            if is_over {
+                closed.add(second.at);
             }
-        }
-        for at in over {
-            self.open.remove(&at);
-            self.closed.add(at);
-        }
+            !is_over
+        });
         changes
     }
 }
@@ -309,12 +309,8 @@ fn said_by(second: &mut Second, run: u32) -> &mut Said {
 }
 
 /// What each agent with a vote says of a second, over all its runs.
-fn words(
-    runs: &[Run],
-    second: &Second,
-    at: u64,
-    votes: &impl Fn(&NodeId, u64) -> bool,
-) -> Vec<Word> {
+fn words(runs: &[Run], second: &Second, votes: &impl Fn(&NodeId, u64) -> bool) -> Vec<Word> {
+    let at = second.at;
     let mut words: Vec<(&NodeId, Word)> = Vec::with_capacity(second.said.len());
     for said in &second.said {
         let Some(run) = runs.iter().find(|it| it.id == said.run) else { continue };
