@@ -35,7 +35,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
     faults: u32,
     /// Channels that the judgement alone is measured with
-    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u16).range(500..=20_000))]
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u16).range(1_500..=20_000))]
     channels: u16,
     /// Channels that go black for each length of HLS segments
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=4))]
@@ -170,7 +170,7 @@ fn report(arguments: &Arguments, machine: &Machine, all: &[Findings]) -> anyhow:
         "at_unix_s": at, "command": command, "machine": machine, "parts": all,
     });
     fs::write(&path, serde_json::to_vec_pretty(&report)?).context("cannot write the results")?;
-    say(&format!("{}\n", machine.describe()));
+    say(&format!("{}\nMeasured with: {}\n", machine.describe(), command.join(" ")));
     let mut wrong = 0;
     for findings in all {
         say(&findings.text);

@@ -22,25 +22,32 @@ use tallylight_decide::{
 };
 use tallylight_model::{ChannelId, Epoch, MonoTime};
 
-use self::platform::{Platform, REGIONS};
+use self::platform::{Broken, Platform, REGIONS};
 use super::{Measured, spread::Spread, spreads, tell, usage};
 
 /// What the project promises: observations a second, and milliseconds from fault to command.
 const OBSERVATIONS: f64 = 20_000.0;
 const BUDGET_MS: f64 = 5.0;
-/// Open incidents beside which it promises that: sources, and one server.
+/// Open incidents beside which it promises that.
 const OPEN: usize = 200;
 /// Seconds after which every table of the past is full.
 const FILL: u32 = 100;
-/// Seconds that are measured, without and with open incidents.
-const MEASURED: u32 = 10;
-/// Between two faults that stay.
-const SPACING: Duration = Duration::from_millis(200);
-/// Until all that can be tried for them has been.
+/// Everything is measured so many times over, to see how it spreads.
+const RUNS: u32 = 5;
+/// Seconds of one such run, without and with open incidents.
+const MEASURED: u32 = 2;
+/// Between two faults that stay: no more of them in a minute than a storm would take.
+const SPACING: Duration = Duration::from_millis(400);
+/// Until all that can be tried for them has been, and none of them is new.
 const SETTLE: u32 = 60;
+/// From the server's end until it is known for what it is.
+const NAMED: u32 = 10;
 const SECOND: Duration = Duration::from_secs(1);
-/// A fault that is remedied ends after so long.
-const LASTS: Duration = Duration::from_secs(5);
+/// Faults a second that are remedied, and after how many seconds each ends.
+const A_SECOND: u32 = 2;
+const LASTS: usize = 5;
+/// How often the panel is asked.
+const PANEL: Duration = Duration::from_secs(5);
 /// Far enough from the clock's origin.
 const START: MonoTime = MonoTime::from_nanos(86_400_000_000_000);
 
@@ -58,17 +65,16 @@ pub(super) fn measure(channels: usize, faults: u32) -> anyhow::Result<Measured> 
     tell(&format!("decide: {channels} channels, {slices} observations a second, filling"));
     stage.run(SECOND * FILL);
     let full = usage::memory(own)?.rss;
-    let quiet = stage.measured(SECOND * MEASURED);
-    tell(&format!("decide: {}", quiet.text("quiet")));
+    let quiet = stage.measured();
+    tell(&format!("decide: {}", quiet.text("quiet")?));
     stage.break_for_good();
-    stage.run(SECOND * SETTLE);
     let open = stage.open();
     ensure!(open == OPEN, "{open} incidents are open; {OPEN} were to be");
-    let busy = stage.measured(SECOND * MEASURED);
+    let busy = stage.measured();
     let after = usage::memory(own)?.rss;
-    tell(&format!("decide: {}", busy.text(&format!("with {OPEN} open incidents"))));
+    tell(&format!("decide: {}", busy.text(&format!("with {OPEN} open incidents"))?));
     stage.decide(faults);
-    conclude(channels, &stage, &[quiet, busy], [empty, full, after])
+    conclude(channels, faults, &stage, &[quiet, busy], [empty, full, after])
 }
 
 /// Everything may be sent, so that each fault is decided at once.
@@ -82,6 +88,7 @@ struct Stage {
     platform: Platform,
     decider: Decider,
     now: MonoTime,
+    panel_due: MonoTime,
     /// Channels whose commands the panel cannot carry out.
     stuck: BTreeSet<ChannelId>,
     calls: Vec<f64>,
@@ -96,29 +103,30 @@ struct Commanded {
     ms: f64,
 }
 
-/// What some seconds came to.
+/// What some runs of some seconds came to.
 struct Seconds {
-    observations: usize,
-    processor: Duration,
-    calls: Spread,
+    /// Observations per second of processor time, by run.
+    rates: Vec<f64>,
+    /// Milliseconds.
+    calls: Vec<f64>,
 }
 
 impl Seconds {
-    /// Observations per second of processor time.
-    fn rate(&self) -> f64 {
-        self.observations as f64 / self.processor.as_secs_f64()
+    fn rates(&self) -> anyhow::Result<Spread> {
+        Spread::of(self.rates.iter().copied()).context("nothing was measured")
     }
 
-    fn text(&self, when: &str) -> String {
-        let each = 1e6 / self.rate();
-        format!("{when}: {:.0} observations per CPU second, {each:.2} µs each", self.rate())
+    fn calls(&self) -> anyhow::Result<Spread> {
+        Spread::of(self.calls.iter().copied()).context("nothing was measured")
     }
 
-    fn figures(&self) -> Value {
-        json!({
-            "observations": self.observations, "processor_s": self.processor.as_secs_f64(),
-            "per_cpu_second": self.rate(), "call_ms": self.calls,
-        })
+    fn text(&self, when: &str) -> anyhow::Result<String> {
+        let Spread { min, median, max, .. } = self.rates()?;
+        Ok(format!("{when}: {median:.0} observations per CPU second ({min:.0} to {max:.0})"))
+    }
+
+    fn figures(&self) -> anyhow::Result<Value> {
+        Ok(json!({ "per_cpu_second": self.rates, "call_ms": self.calls()? }))
     }
 }
 
@@ -128,6 +136,7 @@ impl Stage {
             platform,
             decider,
             now: START,
+            panel_due: START,
             stuck: BTreeSet::new(),
             calls: Vec::new(),
             observations: 0,
@@ -172,14 +181,14 @@ impl Stage {
         }
     }
 
-    /// Lets time pass: every agent reports each second, the panel is asked every 5.
+    /// Lets time pass: every agent reports each second.
     fn run(&mut self, span: Duration) {
         let end = self.now + span;
         let pieces = self.platform.pieces();
-        let mut second = 0;
         while self.now < end {
             let begin = self.now;
-            if second % 5 == 0 {
+            if begin >= self.panel_due {
+                self.panel_due = begin + PANEL;
                 self.give(Input::Panel(self.platform.panel()));
             }
             for (at, piece) in &pieces {
@@ -188,7 +197,6 @@ impl Stage {
                 self.give(Input::Batch(batch));
             }
             self.pass_to(begin + SECOND);
-            second += 1;
         }
     }
 
@@ -204,31 +212,37 @@ impl Stage {
         }
     }
 
-    fn measured(&mut self, span: Duration) -> Seconds {
+    fn measured(&mut self) -> Seconds {
         self.calls.clear();
-        (self.observations, self.processor) = (0, Duration::ZERO);
-        self.run(span);
-        let calls = std::mem::take(&mut self.calls);
-        let nothing = Spread { runs: 0, min: 0.0, median: 0.0, p99: 0.0, max: 0.0 };
-        Seconds {
-            observations: self.observations,
-            processor: self.processor,
-            calls: Spread::of(calls).unwrap_or(nothing),
+        let mut rates = Vec::new();
+        for _ in 0..RUNS {
+            (self.observations, self.processor) = (0, Duration::ZERO);
+            self.run(SECOND * MEASURED);
+            rates.push(self.observations as f64 / self.processor.as_secs_f64());
         }
+        Seconds { rates, calls: std::mem::take(&mut self.calls) }
     }
 
-    /// Sources that nobody can switch away from, one after another, and a server.
+    /// What nobody can mend, one after another and in turn: a source that a channel is on, what makes its deliveries, a source
+    /// that it is not on; and at last a server.
     fn break_for_good(&mut self) {
         for number in 0..OPEN - 1 {
+            let broken = match number % 4 {
+                0 | 1 => Broken::Source,
+                2 => Broken::Processing,
+                _ => Broken::Backup,
+            };
             self.stuck.insert(self.platform.channels[number].id.clone());
-            self.platform.break_source(number, self.now);
+            self.platform.break_channel(number, broken, self.now);
             if number % 5 == 0 {
                 tell(&format!("decide: {number} of {OPEN} broken for good"));
                 self.run(SPACING * 5);
             }
         }
-        self.run(SECOND * 10);
+        tell("decide: until all that can be tried has been");
+        self.run(SECOND * SETTLE);
         self.platform.break_server(self.now);
+        self.run(SECOND * NAMED);
     }
 
     fn open(&self) -> usize {
@@ -239,19 +253,32 @@ impl Stage {
     fn decide(&mut self, faults: u32) {
         self.commands.clear();
         self.calls.clear();
-        let lasts = LASTS.as_secs() as usize;
-        for number in 0..faults as usize + lasts {
-            if number < faults as usize {
-                self.platform.break_source(OPEN + number, self.now);
+        let mut begun = 0;
+        for second in 0..faults.div_ceil(A_SECOND) as usize + LASTS {
+            for part in 0..A_SECOND.min(faults - begun) {
+                let since = self.now + SECOND * part / A_SECOND;
+                let number = OPEN + begun as usize;
+                self.platform.break_channel(number, Broken::Source, since);
+                begun += 1;
+                if begun.is_multiple_of(25) {
+                    tell(&format!("decide: {begun} of {faults} faults"));
+                }
             }
-            if let Some(old) = number.checked_sub(lasts) {
-                self.platform.mend(OPEN + old, self.now);
-            }
-            if number % 25 == 0 {
-                tell(&format!("decide: {number} of {faults} faults"));
+            if let Some(old) = second.checked_sub(LASTS) {
+                let first = old * A_SECOND as usize;
+                for number in first..(first + A_SECOND as usize).min(begun as usize) {
+                    self.platform.mend(OPEN + number, self.now);
+                }
             }
             self.run(SECOND);
         }
+    }
+
+    /// Milliseconds of the calls that a switch of a channel came out of, in order.
+    fn decisions(&self) -> Vec<f64> {
+        let decided =
+            |it: &&Commanded| it.channel.as_ref().is_some_and(|it| !self.stuck.contains(it));
+        self.commands.iter().filter(decided).map(|it| it.ms).collect()
     }
 
     /// What must not be: a channel without exactly one command, or an incident of another kind.
@@ -264,7 +291,7 @@ impl Stage {
                 wrong.push(format!("{commands} commands for {}", channel.id));
             }
         }
-        let is_meant = |cause| matches!(cause, Cause::Source | Cause::Server);
+        let is_meant = |cause| matches!(cause, Cause::Source | Cause::Processing | Cause::Server);
         for incident in self.decider.incidents().filter(|it| !is_meant(it.cause())) {
             wrong.push(format!("incident {} is called {}", incident.id, incident.subject));
         }
@@ -274,48 +301,55 @@ impl Stage {
 
 fn conclude(
     channels: usize,
+    faults: u32,
     stage: &Stage,
     [quiet, busy]: &[Seconds; 2],
     [empty, full, after]: [u64; 3],
 ) -> anyhow::Result<Measured> {
-    let faults = u32::try_from(stage.commands.len())?;
-    let decisions =
-        Spread::of(stage.commands.iter().map(|it| it.ms)).context("nothing was decided")?;
+    let ms = stage.decisions();
+    let decisions = Spread::of(ms.iter().copied()).context("nothing was decided")?;
+    let runs =
+        || ms.chunks(ms.len().div_ceil(RUNS as usize)).filter_map(|it| Spread::of(it.to_vec()));
+    let of_runs = |of: fn(&Spread) -> f64| Spread::of(runs().map(|it| of(&it))).context("no runs");
     let calls = Spread::of(stage.calls.iter().copied()).context("nothing was measured")?;
+    let rates = [
+        quiet.rates()?.row("nothing wrong", 0),
+        busy.rates()?.row(&format!("{OPEN} incidents open"), 0),
+    ];
     let rows = [
-        quiet.calls.row("call, nothing wrong", 3),
-        busy.calls.row(&format!("call, {OPEN} open"), 3),
+        quiet.calls()?.row("call, nothing wrong", 3),
+        busy.calls()?.row(&format!("call, {OPEN} open"), 3),
         calls.row(&format!("call, {OPEN} open and more"), 3),
         decisions.row("evidence to command", 3),
+        of_runs(|it| it.median)?.row("its median in each run", 3),
+        of_runs(|it| it.max)?.row("its maximum in each run", 3),
     ];
-    let mut text = spreads(
-        &format!(
-            "Decide: milliseconds, {channels} channels in {REGIONS} regions, {} observations a second of virtual time",
-            stage.platform.slices_per_second()
-        ),
-        &rows,
+    let of = format!(
+        "{channels} channels in {REGIONS} regions, {} observations a second of virtual time",
+        stage.platform.slices_per_second()
     );
-    let slowest = quiet.rate().min(busy.rate());
+    let mut text = spreads(&format!("Decide: observations per CPU second, {of}"), &rates);
+    let _ = write!(text, "\n{}", spreads("Milliseconds", &rows));
+    let slowest = quiet.rates()?.min.min(busy.rates()?.min);
     let verdict = |kept: bool| if kept { "kept" } else { "MISSED" };
-    let pairs = (channels * REGIONS) as f64;
-    let per_pair = |bytes: u64| bytes as f64 / pairs / 1024.0;
     let (state, incidents) = (full.saturating_sub(empty), after.saturating_sub(full));
+    let per = |count: usize| state as f64 / count as f64 / 1024.0;
     let _ = write!(
         text,
-        "\n{}.\n{}.\n{OBSERVATIONS} a second on one core: {}. p99 under {BUDGET_MS} ms: {}.\n\
-         Memory: {:.1} KiB per channel and region ({} MiB in all), {} MiB more with {OPEN} incidents.\n",
-        quiet.text("Nothing wrong"),
-        busy.text(&format!("{OPEN} incidents open")),
+        "\n{OBSERVATIONS} a second on one core: {}. p99 under {BUDGET_MS} ms: {}.\n\
+         Memory: {:.1} KiB per channel, {:.1} KiB per channel and region ({} MiB in all), {} MiB more with {OPEN} incidents.\n",
         verdict(slowest >= OBSERVATIONS),
         verdict(decisions.p99 < BUDGET_MS),
-        per_pair(state),
+        per(channels),
+        per(channels * REGIONS),
         state >> 20,
         incidents >> 20,
     );
     let figures = json!({
         "channels": channels, "regions": REGIONS, "open": OPEN,
-        "quiet": quiet.figures(), "busy": busy.figures(), "decision_ms": decisions,
-        "decision_call_ms": calls, "state_bytes": state, "incident_bytes": incidents,
+        "quiet": quiet.figures()?, "busy": busy.figures()?, "decision_ms": decisions,
+        "decisions_ms": ms, "decision_call_ms": calls, "state_bytes": state,
+        "incident_bytes": incidents,
     });
     Ok(Measured { figures, text, wrong: stage.wrong(faults) })
 }

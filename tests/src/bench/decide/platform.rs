@@ -45,6 +45,17 @@ enum Told {
     End,
 }
 
+/// What of a channel stops.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// The source that it is on.
+    Source,
+    /// What makes its deliveries.
+    Processing,
+    /// A source that it is not on.
+    Backup,
+}
+
 /// What the agents of one region watch.
 struct Watch {
     nodes: Vec<NodeId>,
@@ -160,12 +171,18 @@ impl Platform {
         }
     }
 
-    /// A source stops, and what it feeds with it.
-    pub(super) fn break_source(&mut self, channel: usize, now: MonoTime) {
+    /// Something of a channel stops, and what it feeds with it.
+    pub(super) fn break_channel(&mut self, channel: usize, broken: Broken, now: MonoTime) {
         let channel = &self.channels[channel];
-        let primary = channel.sources.iter().take(1).map(|it| (&it.stream, Duration::ZERO));
-        let fed = channel.deliveries.iter().map(|it| (&it.stream, it.delay));
-        for (stream, delay) in primary.chain(fed) {
+        let source = match broken {
+            Broken::Source => channel.sources.first(),
+            Broken::Processing => None,
+            Broken::Backup => channel.sources.last(),
+        };
+        let fed = channel.deliveries.iter().filter(|_| broken != Broken::Backup);
+        let fed = fed.map(|it| (&it.stream, it.delay));
+        for (stream, delay) in source.map(|it| (&it.stream, Duration::ZERO)).into_iter().chain(fed)
+        {
             let trouble = Trouble { since: now + delay, until: None, told: Told::Nothing };
             self.troubles.entry(stream.clone()).or_insert(trouble);
         }
@@ -177,7 +194,7 @@ impl Platform {
         for delivery in self.channels.iter().flat_map(|it| &it.deliveries) {
             if delivery.server == *dead {
                 let trouble = Trouble { since: now, until: None, told: Told::Nothing };
-                self.troubles.insert(delivery.stream.clone(), trouble);
+                self.troubles.entry(delivery.stream.clone()).or_insert(trouble);
             }
         }
     }
