@@ -80,7 +80,6 @@ impl Agent {
         let events = platform.events.iter().filter(|it| it.what.agent() == Some(node));
         Self {
             node: node.clone(),
-
             epoch: Epoch(1),
             seq: 0,
             phase,
@@ -127,6 +126,11 @@ impl Agent {
             }
             probe.is_hot()
         });
+    }
+
+    /// Whether it looks closely at nothing.
+    pub(super) const fn is_calm(&self) -> bool {
+        self.hot.is_empty()
     }
 
     fn own(&self, now: u64) -> Own {

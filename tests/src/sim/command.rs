@@ -1,8 +1,10 @@
 //! `tallylight-world sim`: many worlds on all cores, and the story of one.
 
 use std::{
+    fs,
     io::Write as _,
     ops::Range,
+    path::{Path, PathBuf},
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -15,11 +17,14 @@ use anyhow::{Result, bail};
 
 use super::{
     World,
+    publish::publish,
     scenario::Scenario,
-    score::{Score, Table, complaint, score},
+    score::{Score, complaint, score},
     shape::{draw, shapes},
     shrink::shrink,
+    table::Table,
 };
+use crate::bench::{machine::Machine, usage::processor_time};
 
 /// What to run.
 #[derive(clap::Args, Debug)]
@@ -39,6 +44,9 @@ pub struct Arguments {
     /// So many threads; as many as there are processors if it is left out.
     #[arg(long)]
     threads: Option<usize>,
+    /// Write the tables into localisation.md and remedies.md of this folder.
+    #[arg(long, value_name = "FOLDER")]
+    markdown: Option<PathBuf>,
 }
 
 /// Worlds that a thread takes at a time.
@@ -63,14 +71,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let threads = arguments.threads.unwrap_or(cores);
     let seeds = arguments.from..arguments.from + arguments.seeds;
     let table = run_all(seeds, arguments.shape.as_deref(), threads)?;
-    print!("{}", table.text());
+    print!("{}\n{}\n", table.names(), table.deeds());
     for score in &table.wrong {
         println!("{}", complaint(score));
     }
     for score in &table.broken {
         println!("{}", complaint(score));
     }
-    println!("{} worlds in {:.1} s", arguments.seeds, begun.elapsed().as_secs_f64());
+    let cost = cost(arguments.seeds, begun)?;
+    println!("{cost}");
+    if let Some(docs) = &arguments.markdown {
+        publish(docs, &table, &how(arguments, &cost))?;
+    }
     if let Some(score) = table.broken.first() {
         let rule = score.broken.first().map_or("", |it| it.rule);
         println!("the smallest world found that breaks \"{rule}\":");
@@ -79,6 +91,31 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         bail!("{} worlds broke a rule", table.broken.len());
     }
     Ok(())
+}
+
+/// What all of it took.
+fn cost(worlds: u64, begun: Instant) -> Result<String> {
+    let own = i32::try_from(std::process::id())?;
+    let each = processor_time(own)?.as_secs_f64() * 1000.0 / worlds.max(1) as f64;
+    let status = fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|it| it.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|it| it.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let peak = peak.map_or_else(|| "unknown".to_owned(), |kib| format!("{} MiB", kib / 1024));
+    let took = begun.elapsed().as_secs_f64();
+    Ok(format!(
+        "{worlds} worlds in {took:.0} s, {each:.1} ms of processor each; peak memory {peak}"
+    ))
+}
+
+/// The command and the machine, for the documents.
+fn how(arguments: &Arguments, cost: &str) -> String {
+    let Arguments { seeds, from, shape, .. } = arguments;
+    let shape = shape.as_ref().map_or_else(String::new, |it| format!(" --shape {it}"));
+    let machine = Machine::look(Path::new("."));
+    format!(
+        "`script/sim --from {from} --seeds {seeds}{shape}`: {cost}, on {} cores ({}).",
+        machine.cores, machine.cpu
+    )
 }
 
 /// Runs these worlds on so many threads.
@@ -122,7 +159,7 @@ pub fn run_all(seeds: Range<u64>, shape: Option<&str>, threads: usize) -> Result
 fn tell(scenario: &Scenario) {
     println!("{scenario:#?}");
     let mut world = World::drawn(scenario);
-    world.run_for(scenario.end.since(world.now()));
+    world.run_through(scenario);
     let story = world.story();
     print!("{}", story.log);
     for incident in &story.incidents {

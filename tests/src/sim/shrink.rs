@@ -46,6 +46,7 @@ const PARTS: &[Part] = &[
     |it, at| without(it, at, |it| &mut it.crashes),
     |it, at| without(it, at, |it| &mut it.restarts),
     |it, at| without(it, at, |it| &mut it.steps),
+    |it, at| without(it, at, |it| &mut it.windows),
     |it, at| without(it, at, |it| &mut it.parts.agents),
     circumstance,
 ];
@@ -67,12 +68,14 @@ type Usual = (bool, fn(&mut Scenario));
 /// Puts one circumstance back to what is usual.
 fn circumstance(scenario: &Scenario, at: usize) -> Option<Scenario> {
     let usual = Scenario::quiet(scenario.seed, scenario.parts.clone());
-    let unusual: [Usual; 5] = [
+    let unusual: [Usual; 7] = [
         (scenario.loss != usual.loss, |it| it.loss = 0),
         (scenario.lateness != usual.lateness, |it| it.lateness = 40),
         (scenario.manners != usual.manners, |it| it.manners = Manners::Obeys),
         (scenario.failover.is_some(), |it| it.failover = None),
-        (scenario.approves.is_some(), |it| it.approves = None),
+        (scenario.answers.is_some(), |it| it.answers = None),
+        (scenario.listed.is_some(), |it| it.listed = None),
+        (scenario.restarts_services, |it| it.restarts_services = false),
     ];
     let change = unusual.into_iter().filter(|it| it.0).nth(at)?.1;
     let mut smaller = scenario.clone();

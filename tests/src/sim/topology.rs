@@ -9,13 +9,14 @@ use std::{
 };
 
 use tallylight_decide::lineup::{
-    Agent, Channel, Delivery, Parts, Provider, Region, Server, SingleWitness, Source, SourceRole,
+    Agent, Channel, Delivery, Encoder, Parts, Provider, Region, Server, SingleWitness, Source,
+    SourceRole,
 };
-use tallylight_model::{ProviderId, RegionId, ServerId};
+use tallylight_model::{EncoderId, ProviderId, RegionId, ServerId};
 
 use super::{
     Dice,
-    platform::{Form, channel, node, provider, region, server, stream},
+    platform::{Form, channel, encoder, node, provider, region, server, stream},
 };
 
 /// What was drawn.
@@ -24,12 +25,18 @@ pub(super) struct Drawn {
     pub(super) parts: Parts,
     pub(super) forms: BTreeMap<ServerId, Form>,
     pub(super) multicast: BTreeSet<ServerId>,
+    /// Whether the panel can restart servers and encoders.
+    pub(super) restarts_services: bool,
 }
+
+/// So many channels are many.
+const LARGE: u64 = 40;
 
 /// How large a platform is.
 struct Size {
     channels: u64,
     regions: u64,
+    /// In each region from one up to this, or about this where regions are large.
     servers: u64,
     providers: u64,
 }
@@ -37,24 +44,34 @@ struct Size {
 impl Size {
     fn draw(dice: &mut Dice) -> Self {
         match dice.below(100) {
-            0..88 => Self {
+            0..93 => Self {
                 channels: dice.magnitude(1, 12),
                 regions: 1 + dice.below(3),
                 servers: 1 + dice.below(3),
                 providers: 1 + dice.below(3),
             },
-            88..99 => Self {
-                channels: dice.magnitude(12, 60),
+            93..99 => Self {
+                channels: dice.magnitude(12, LARGE - 1),
                 regions: 1 + dice.below(4),
                 servers: 1 + dice.below(5),
                 providers: 2 + dice.below(5),
             },
             _ => Self {
-                channels: dice.magnitude(60, 500),
+                channels: dice.magnitude(LARGE, 500),
                 regions: 2 + dice.below(5),
                 servers: 2 + dice.below(6),
                 providers: 2 + dice.below(9),
             },
+        }
+    }
+}
+
+impl Size {
+    fn in_region(&self, dice: &mut Dice) -> u64 {
+        if self.channels < LARGE {
+            1 + dice.below(self.servers)
+        } else {
+            self.servers - dice.below(2)
         }
     }
 }
@@ -73,7 +90,7 @@ pub(super) fn draw(dice: &mut Dice) -> Drawn {
         parts.regions.push(Region { id: id.clone() });
         let witnesses = dice.pick(&[0, 1, 1, 2, 2, 2, 2, 3, 3, 4]);
         agents(dice, &mut parts, &id, witnesses);
-        for s in 1..=1 + dice.below(size.servers) {
+        for s in 1..=size.in_region(dice) {
             parts.servers.push(Server {
                 id: server(&format!("r{r}-s{s}")),
                 region: id.clone(),
@@ -137,6 +154,8 @@ fn finish(
         let most = if dice.one_in(6) { 40_000 } else { 5_000 };
         delays.insert(server.id.clone(), Duration::from_millis(dice.magnitude(300, most)));
     }
+    let fail_back = dice.one_in(4).then(|| Duration::from_secs(dice.magnitude(15, 60)));
+    let racks = encoders(dice, size);
     for c in 1..=size.channels {
         let name = format!("c{c:03}");
         let sources = sources(dice, &name, &providers, headend);
@@ -157,13 +176,31 @@ fn finish(
             audio: Vec::new(),
             single_witness,
             programme_match: Default::default(),
-            fail_back: None,
-            encoder: None,
+            fail_back,
+            encoder: racks[(c - 1) as usize].clone(),
             sources,
             deliveries,
         });
     }
-    Drawn { parts, forms, multicast }
+    let used: BTreeSet<EncoderId> = racks.into_iter().flatten().collect();
+    parts.encoders = used.into_iter().map(|id| Encoder { id }).collect();
+    Drawn { parts, forms, multicast, restarts_services: dice.one_in(2) }
+}
+
+/// What channels share between source and delivery: on most platforms nothing is listed, on others two to eight share an encoder.
+fn encoders(dice: &mut Dice, size: &Size) -> Vec<Option<EncoderId>> {
+    let mut racks = vec![None; size.channels as usize];
+    if !dice.one_in(3) {
+        return racks;
+    }
+    let (mut at, mut number) = (0, 1);
+    while at < racks.len() {
+        let many = dice.magnitude(2, 8) as usize;
+        let id = encoder(&format!("e{number}"));
+        racks.iter_mut().skip(at).take(many).for_each(|it| *it = Some(id.clone()));
+        (at, number) = (at + many + dice.below(2) as usize, number + 1);
+    }
+    racks
 }
 
 /// Feeds of a channel: mostly by different providers, mostly with a stated offset.

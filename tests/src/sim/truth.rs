@@ -38,6 +38,9 @@ pub(super) fn breaks(lineup: &Lineup, subject: &Subject) -> BTreeSet<StreamId> {
                 of_it.for_each(|it| broken.extend(of_source(channel, &it.stream)));
             }
             Subject::Processing(id) if channel.id == *id => broken.extend(deliveries(channel)),
+            Subject::Encoder(id) if channel.encoder.as_ref() == Some(id) => {
+                broken.extend(deliveries(channel));
+            }
             Subject::Programme(id) if channel.id == *id => {
                 broken.extend(channel.sources.iter().map(|it| it.stream.clone()));
                 broken.extend(deliveries(channel));
@@ -110,6 +113,7 @@ fn candidates(
             subjects.extend(source.provider.clone().map(Subject::Provider));
         }
         subjects.insert(Subject::Processing(channel.id.clone()));
+        subjects.extend(channel.encoder.clone().map(Subject::Encoder));
         if differential {
             subjects.insert(Subject::Programme(channel.id.clone()));
         }

@@ -1,0 +1,138 @@
+//! What agents had said by a moment, as it came in: all that rules about evidence rest on.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use tallylight_model::{
+    Batch, FaultKind, FaultPhase, MonoTime, NodeId, RegionId, Severity, StreamId,
+};
+
+use super::EVIDENCE_AGE;
+use crate::sim::platform::Conditions;
+
+/// Slices remembered of a stream.
+const RECENT: usize = 64;
+
+/// What an agent said of a stream, as it came in.
+#[derive(Debug, Default)]
+pub(super) struct Word {
+    pub(super) standing: BTreeMap<FaultKind, Claim>,
+    pub(super) recent: VecDeque<Seen>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    pub(super) severity: Severity,
+    pub(super) onset: MonoTime,
+    pub(super) said: MonoTime,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) start: MonoTime,
+    pub(super) end: MonoTime,
+    pub(super) held: Conditions,
+    pub(super) picture: bool,
+    pub(super) any: bool,
+}
+
+impl Seen {
+    /// Whether it shows something on which could be acted.
+    pub(super) fn is_bad(&self) -> bool {
+        self.held.iter().any(|it| it.may_act(Severity::Critical))
+    }
+}
+
+/// An agent with all that it said.
+#[derive(Debug)]
+pub(super) struct Witness {
+    pub(super) node: NodeId,
+    pub(super) region: RegionId,
+    pub(super) path: String,
+    pub(super) words: BTreeMap<StreamId, Word>,
+}
+
+/// One claim.
+pub(super) struct Said<'a> {
+    pub(super) path: &'a str,
+    pub(super) stream: &'a StreamId,
+    pub(super) kind: FaultKind,
+    pub(super) onset: MonoTime,
+    pub(super) word: &'a Word,
+}
+
+impl Witness {
+    /// A batch that was cut at a moment comes in.
+    pub(super) fn heard(&mut self, cut: MonoTime, batch: &Batch) {
+        for record in &batch.faults {
+            let word = self.words.entry(record.stream.clone()).or_default();
+            if let FaultPhase::End(_) = record.phase {
+                word.standing.remove(&record.kind);
+                continue;
+            }
+            let claim = Claim { severity: record.severity, onset: record.onset, said: cut };
+            word.standing.insert(record.kind, claim);
+        }
+        for slice in &batch.slices {
+            let word = self.words.entry(slice.stream.clone()).or_default();
+            for (&kind, &severity) in &slice.standing {
+                let onset = slice.end;
+                let claim = Claim { severity, onset, said: cut };
+                let known = word.standing.entry(kind).or_insert(claim);
+                known.said = known.said.max(cut);
+                known.severity = known.severity.max(severity);
+            }
+            word.recent.push_back(Seen {
+                start: slice.end - slice.length,
+                end: slice.end,
+                held: slice.conditions.keys().copied().collect(),
+                picture: !slice.observed.picture.is_zero(),
+                any: !slice.observed.any().is_zero(),
+            });
+            if word.recent.len() > RECENT {
+                word.recent.pop_front();
+            }
+        }
+    }
+
+    /// What it claims of a stream within the age that evidence may have.
+    pub(super) fn claims<'a>(
+        &'a self,
+        at: MonoTime,
+        stream: &StreamId,
+    ) -> impl Iterator<Item = Said<'a>> + use<'a> {
+        self.words.get_key_value(stream).into_iter().flat_map(move |(stream, word)| {
+            let young = move |it: &Claim| at.since(it.said) <= EVIDENCE_AGE;
+            let acts = word
+                .standing
+                .iter()
+                .filter(move |(kind, claim)| young(claim) && kind.may_act(claim.severity));
+            acts.map(move |(&kind, claim)| Said {
+                path: &self.path,
+                stream,
+                kind,
+                onset: claim.onset,
+                word,
+            })
+        })
+    }
+}
+
+/// The paths that call a stream bad, and those that see it well.
+pub(super) fn votes<'a>(
+    witnesses: &'a [Witness],
+    at: MonoTime,
+    stream: &StreamId,
+) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
+    let (mut bad, mut good) = (BTreeSet::new(), BTreeSet::new());
+    for witness in witnesses {
+        if witness.claims(at, stream).next().is_some() {
+            bad.insert(witness.path.as_str());
+            continue;
+        }
+        let latest = witness.words.get(stream).and_then(|it| it.recent.back());
+        if latest.is_some_and(|it| it.any && !it.is_bad() && at.since(it.end) <= EVIDENCE_AGE * 2) {
+            good.insert(witness.path.as_str());
+        }
+    }
+    (bad, good)
+}
