@@ -55,7 +55,7 @@ pub(crate) fn is_bad_since(scene: &Scene<'_>, stream: &StreamId, since: MonoTime
             seen.conditions.iter().any(|kind| !(fills && kind == FaultKind::Stall))
         }) || sight.faults().any(|(_, it)| it.onset >= since)
     };
-    scene.facts.sights_of(stream).any(|(node, sight)| scene.votes(node) && after(sight))
+    scene.facts.lineup.no(stream).is_some_and(|it| scene.trusted(it).any(after))
 }
 
 /// When a source last showed what could be seen as one of these kinds downstream.
@@ -63,9 +63,8 @@ fn shown_until(scene: &Scene<'_>, source: &StreamId, kinds: KindSet) -> Option<M
     let explains = |from: &FaultKind| kinds.iter().any(|kind| leads_to(*from, kind));
     let explaining: KindSet = FaultKind::ALL.iter().copied().filter(explains).collect();
     let explains = |it: &&Seen| !it.conditions.and(explaining).is_empty();
-    let sights = scene.facts.sights_of(source).filter(|(node, _)| scene.votes(node));
-    let last = sights.filter_map(|(_, sight)| sight.recent().rev().find(explains));
-    last.map(|it| it.end).max()
+    let sights = scene.trusted(scene.facts.lineup.no(source)?);
+    sights.filter_map(|it| it.recent().rev().find(explains)).map(|it| it.end).max()
 }
 
 /// Whether one fault of a source can be seen as another one downstream.

@@ -43,7 +43,7 @@ pub(crate) fn describe(scene: &Scene<'_>, case: &Case) -> Described {
     let mut severity = Severity::Info;
     for no in case.scope.union(&case.incident.streams).filter_map(|it| lineup.no(it)) {
         let (stream, since) = (lineup.id(no), case.incident.onset + lineup.at(no).delay());
-        for Said { node, sight, word, counts } in scene.said(no, since) {
+        for Said { node, sight, word, counts, .. } in scene.said(no, since) {
             let seen = match word {
                 Word::Bad | Word::Suspect => Sees::Bad,
                 Word::Good => Sees::Good,

@@ -309,6 +309,10 @@ impl Facts {
         self.off_air.contains(channel)
     }
 
+    pub(crate) fn is_stream_off_air(&self, stream: StreamNo) -> bool {
+        !self.off_air.is_empty() && self.is_off_air(&self.lineup.at(stream).channel().id)
+    }
+
     pub(crate) fn witness(&self, node: &NodeId) -> Option<&Witness> {
         self.witnesses.get(node)
     }

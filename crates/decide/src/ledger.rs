@@ -117,6 +117,8 @@ pub(crate) struct Ledger {
     cases: BTreeMap<IncidentId, Case>,
     /// Cases that are open.
     open: BTreeSet<IncidentId>,
+    /// Cases whose streams are not found in the lineup in force: they changed, or it did.
+    unnumbered: BTreeSet<IncidentId>,
     actions: Actions,
     windows: BTreeMap<WindowId, Window>,
     others: BTreeMap<ChannelId, Others>,
@@ -175,14 +177,15 @@ impl Ledger {
         if let Some(case) = self.cases.get_mut(&id) {
             change(case);
             case.numbers = None;
+            self.unnumbered.insert(id);
             self.dirty_cases.insert(id);
         }
     }
 
     /// Finds the streams of open cases in the lineup, where they changed.
     pub(crate) fn number(&mut self, lineup: &Lineup) {
-        for id in &self.open {
-            if let Some(case) = self.cases.get_mut(id).filter(|it| it.numbers.is_none()) {
+        for id in core::mem::take(&mut self.unnumbered) {
+            if let Some(case) = self.cases.get_mut(&id).filter(|it| it.is_open()) {
                 case.number(lineup);
             }
         }
@@ -256,6 +259,7 @@ impl Ledger {
         });
         self.cases.insert(id, case);
         self.open.insert(id);
+        self.unnumbered.insert(id);
         self.dirty_cases.insert(id);
         self.dirty_ids = true;
         id
@@ -521,6 +525,7 @@ impl Ledger {
         let id = case.incident.id;
         self.next_incident = self.next_incident.max(id.0);
         let _ = if case.is_open() { self.open.insert(id) } else { self.open.remove(&id) };
+        self.unnumbered.insert(id);
         self.cases.insert(id, case);
     }
 
@@ -628,6 +633,7 @@ impl Ledger {
     /// Another lineup has other numbers, and may have lost channels.
     pub(crate) fn relist(&mut self, lineup: &Lineup) {
         self.cases.values_mut().for_each(|it| it.numbers = None);
+        self.unnumbered.clone_from(&self.open);
         let records = &mut self.records;
         self.others.retain(|channel, _| {
             let is_listed = lineup.channel(channel).is_some();

@@ -550,6 +550,11 @@ impl Lineup {
         }
     }
 
+    /// From production to being seen, beyond segment duration: zero at a source.
+    pub(crate) fn delay(&self, no: StreamNo) -> Duration {
+        self.index.entries[no.index()].delay
+    }
+
     /// The place of a stream's channel among all channels.
     pub(crate) fn channel_of(&self, no: StreamNo) -> usize {
         self.index.entries[no.index()].channel

@@ -71,6 +71,8 @@ pub(crate) struct Dissent {
 /// What one agent says about a stream since a moment, and by what.
 pub(crate) struct Said<'a> {
     pub(crate) node: &'a NodeId,
+    /// The number of its path.
+    pub(crate) path: usize,
     pub(crate) sight: &'a Sight,
     pub(crate) word: Word,
     /// Whether its word counts.
@@ -133,7 +135,7 @@ impl<'a> Scene<'a> {
     }
 
     fn is_on_air(&self, stream: StreamNo) -> bool {
-        !self.facts.is_off_air(&self.facts.lineup.at(stream).channel().id)
+        !self.facts.is_stream_off_air(stream)
     }
 
     /// Whether what an agent says at a place is of the present.
@@ -263,7 +265,7 @@ impl<'a> Scene<'a> {
         ask(stream, onset);
         if self.facts.is_feeding(stream) {
             for &delivery in lineup.deliveries_of(stream) {
-                ask(delivery, onset + lineup.at(delivery).delay());
+                ask(delivery, onset + lineup.delay(delivery));
             }
         }
         (paths.len(), well_since)
@@ -320,6 +322,7 @@ impl<'a> Scene<'a> {
         facts.lineup.watchers(stream).filter_map(move |(place, agent)| {
             Some(Said {
                 node: &facts.lineup.agent_at(agent).node,
+                path: facts.lineup.path_of(agent),
                 sight: facts.sight(place)?,
                 word: self.word_at(place, agent, since),
                 counts: self.counts(agent),
@@ -327,14 +330,32 @@ impl<'a> Scene<'a> {
         })
     }
 
+    /// What each agent with a vote sees of a stream.
+    pub(crate) fn trusted(&self, stream: StreamNo) -> impl Iterator<Item = &'a Sight> {
+        let facts = self.facts;
+        let voters = facts.lineup.watchers(stream).filter(|(_, agent)| self.counts(*agent));
+        voters.filter_map(|(place, _)| facts.sight(place))
+    }
+
+    /// What each agent with a vote sees of a stream of which it says something of the present, with the number of its path.
+    pub(crate) fn current(&self, stream: StreamNo) -> impl Iterator<Item = (usize, &'a Sight)> {
+        let (facts, lineup) = (self.facts, &self.facts.lineup);
+        let is_current = |&(place, agent): &_| self.counts(agent) && self.is_fresh_at(place, agent);
+        let current = lineup.watchers(stream).filter(is_current);
+        current.filter_map(|(place, agent)| Some((lineup.path_of(agent), facts.sight(place)?)))
+    }
+
     /// What agents with a vote say together since a moment at the source.
     pub(crate) fn state(&self, stream: &StreamId, since: MonoTime) -> State {
         let Some(no) = self.facts.lineup.no(stream) else { return State::Unknown };
-        self.state_at(no, since + self.facts.lineup.at(no).delay())
+        self.state_at(no, since + self.facts.lineup.delay(no))
     }
 
     /// What agents with a vote say together since a moment where the stream is seen.
     pub(crate) fn state_at(&self, stream: StreamNo, since: MonoTime) -> State {
+        if let Some(state) = self.state_if_plain(stream, since) {
+            return state;
+        }
         let (mut bad, mut suspect, mut good) = (0, 0, 0);
         self.words(stream, since, |word| match word {
             Word::Bad => bad += 1,
@@ -349,6 +370,22 @@ impl<'a> Scene<'a> {
             Ordering::Equal => State::Unknown,
             Ordering::Less => State::Good,
         }
+    }
+
+    /// The state of a stream of which nobody says anything bad: what most are, and large causes have thousands of.
+    fn state_if_plain(&self, stream: StreamNo, since: MonoTime) -> Option<State> {
+        let mut state = State::Unknown;
+        for (place, agent) in self.facts.lineup.watchers(stream) {
+            let glance = self.facts.glance(place);
+            if glance.is_faulty || glance.has_conditions {
+                return None;
+            }
+            if glance.is_observed && glance.start >= since && self.counts(agent) {
+                let is_good = self.is_fresh_at(place, agent) && self.is_on_air(stream);
+                state = if is_good { State::Good } else { state };
+            }
+        }
+        Some(state)
     }
 
     /// On how many independent paths a stream is seen well.
@@ -465,19 +502,15 @@ impl<'a> Scene<'a> {
 
     /// The earliest moment at which the cause of a stream's faults can have begun, at the source.
     pub(crate) fn earliest_onset(&self, stream: StreamNo) -> Option<MonoTime> {
-        self.onset_at(stream).map(|it| it - self.facts.lineup.at(stream).delay())
+        self.onset_at(stream).map(|it| it - self.facts.lineup.delay(stream))
     }
 
     /// Kinds that stand on a stream, or whose condition holds in the latest slice of an agent with a vote.
     pub(crate) fn kinds(&self, stream: &StreamId) -> KindSet {
-        let standing = self.faults(stream).map(|(_, kind, _)| kind);
-        let conditions = self
-            .facts
-            .sights_of(stream)
-            .filter(|(node, sight)| self.votes(node) && self.facts.is_fresh(node, sight, self.now))
-            .filter_map(|(_, sight)| sight.latest())
-            .flat_map(|seen| seen.conditions.iter());
-        standing.chain(conditions).collect()
+        let Some(no) = self.facts.lineup.no(stream) else { return KindSet::default() };
+        let standing = self.faults_at(no).map(|(_, kind, _)| kind);
+        let latest = self.current(no).filter_map(|(_, sight)| sight.latest());
+        standing.chain(latest.flat_map(|seen| seen.conditions.iter())).collect()
     }
 
     /// The network path of an agent: what makes two witnesses independent, together with their nodes.

@@ -62,9 +62,9 @@ enum Reach {
 
 impl Reach {
     /// From when on a stream speaks about a cause with this onset.
-    fn since(self, onset: MonoTime, stream: StreamRef<'_>) -> MonoTime {
+    fn since(self, onset: MonoTime, delay: Duration) -> MonoTime {
         match self {
-            Self::WithMedia => onset + stream.delay(),
+            Self::WithMedia => onset + delay,
             Self::AtOnce => onset,
         }
     }
@@ -228,7 +228,7 @@ pub(crate) fn fit(scene: &Scene<'_>, subject: &Subject, bad: &BTreeSet<StreamNo>
     let (subject, reach) = (subject.clone(), rule.reach);
     let (mut broken, mut spared, mut pending) = (0, 0, 0);
     for &stream in &breaks {
-        let since = reach.since(onset, scene.facts.lineup.at(stream));
+        let since = reach.since(onset, scene.facts.lineup.delay(stream));
         match scene.state_by(stream, onset, since) {
             State::Bad | State::Suspect => broken += 1,
             State::Good | State::Disputed => spared += 1,
@@ -295,7 +295,7 @@ fn rival(scene: &Scene<'_>, named: &Fit, other: &Fit) -> Option<Rival> {
     }
     let is_of_both = |it: &StreamNo| named.breaks.binary_search(it).is_ok();
     let late = other.breaks.iter().filter(|it| !is_of_both(it)).filter_map(|&stream| {
-        let since = other.reach.since(named.onset, scene.facts.lineup.at(stream));
+        let since = other.reach.since(named.onset, scene.facts.lineup.delay(stream));
         let waits = scene.state_at(stream, since) == State::Unknown && scene.is_watched(stream);
         waits.then(|| since.since(named.onset))
     });
@@ -349,7 +349,7 @@ fn may_explain(
     let onsets = common(&breaks, bad).into_iter().filter_map(|it| scene.onset_at(it));
     let Some(onset) = onsets.min() else { return false };
     !breaks.iter().any(|&stream| {
-        let since = rule.reach.since(onset, scene.facts.lineup.at(stream));
+        let since = rule.reach.since(onset, scene.facts.lineup.delay(stream));
         matches!(scene.state_by(stream, onset, since), State::Good | State::Disputed)
     })
 }
@@ -357,16 +357,15 @@ fn may_explain(
 /// Whether every vantage point with a vote that watches the cause's streams has reported a slice of one of them that begins
 /// after the onset, and has spoken of all that the cause explains.
 pub(crate) fn all_have_reported(scene: &Scene<'_>, fit: &Fit) -> bool {
-    let mut reported: BTreeMap<&str, bool> = BTreeMap::new();
+    let mut reported: BTreeMap<usize, bool> = BTreeMap::new();
     for &stream in &fit.breaks {
-        let since = fit.reach.since(fit.onset, scene.facts.lineup.at(stream));
-        for (node, sight) in scene.facts.sights_at(stream) {
-            let Some(path) = scene.path(node).filter(|_| scene.votes(node)) else { continue };
-            let after = sight.latest().is_some_and(|seen| seen.start >= since);
-            *reported.entry(path).or_insert(false) |= after;
-            let is_fresh = scene.facts.is_fresh(node, sight, scene.now);
-            let is_asked = is_fresh && fit.explained.contains(&stream);
-            if is_asked && scene.word(node, sight, since) == Word::Unknown {
+        let since = fit.reach.since(fit.onset, scene.facts.lineup.delay(stream));
+        let is_asked = fit.explained.contains(&stream);
+        for said in scene.said(stream, since).filter(|it| it.counts) {
+            let reported = reported.entry(said.path).or_insert(false);
+            *reported = *reported || said.sight.latest().is_some_and(|seen| seen.start >= since);
+            let is_owed = || scene.facts.is_fresh(said.node, said.sight, scene.now);
+            if is_asked && said.word == Word::Unknown && is_owed() {
                 return false;
             }
         }

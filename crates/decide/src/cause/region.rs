@@ -1,6 +1,6 @@
 //! The way to a region is at fault: every delivery on every one of its servers is bad.
 
-use alloc::{collections::BTreeSet, vec, vec::Vec};
+use alloc::{vec, vec::Vec};
 
 use tallylight_model::MonoTime;
 
@@ -33,18 +33,17 @@ fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamNo> {
 
 /// A region is its servers: bad streams on one of them alone are that server's.
 fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {
-    let (mut servers, mut bad) = (BTreeSet::new(), BTreeSet::new());
-    for stream in breaks(scene, subject) {
-        if let StreamRef::Delivery(.., server) = scene.facts.lineup.at(stream) {
-            servers.insert(&server.id);
-            if matches!(scene.state_by(stream, onset, onset), State::Bad | State::Suspect) {
-                bad.insert(&server.id);
-            }
+    let (mut servers, mut bad) = (0_usize, 0_usize);
+    let Subject::Region(region) = subject else { return Possible::No };
+    let lineup = &scene.facts.lineup;
+    for server in lineup.servers().filter(|it| it.region == *region) {
+        let own = lineup.on_server(&server.id);
+        let is_bad = |it| matches!(scene.state_by(it, onset, onset), State::Bad | State::Suspect);
+        servers += usize::from(!own.is_empty());
+        bad += usize::from(own.iter().any(|&it| is_bad(it)));
+        if bad > 1 {
+            return Possible::Yes;
         }
     }
-    match (servers.len(), bad.len()) {
-        (0 | 1, _) => Possible::No,
-        (_, 0 | 1) => Possible::NotYet,
-        _ => Possible::Yes,
-    }
+    if servers > 1 { Possible::NotYet } else { Possible::No }
 }

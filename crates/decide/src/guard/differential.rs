@@ -187,9 +187,8 @@ fn shown(
         }
         Some(clean)
     };
-    let sights = scene.facts.sights_of(stream).filter(|(node, _)| scene.votes(node));
     let mut seen = Duration::ZERO;
-    for (_, sight) in sights {
+    for sight in scene.facts.lineup.no(stream).into_iter().flat_map(|it| scene.trusted(it)) {
         match clean(sight) {
             Some(clean) => seen = seen.max(clean),
             None => return Shown::Faulty,

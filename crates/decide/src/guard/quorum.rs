@@ -20,7 +20,7 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     let scene = proposal.scene;
     let Some(fit) = &proposal.fit else { return Answer::Refuse(Reason::NoQuorum) };
     let needed = scene.facts.policy.guards.quorum;
-    let agreeing = witnesses(scene, fit);
+    let agreeing = witnesses(scene, fit, needed);
     if agreeing.len() >= needed && is_declared_where_it_counts(scene, fit) {
         return Answer::Pass;
     }
@@ -36,8 +36,8 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
 }
 
 /// The paths of agents with a vote that see any of the cause's streams bad. For a source, the condition downstream is
-/// agreement too, declared or not.
-fn witnesses<'a>(scene: &Scene<'a>, fit: &Fit) -> BTreeSet<&'a str> {
+/// agreement too, declared or not. No more are looked for than are needed.
+fn witnesses<'a>(scene: &Scene<'a>, fit: &Fit, needed: usize) -> BTreeSet<&'a str> {
     let is_source = matches!(fit.subject, Subject::Source(_));
     let agrees = |it: &Said<'_>| match it.word {
         Word::Bad => scene.is_worthy_to(it.node, it.sight),
@@ -49,6 +49,9 @@ fn witnesses<'a>(scene: &Scene<'a>, fit: &Fit) -> BTreeSet<&'a str> {
         let since = fit.onset + scene.facts.lineup.at(stream).delay();
         let said = scene.said(stream, since).filter(|it| it.counts && agrees(it));
         paths.extend(said.filter_map(|it| scene.path(it.node)));
+        if paths.len() >= needed {
+            break;
+        }
     }
     paths
 }

@@ -7,6 +7,8 @@ use alloc::{
     vec::Vec,
 };
 
+use core::time::Duration;
+
 use tallylight_model::{EncoderId, ProviderId, RegionId, ServerId, StreamId};
 
 use super::{Agent, Channel, Region, Server, table::Table};
@@ -56,6 +58,8 @@ pub(super) struct Entry {
     region: usize,
     /// The first of its sights: it has one for each agent of its region.
     first: usize,
+    /// From production to being seen.
+    pub(super) delay: Duration,
     /// Of a delivery: see [`Index::cells`].
     pub(super) cell: Option<usize>,
 }
@@ -118,6 +122,7 @@ impl Index {
                     slot: Slot::Source(i),
                     region,
                     first: 0,
+                    delay: Duration::ZERO,
                     cell: None,
                 });
             }
@@ -127,7 +132,8 @@ impl Index {
                 new.regions_of[at].insert(servers[server].region.clone());
                 let (id, region) = (delivery.stream.clone(), number(&servers[server].region));
                 let slot = Slot::Delivery { at: i, server };
-                new.entries.push(Entry { id, channel: at, slot, region, first: 0, cell: None });
+                let (first, delay, cell) = (0, delivery.delay, None);
+                new.entries.push(Entry { id, channel: at, slot, region, first, delay, cell });
             }
         }
         for (at, regions) in new.regions_of.iter().enumerate() {

@@ -133,5 +133,5 @@ fn latency_between(from: &Source, to: &Source) -> Duration {
 }
 
 fn voting<'s>(scene: &'s Scene<'_>, stream: &StreamId) -> impl Iterator<Item = &'s Sight> {
-    scene.facts.sights_of(stream).filter(|(node, _)| scene.votes(node)).map(|(_, sight)| sight)
+    scene.facts.lineup.no(stream).into_iter().flat_map(|it| scene.trusted(it))
 }

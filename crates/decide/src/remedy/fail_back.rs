@@ -22,6 +22,7 @@ use crate::{
     ledger::Ledger,
     lineup::{Channel, Source},
     scene::Scene,
+    sight::Sight,
 };
 
 /// The source that a channel is on while nothing is wrong.
@@ -139,8 +140,8 @@ fn good_since(scene: &Scene<'_>, source: &Source) -> Option<MonoTime> {
     if !readiness::is_ready(scene, &source.stream) {
         return None;
     }
-    let sights = scene.facts.sights_of(&source.stream).filter(|(node, _)| scene.votes(node));
-    sights.filter_map(|(_, sight)| sight.good_since()).min()
+    let no = scene.facts.lineup.no(&source.stream)?;
+    scene.trusted(no).filter_map(Sight::good_since).min()
 }
 
 fn is_under_way(ledger: &Ledger, undone: &Action) -> bool {

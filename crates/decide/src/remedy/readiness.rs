@@ -19,12 +19,8 @@ pub(crate) fn not_ready(scene: &Scene<'_>, channel: &Channel, source: &Source) -
     if channel.programme_match == ProgrammeMatch::Required && source.offset.is_none() {
         reasons.push(NotReady::OffsetUnknown);
     }
-    let sights: Vec<&Sight> = scene
-        .facts
-        .sights_of(&source.stream)
-        .filter(|(node, _)| scene.votes(node))
-        .map(|(_, sight)| sight)
-        .collect();
+    let no = scene.facts.lineup.no(&source.stream);
+    let sights: Vec<&Sight> = no.into_iter().flat_map(|it| scene.trusted(it)).collect();
     let young = |at: MonoTime| scene.now.since(at) <= guards.ready_max_age;
     let seen: Vec<&Seen> = sights
         .iter()

@@ -20,6 +20,7 @@ use crate::{
     lineup::StreamNo,
     policy::Return,
     scene::{Scene, State},
+    sight::Sight,
 };
 
 /// The shares of its viewers that a server gets, in percent.
@@ -78,10 +79,7 @@ fn deliveries<'a>(
 
 /// Since when all of a server's deliveries have been seen well without a break.
 fn well_since(scene: &Scene<'_>, server: &ServerId) -> Option<MonoTime> {
-    let since = |it: StreamNo| {
-        let sights = scene.facts.sights_at(it).filter(|(node, _)| scene.votes(node));
-        sights.filter_map(|(_, sight)| sight.good_since()).min()
-    };
+    let since = |it: StreamNo| scene.trusted(it).filter_map(Sight::good_since).min();
     let all: Option<Vec<MonoTime>> = deliveries(scene, server).map(since).collect();
     all?.into_iter().max().filter(|_| is_well(scene, server))
 }

@@ -170,13 +170,12 @@ fn stream(
 ) -> Proof {
     let end = from + rule.within;
     let over = scene.now >= end + scene.facts.policy.guards.verify_grace;
-    let mut by_path: BTreeMap<Option<&str>, Proof> = BTreeMap::new();
-    for (node, sight) in scene.facts.sights_of(stream) {
-        if scene.votes(node) && scene.facts.is_fresh(node, sight, scene.now) {
-            let proof = by_agent(sight, from, end, over, rule);
-            let of_path = by_path.entry(scene.path(node)).or_insert(proof);
-            *of_path = worse(*of_path, proof);
-        }
+    let mut by_path: BTreeMap<usize, Proof> = BTreeMap::new();
+    let no = scene.facts.lineup.no(stream);
+    for (path, sight) in no.into_iter().flat_map(|it| scene.current(it)) {
+        let proof = by_agent(sight, from, end, over, rule);
+        let of_path = by_path.entry(path).or_insert(proof);
+        *of_path = worse(*of_path, proof);
     }
     if by_path.is_empty() {
         return match unseen {
