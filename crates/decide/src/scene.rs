@@ -14,7 +14,7 @@ use alloc::{
 };
 use core::{cmp::Ordering, time::Duration};
 
-use tallylight_model::{FaultKind, MonoTime, NodeId, StreamId};
+use tallylight_model::{FaultKind, MonoTime, NodeId, Severity, StreamId};
 
 use crate::{
     facts::{self, Facts},
@@ -484,6 +484,33 @@ impl<'a> Scene<'a> {
     /// Whether an agent itself sees a fault that an action may rest on.
     pub(crate) fn is_worthy_to(&self, node: &NodeId, sight: &Sight) -> bool {
         self.current_faults(node, sight).any(|(kind, it)| kind.may_act(it.severity))
+    }
+
+    /// Whether a stream has a fault that no programme can be, by most of the paths that are heard of it: where one path alone
+    /// adds such a fault to what all see, it has it from its own network. A condition of the present agrees with what another
+    /// path declared.
+    pub(crate) fn has_hard_fault(&self, stream: &StreamId) -> bool {
+        let Some(no) = self.facts.lineup.no(stream) else { return false };
+        let is_hard = |kind: FaultKind, it| !kind.is_differential() && kind.may_act(it);
+        let (mut paths, mut is_declared) = (BTreeMap::new(), false);
+        for (place, agent) in self.facts.lineup.watchers(no) {
+            if !self.counts(agent) || !self.is_fresh_at(place, agent) {
+                continue;
+            }
+            let Some(sight) = self.facts.sight(place) else { continue };
+            let declares =
+                self.confirmed_faults(sight).any(|(kind, it)| is_hard(kind, it.severity));
+            let is_undeclared = |kind| sight.faults().all(|(known, _)| known != kind);
+            let shows = sight.latest().is_some_and(|seen| {
+                seen.conditions
+                    .iter()
+                    .any(|it| is_undeclared(it) && is_hard(it, Severity::Critical))
+            });
+            is_declared |= declares;
+            *paths.entry(self.facts.lineup.path_of(agent)).or_insert(false) |= declares || shows;
+        }
+        let hard = paths.values().filter(|it| **it).count();
+        is_declared && hard * 2 > paths.len()
     }
 
     /// When a stream's faulty media was first seen to be produced. The cause is at least as old: what a delivery's packets or

@@ -8,6 +8,8 @@
 #[path = "support/stage.rs"]
 mod stage;
 
+use std::time::Duration;
+
 use stage::{Stage, WARM, at, channel, platform, server};
 use tallylight_decide::{
     ChangedBy, Input, Mode, Other,
@@ -15,7 +17,7 @@ use tallylight_decide::{
     incident::{IncidentState, Remedy},
     maintenance::{Area, MAX_WINDOWS, Plan, WindowState},
 };
-use tallylight_model::{FaultKind, RegionId, WindowId};
+use tallylight_model::{FaultKind, NodeId, RegionId, WindowId};
 
 use ActionKind::{DrainServer, RestartStream, SwitchSource, UndrainServer};
 
@@ -49,6 +51,39 @@ fn nothing_keeps_a_channel_on_a_source_that_is_plainly_broken_while_another_is_r
     assert_eq!(stage.kinds(), [SwitchSource; 18]);
     let page = stage.decider.incidents().filter_map(|it| it.page).last();
     assert_eq!(page, Some(Reason::CircuitOpen), "people are called all the same");
+}
+
+/// A channel with two witnesses at the head-end, and a backup that is some seconds behind.
+fn well_watched(behind: u64) -> Stage {
+    let mut parts = platform(1, 2);
+    parts.channels[0].sources[1].offset = Some(Duration::from_secs(behind));
+    let mut second = parts.agents[0].clone();
+    second.node = NodeId::new("tail").unwrap();
+    second.path = "tail".to_owned();
+    parts.agents.push(second);
+    Stage::new(parts, Mode::Auto)
+}
+
+#[test]
+fn what_one_witness_has_from_its_own_path_does_not_make_a_meant_black_a_fault() {
+    let mut stage = well_watched(8);
+    stage.breaks_for("head", "c0/primary", FaultKind::Continuity, 100);
+    stage.run(5);
+    stage.breaks("c0/primary", MEANT, 60);
+    stage.run(8);
+    stage.breaks("c0/backup", MEANT, 60);
+    stage.run(30);
+    assert_eq!(stage.kinds(), []);
+    stage.incident("c0");
+}
+
+#[test]
+fn what_most_witnesses_have_is_a_fault_whatever_else_they_see() {
+    let mut stage = well_watched(0);
+    stage.breaks("c0/primary", FaultKind::Continuity, 100);
+    stage.breaks_for("head", "c0/primary", MEANT, 60);
+    stage.run(10);
+    assert_eq!(stage.kinds(), [SwitchSource]);
 }
 
 #[test]

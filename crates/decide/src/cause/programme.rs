@@ -8,7 +8,7 @@ use tallylight_model::MonoTime;
 use super::{CauseRule, Possible, Reach};
 use crate::{
     incident::Subject,
-    lineup::StreamNo,
+    lineup::{Source, StreamNo},
     scene::{Scene, State},
     sight::KindSet,
 };
@@ -50,7 +50,8 @@ fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {
         }
     }
     let common = shown.iter().copied().reduce(KindSet::and).unwrap_or_default();
-    let same_fault = differential(common) && !has_hard_fault(scene, &channel.sources);
+    let is_hard = |it: &Source| scene.has_hard_fault(&it.stream);
+    let same_fault = differential(common) && !channel.sources.iter().any(is_hard);
     match shown.len() {
         0 => Possible::NotYet,
         _ if !same_fault => Possible::No,
@@ -58,13 +59,4 @@ fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {
         _ if unseen > 0 => Possible::NotYet,
         _ => Possible::Yes,
     }
-}
-
-/// Whether a source has a fault that no programme can be.
-fn has_hard_fault(scene: &Scene<'_>, sources: &[crate::lineup::Source]) -> bool {
-    sources.iter().any(|source| {
-        scene
-            .faults(&source.stream)
-            .any(|(_, kind, it)| !kind.is_differential() && kind.may_act(it.severity))
-    })
 }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use tallylight_model::MonoTime;
 
-use super::{Answer, Proposal, differential};
+use super::{Answer, Proposal};
 use crate::{
     action::{ActionKind, Feed, Reason, Target},
     ledger::Ledger,
@@ -36,9 +36,7 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
 /// Whether a channel would be switched away from a source that is plainly broken.
 pub(super) fn leaves_hard_fault(proposal: &Proposal<'_>) -> bool {
     match (proposal.kind, &proposal.from) {
-        (ActionKind::SwitchSource, Some(Feed::Source(from))) => {
-            differential::has_hard_fault(proposal.scene, from)
-        }
+        (ActionKind::SwitchSource, Some(Feed::Source(from))) => proposal.scene.has_hard_fault(from),
         _ => false,
     }
 }

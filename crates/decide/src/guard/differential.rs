@@ -44,10 +44,12 @@ fn against_backup(proposal: &Proposal<'_>, stream: &StreamId) -> Answer {
     let (Some(from), Some(to)) = (source(scene, stream), source(scene, to)) else {
         return Answer::Refuse(Reason::DifferentialUnknown);
     };
-    let mut answer = Answer::Pass;
-    for (kind, fault) in worthy(scene, stream) {
+    // What one path alone adds to what others see is neither their fault nor one to compare.
+    let mut answer = Answer::Refuse(Reason::NoQuorum);
+    for (kind, fault) in worthy(scene, stream).filter(|(kind, _)| kind.is_differential()) {
         match compare(scene, kind, fault, from, to) {
-            Answer::Pass => {}
+            Answer::Pass if matches!(answer, Answer::Approve(_)) => {}
+            Answer::Pass => answer = Answer::Pass,
             approve @ Answer::Approve(_) => answer = approve,
             other => return other,
         }
@@ -64,19 +66,13 @@ enum Rests {
 }
 
 fn rests_on(scene: &Scene<'_>, stream: &StreamId) -> Rests {
-    let mut rests = Rests::Nothing;
-    for (kind, _) in worthy(scene, stream) {
-        if !kind.is_differential() {
-            return Rests::HardFaults;
-        }
-        rests = Rests::DifferentialFaults;
+    if scene.has_hard_fault(stream) {
+        Rests::HardFaults
+    } else if scene.is_worthy(stream) {
+        Rests::DifferentialFaults
+    } else {
+        Rests::Nothing
     }
-    rests
-}
-
-/// Whether a fault stands on a stream that needs no comparison.
-pub(super) fn has_hard_fault(scene: &Scene<'_>, stream: &StreamId) -> bool {
-    rests_on(scene, stream) == Rests::HardFaults
 }
 
 fn worthy<'s>(
@@ -152,7 +148,8 @@ fn is_fed_well(scene: &Scene<'_>, stream: &StreamId) -> Shown {
     };
     let feeds = channel.sources.iter().find(|it| scene.facts.is_active(&it.stream));
     let Some(source) = feeds else { return Shown::TooLittle };
-    let all = worthy(scene, stream).map(|(kind, fault)| {
+    let compared = worthy(scene, stream).filter(|(kind, _)| kind.is_differential());
+    let all = compared.map(|(kind, fault)| {
         let begin = fault.onset - delivery.delay;
         shown(scene, &source.stream, kind, begin, fault.confirmed)
     });

@@ -1,10 +1,13 @@
 //! A platform with a head-end and one or two regions, whose agents say each second what they see and whose panel obeys.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tallylight_decide::{
-    ChangedBy, Decider, Input, Mode, Outcome, Output, PanelChannel, PanelServer, PanelState,
-    Policy, Scope, ServerState,
+    ChangedBy, Decider, Input, Mode, Outcome, Output, PanelChannel, PanelEncoder, PanelServer,
+    PanelState, Policy, Scope, ServerState,
     action::{ActionKind, Command, Feed, Target},
     incident::Incident,
     journal::{Record, Remembered},
@@ -25,15 +28,30 @@ const START: u64 = 100_000;
 /// After so many seconds backups are known to be ready.
 pub(crate) const WARM: u64 = 75;
 
-/// Which streams show what, from when to when.
-type Fault = (String, FaultKind, u64, u64);
+/// What a stream shows, from when to when.
+struct Fault {
+    stream: String,
+    /// The only agent that sees it, where it comes from that one's own path.
+    by: Option<&'static str>,
+    kind: FaultKind,
+    begin: u64,
+    end: u64,
+}
 
 pub(crate) struct Stage {
     pub(crate) decider: Decider,
     pub(crate) policy: Policy,
     lineup: Lineup,
     pub(crate) second: u64,
-    pub(crate) faults: Vec<Fault>,
+    faults: Vec<Fault>,
+    /// Streams of which nobody says anything.
+    pub(crate) unseen: BTreeSet<String>,
+    /// What the panel answers to these kinds of action, instead of doing them.
+    pub(crate) refuses: BTreeMap<ActionKind, Outcome>,
+    /// Servers and encoders that the panel can restart.
+    pub(crate) restartable: BTreeSet<&'static str>,
+    /// Sessions on servers.
+    pub(crate) sessions: BTreeMap<ServerId, u64>,
     active: BTreeMap<ChannelId, (StreamId, ChangedBy)>,
     pub(crate) drained: BTreeMap<ServerId, bool>,
     pub(crate) sent: Vec<(u64, Command)>,
@@ -120,6 +138,10 @@ impl Stage {
             policy,
             second: 0,
             faults: Vec::new(),
+            unseen: BTreeSet::new(),
+            refuses: BTreeMap::new(),
+            restartable: BTreeSet::new(),
+            sessions: BTreeMap::new(),
             active: lineup.channels().map(active).collect(),
             lineup,
             drained: BTreeMap::new(),
@@ -133,7 +155,23 @@ impl Stage {
 
     /// A stream shows something from now on for so long.
     pub(crate) fn breaks(&mut self, stream: &str, kind: FaultKind, seconds: u64) {
-        self.faults.push((stream.to_owned(), kind, self.second, self.second + seconds));
+        self.show(stream, None, kind, seconds);
+    }
+
+    /// One agent alone sees something of a stream from now on for so long.
+    pub(crate) fn breaks_for(
+        &mut self,
+        by: &'static str,
+        stream: &str,
+        kind: FaultKind,
+        seconds: u64,
+    ) {
+        self.show(stream, Some(by), kind, seconds);
+    }
+
+    fn show(&mut self, stream: &str, by: Option<&'static str>, kind: FaultKind, seconds: u64) {
+        let (stream, begin) = (stream.to_owned(), self.second);
+        self.faults.push(Fault { stream, by, kind, begin, end: begin + seconds });
     }
 
     /// All of these streams do.
@@ -162,7 +200,8 @@ impl Stage {
         for _ in 0..seconds {
             self.second += 1;
             self.tell(Input::Panel(self.panel()));
-            for node in ["head", "a", "b"] {
+            let nodes: Vec<NodeId> = self.lineup.agents().map(|it| it.node.clone()).collect();
+            for node in nodes {
                 self.tell(Input::Batch(self.batch(node)));
             }
         }
@@ -184,23 +223,26 @@ impl Stage {
         self.carry_out();
     }
 
-    /// What a stream shows of itself, or of what feeds it.
-    fn shows(&self, stream: &StreamId) -> Option<FaultKind> {
-        let shown = |name: &str| {
-            let on = |it: &&Fault| it.0 == name && (it.2..it.3).contains(&(self.second - 1));
-            self.faults.iter().find(on).map(|it| it.1)
-        };
+    /// What a stream shows an agent of itself, or of what feeds it.
+    fn shows(&self, node: &NodeId, stream: &StreamId) -> Vec<FaultKind> {
+        let now = self.second - 1;
         let feed = &self.active[&channel(stream.channel())].0;
         let is_delivery = stream.name().starts_with('s');
-        shown(stream.as_str()).or_else(|| shown(feed.as_str()).filter(|_| is_delivery))
+        let is_shown = |it: &&Fault| {
+            let is_fed = is_delivery && it.by.is_none() && it.stream == feed.as_str();
+            (it.begin..it.end).contains(&now)
+                && it.by.is_none_or(|by| by == node.as_str())
+                && (it.stream == stream.as_str() || is_fed)
+        };
+        self.faults.iter().filter(is_shown).map(|it| it.kind).collect()
     }
 
-    fn batch(&self, node: &str) -> Batch {
-        let node = NodeId::new(node).unwrap();
+    fn batch(&self, node: NodeId) -> Batch {
         let region = &self.lineup.agent(&node).unwrap().region;
+        let is_seen = |it: &StreamId| !self.unseen.contains(it.as_str());
         let own = self.lineup.streams().filter(|(_, it)| it.region() == region);
-        let slices = own.map(|(stream, _)| {
-            let fault = self.shows(stream);
+        let slices = own.filter(|(stream, _)| is_seen(stream)).map(|(stream, _)| {
+            let faults = self.shows(&node, stream);
             Slice {
                 stream: stream.clone(),
                 start: WallTime::from_unix_millis(self.second as i64 * 1000),
@@ -212,8 +254,8 @@ impl Stage {
                     sound: SECOND,
                     delivery: SECOND,
                 },
-                conditions: fault.map(|kind| (kind, SECOND)).into_iter().collect(),
-                standing: fault.map(|kind| (kind, Severity::Critical)).into_iter().collect(),
+                conditions: faults.iter().map(|&kind| (kind, SECOND)).collect(),
+                standing: faults.iter().map(|&kind| (kind, Severity::Critical)).collect(),
                 counters: Counters::default(),
                 latencies: Vec::new(),
             }
@@ -236,16 +278,20 @@ impl Stage {
             PanelServer {
                 server: it.id.clone(),
                 state,
-                sessions: 0,
+                sessions: self.sessions.get(&it.id).copied().unwrap_or_default(),
                 share: None,
-                can_restart: false,
+                can_restart: self.restartable.contains(it.id.as_str()),
             }
+        });
+        let encoders = self.lineup.encoders().map(|it| PanelEncoder {
+            encoder: it.id.clone(),
+            can_restart: self.restartable.contains(it.id.as_str()),
         });
         PanelState {
             version: self.second,
             channels: channels.collect(),
             servers: servers.collect(),
-            encoders: Vec::new(),
+            encoders: encoders.collect(),
             regions: Vec::new(),
         }
     }
@@ -258,23 +304,34 @@ impl Stage {
                 }
                 Output::Act(command) => {
                     let action = command.action;
-                    match (&command.target, &command.to) {
-                        (Target::Channel(id), Some(Feed::Source(to))) => {
-                            let by = ChangedBy::Action(action);
-                            self.active.insert(id.clone(), (to.clone(), by));
-                        }
-                        (Target::Servers(ids), _) => {
-                            let drained = command.kind == ActionKind::DrainServer;
-                            self.drained.extend(ids.iter().map(|id| (id.clone(), drained)));
-                        }
-                        _ => {}
+                    let outcome = self.refuses.get(&command.kind).cloned();
+                    let outcome = outcome.unwrap_or(Outcome::Done);
+                    if outcome == Outcome::Done {
+                        self.obey(&command);
                     }
                     self.sent.push((self.second, command));
-                    self.decider
-                        .handle(at(self.second), Input::Outcome { action, outcome: Outcome::Done });
+                    self.decider.handle(at(self.second), Input::Outcome { action, outcome });
                 }
                 _ => {}
             }
+        }
+    }
+
+    fn obey(&mut self, command: &Command) {
+        match (&command.target, &command.to) {
+            (Target::Channel(id), Some(Feed::Source(to))) => {
+                let by = ChangedBy::Action(command.action);
+                self.active.insert(id.clone(), (to.clone(), by));
+            }
+            (Target::Servers(ids), _) => {
+                let drained = match command.kind {
+                    ActionKind::DrainServer => true,
+                    ActionKind::RestartService => return,
+                    _ => false,
+                };
+                self.drained.extend(ids.iter().map(|id| (id.clone(), drained)));
+            }
+            _ => {}
         }
     }
 
