@@ -90,10 +90,7 @@ fn what_most_witnesses_have_is_a_fault_whatever_else_they_see() {
 fn damping_survives_a_restart_with_the_changes_of_others() {
     let mut stage = Stage::new(platform(1, 2), Mode::Auto);
     for turn in 0..3 {
-        stage.others_switch(
-            if turn % 2 == 0 { "c0/backup" } else { "c0/primary" },
-            ChangedBy::Panel,
-        );
+        stage.switch(if turn % 2 == 0 { "c0/backup" } else { "c0/primary" }, ChangedBy::Panel);
         stage.run(70);
     }
     stage.restart();
@@ -112,7 +109,7 @@ fn a_channel_is_left_to_whoever_changed_its_source() {
     {
         let mut stage = Stage::new(platform(1, 2), Mode::Auto);
         assert_eq!(stage.decider.hands_off(&channel("c0"), at(WARM)), None, "the first state");
-        stage.others_switch("c0/backup", by.clone());
+        stage.switch("c0/backup", by.clone());
         stage.run(1);
         let changed = stage.second;
         stage.restart();
@@ -133,7 +130,7 @@ fn a_channel_is_left_to_whoever_changed_its_source() {
 #[test]
 fn a_person_may_give_a_channel_back() {
     let mut stage = Stage::new(platform(1, 2), Mode::Auto);
-    stage.others_switch("c0/backup", ChangedBy::Operator);
+    stage.switch("c0/backup", ChangedBy::Operator);
     stage.run(15);
     stage.breaks("c0/backup", HARD, 100);
     stage.run(10);

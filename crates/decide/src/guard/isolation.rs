@@ -5,13 +5,13 @@
 
 use alloc::vec::Vec;
 
-use tallylight_model::{MonoTime, RegionId, ServerId};
+use tallylight_model::{RegionId, ServerId};
 
 use super::{Answer, Proposal};
 use crate::{
     action::{ActionKind, Reason, Target},
     lineup::Server,
-    scene::{Scene, State},
+    remedy::ladder,
 };
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
@@ -42,7 +42,7 @@ fn has_room(proposal: &Proposal<'_>, region: &RegionId, targets: &[ServerId]) ->
         return false;
     }
     let serves: Vec<&Server> =
-        servers.iter().copied().filter(|it| !serves_nothing_good(scene, &it.id)).collect();
+        servers.iter().copied().filter(|it| !ladder::serves_nothing_good(scene, &it.id)).collect();
     if !serves.iter().any(|it| targets.contains(&it.id)) {
         return true;
     }
@@ -54,18 +54,4 @@ fn has_room(proposal: &Proposal<'_>, region: &RegionId, targets: &[ServerId]) ->
     let least = guards.healthy_share.get() * servers.len() as f64;
     let is_small = servers.len() < guards.healthy_from;
     isolated as f64 <= most.max(1.0) && (is_small || healthy as f64 >= least)
-}
-
-/// Whether a server is seen to be broken for everybody: something on it is bad, and nothing is good or disputed.
-fn serves_nothing_good(scene: &Scene<'_>, server: &ServerId) -> bool {
-    let lineup = &scene.facts.lineup;
-    let mut is_bad = false;
-    for &delivery in lineup.on_server(server) {
-        match scene.state_at(delivery, MonoTime::ZERO + lineup.at(delivery).delay()) {
-            State::Good | State::Disputed => return false,
-            State::Bad => is_bad = true,
-            State::Suspect | State::Unknown => {}
-        }
-    }
-    is_bad
 }

@@ -17,7 +17,9 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
         }
         (ActionKind::RegionMove, ..) => Some(Reason::NoDestination),
         (ActionKind::DrainServer, Target::Servers(servers), _) => {
-            servers.iter().find_map(|it| ladder::drain(scene, it).err())
+            let for_a_fault = proposal.purpose.incident().is_some() && proposal.undoes.is_none();
+            let plan = if for_a_fault { ladder::relieve } else { ladder::drain };
+            servers.iter().find_map(|it| plan(scene, it).err())
         }
         (ActionKind::UndrainServer, Target::Servers(servers), _)
             if proposal.purpose.window().is_some() =>

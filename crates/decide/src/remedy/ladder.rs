@@ -118,7 +118,7 @@ pub(crate) fn plan(
         (Subject::Encoder(encoder), ActionKind::RestartService) => {
             restart_encoder(scene, encoder, onset)
         }
-        (Subject::Server(server), ActionKind::DrainServer) => drain(scene, server),
+        (Subject::Server(server), ActionKind::DrainServer) => relieve(scene, server),
         (Subject::Server(server), ActionKind::RestartService) => {
             restart_server(scene, server, onset)
         }
@@ -271,42 +271,94 @@ fn drain_for(scene: &Scene<'_>, channel: &ChannelId) -> Result<Plan, Reason> {
         others.any(|it| region(it) == region(bad) && state(it) == State::Good)
     };
     let bad = channel.deliveries.iter().filter(|it| state(it) == State::Bad);
-    let mut plans = bad.filter(|it| is_well_beside(it)).map(|it| drain(scene, &it.server));
+    let mut plans = bad.filter(|it| is_well_beside(it)).map(|it| relieve(scene, &it.server));
     plans.find(Result::is_ok).unwrap_or(Err(Reason::NoSurvivor))
 }
 
-/// A server is drained only if the others of its region can take the viewers: somebody gets a channel well there who does
-/// not here, and nobody loses one.
+/// A server is drained for what is wrong on it only if somebody gets a channel well elsewhere who does not here.
+pub(crate) fn relieve(scene: &Scene<'_>, server: &ServerId) -> Result<Plan, Reason> {
+    let plan = drain(scene, server)?;
+    let others = survivors(scene, server);
+    let own = scene.facts.lineup.on_server(server).iter();
+    let mut bad = own.copied().filter(|&it| state(scene, it) == State::Bad).peekable();
+    if bad.peek().is_none() {
+        return Err(Reason::StaleEvidence);
+    }
+    if bad.any(|it| is_well_on(scene, it, &others)) { Ok(plan) } else { Err(Reason::NoSurvivor) }
+}
+
+/// A server is drained only if the others of its region can take the viewers: some channel is seen well there, and nobody loses
+/// one. What witnesses disagree about, viewers may have. So they may what nobody watches, unless all that is watched on the
+/// server is bad: then it is dead for what is not watched too, and viewers there have nothing to lose.
 pub(crate) fn drain(scene: &Scene<'_>, server: &ServerId) -> Result<Plan, Reason> {
     let facts = scene.facts;
-    let region = &facts.lineup.server(server).ok_or(Reason::NoSurvivor)?.region;
     if facts.is_drained(server) {
         return Err(Reason::AlreadyDone);
     }
-    let limit = facts.policy.guards.survivor_saturation;
-    let survives = |it: &&Server| {
-        let fits = facts.server_saturation(&it.id, scene.now).is_none_or(|it| it < limit);
-        it.id != *server && it.region == *region && fits && !facts.is_drained(&it.id)
-    };
-    let survivors: BTreeSet<&ServerId> =
-        facts.lineup.servers().filter(survives).map(|it| &it.id).collect();
-    let is_good = |it: StreamNo| {
-        let delay = facts.lineup.at(it).delay();
-        scene.state_at(it, MonoTime::ZERO + delay) == State::Good
-    };
-    let mut helps = false;
+    let others = survivors(scene, server);
+    let is_dead = serves_nothing_good(scene, server);
+    let mut is_of_use = false;
     for &own in facts.lineup.on_server(server) {
-        let elsewhere = facts.lineup.deliveries_of(own).iter().any(|&it| {
-            let StreamRef::Delivery(.., server) = facts.lineup.at(it) else { return false };
-            survivors.contains(&server.id) && is_good(it)
-        });
-        if is_good(own) && !elsewhere {
+        let is_well_elsewhere = is_well_on(scene, own, &others);
+        is_of_use |= is_well_elsewhere;
+        let keeps = match state(scene, own) {
+            State::Bad | State::Suspect => true,
+            State::Good | State::Disputed => is_well_elsewhere,
+            State::Unknown => {
+                let is_off_air = facts.is_off_air(&facts.lineup.at(own).channel().id);
+                is_dead || is_off_air || may_be_well_on(scene, own, &others)
+            }
+        };
+        if !keeps {
             return Err(Reason::NoSurvivor);
         }
-        helps |= elsewhere;
     }
-    if !helps {
+    if !is_of_use {
         return Err(Reason::NoSurvivor);
     }
     Ok(Plan::on(ActionKind::DrainServer, Target::Servers(vec![server.clone()])))
+}
+
+/// The other servers of a region that have room for more viewers.
+fn survivors<'a>(scene: &Scene<'a>, server: &ServerId) -> BTreeSet<&'a ServerId> {
+    let facts = scene.facts;
+    let region = facts.lineup.server(server).map(|it| &it.region);
+    let limit = facts.policy.guards.survivor_saturation;
+    let survives = |it: &&Server| {
+        let fits = facts.server_saturation(&it.id, scene.now).is_none_or(|it| it < limit);
+        it.id != *server && Some(&it.region) == region && fits && !facts.is_drained(&it.id)
+    };
+    facts.lineup.servers().filter(survives).map(|it| &it.id).collect()
+}
+
+fn state(scene: &Scene<'_>, stream: StreamNo) -> State {
+    scene.state_at(stream, MonoTime::ZERO + scene.facts.lineup.at(stream).delay())
+}
+
+/// What these servers show of a delivery's channel.
+fn beside<'a>(
+    scene: &'a Scene<'_>,
+    own: StreamNo,
+    servers: &'a BTreeSet<&ServerId>,
+) -> impl Iterator<Item = State> + 'a {
+    let lineup = &scene.facts.lineup;
+    let is_there = move |it: &&StreamNo| match lineup.at(**it) {
+        StreamRef::Delivery(.., server) => servers.contains(&server.id),
+        StreamRef::Source(..) => false,
+    };
+    lineup.deliveries_of(own).iter().filter(is_there).map(|&it| state(scene, it))
+}
+
+fn is_well_on(scene: &Scene<'_>, own: StreamNo, servers: &BTreeSet<&ServerId>) -> bool {
+    beside(scene, own, servers).any(|it| it == State::Good)
+}
+
+fn may_be_well_on(scene: &Scene<'_>, own: StreamNo, servers: &BTreeSet<&ServerId>) -> bool {
+    beside(scene, own, servers).any(|it| matches!(it, State::Good | State::Unknown))
+}
+
+/// Whether a server is seen to be broken for everybody: something on it is bad, and nothing is good or disputed.
+pub(crate) fn serves_nothing_good(scene: &Scene<'_>, server: &ServerId) -> bool {
+    let own = || scene.facts.lineup.on_server(server).iter().map(|&it| state(scene, it));
+    own().any(|it| it == State::Bad) && own().all(|it| !matches!(it, State::Good | State::Disputed))
 }

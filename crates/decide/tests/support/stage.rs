@@ -184,8 +184,8 @@ impl Stage {
         streams.into_iter().for_each(|it| self.breaks(&it, kind, seconds));
     }
 
-    /// Somebody else puts a channel on a source.
-    pub(crate) fn others_switch(&mut self, stream: &str, by: ChangedBy) {
+    /// Somebody puts a channel on a source.
+    pub(crate) fn switch(&mut self, stream: &str, by: ChangedBy) {
         let stream = StreamId::parse(stream).unwrap();
         self.active.insert(channel(stream.channel()), (stream, by));
     }
@@ -319,9 +319,8 @@ impl Stage {
 
     fn obey(&mut self, command: &Command) {
         match (&command.target, &command.to) {
-            (Target::Channel(id), Some(Feed::Source(to))) => {
-                let by = ChangedBy::Action(command.action);
-                self.active.insert(id.clone(), (to.clone(), by));
+            (Target::Channel(_), Some(Feed::Source(to))) => {
+                self.switch(to.as_str(), ChangedBy::Action(command.action));
             }
             (Target::Servers(ids), _) => {
                 let drained = match command.kind {

@@ -1,0 +1,71 @@
+//! Which rung of a remedy's ladder is tried, when the next one is, and what must hold for each, by the story that needs it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "ids and lineups of these tests are literals; a test fails by panicking"
+)]
+
+#[path = "support/stage.rs"]
+mod stage;
+
+use stage::{Stage, platform};
+use tallylight_decide::{Mode, action::ActionKind, lineup::Parts};
+use tallylight_model::FaultKind;
+
+use ActionKind::DrainServer;
+
+const HARD: FaultKind = FaultKind::NoData;
+
+/// As [`platform`], with these channels on the first server alone.
+fn on_one_server(channels: usize, servers: usize, alone: &[usize]) -> Parts {
+    let mut parts = platform(channels, servers);
+    for &channel in alone {
+        parts.channels[channel].deliveries.truncate(1);
+    }
+    parts
+}
+
+/// Four channels on two servers; three of them break on the first, and the fourth is on no other.
+fn with_one_alone(prepare: impl FnOnce(&mut Stage)) -> Stage {
+    let mut stage = Stage::new(on_one_server(4, 2, &[3]), Mode::Auto);
+    prepare(&mut stage);
+    stage.all_break((0..3).map(|it| format!("c{it}/s0")), HARD, 300);
+    stage.run(60);
+    stage
+}
+
+#[test]
+fn a_drain_takes_no_channel_from_viewers_who_may_have_it() {
+    // Witnesses disagree about it.
+    let disputed = with_one_alone(|stage| stage.breaks_for("a", "c3/s0", HARD, 300));
+    assert_eq!(disputed.kinds(), []);
+    assert!(disputed.refused("s0").contains(&"no_survivor"));
+    // Nobody watches it, and of what is watched something is well.
+    let mut stage = Stage::new(on_one_server(5, 2, &[3]), Mode::Auto);
+    stage.unseen.insert("c3/s0".to_owned());
+    stage.run(20);
+    stage.all_break((0..3).map(|it| format!("c{it}/s0")), HARD, 300);
+    stage.run(60);
+    assert_eq!(stage.kinds(), []);
+    assert!(stage.refused("s0").contains(&"no_survivor"));
+}
+
+#[test]
+fn a_server_that_is_dead_is_drained_although_nobody_watches_one_of_its_channels() {
+    let stage = with_one_alone(|stage| {
+        stage.unseen.insert("c3/s0".to_owned());
+        stage.run(20);
+    });
+    assert_eq!(stage.kinds(), [DrainServer]);
+}
+
+#[test]
+fn a_drain_that_helps_nobody_is_not_made() {
+    // What is bad is nowhere else; what is elsewhere too is good here.
+    let alone: Vec<usize> = (0..10).collect();
+    let mut stage = Stage::new(on_one_server(11, 2, &alone), Mode::Auto);
+    stage.all_break((0..10).map(|it| format!("c{it}/s0")), HARD, 300);
+    stage.run(60);
+    assert_eq!(stage.kinds(), []);
+    assert!(stage.refused("s0").contains(&"no_survivor"));
+}
