@@ -450,6 +450,8 @@ pub enum Reason {
     NoRemedy,
     /// The same action did not help another channel of the group.
     GroupStopped,
+    /// The panel did not carry it out, more than once.
+    PanelFails,
     /// It would interrupt what is seen well.
     CostsHealthy,
     /// What the server delivers is not seen well.
@@ -518,6 +520,7 @@ names! {
         LadderExhausted "ladder_exhausted"
         NoRemedy "no_remedy"
         GroupStopped "group_stopped"
+        PanelFails "panel_fails"
         CostsHealthy "costs_healthy"
         ServerNotWell "server_not_well"
         OtherReturning "other_returning"

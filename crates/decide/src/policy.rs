@@ -114,6 +114,8 @@ guards! {
     target_interval: Duration = secs(60);
     /// This many failed or repeated actions on a target within [`circuit_window`](Self::circuit_window) open its circuit.
     circuit_failures: usize = 3;
+    /// A rung of a ladder that the panel did not carry out so often is given up for the next one; a switch never.
+    rung_failures: usize = 2;
     /// Over which failures and repeats are counted.
     circuit_window: Duration = secs(1800);
     /// For how long a circuit stays open.

@@ -9,10 +9,14 @@
 mod stage;
 
 use stage::{Stage, platform};
-use tallylight_decide::{Mode, action::ActionKind, lineup::Parts};
+use tallylight_decide::{
+    Mode, Outcome,
+    action::{ActionKind, Reason},
+    lineup::Parts,
+};
 use tallylight_model::FaultKind;
 
-use ActionKind::DrainServer;
+use ActionKind::{DrainServer, RestartService, SwitchSource};
 
 const HARD: FaultKind = FaultKind::NoData;
 
@@ -68,4 +72,28 @@ fn a_drain_that_helps_nobody_is_not_made() {
     stage.run(60);
     assert_eq!(stage.kinds(), []);
     assert!(stage.refused("s0").contains(&"no_survivor"));
+}
+
+#[test]
+fn what_the_panel_does_not_carry_out_is_given_up_for_the_next_rung() {
+    let mut stage = Stage::new(platform(2, 2), Mode::Auto);
+    stage.refuses.insert(DrainServer, Outcome::Failed("404".to_owned()));
+    stage.restartable.insert("s0");
+    stage.all_break((0..2).map(|it| format!("c{it}/s0")), HARD, 400);
+    stage.run(70);
+    assert_eq!(stage.kinds(), [DrainServer; 2]);
+    assert_eq!(stage.incident("s0").page, Some(Reason::PanelFails), "people are called");
+    stage.restart();
+    stage.run(250);
+    assert_eq!(stage.kinds(), [DrainServer, DrainServer, RestartService]);
+}
+
+#[test]
+fn a_switch_off_a_broken_source_is_tried_on() {
+    let mut stage = Stage::new(platform(1, 2), Mode::Auto);
+    stage.refuses.insert(SwitchSource, Outcome::Failed("404".to_owned()));
+    stage.breaks("c0/primary", HARD, 400);
+    stage.run(250);
+    assert_eq!(stage.kinds(), [SwitchSource; 5]);
+    assert_eq!(stage.incident("c0/primary").page, Some(Reason::CircuitOpen));
 }

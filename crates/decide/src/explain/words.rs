@@ -236,6 +236,10 @@ pub(super) const fn of_reason(reason: Reason) -> (&'static str, &'static str) {
             "it did not help another channel of the same cause",
             "find out why it did not help there, and act by hand",
         ),
+        Reason::PanelFails => (
+            "the panel did not carry it out, more than once",
+            "find out why it cannot; what comes next on the ladder is tried meanwhile",
+        ),
         Reason::CostsHealthy => {
             ("it would interrupt what is seen well", "act by hand if that is worth it")
         }

@@ -102,7 +102,13 @@ impl Desk<'_> {
             }
             return;
         }
-        let spent = spent(ledger, id);
+        let mut spent = spent(ledger, id);
+        let given_up = given_up(self.scene, ledger, id);
+        for &kind in &given_up {
+            ledger.refuse(&purpose, self.now(), Some(kind), Reason::PanelFails);
+            self.page(ledger, &purpose, Reason::PanelFails);
+        }
+        spent.extend(given_up);
         if let Subject::Source(stream) = &subject
             && !self.scene.facts.is_active(stream)
             && spent.is_empty()
@@ -560,14 +566,31 @@ impl Desk<'_> {
 /// The kinds of action that were carried out for an incident and did not help, or that a person did not want, since its cause
 /// last struck.
 fn spent(ledger: &Ledger, id: IncidentId) -> Vec<ActionKind> {
+    let in_vain =
+        |it: &&Action| matches!(it.state, ActionState::NotVerified | ActionState::Rejected);
+    tried(ledger, id).filter(in_vain).map(|it| it.kind).collect()
+}
+
+/// The kinds that the panel did not carry out so often lately that the next rung is worth more than one more try: a panel that
+/// does not know a restart answers the same each time. A switch is tried on: nothing else helps where a source is broken.
+fn given_up(scene: &Scene<'_>, ledger: &Ledger, id: IncidentId) -> Vec<ActionKind> {
+    let guards = &scene.facts.policy.guards;
+    let lately = scene.now - guards.circuit_window;
+    let has_failed = |it: &&Action| it.state == ActionState::Failed && it.decided >= lately;
+    let mut failed: BTreeMap<ActionKind, usize> = BTreeMap::new();
+    for action in tried(ledger, id).filter(has_failed) {
+        *failed.entry(action.kind).or_default() += 1;
+    }
+    failed.remove(&ActionKind::SwitchSource);
+    let most = guards.rung_failures.max(1);
+    failed.into_iter().filter(|(_, count)| *count >= most).map(|(it, _)| it).collect()
+}
+
+/// What was done for an incident itself since its cause last struck.
+fn tried(ledger: &Ledger, id: IncidentId) -> impl Iterator<Item = &Action> {
     let since = ledger.case(id).and_then(|it| it.struck_again).unwrap_or_default();
-    let in_vain = |it: &&Action| {
-        let own = it.undoes.is_none() && it.group.is_none();
-        matches!(it.state, ActionState::NotVerified | ActionState::Rejected)
-            && own
-            && it.decided >= since
-    };
-    ledger.actions_of(id).filter(in_vain).map(|it| it.kind).collect()
+    let own = |it: &Action| it.undoes.is_none() && it.group.is_none();
+    ledger.actions_of(id).filter(move |it| own(it) && it.decided >= since)
 }
 
 /// When the incident was opened that something is for, or last stood back.
@@ -595,6 +618,7 @@ const fn patience(reason: Reason) -> Patience {
         | Reason::CannotRestart
         | Reason::GroupStopped
         | Reason::CircuitOpen
+        | Reason::PanelFails
         | Reason::LadderExhausted
         | Reason::NoRemedy
         | Reason::AwaitingApproval
