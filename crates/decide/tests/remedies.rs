@@ -10,13 +10,13 @@ mod stage;
 
 use stage::{Stage, platform};
 use tallylight_decide::{
-    Mode, Outcome,
+    Input, Mode, Outcome,
     action::{ActionKind, Reason},
     lineup::Parts,
 };
-use tallylight_model::FaultKind;
+use tallylight_model::{FaultKind, Ratio};
 
-use ActionKind::{DrainServer, RestartService, SwitchSource};
+use ActionKind::{DrainServer, RestartService, RestartStream, SwitchSource};
 
 const HARD: FaultKind = FaultKind::NoData;
 
@@ -96,4 +96,25 @@ fn a_switch_off_a_broken_source_is_tried_on() {
     stage.run(250);
     assert_eq!(stage.kinds(), [SwitchSource; 5]);
     assert_eq!(stage.incident("c0/primary").page, Some(Reason::CircuitOpen));
+}
+
+/// A channel that is bad on four servers; a restart brings it back on the last alone.
+fn half_restarted(isolated_share: f64) -> Stage {
+    let mut stage = Stage::new(platform(2, 4), Mode::Auto);
+    stage.policy.guards.isolated_share = Ratio::new(isolated_share);
+    stage.policy.guards.healthy_share = Ratio::new(0.1);
+    stage.tell(Input::Policy(Box::new(stage.policy.clone())));
+    stage.all_break((0..3).map(|it| format!("c0/s{it}")), HARD, 600);
+    stage.breaks("c0/s3", HARD, 20);
+    stage.run(300);
+    stage
+}
+
+#[test]
+fn a_drain_that_helped_viewers_of_one_server_leaves_those_of_the_others_to_be_helped() {
+    let stage = half_restarted(0.75);
+    assert_eq!(stage.kinds(), [RestartStream, DrainServer, DrainServer, DrainServer]);
+    let bounded = half_restarted(0.1);
+    assert_eq!(bounded.kinds(), [RestartStream, DrainServer]);
+    assert_eq!(bounded.incident("c0").page, Some(Reason::IsolationBudget), "people are called");
 }

@@ -30,7 +30,7 @@ use crate::{
     incident::{Cause, Incident, IncidentState, Remedy, Side, Step, Subject},
     judge,
     ledger::{Case, Ledger},
-    lineup::StreamNo,
+    lineup::{StreamNo, StreamRef},
     output::Output,
     policy::Mode,
     scene::Scene,
@@ -93,7 +93,9 @@ impl Desk<'_> {
         if self.wait_for_a_person(ledger, &purpose) {
             return;
         }
-        if remedy == Remedy::Done && !group::may_go_on(ledger, id, &subject) {
+        let helped_some =
+            group::may_go_on(ledger, id, &subject) || leaves_others(self.scene, ledger, id);
+        if remedy == Remedy::Done && !helped_some {
             return;
         }
         if self.undo(ledger, id) {
@@ -591,6 +593,19 @@ fn tried(ledger: &Ledger, id: IncidentId) -> impl Iterator<Item = &Action> {
     let since = ledger.case(id).and_then(|it| it.struck_again).unwrap_or_default();
     let own = |it: &Action| it.undoes.is_none() && it.group.is_none();
     ledger.actions_of(id).filter(move |it| own(it) && it.decided >= since)
+}
+
+/// Whether what helped was a drain, while the channel is as bad on servers that still have viewers: it helped those of one.
+fn leaves_others(scene: &Scene<'_>, ledger: &Ledger, id: IncidentId) -> bool {
+    let Some(case) = ledger.case(id) else { return false };
+    let last = ledger.actions_of(id).last();
+    let is_drain = last.is_some_and(|it| it.kind == ActionKind::DrainServer);
+    let is_of_one = is_drain && matches!(case.incident.subject, Subject::Processing(_));
+    let has_viewers = |it: StreamNo| match scene.facts.lineup.at(it) {
+        StreamRef::Delivery(.., server) => !scene.facts.is_drained(&server.id),
+        StreamRef::Source(..) => false,
+    };
+    is_of_one && case.streams().iter().any(|&it| has_viewers(it) && scene.is_bad(it))
 }
 
 /// When the incident was opened that something is for, or last stood back.
