@@ -111,7 +111,7 @@ pub fn parse_settings(
             tls,
             agents,
             operators,
-            policy: Policy { modes, guards, objectives },
+            policy: Policy { modes, at_most: None, guards, objectives },
             panel,
             traces,
         })

@@ -16,7 +16,7 @@ use std::{
 
 use jiff::Timestamp;
 use tallylight_decide::{
-    Decider, IncidentEvent, Input, KillSwitch, Mode, OnAir, Outcome, Output, Policy, Scope,
+    Decider, IncidentEvent, Input, KillSwitch, Mode, OnAir, Outcome, Output, Policy,
     action::{ActionKind, Reason},
     maintenance::{Plan, Window, WindowState},
 };
@@ -456,7 +456,7 @@ impl Judge {
 
     fn allowed(&self, action: ActionId) -> Result<(), Reason> {
         self.decider.still_allowed(action, self.clock.now())?;
-        let automatic = self.decider.action(action).is_some_and(|it| it.mode == Mode::Auto);
+        let automatic = self.decider.action(action).is_some_and(|it| it.approved_by.is_none());
         if automatic && self.panel.standing().clock_is_off() {
             return Err(Reason::PanelClockOff);
         }
@@ -544,14 +544,8 @@ impl Judge {
     }
 
     fn policy(&self) -> Policy {
-        let mut policy = self.config.borrow().settings.policy.clone();
-        if self.state.clock_is_off {
-            for kind in ActionKind::ALL {
-                let mode = policy.modes.entry(Scope::Action(*kind)).or_insert(Mode::Approve);
-                *mode = Mode::Approve.min(*mode);
-            }
-        }
-        policy
+        let policy = self.config.borrow().settings.policy.clone();
+        Policy { at_most: self.state.clock_is_off.then_some(Mode::Approve), ..policy }
     }
 
     fn reload(&mut self) {

@@ -277,7 +277,8 @@ impl Decider {
         let global =
             (!written.contains_key(&Scope::Global)).then_some((Scope::Global, Mode::DryRun));
         let all = written.iter().map(|(scope, &mode)| (scope.clone(), mode)).chain(global);
-        all.map(move |(scope, mode)| (scope, if pulled { Mode::Off } else { mode }))
+        let policy = &self.facts.policy;
+        all.map(move |(scope, mode)| (scope, if pulled { Mode::Off } else { policy.bounded(mode) }))
     }
 
     /// Signals of these channels of the lineup in every region where they have deliveries, by channel and region.

@@ -52,6 +52,8 @@ pub struct Policy {
     /// Modes by scope. An absent global mode is `dry_run`; other absent scopes do not restrict, except that
     /// [`ActionKind::RegionMove`] is at most `approve` unless written here.
     pub modes: BTreeMap<Scope, Mode>,
+    /// No action goes further than this, whatever anybody wrote or set.
+    pub at_most: Option<Mode>,
     /// The numbers.
     pub guards: Guards,
     /// How good channels are meant to be.
@@ -71,7 +73,12 @@ impl Policy {
         regions
             .into_iter()
             .filter_map(|region| self.modes.get(&Scope::Region(region.clone())).copied())
-            .fold(global.min(action), Mode::min)
+            .fold(self.bounded(global.min(action)), Mode::min)
+    }
+
+    /// A mode as far as it may go at all.
+    pub(crate) fn bounded(&self, mode: Mode) -> Mode {
+        self.at_most.map_or(mode, |it| it.min(mode))
     }
 }
 

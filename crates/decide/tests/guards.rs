@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use stage::{Stage, WARM, at, channel, platform, server};
 use tallylight_decide::{
-    ChangedBy, Input, Mode, Other,
+    ChangedBy, Input, Mode, Other, Policy, Scope,
     action::{ActionKind, ActionState, Reason},
     incident::{IncidentState, Remedy},
     maintenance::{Area, MAX_WINDOWS, Plan, WindowState},
@@ -362,6 +362,25 @@ fn a_no_is_one_for_this_incident_and_rung() {
     stage.breaks("c0/primary", HARD, 100);
     stage.run(10);
     assert!(waiting(&stage).is_some());
+}
+
+#[test]
+fn what_bounds_every_mode_bounds_those_that_persons_set() {
+    let mut stage = Stage::new(platform(1, 2), Mode::Approve);
+    let by_hand =
+        |mode| Input::SetMode { scope: Scope::Action(SwitchSource), mode, by: "ops".to_owned() };
+    stage.tell(Input::SetMode { scope: Scope::Global, mode: Mode::Auto, by: "ops".to_owned() });
+    stage.tell(by_hand(Mode::Auto));
+    let bounded = Policy { at_most: Some(Mode::Approve), ..stage.policy.clone() };
+    stage.tell(Input::Policy(Box::new(bounded)));
+    stage.tell(by_hand(Mode::Auto));
+    assert!(stage.decider.modes().all(|(_, mode)| mode == Mode::Approve));
+    stage.breaks("c0/primary", HARD, 100);
+    stage.run(10);
+    assert_eq!(stage.kinds(), []);
+    let action = stage.decider.actions().find(|it| it.state == ActionState::Waiting).unwrap().id;
+    stage.tell(Input::Approve { action, by: "ops".to_owned() });
+    assert_eq!(stage.kinds(), [SwitchSource], "a person may still say yes");
 }
 
 /// Most channels of a server, but not the last one.

@@ -304,12 +304,17 @@ impl Stage {
                 }
                 Output::Act(command) => {
                     let action = command.action;
-                    let outcome = self.refuses.get(&command.kind).cloned();
-                    let outcome = outcome.unwrap_or(Outcome::Done);
+                    let refused = self.refuses.get(&command.kind).cloned();
+                    let outcome = match self.decider.still_allowed(action, at(self.second)) {
+                        Ok(()) => refused.unwrap_or(Outcome::Done),
+                        Err(reason) => Outcome::NotSent(reason),
+                    };
                     if outcome == Outcome::Done {
                         self.obey(&command);
                     }
-                    self.sent.push((self.second, command));
+                    if !matches!(outcome, Outcome::NotSent(_)) {
+                        self.sent.push((self.second, command));
+                    }
                     self.decider.handle(at(self.second), Input::Outcome { action, outcome });
                 }
                 _ => {}
