@@ -194,7 +194,8 @@ impl Facts {
         found.is_some_and(|(agent, stream)| self.is_watcher(agent, stream))
     }
 
-    /// Takes in what the panel said. Answers the channels that it now says are on another source than it said before.
+    /// Takes in what the panel said. Answers the channels that it says are on another source than it said before, if it had
+    /// said any.
     pub(crate) fn panel(&mut self, now: MonoTime, state: PanelState) -> Vec<ChannelId> {
         let mut changed = Vec::new();
         self.panel_at = Some(now);
@@ -211,12 +212,8 @@ impl Facts {
             if feeds.back().is_some_and(|(_, last)| last == active) {
                 continue;
             }
-            let since = if feeds.is_empty() {
-                MonoTime::ZERO
-            } else {
-                changed.push(panel.channel.clone());
-                now
-            };
+            changed.push(panel.channel.clone());
+            let since = if feeds.is_empty() { MonoTime::ZERO } else { now };
             feeds.push_back((since, active.clone()));
             if feeds.len() > MAX_FEEDS {
                 feeds.pop_front();

@@ -136,6 +136,7 @@ pub(crate) fn others_record(now: MonoTime, channel: &ChannelId, others: &Others)
         out.text(by.name());
     });
     out.time(others.released);
+    out.text(others.on.as_ref().map_or("", StreamId::as_str));
     Record { key: format!("others/{channel}"), body: out.finish() }
 }
 
@@ -352,7 +353,9 @@ fn read_window(input: &mut Reader<'_>) -> Option<Window> {
 fn read_others(input: &mut Reader<'_>) -> Option<Memory> {
     let channel = ChannelId::new(&input.text()?).ok()?;
     let changes = input.list(|input| Some((input.time()?, Other::from_name(&input.text()?)?)))?;
-    Some(Memory::Others(channel, Others { changes, released: input.time()? }))
+    let released = input.time()?;
+    let on = StreamId::parse(&input.text()?).ok();
+    Some(Memory::Others(channel, Others { changes, released, on }))
 }
 
 fn read_refusal(input: &mut Reader<'_>, purpose: &Purpose) -> Option<Refusal> {

@@ -576,6 +576,19 @@ impl Ledger {
         self.dirty_others.insert(channel.clone());
     }
 
+    /// The source that a channel was last seen on, before a restart too.
+    pub(crate) fn last_on(&self, channel: &ChannelId) -> Option<&StreamId> {
+        self.others.get(channel)?.on.as_ref()
+    }
+
+    pub(crate) fn note_source(&mut self, channel: &ChannelId, on: StreamId) {
+        let others = self.others.entry(channel.clone()).or_default();
+        if others.on.as_ref() != Some(&on) {
+            others.on = Some(on);
+            self.dirty_others.insert(channel.clone());
+        }
+    }
+
     /// Whose a channel is, or was until a moment.
     pub(crate) fn hands_off(&self, channel: &ChannelId, guards: &Guards) -> Option<HandsOff> {
         self.others.get(channel)?.hands_off(guards)
@@ -635,7 +648,9 @@ impl Ledger {
         self.cases.values_mut().for_each(|it| it.numbers = None);
         self.unnumbered.clone_from(&self.open);
         let records = &mut self.records;
-        self.others.retain(|channel, _| {
+        self.others.retain(|channel, others| {
+            // A source by another name is no change.
+            others.on.take_if(|it| lineup.no(it).is_none());
             let is_listed = lineup.channel(channel).is_some();
             if !is_listed {
                 records.push(journal::forgotten_others(channel));

@@ -1,12 +1,13 @@
 //! Others at the wheel: changes of a channel's source that Tallylight did not command. They cannot be derived from anything
 //! that the journal has, so each channel with any has a record of its own.
 //!
-//! The first state that is seen after a start is no change: nobody knows what was before.
+//! The record has the channel's source too, so that what others changed while nobody looked is seen after it. The first state
+//! that is seen of a channel at all is no change: nobody knows what was before.
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use tallylight_model::{ChannelId, MonoTime};
+use tallylight_model::{ChannelId, MonoTime, StreamId};
 
 use crate::{
     action::{ActionKind, Feed, Target},
@@ -46,6 +47,8 @@ pub(crate) struct Others {
     pub(crate) changes: VecDeque<(MonoTime, Other)>,
     /// Changes up to this moment keep nobody's hands off: a person said so.
     pub(crate) released: MonoTime,
+    /// The source that the channel was last seen on.
+    pub(crate) on: Option<StreamId>,
 }
 
 impl Others {
@@ -70,10 +73,14 @@ impl Others {
     }
 }
 
-/// Looks at channels of which the panel says since its last answer that they are on another source.
+/// Looks at channels of which the panel says that they are on another source than it said before, if it had said any.
 pub(crate) fn look(facts: &Facts, ledger: &mut Ledger, now: MonoTime, changed: &[ChannelId]) {
     for channel in changed {
-        if let Some(by) = changed_by_other(facts, ledger, channel) {
+        let Some(active) = facts.active(channel).and_then(|it| it.stream) else { continue };
+        let is_change = ledger.last_on(channel).is_some_and(|it| *it != active);
+        let by = changed_by_other(facts, ledger, channel).filter(|_| is_change);
+        ledger.note_source(channel, active);
+        if let Some(by) = by {
             ledger.note_other(channel, now, by);
         }
     }

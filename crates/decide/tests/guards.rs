@@ -128,6 +128,20 @@ fn a_channel_is_left_to_whoever_changed_its_source() {
 }
 
 #[test]
+fn a_channel_is_left_to_whoever_changed_its_source_while_the_collector_was_down() {
+    let mut stage = Stage::new(platform(2, 2), Mode::Auto);
+    stage.breaks("c1/primary", HARD, 100);
+    stage.run(5);
+    assert_eq!(stage.kinds(), [SwitchSource]);
+    stage.switch("c0/backup", ChangedBy::Operator);
+    stage.restart();
+    stage.run(1);
+    let hands_off = |id| stage.decider.hands_off(&channel(id), at(stage.second));
+    assert_eq!(hands_off("c0").map(|it| it.by), Some(Other::Person));
+    assert_eq!(hands_off("c1"), None, "that was our own");
+}
+
+#[test]
 fn a_person_may_give_a_channel_back() {
     let mut stage = Stage::new(platform(1, 2), Mode::Auto);
     stage.switch("c0/backup", ChangedBy::Operator);
