@@ -15,11 +15,12 @@ use tallylight_decide::{
     ChangedBy, Input, Mode, Other, Policy, Scope,
     action::{ActionKind, ActionState, Reason},
     incident::{IncidentState, Remedy},
+    lineup::{Agent, Delivery, Provider, Region, Server},
     maintenance::{Area, MAX_WINDOWS, Plan, WindowState},
 };
-use tallylight_model::{FaultKind, NodeId, RegionId, WindowId};
+use tallylight_model::{FaultKind, NodeId, ProviderId, RegionId, StreamId, WindowId};
 
-use ActionKind::{DrainServer, RestartStream, SwitchSource, UndrainServer};
+use ActionKind::{DrainServer, RegionMove, RestartStream, SwitchSource, UndrainServer};
 
 const HARD: FaultKind = FaultKind::NoData;
 const MEANT: FaultKind = FaultKind::Black;
@@ -450,4 +451,85 @@ fn one_server_of_a_region_is_on_its_way_out_at_a_time() {
     let first = stage.decider.action(stage.sent[0].1.action).unwrap();
     assert!(at(stage.sent[1].0) >= first.ended.unwrap(), "not before the first was verified");
     assert_ne!(stage.sent[0].0, stage.sent[1].0);
+}
+
+/// Four channels on three servers of each of two regions, with two witnesses in both.
+fn two_regions() -> Stage {
+    let mut parts = platform(4, 3);
+    let away = RegionId::new("away").unwrap();
+    parts.regions.push(Region { id: away.clone() });
+    for number in 0..3 {
+        let id = server(&format!("s-away{number}"));
+        parts.servers.push(Server { id: id.clone(), region: away.clone(), node: None });
+        for channel in &mut parts.channels {
+            channel.deliveries.push(Delivery {
+                stream: StreamId::parse(&format!("{}/{id}", channel.id)).unwrap(),
+                server: id.clone(),
+                delay: Duration::ZERO,
+            });
+        }
+    }
+    for name in ["c", "d"] {
+        let (node, path) = (NodeId::new(name).unwrap(), name.to_owned());
+        parts.agents.push(Agent { node, region: away.clone(), path });
+    }
+    let mut stage = Stage::new(parts, Mode::Auto);
+    stage.policy.modes.insert(Scope::Action(RegionMove), Mode::Auto);
+    stage.tell(Input::Policy(Box::new(stage.policy.clone())));
+    stage
+}
+
+/// All that the first servers of `home` or `away` deliver.
+fn on_servers(prefix: &str, servers: usize) -> impl Iterator<Item = String> {
+    let all = (0..4).flat_map(move |it| (0..servers).map(move |server| (it, server)));
+    all.map(move |(it, server)| format!("c{it}/{prefix}{server}"))
+}
+
+#[test]
+fn no_server_is_drained_where_a_region_is_being_moved_from_or_to() {
+    let mut stage = two_regions();
+    stage.all_break(on_servers("s", 3), FaultKind::Continuity, 400);
+    stage.run(10);
+    assert_eq!(stage.kinds(), [RegionMove]);
+    stage.all_break(on_servers("s-away", 1), HARD, 400);
+    stage.run(20);
+    assert_eq!(stage.kinds(), [RegionMove], "it is not known what came of it");
+    assert!(stage.refused("s-away0").contains(&"target_locked"));
+    stage.run(60);
+    assert_eq!(stage.kinds(), [RegionMove, DrainServer]);
+}
+
+#[test]
+fn no_region_is_moved_where_a_server_is_being_drained() {
+    let mut stage = two_regions();
+    // Viewers stay on it.
+    stage.sessions.insert(server("s0"), 1000);
+    stage.all_break(on_servers("s", 1), HARD, 400);
+    stage.run(10);
+    assert_eq!(stage.kinds(), [DrainServer]);
+    stage.all_break(on_servers("s", 3), FaultKind::Continuity, 400);
+    stage.run(20);
+    assert_eq!(stage.kinds(), [DrainServer]);
+    assert!(stage.refused("home").contains(&"target_locked"));
+}
+
+#[test]
+fn groups_of_one_moment_are_as_many_in_the_budget_over_everything() {
+    let mut parts = platform(9, 2);
+    for (number, channel) in parts.channels.iter_mut().enumerate() {
+        let provider = ProviderId::new(&format!("sat-{}", number / 3)).unwrap();
+        channel.sources[0].provider = Some(provider);
+    }
+    parts
+        .providers
+        .extend((0..3).map(|it| Provider { id: ProviderId::new(&format!("sat-{it}")).unwrap() }));
+    let mut stage = Stage::new(parts, Mode::Auto);
+    let guards = &mut stage.policy.guards;
+    (guards.global_per_minute, guards.global_burst, guards.storm_channels) = (1, 2, 100);
+    stage.tell(Input::Policy(Box::new(stage.policy.clone())));
+    stage.all_break(primaries(9), HARD, 100);
+    stage.run(5);
+    assert_eq!(stage.kinds(), [SwitchSource; 2], "one canary each of two");
+    let named = ["sat-0", "sat-1", "sat-2"].map(|it| stage.refused(it));
+    assert!(named.concat().contains(&"global_rate"), "{named:?}");
 }

@@ -28,7 +28,8 @@ fn full_at(ledger: &Ledger, every: Duration) -> MonoTime {
     let (mut full_at, mut items, mut batch) = (MonoTime::ZERO, 0_u32, None);
     for (sent, action) in ledger.sent() {
         // A group's batch goes out at once and is one item.
-        if action.group.is_some() && batch.replace(sent) == Some(sent) {
+        let own = Some((sent, &action.purpose));
+        if action.group.is_some() && core::mem::replace(&mut batch, own) == own {
             continue;
         }
         items = items.saturating_add(1);
