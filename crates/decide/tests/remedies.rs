@@ -8,10 +8,10 @@
 #[path = "support/stage.rs"]
 mod stage;
 
-use stage::{Stage, platform};
+use stage::{Stage, platform, server};
 use tallylight_decide::{
     Input, Mode, Outcome,
-    action::{ActionKind, Reason},
+    action::{ActionKind, ActionState, Reason},
     lineup::Parts,
 };
 use tallylight_model::{FaultKind, Ratio};
@@ -117,4 +117,18 @@ fn a_drain_that_helped_viewers_of_one_server_leaves_those_of_the_others_to_be_he
     let bounded = half_restarted(0.1);
     assert_eq!(bounded.kinds(), [RestartStream, DrainServer]);
     assert_eq!(bounded.incident("c0").page, Some(Reason::IsolationBudget), "people are called");
+}
+
+#[test]
+fn a_drain_has_helped_when_nobody_is_left_but_agents() {
+    // Two agents with a session on each of ten deliveries, and some fresh joins.
+    for (sessions, expected) in [(28, ActionState::Verified), (29, ActionState::NotVerified)] {
+        let mut stage = Stage::new(platform(10, 2), Mode::Auto);
+        stage.sessions.insert(server("s0"), sessions);
+        stage.all_break((0..10).map(|it| format!("c{it}/s0")), HARD, 300);
+        stage.run(80);
+        assert_eq!(stage.kinds(), [DrainServer]);
+        let drain = stage.decider.action(stage.sent[0].1.action).unwrap();
+        assert_eq!(drain.state, expected, "{sessions}");
+    }
 }

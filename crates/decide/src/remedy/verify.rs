@@ -21,8 +21,8 @@ use crate::{
     view::NotReady,
 };
 
-/// An agent watches a delivery, and now and then joins it afresh beside that.
-const SESSIONS_OF_AN_AGENT: u64 = 2;
+/// An agent watches each delivery once, and joins them afresh two at a time; servers count one for a while after its end.
+const JOINS_OF_AN_AGENT: u64 = 4;
 
 /// How far the proof is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -336,10 +336,15 @@ fn have_left(scene: &Scene<'_>, left: &RegionId, to: &RegionId) -> bool {
 /// The most sessions on deliveries that are those of our own agents, who stay where viewers left.
 fn own_sessions<'a>(scene: &Scene<'_>, deliveries: impl Iterator<Item = &'a Delivery>) -> u64 {
     let lineup = &scene.facts.lineup;
-    let regions = deliveries.filter_map(|it| Some(&lineup.server(&it.server)?.region));
-    let agents =
-        |region: &RegionId| lineup.agents().filter(|it| it.region == *region).count() as u64;
-    regions.map(agents).sum::<u64>() * SESSIONS_OF_AN_AGENT
+    let mut counts: BTreeMap<&RegionId, u64> = BTreeMap::new();
+    for server in deliveries.filter_map(|it| lineup.server(&it.server)) {
+        *counts.entry(&server.region).or_default() += 1;
+    }
+    let own = |(region, count): (&RegionId, u64)| {
+        let agents = lineup.agents().filter(|it| it.region == *region).count() as u64;
+        agents * (count + count.min(JOINS_OF_AN_AGENT))
+    };
+    counts.into_iter().map(own).sum()
 }
 
 /// Whether a failed switch can be undone.
