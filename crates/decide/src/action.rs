@@ -424,8 +424,6 @@ pub enum Reason {
     IsolationBudget,
     /// A person said no to it.
     Rejected,
-    /// What would be brought back is not good again.
-    StillBad,
     /// No source is ready to be switched to.
     NoReadyBackup,
     /// The backup looks good but has not been seen for long enough to be believed.
@@ -507,7 +505,6 @@ names! {
         Storm "storm"
         IsolationBudget "isolation_budget"
         Rejected "rejected"
-        StillBad "still_bad"
         NoReadyBackup "no_ready_backup"
         BackupUnproven "backup_unproven"
         DifferentialUnknown "differential_unknown"

@@ -193,7 +193,7 @@ fn maintenance_drains_its_server_and_brings_it_back_when_it_is_good() {
     stage.run(10);
     assert_eq!(stage.decider.windows().next().unwrap().state(at(stage.second)), WindowState::Over);
     let is_still_bad = stage.decider.windows().flat_map(|it| &it.refusals);
-    assert!(is_still_bad.map(|it| it.reason).any(|it| it == Reason::StillBad));
+    assert!(is_still_bad.map(|it| it.reason).any(|it| it == Reason::ServerNotWell));
     assert_eq!(stage.kinds(), [DrainServer], "it is not good yet");
     stage.run(60);
     assert_eq!(stage.kinds(), [DrainServer, UndrainServer]);

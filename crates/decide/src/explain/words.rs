@@ -201,9 +201,6 @@ pub(super) const fn of_reason(reason: Reason) -> (&'static str, &'static str) {
             "bring back servers that are well, or add capacity",
         ),
         Reason::Rejected => ("a person said no to it", "act by hand if it gets worse"),
-        Reason::StillBad => {
-            ("what would be brought back is not good yet", "mend it, or bring it back by hand")
-        }
         Reason::NoReadyBackup => (
             "no other source is ready",
             "see /api/v1/sources for what each lacks, and switch by hand if you know better",

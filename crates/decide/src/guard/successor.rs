@@ -21,12 +21,6 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
             let plan = if for_a_fault { ladder::relieve } else { ladder::drain };
             servers.iter().find_map(|it| plan(scene, it).err())
         }
-        (ActionKind::UndrainServer, Target::Servers(servers), _)
-            if proposal.purpose.window().is_some() =>
-        {
-            let mended = servers.iter().all(|it| ladder::is_mended(scene, it));
-            (!mended).then_some(Reason::StillBad)
-        }
         (ActionKind::ReturnServer | ActionKind::UndrainServer, Target::Servers(servers), _) => {
             let well = servers.iter().all(|it| remedy::is_well(scene, it));
             (!well).then_some(Reason::ServerNotWell)

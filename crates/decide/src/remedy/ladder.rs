@@ -252,14 +252,6 @@ pub(crate) fn undrain(server: &ServerId) -> Plan {
     Plan::on(ActionKind::UndrainServer, Target::Servers(vec![server.clone()]))
 }
 
-/// Whether a server that was drained could serve viewers: nothing on it is seen to be bad.
-pub(crate) fn is_mended(scene: &Scene<'_>, server: &ServerId) -> bool {
-    let lineup = &scene.facts.lineup;
-    let state = |it: StreamNo| scene.state_at(it, MonoTime::ZERO + lineup.at(it).delay());
-    let mut own = lineup.on_server(server).iter();
-    own.all(|&it| matches!(state(it), State::Good | State::Unknown))
-}
-
 /// A restart may bring a channel back on some servers only: then viewers leave one of the others.
 fn drain_for(scene: &Scene<'_>, channel: &ChannelId) -> Result<Plan, Reason> {
     let facts = scene.facts;

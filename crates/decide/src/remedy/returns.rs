@@ -59,12 +59,11 @@ pub(crate) fn isolated_by<'a>(
     scene.facts.is_drained(server).then_some(drain)
 }
 
-/// Whether everything that a server delivers is seen well.
+/// Whether everything that a server delivers is seen well, as far as any agent is there to watch it.
 pub(crate) fn is_well(scene: &Scene<'_>, server: &ServerId) -> bool {
-    let delay = |it| scene.facts.lineup.at(it).delay();
-    let mut own = deliveries(scene, server).peekable();
-    own.peek().is_some()
-        && own.all(|it| scene.state_at(it, MonoTime::ZERO + delay(it)) == State::Good)
+    let lineup = &scene.facts.lineup;
+    let mut watched = deliveries(scene, server).filter(|&it| lineup.watchers(it).next().is_some());
+    watched.all(|it| scene.state_at(it, MonoTime::ZERO + lineup.at(it).delay()) == State::Good)
 }
 
 /// What a server delivers that is on the air.
