@@ -12,7 +12,7 @@ use tallylight_model::{FaultClass, FaultKind, MonoTime, Severity, StreamId};
 use crate::{
     action::Target,
     ledger::Ledger,
-    lineup::StreamRef,
+    lineup::{StreamNo, StreamRef},
     scene::Scene,
     sight::{KindSet, Seen, Sight},
 };
@@ -41,30 +41,50 @@ pub(crate) fn until(scene: &Scene<'_>, ledger: &Ledger, stream: &StreamId) -> Mo
     last.map_or(MonoTime::ZERO, |at| at + delivery.delay)
 }
 
-/// Whether anything bad is seen of a stream in media from after a moment. A player that was dry by then and may still be filling
-/// is no such thing.
+/// Whether anything bad is seen of a stream in media from after a moment. A player that is dry or a playlist that stands still
+/// may be what is left of a gap before it: segments come whole, so both begin late and last long.
 pub(crate) fn is_bad_since(scene: &Scene<'_>, stream: &StreamId, since: MonoTime) -> bool {
+    let is_left_over = |kind: FaultKind, at: MonoTime| {
+        matches!(kind, FaultKind::Stall | FaultKind::PlaylistStale) && at < since + REFILL
+    };
     let after = |sight: &Sight| {
-        let is_before = |seen: &&Seen| seen.start < since;
-        let is_dry = |seen: &Seen| seen.conditions.contains(FaultKind::Stall);
-        let mut fills =
-            scene.now < since + REFILL && sight.recent().rev().find(is_before).is_some_and(is_dry);
-        let mut later = sight.recent().skip_while(is_before);
-        later.any(|seen| {
-            fills &= is_dry(seen);
-            seen.conditions.iter().any(|kind| !(fills && kind == FaultKind::Stall))
-        }) || sight.faults().any(|(_, it)| it.onset >= since)
+        let mut later = sight.recent().filter(|it| it.start >= since);
+        let is_bad = |it: &Seen| it.conditions.iter().any(|kind| !is_left_over(kind, it.start));
+        later.any(is_bad)
+            || sight.faults().any(|(kind, it)| it.onset >= since && !is_left_over(kind, it.onset))
     };
     scene.facts.lineup.no(stream).is_some_and(|it| scene.trusted(it).any(after))
 }
 
+/// Whether all that is bad of a delivery can be what a source showed that is good again.
+pub(crate) fn is_all_of(scene: &Scene<'_>, source: &StreamId, stream: StreamNo) -> bool {
+    let lineup = &scene.facts.lineup;
+    let (id, late) = (lineup.id(stream), EDGE + lineup.at(stream).delay());
+    let Some(onset) = scene.onset_at(stream) else { return false };
+    let kinds = scene.kinds(id);
+    let explaining = leading_to(kinds);
+    let explains = |it: &Seen| {
+        let is_before = it.start <= onset && onset <= it.end + late;
+        is_before && !it.conditions.and(explaining).is_empty()
+    };
+    let mut sights = scene.facts.sights_of(source).filter(|(node, _)| scene.votes(node));
+    sights.any(|(_, sight)| sight.recent().any(explains))
+        && shown_until(scene, source, kinds)
+            .is_some_and(|last| !is_bad_since(scene, id, last + late))
+}
+
 /// When a source last showed what could be seen as one of these kinds downstream.
 fn shown_until(scene: &Scene<'_>, source: &StreamId, kinds: KindSet) -> Option<MonoTime> {
-    let explains = |from: &FaultKind| kinds.iter().any(|kind| leads_to(*from, kind));
-    let explaining: KindSet = FaultKind::ALL.iter().copied().filter(explains).collect();
+    let explaining = leading_to(kinds);
     let explains = |it: &&Seen| !it.conditions.and(explaining).is_empty();
     let sights = scene.trusted(scene.facts.lineup.no(source)?);
     sights.filter_map(|it| it.recent().rev().find(explains)).map(|it| it.end).max()
+}
+
+/// What of a source can be seen as one of these kinds downstream.
+fn leading_to(kinds: KindSet) -> KindSet {
+    let leads = |from: &FaultKind| kinds.iter().any(|kind| leads_to(*from, kind));
+    FaultKind::ALL.iter().copied().filter(leads).collect()
 }
 
 /// Whether one fault of a source can be seen as another one downstream.

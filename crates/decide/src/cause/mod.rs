@@ -226,11 +226,15 @@ pub(crate) fn fit(scene: &Scene<'_>, subject: &Subject, bad: &BTreeSet<StreamNo>
     let onset = explained.iter().filter_map(|&stream| scene.onset_at(stream)).min()?;
     let possible = (rule.possible)(scene, subject, onset);
     let (subject, reach) = (subject.clone(), rule.reach);
+    let is_source = matches!(subject, Subject::Source(_));
     let (mut broken, mut spared, mut pending) = (0, 0, 0);
     for &stream in &breaks {
         let since = reach.since(onset, scene.facts.lineup.delay(stream));
         match scene.state_by(stream, onset, since) {
             State::Bad | State::Suspect => broken += 1,
+            State::Good | State::Disputed if is_source && source::is_echoed(scene, stream) => {
+                broken += 1;
+            }
             State::Good | State::Disputed => spared += 1,
             State::Unknown => pending += usize::from(scene.is_watched(stream)),
         }

@@ -7,6 +7,7 @@ use tallylight_model::MonoTime;
 
 use super::{CauseRule, Possible, Reach};
 use crate::{
+    echo,
     incident::Subject,
     lineup::{StreamNo, StreamRef},
     scene::{Scene, State},
@@ -43,9 +44,21 @@ pub(super) fn source_breaks(scene: &Scene<'_>, stream: StreamNo) -> impl Iterato
 
 fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {
     let Subject::Source(stream) = subject else { return Possible::No };
+    let lineup = &scene.facts.lineup;
     match scene.state(stream, onset) {
         State::Bad | State::Suspect => Possible::Yes,
+        _ if lineup.no(stream).is_some_and(|it| is_echoed(scene, it)) => Possible::Yes,
         State::Good | State::Disputed => Possible::No,
         State::Unknown => Possible::NotYet,
     }
+}
+
+/// Whether a source is good again of which its deliveries still show the fault, and nothing else: it was this source.
+pub(super) fn is_echoed(scene: &Scene<'_>, source: StreamNo) -> bool {
+    let lineup = &scene.facts.lineup;
+    let fed = lineup.deliveries_of(source).iter().copied();
+    let mut bad = fed.filter(|&it| scene.is_bad(it)).peekable();
+    scene.facts.is_feeding(source)
+        && bad.peek().is_some()
+        && bad.all(|it| echo::is_all_of(scene, lineup.id(source), it))
 }
