@@ -7,7 +7,7 @@
 use alloc::{collections::BTreeSet, vec, vec::Vec};
 use core::time::Duration;
 
-use tallylight_model::{ChannelId, IncidentId, MonoTime, Ratio, Severity, StreamId};
+use tallylight_model::{ChannelId, IncidentId, MonoTime, NodeId, Ratio, Severity, StreamId};
 
 use crate::{
     action::{Action, ActionKind, ActionState},
@@ -140,7 +140,8 @@ pub(crate) fn measure_part(
 
 /// Opens incidents of witnesses at fault; answers all that are.
 fn judge_probes(desk: &mut Desk<'_>, ledger: &mut Ledger) -> BTreeSet<Subject> {
-    let (found, again) = cause::probes(desk.scene);
+    let (found, again) =
+        cause::probes(desk.scene, |node, stream| is_borne_out(desk.scene, ledger, node, stream));
     if let Some(at) = again {
         desk.look_again(at);
     }
@@ -177,6 +178,20 @@ fn judge_probes(desk: &mut Desk<'_>, ledger: &mut Ledger) -> BTreeSet<Subject> {
         subjects.insert(subject);
     }
     subjects
+}
+
+/// Whether an open incident of which another witness has lately seen something would explain what one says of a stream.
+fn is_borne_out(scene: &Scene<'_>, ledger: &Ledger, node: &NodeId, stream: &StreamId) -> bool {
+    let own = scene.path(node);
+    let is_lately = |at: MonoTime| scene.now.since(at) < echo::REFILL;
+    let others_saw = |it: &StreamId| {
+        scene.facts.sights_of(it).any(|(peer, sight)| {
+            let is_other = scene.votes(peer) && scene.path(peer) != own;
+            is_other && sight.last_bad().is_some_and(is_lately)
+        })
+    };
+    let explains = |it: &&Case| it.incident.cause() != Cause::Probe && it.scope.contains(stream);
+    ledger.open_cases().filter(explains).any(|it| it.scope.iter().any(others_saw))
 }
 
 /// Adds bad streams to the open incidents that explain them, the oldest first; answers those that nothing explains and that

@@ -17,6 +17,7 @@ use core::{cmp::Ordering, time::Duration};
 use tallylight_model::{FaultKind, MonoTime, NodeId, Severity, StreamId};
 
 use crate::{
+    echo,
     facts::{self, Facts},
     incident::Vote,
     lineup::{AgentNo, StreamNo},
@@ -64,8 +65,19 @@ pub(crate) struct Dissent {
     pub(crate) onset: MonoTime,
     /// Since when the claim and its denial have stood beside each other.
     pub(crate) since: MonoTime,
-    /// Only a player ran dry. When it fills again depends on when it began, so peers need not share it.
-    pub(crate) is_of_a_player: bool,
+    /// It may be the end of what was true: only a player is dry, which fills again when it fills, or peers said the same
+    /// until lately.
+    pub(crate) lingers: bool,
+}
+
+/// Who sees well what an agent calls bad.
+struct Denial {
+    /// On how many other paths.
+    paths: usize,
+    /// The begin of the shortest run of good slices.
+    since: MonoTime,
+    /// Whether one of them saw a fault there since the onset, too.
+    was_shared: bool,
 }
 
 /// What one agent says about a stream since a moment, and by what.
@@ -208,10 +220,8 @@ impl<'a> Scene<'a> {
             }
         }
         for (agent, dissents) in denials {
-            let denied = dissents
-                .iter()
-                .filter(|it| it.peers >= CONTRADICTING_PEERS && !it.is_of_a_player)
-                .count();
+            let denied =
+                dissents.iter().filter(|it| it.peers >= CONTRADICTING_PEERS && !it.lingers).count();
             let vote = &mut self.votes[agent.index()];
             let enough = denied >= CONTRADICTED_STREAMS
                 && denied * CONTRADICTED_ONE_IN >= bad[agent.index()];
@@ -225,50 +235,47 @@ impl<'a> Scene<'a> {
     /// Who denies a claim.
     fn dissent(&self, claim: &Claim) -> Option<Dissent> {
         let onset = self.first_onset(claim.place)?;
-        let (peers, well_since) = self.peers_who_see_well(claim.agent, claim.stream, onset);
-        let sight = self.facts.sight(claim.place).filter(|_| peers > 0)?;
+        let denial = self.denial(claim.agent, claim.stream, onset);
+        let sight = self.facts.sight(claim.place).filter(|_| denial.paths > 0)?;
         let faults = || self.confirmed_faults(sight);
         let (_, first) = faults().min_by_key(|(_, it)| it.onset)?;
+        let ended_lately = denial.was_shared && self.now < denial.since + echo::REFILL;
         Some(Dissent {
             stream: self.facts.lineup.id(claim.stream).clone(),
-            peers,
+            peers: denial.paths,
             onset,
-            since: first.arrived.max(well_since),
-            is_of_a_player: faults().all(|(kind, _)| kind == FaultKind::Stall),
+            since: first.arrived.max(denial.since),
+            lingers: ended_lately || faults().all(|(kind, _)| kind == FaultKind::Stall),
         })
     }
 
-    /// On how many paths other than the agent's own a stream is seen well since a fault's onset. An active source is also
-    /// seen through the channel's deliveries: what it feeds cannot be good while it is not.
-    ///
-    /// Answers also since when: the begin of the shortest run of good slices.
-    fn peers_who_see_well(
-        &self,
-        agent: AgentNo,
-        stream: StreamNo,
-        onset: MonoTime,
-    ) -> (usize, MonoTime) {
-        let lineup = &self.facts.lineup;
+    /// On which paths other than the agent's own a stream is seen well since a fault's onset. An active source is also seen
+    /// through the channel's deliveries: what it feeds cannot be good while it is not. Before it was active they showed another.
+    fn denial(&self, agent: AgentNo, stream: StreamNo, onset: MonoTime) -> Denial {
+        let (facts, lineup) = (self.facts, &self.facts.lineup);
         let own_path = lineup.path_of(agent);
         let mut paths = BTreeSet::new();
-        let mut well_since = onset;
+        let mut denial = Denial { paths: 0, since: onset, was_shared: false };
         let mut ask = |asked: StreamNo, since: MonoTime| {
             for (place, peer) in lineup.watchers(asked) {
                 let independent = lineup.path_of(peer) != own_path && self.counts(peer);
                 if independent && self.word_at(place, peer, since) == Word::Good {
                     paths.insert(lineup.path_of(peer));
-                    let good_since = self.facts.sight(place).and_then(Sight::good_since);
-                    well_since = well_since.max(good_since.unwrap_or(self.now));
+                    let sight = facts.sight(place);
+                    let good_since = sight.and_then(Sight::good_since).unwrap_or(self.now);
+                    denial.since = denial.since.max(good_since);
+                    denial.was_shared |= sight.and_then(Sight::last_bad) >= Some(onset);
                 }
             }
         };
         ask(stream, onset);
-        if self.facts.is_feeding(stream) {
+        if facts.is_feeding(stream) {
+            let fed = onset.max(self.feeds_since(stream));
             for &delivery in lineup.deliveries_of(stream) {
-                ask(delivery, onset + lineup.delay(delivery));
+                ask(delivery, fed + lineup.delay(delivery));
             }
         }
-        (paths.len(), well_since)
+        Denial { paths: paths.len(), ..denial }
     }
 
     fn counts(&self, agent: AgentNo) -> bool {
@@ -419,11 +426,23 @@ impl<'a> Scene<'a> {
     /// Like [`state_at`](Self::state_at) since a cause can be seen, but what was bad long before its onset is another's.
     pub(crate) fn state_by(&self, stream: StreamNo, onset: MonoTime, since: MonoTime) -> State {
         match self.state_at(stream, since) {
-            State::Bad if self.onset_at(stream).is_some_and(|it| it + ANOTHER_CAUSE < onset) => {
+            State::Bad if self.harms_since(stream).is_some_and(|it| it + ANOTHER_CAUSE < onset) => {
                 State::Unknown
             }
             state => state,
         }
+    }
+
+    /// Since when a stream's faults can have been seen on others: of a source from when its channel was put on it.
+    fn harms_since(&self, stream: StreamNo) -> Option<MonoTime> {
+        let feeds_since = self.facts.is_feeding(stream).then(|| self.feeds_since(stream));
+        self.onset_at(stream).map(|it| it.max(feeds_since.unwrap_or_default()))
+    }
+
+    /// Since when a stream's channel is on the source that it is on; `ZERO` if it was never seen on another.
+    fn feeds_since(&self, stream: StreamNo) -> MonoTime {
+        let channel = &self.facts.lineup.at(stream).channel().id;
+        self.facts.on_since(channel).unwrap_or_default()
     }
 
     /// Whether agents agree that a stream is bad since the fault was first seen on it.

@@ -69,3 +69,16 @@ fn who_is_denied_by_one_and_borne_out_by_another_is_no_witness_at_fault() {
     }
     assert!(decider.incidents().count() > 0, "the stream is bad by agreement");
 }
+
+#[test]
+fn who_is_the_last_to_see_a_fault_end_is_no_witness_at_fault() {
+    let lineup = Lineup::new(support::parts(&["s"], &["a", "b"])).unwrap();
+    let mut decider = Decider::new(lineup, Policy::default(), Epoch(1));
+    let named_at = (1..90).find(|&second| {
+        let of_a = (second <= 20).then_some(FaultKind::NoVideo);
+        decider.handle(at(second), Input::Batch(said("a", second, of_a)));
+        decider.handle(at(second), Input::Batch(said("b", second, Some(FaultKind::NoVideo))));
+        decider.incidents().any(|incident| incident.cause() == Cause::Probe)
+    });
+    assert_eq!(named_at, Some(50), "not while it can be late, and not never");
+}

@@ -39,8 +39,12 @@ pub(crate) struct ProbeVerdict {
     pub(crate) first_arrival: MonoTime,
 }
 
-/// Finds the witnesses at fault, and when to look again for lone voices that are not yet old enough.
-pub(crate) fn probes(scene: &Scene<'_>) -> (Vec<ProbeVerdict>, Option<MonoTime>) {
+/// Finds the witnesses at fault, and when to look again for lone voices that are not yet old enough. `bears_out` says whether a
+/// cause that others see explains what a witness says of a stream.
+pub(crate) fn probes(
+    scene: &Scene<'_>,
+    bears_out: impl Fn(&NodeId, &StreamId) -> bool,
+) -> (Vec<ProbeVerdict>, Option<MonoTime>) {
     let mut found = Vec::new();
     let mut again: Option<MonoTime> = None;
     for agent in scene.facts.lineup.agents() {
@@ -52,7 +56,8 @@ pub(crate) fn probes(scene: &Scene<'_>) -> (Vec<ProbeVerdict>, Option<MonoTime>)
             Vote::OwnDrops if is_dropping(scene, node) => {}
             Vote::Contradicted => {}
             _ => {
-                let Some(due) = due(scene, node, denied) else { continue };
+                let alone = denied.iter().filter(|it| !bears_out(node, &it.stream));
+                let Some(due) = due(scene, node, alone) else { continue };
                 if scene.now < due {
                     again = Some(again.map_or(due, |at| at.min(due)));
                     continue;
@@ -73,11 +78,15 @@ pub(crate) fn probes(scene: &Scene<'_>) -> (Vec<ProbeVerdict>, Option<MonoTime>)
 }
 
 /// From when on a lone voice is taken for a witness at fault.
-fn due(scene: &Scene<'_>, node: &NodeId, denied: &[Dissent]) -> Option<MonoTime> {
+fn due<'a>(
+    scene: &Scene<'_>,
+    node: &NodeId,
+    denied: impl Iterator<Item = &'a Dissent>,
+) -> Option<MonoTime> {
     let hold = if is_wide(scene, node) { LONE_HOLD_WIDE } else { LONE_HOLD };
-    // A player fills when it fills: nobody else need be dry for as long.
-    let due = |it: &Dissent| it.since + if it.is_of_a_player { echo::REFILL } else { hold };
-    denied.iter().filter(|it| is_outvoted(scene, node, it)).map(due).min()
+    // Whose stream comes back last is late by a segment and a player that fills, and not wrong.
+    let due = |it: &Dissent| it.since + if it.lingers { echo::REFILL } else { hold };
+    denied.filter(|it| is_outvoted(scene, node, it)).map(due).min()
 }
 
 /// Whether fewer paths share a claim than deny it: of two that say it and one that does not, nobody knows which is wrong.

@@ -57,6 +57,8 @@ pub(crate) struct Stage {
     pub(crate) sent: Vec<(u64, Command)>,
     journal: BTreeMap<String, (MonoTime, Record)>,
     epoch: u64,
+    /// An agent that sees nothing wrong with anything.
+    pub(crate) deaf: Option<&'static str>,
 }
 
 /// The moment of a second of the stage.
@@ -148,6 +150,7 @@ impl Stage {
             sent: Vec::new(),
             journal: BTreeMap::new(),
             epoch: 1,
+            deaf: None,
         };
         stage.run(WARM);
         stage
@@ -234,7 +237,8 @@ impl Stage {
                 && it.by.is_none_or(|by| by == node.as_str())
                 && (it.stream == stream.as_str() || is_fed)
         };
-        self.faults.iter().filter(is_shown).map(|it| it.kind).collect()
+        let is_deaf = self.deaf == Some(node.as_str());
+        self.faults.iter().filter(|it| !is_deaf && is_shown(it)).map(|it| it.kind).collect()
     }
 
     fn batch(&self, node: NodeId) -> Batch {
