@@ -51,8 +51,12 @@ pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
     let probes = judge_probes(desk, ledger);
     let unexplained = join(scene, ledger, &bad);
     if !unexplained.is_empty() {
-        for verdict in cause::explain(scene, &unexplained) {
-            name(desk, ledger, verdict);
+        ledger.number(&scene.facts.lineup);
+        let with_young = &unexplained | &of_young(scene, ledger, &bad);
+        for verdict in cause::explain(scene, &with_young) {
+            if !verdict.fit.explained.is_disjoint(&unexplained) {
+                name(desk, ledger, verdict);
+            }
         }
     }
     ledger.number(&scene.facts.lineup);
@@ -283,7 +287,8 @@ fn is_root(scene: &Scene<'_>, case: &Case, stream: &StreamId) -> bool {
 fn name(desk: &mut Desk<'_>, ledger: &mut Ledger, verdict: Verdict) {
     let scene = desk.scene;
     let settled_at = verdict.first_arrival + settle_time(scene, &verdict.fit);
-    let complete = verdict.rival.is_none() && cause::all_have_reported(scene, &verdict.fit);
+    let is_open = verdict.rival.is_some() || verdict.fit.is_unsure();
+    let complete = !is_open && cause::all_have_reported(scene, &verdict.fit);
     if !complete && scene.now < settled_at {
         desk.look_again(settled_at);
         return;
@@ -334,27 +339,40 @@ fn name(desk: &mut Desk<'_>, ledger: &mut Ledger, verdict: Verdict) {
 }
 
 /// How long to wait for the others to speak: `settle`; where one vantage point of several speaks alone, until the others'
-/// media must have come, because a name that rests on it could only be taken back.
+/// media must have come, because a name that rests on it could only be taken back; where so much has not been seen yet that
+/// nothing could act, for most of it.
 fn settle_time(scene: &Scene<'_>, fit: &Fit) -> Duration {
     let settle = scene.facts.policy.guards.settle;
     if fit.explained.iter().all(|&it| scene.is_lone_claim(it)) {
         let delays = fit.explained.iter().map(|&it| scene.facts.lineup.at(it));
         settle.max(LONE_CLAIM) + delays.map(StreamRef::delay).max().unwrap_or_default()
+    } else if fit.is_unsure() {
+        settle.max(LONE_CLAIM)
     } else {
         settle
     }
 }
 
-/// Young incidents of a smaller cause, on which nothing has been done, and of which the new cause explains everything.
+/// Young incidents of a smaller cause, of which the new cause explains everything.
 fn narrower(scene: &Scene<'_>, ledger: &Ledger, opening: &Opening) -> Vec<IncidentId> {
-    ledger
-        .open_cases()
-        .filter(|it| it.incident.cause() != Cause::Probe && !it.incident.storm)
-        .filter(|it| scene.now.since(it.incident.opened) <= WIDEN_WITHIN)
-        .filter(|it| it.incident.streams.is_subset(&opening.scope))
-        .filter(|it| !has_acted(ledger, it.incident.id))
-        .map(|it| it.incident.id)
-        .collect()
+    let young = ledger.open_cases().filter(|it| may_be_widened(scene, ledger, it));
+    let explained = young.filter(|it| it.incident.streams.is_subset(&opening.scope));
+    explained.map(|it| it.incident.id).collect()
+}
+
+/// What is bad of incidents that may be part of a larger one: a cause breaks things one by one, and what it broke first was named
+/// for what it was then.
+fn of_young(scene: &Scene<'_>, ledger: &Ledger, bad: &BTreeSet<StreamNo>) -> BTreeSet<StreamNo> {
+    let young = ledger.open_cases().filter(|it| may_be_widened(scene, ledger, it));
+    young.flat_map(|it| cause::common(it.streams(), bad)).collect()
+}
+
+/// Whether an incident is young, and nothing has been done on it.
+fn may_be_widened(scene: &Scene<'_>, ledger: &Ledger, case: &Case) -> bool {
+    case.incident.cause() != Cause::Probe
+        && !case.incident.storm
+        && scene.now.since(case.incident.opened) <= WIDEN_WITHIN
+        && !has_acted(ledger, case.incident.id)
 }
 
 /// Whether anything was ever sent for an incident, or may still be.
@@ -529,7 +547,8 @@ fn settle(desk: &mut Desk<'_>, ledger: &mut Ledger, id: IncidentId, probe_is_ove
 /// Whether an incident has nothing left to be about, so that what is still bad gets another name:
 ///
 /// - its subject is no longer listed;
-/// - it is called the source's, which nothing was done about and which is good, while deliveries are bad beyond any echo;
+/// - it is called the source's, which is good, while deliveries are bad beyond any echo, and nothing was done about it, or in
+///   vain;
 /// - it is called the programme's, while another source has shown the programme well for long enough to be switched to.
 fn is_moot(scene: &Scene<'_>, ledger: &Ledger, case: &Case) -> bool {
     let lineup = &scene.facts.lineup;
@@ -542,7 +561,7 @@ fn is_moot(scene: &Scene<'_>, ledger: &Ledger, case: &Case) -> bool {
             let is_good = |it: &StreamId| scene.state(it, case.incident.onset) == State::Good;
             lineup.stream(id).is_none()
                 || is_good(id)
-                    && !has_acted(ledger, case.incident.id)
+                    && is_out_of_hope(scene, ledger, case.incident.id)
                     && case.incident.streams.iter().any(|it| it != id && outlives(it))
         }
         Subject::Provider(id) => lineup.providers().all(|it| it.id != *id),
@@ -558,6 +577,14 @@ fn is_moot(scene: &Scene<'_>, ledger: &Ledger, case: &Case) -> bool {
                 && channel.sources.iter().any(well)
         }),
     }
+}
+
+/// Whether nothing that was done for an incident has helped or still may: what did not help was taken back first, so that it is
+/// not what is wrong.
+fn is_out_of_hope(scene: &Scene<'_>, ledger: &Ledger, id: IncidentId) -> bool {
+    let mut carried_out = ledger.actions_of(id).filter(|it| it.sent.is_some());
+    carried_out.all(|it| it.state.is_final() && it.state != ActionState::Verified)
+        && !remedy::is_to_be_undone(scene, ledger, id)
 }
 
 /// Whether none of its streams is bad, and those that are watched at all are seen well. What is no longer listed keeps no

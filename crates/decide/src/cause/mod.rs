@@ -92,8 +92,9 @@ const CAUSES: &[CauseRule] = &[
     region::RULE,
 ];
 
-/// Coverage at which candidates compete, best first.
-const LEVELS: [f64; 4] = [0.9, 0.7, 0.5, 0.0];
+/// Coverage at which candidates compete, best first. Below the second a name is weak whatever it is, so that one cause of a third
+/// of its streams is more likely than several of half of theirs.
+const LEVELS: [f64; 4] = [0.9, WEAK_BELOW, 0.3, 0.0];
 
 /// Below this coverage a cause may be named, but nothing acts on it.
 pub(crate) const WEAK_BELOW: f64 = 0.7;
@@ -131,6 +132,13 @@ impl Fit {
         let sure = matches!(self.subject, Subject::Source(_)) || self.pending == 0;
         let known = self.broken + self.spared + self.pending;
         if sure { self.coverage() } else { self.broken as f64 / known as f64 }
+    }
+
+    /// Whether it would be weak if all that has not been seen yet turned out to be good. What is wrong with sources is seen there.
+    pub(crate) fn is_unsure(&self) -> bool {
+        let is_upstream =
+            matches!(self.subject.cause(), Cause::Source | Cause::Provider | Cause::Programme);
+        !is_upstream && self.sure_coverage() < WEAK_BELOW && self.coverage() >= WEAK_BELOW
     }
 
     pub(crate) fn candidate(&self, bad: usize) -> Candidate {

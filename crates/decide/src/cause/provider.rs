@@ -54,10 +54,25 @@ fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {
         return Possible::No;
     }
     let together =
-        |&&it: &&StreamNo| scene.onset_at(it).is_some_and(|it| it.since(onset) <= TOGETHER);
+        |&&it: &&StreamNo| began(scene, it).is_some_and(|it| it.since(onset) <= TOGETHER);
     if sources.iter().filter(together).count() >= AT_LEAST {
         Possible::Yes
     } else {
         Possible::NotYet
     }
+}
+
+/// When a source began to fail. One that nobody watches fails with everything that is seen of what it feeds.
+fn began(scene: &Scene<'_>, source: StreamNo) -> Option<MonoTime> {
+    let seen = scene.onset_at(source);
+    if seen.is_some() || scene.is_watched(source) || !scene.facts.is_feeding(source) {
+        return seen;
+    }
+    let fed = scene.facts.lineup.deliveries_of(source);
+    let is_well = |it: &StreamNo| {
+        let delay = scene.facts.lineup.at(*it).delay();
+        matches!(scene.state_at(*it, MonoTime::ZERO + delay), State::Good | State::Disputed)
+    };
+    let onsets = fed.iter().filter_map(|&it| scene.onset_at(it));
+    if fed.iter().any(is_well) { None } else { onsets.min() }
 }

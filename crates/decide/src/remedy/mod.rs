@@ -189,22 +189,8 @@ impl Desk<'_> {
     /// After switches that did not help: each back to the old source if that is good by now, whatever was tried since. Answers
     /// whether there is anything to go back to.
     fn undo(&mut self, ledger: &mut Ledger, id: IncidentId) -> bool {
-        let carried_out =
-            |it: &&Action| matches!(it.state, ActionState::Verified | ActionState::NotVerified);
-        let switches = ledger.actions_of(id).filter(|it| it.kind == ActionKind::SwitchSource);
-        let last: BTreeMap<Target, Action> =
-            switches.filter(carried_out).map(|it| (it.target.clone(), it.clone())).collect();
-        let failed = |it: &Action| {
-            let is_unwanted = |undoing: &Action| {
-                undoing.undoes == Some(it.id) && undoing.state == ActionState::Rejected
-            };
-            it.state == ActionState::NotVerified
-                && it.undoes.is_none()
-                && !ledger.actions_of(id).any(is_unwanted)
-        };
-        let failed: Vec<Action> = last.into_values().filter(failed).collect();
         let mut any = false;
-        for action in failed {
+        for action in failed_switches(ledger, id) {
             any |= self.undo_switch(ledger, action);
         }
         any
@@ -563,6 +549,30 @@ impl Desk<'_> {
         ledger.edit_action(id, |it| it.approved_by = Some(String::from(by)));
         self.send(ledger, id);
     }
+}
+
+/// Each channel's last switch for an incident, if it did not help and nobody said no to taking it back.
+fn failed_switches(ledger: &Ledger, id: IncidentId) -> Vec<Action> {
+    let carried_out =
+        |it: &&Action| matches!(it.state, ActionState::Verified | ActionState::NotVerified);
+    let switches = ledger.actions_of(id).filter(|it| it.kind == ActionKind::SwitchSource);
+    let last: BTreeMap<Target, Action> =
+        switches.filter(carried_out).map(|it| (it.target.clone(), it.clone())).collect();
+    let failed = |it: &Action| {
+        let is_unwanted = |undoing: &Action| {
+            undoing.undoes == Some(it.id) && undoing.state == ActionState::Rejected
+        };
+        it.state == ActionState::NotVerified
+            && it.undoes.is_none()
+            && !ledger.actions_of(id).any(is_unwanted)
+    };
+    last.into_values().filter(failed).collect()
+}
+
+/// Whether an incident's switch did not help, and there is a good source to go back to.
+pub(crate) fn is_to_be_undone(scene: &Scene<'_>, ledger: &Ledger, id: IncidentId) -> bool {
+    let failed = failed_switches(ledger, id);
+    failed.iter().any(|it| verify::undoing(scene, it) != Undoing::No)
 }
 
 /// The kinds of action that were carried out for an incident and did not help, or that a person did not want, since its cause
