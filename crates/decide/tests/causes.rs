@@ -105,3 +105,12 @@ fn a_channel_is_not_named_before_it_could_be_seen_elsewhere() {
     stage.run(20);
     assert_eq!(named(&stage), ["server s0"]);
 }
+
+#[test]
+fn channels_that_fail_together_on_the_only_server_that_anybody_sees_are_that_servers() {
+    let mut stage = Stage::new(platform(6, 1), Mode::Auto);
+    stage.all_break((0..3).map(|it| format!("c{it}/s0")), HARD, 60);
+    stage.run(20);
+    assert_eq!(named(&stage), ["server s0"]);
+    assert_eq!(stage.kinds(), [], "half of it is good");
+}

@@ -96,6 +96,11 @@ const CAUSES: &[CauseRule] = &[
 /// of its streams is more likely than several of half of theirs.
 const LEVELS: [f64; 4] = [0.9, WEAK_BELOW, 0.3, 0.0];
 
+/// So many streams of which one cause breaks at least half, with onsets no further apart, are its.
+const MANY: usize = 3;
+const HALF: f64 = 0.5;
+const TOGETHER: Duration = Duration::from_secs(5);
+
 /// Below this coverage a cause may be named, but nothing acts on it.
 pub(crate) const WEAK_BELOW: f64 = 0.7;
 
@@ -197,7 +202,7 @@ pub(crate) fn explain(scene: &Scene<'_>, bad: &BTreeSet<StreamNo>) -> Vec<Verdic
     let mut left = bad.clone();
     let mut verdicts = Vec::new();
     while !left.is_empty() {
-        let Some(best) = choose(&fits, &left) else { break };
+        let Some(best) = choose(scene, &fits, &left) else { break };
         let mut fit = fits[best].clone();
         fit.explained.retain(|stream| left.contains(stream));
         left.retain(|stream| !fit.explained.contains(stream));
@@ -281,7 +286,7 @@ fn measure(scene: &Scene<'_>, bad: &BTreeSet<StreamNo>) -> Vec<Fit> {
     subjects.iter().filter_map(|subject| fit(scene, subject, bad)).collect()
 }
 
-fn choose(fits: &[Fit], left: &BTreeSet<StreamNo>) -> Option<usize> {
+fn choose(scene: &Scene<'_>, fits: &[Fit], left: &BTreeSet<StreamNo>) -> Option<usize> {
     for level in LEVELS {
         let best = fits
             .iter()
@@ -293,10 +298,26 @@ fn choose(fits: &[Fit], left: &BTreeSet<StreamNo>) -> Option<usize> {
                 (explains_left, it.key())
             });
         if let Some((index, _)) = best {
-            return Some(index);
+            return Some(shared(scene, fits, left, index));
         }
     }
     None
+}
+
+/// What many streams share that fail together, where the best name explains but one of them: several causes in one moment are
+/// less likely than one that breaks only a part.
+fn shared(scene: &Scene<'_>, fits: &[Fit], left: &BTreeSet<StreamNo>, best: usize) -> usize {
+    let mut explained = fits[best].explained.intersection(left);
+    let (Some(&stream), None) = (explained.next(), explained.next()) else { return best };
+    let Some(onset) = scene.onset_at(stream) else { return best };
+    let is_near = |at: MonoTime| at.max(onset).since(at.min(onset)) <= TOGETHER;
+    let is_together = |it: &&StreamNo| scene.onset_at(**it).is_some_and(is_near);
+    let explains = |it: &Fit| it.explained.intersection(left).filter(is_together).count();
+    let fits = fits.iter().enumerate().filter(|(_, it)| {
+        it.possible == Possible::Yes && it.coverage() >= HALF && it.explained.contains(&stream)
+    });
+    let many = fits.filter(|(_, it)| explains(it) >= MANY);
+    many.max_by_key(|(_, it)| (explains(it), it.key())).map_or(best, |(index, _)| index)
 }
 
 /// Whether `other` explains all that `named` does and nothing seen speaks against it.
