@@ -107,7 +107,7 @@ fn approves(scenario: &Scenario) -> bool {
 
 #[test]
 fn worlds_hold_all_that_they_are_said_to_hold() {
-    let drawn: Vec<Scenario> = (1..4000).map(|it| draw(it, None)).collect();
+    let drawn: Vec<Scenario> = (1..10_000).map(|it| draw(it, None)).collect();
     for (what, holds) in HELD {
         assert!(drawn.iter().any(holds), "no world has {what}");
     }

@@ -72,7 +72,7 @@ impl Act {
                     && matches!(self.end, Some(ActionState::NotVerified | ActionState::Verified))
             }
             ActionKind::DrainServer => {
-                self.command.kind == ActionKind::ReturnServer
+                matches!(self.command.kind, ActionKind::ReturnServer | ActionKind::UndrainServer)
                     && matches!(self.end, Some(ActionState::NotVerified))
             }
             _ => false,

@@ -43,14 +43,14 @@ struct Size {
 
 impl Size {
     fn draw(dice: &mut Dice) -> Self {
-        match dice.below(100) {
-            0..93 => Self {
+        match dice.below(1000) {
+            0..940 => Self {
                 channels: dice.magnitude(1, 12),
                 regions: 1 + dice.below(3),
                 servers: 1 + dice.below(3),
                 providers: 1 + dice.below(3),
             },
-            93..99 => Self {
+            940..996 => Self {
                 channels: dice.magnitude(12, LARGE - 1),
                 regions: 1 + dice.below(4),
                 servers: 1 + dice.below(5),
