@@ -348,7 +348,7 @@ fn verdict(action: &Action, worth: &Worth, ended: Ended) -> Verdict {
 }
 
 const fn is_restart(kind: ActionKind) -> bool {
-    matches!(kind, ActionKind::RestartStream)
+    matches!(kind, ActionKind::RestartStream | ActionKind::RestartService)
 }
 
 /// What is seen of a stream.
@@ -384,9 +384,9 @@ fn cells(scene: &Scene<'_>, action: &Action, worth: &Worth) -> Vec<Cell> {
     let lineup = &scene.facts.lineup;
     let look = |it: &StreamId| seen(scene.state(it, MonoTime::ZERO));
     let region = |it: &ServerId| lineup.server(it).map(|it| it.region.clone());
-    let channels: Vec<&Channel> = match action.target.channel() {
-        Some(id) => lineup.channel(id).into_iter().collect(),
-        None => lineup.channels().collect(),
+    let channels: Vec<&Channel> = match action.target.channels() {
+        [] => lineup.channels().collect(),
+        ids => ids.iter().filter_map(|it| lineup.channel(it)).collect(),
     };
     let mut cells = Vec::new();
     for channel in channels {
@@ -406,8 +406,8 @@ fn cells(scene: &Scene<'_>, action: &Action, worth: &Worth) -> Vec<Cell> {
                     let left = action.from.as_ref().and_then(Feed::source).and_then(look);
                     (left, since(scene, &delivery.stream, effect, has))
                 }
-                (_, How::WouldBe, ActionKind::RestartStream) => (has, None),
-                (_, How::Done, ActionKind::RestartStream) => (None, has),
+                (_, How::WouldBe, kind) if is_restart(kind) => (has, None),
+                (_, How::Done, kind) if is_restart(kind) => (None, has),
                 _ => (has, best(scene, action, &channel.deliveries, &own)),
             };
             cells.push(Cell { region: own, parts, before, after });

@@ -8,13 +8,16 @@
 #[path = "support/stage.rs"]
 mod stage;
 
+use std::time::Duration;
+
 use stage::{Stage, platform, server};
 use tallylight_decide::{
     Input, Mode, Outcome,
     action::{ActionKind, ActionState, Reason},
-    lineup::Parts,
+    lineup::{Encoder, Parts},
+    shadow::Verdict,
 };
-use tallylight_model::{FaultKind, Ratio};
+use tallylight_model::{EncoderId, FaultKind, Ratio};
 
 use ActionKind::{DrainServer, RestartService, RestartStream, SwitchSource};
 
@@ -131,4 +134,27 @@ fn a_drain_has_helped_when_nobody_is_left_but_agents() {
         let drain = stage.decider.action(stage.sent[0].1.action).unwrap();
         assert_eq!(drain.state, expected, "{sessions}");
     }
+}
+
+#[test]
+fn a_restart_of_a_service_is_worth_what_was_left_and_only_of_what_it_restarts() {
+    let mut parts = platform(3, 2);
+    let encoder = EncoderId::new("e0").unwrap();
+    parts.encoders.push(Encoder { id: encoder.clone() });
+    for channel in &mut parts.channels[..2] {
+        channel.encoder = Some(encoder.clone());
+    }
+    let mut stage = Stage::new(parts, Mode::DryRun);
+    stage.restartable.insert("e0");
+    let all = (0..2).flat_map(|it| [format!("c{it}/s0"), format!("c{it}/s1")]);
+    stage.all_break(all, HARD, 40);
+    stage.run(80);
+    let incident = stage.incident("e0");
+    let proposed = stage.decider.action(incident.actions[0]).unwrap();
+    assert_eq!(proposed.kind, RestartService);
+    let worth = stage.decider.worth(proposed.id).unwrap();
+    let total = worth.total();
+    assert!(total.left > Duration::from_secs(50), "of two channels: {total:?}");
+    assert_eq!((total.gained, total.spoiled), (Duration::ZERO, Duration::ZERO));
+    assert_eq!(worth.verdict, Verdict::Unjudged);
 }
