@@ -220,6 +220,37 @@ fn a_group_is_recorded_whole_and_approved_once() {
 }
 
 #[test]
+fn a_group_whose_first_channel_a_person_does_not_want_is_left() {
+    let mut policy = Policy::default();
+    policy.modes.insert(Scope::Global, Mode::Approve);
+    let mut world = provider_world(|_| (), Vec::new()).with_policy(policy);
+    world.run_for(WARM_UP + secs(20.0));
+    let first = world.actions().next().map(|it| it.id).expect("one waits");
+    world.tell(Input::Reject { action: first, by: "noc".to_owned() });
+    world.run_for(secs(60.0));
+    let story = world.story();
+    assert_eq!(story.actions.len(), 1, "{}", story.log);
+    assert!(refusals(&story).contains(&"rejected"), "{}", story.log);
+}
+
+#[test]
+fn an_encoder_is_left_to_whoever_switched_one_of_its_channels() {
+    let stuck = vec![trouble(10.0, 100.0, Trouble::Stuck(encoder("rack")))];
+    for by_hand in [false, true] {
+        let parts = encoder_parts(&["one", "two"]);
+        let mut world = world_of(1, parts, stuck.clone()).with_restarts();
+        world.run_for(WARM_UP);
+        if by_hand {
+            world.switch_by_hand(&channel("one"), stream("one/backup"));
+        }
+        world.run_for(secs(60.0));
+        let story = world.story();
+        assert_eq!(kinds(&story).len(), usize::from(!by_hand), "{}", story.log);
+        assert_eq!(refusals(&story).contains(&"hands_off"), by_hand, "{}", story.log);
+    }
+}
+
+#[test]
 fn an_encoder_that_cannot_be_restarted_has_its_streams_restarted_as_a_group() {
     let hang = |it: &str| trouble(0.0, 400.0, Trouble::Hang(channel(it)));
     let all = ["one", "two", "three", "four"];

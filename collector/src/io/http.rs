@@ -67,7 +67,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/maintenance", get(|api| show(api, api::maintenance)).post(maintain))
         .route("/api/v1/maintenance/{id}", delete(end_maintenance))
         .route("/api/v1/incidents/{id}/close", post(close))
-        .route("/api/v1/channels/{id}/fail_back", post(fail_back))
+        .route("/api/v1/channels/{id}/fail-back", post(fail_back))
         .route("/api/v1/servers/{id}/return", post(return_server))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(api)
@@ -241,8 +241,15 @@ async fn approve(
 ) -> Result<Json<Value>, Failed> {
     let by = operator(&api, &headers)?;
     let action = action(&api, &id).await?.0;
+    const HELD: Failed = Failed(
+        StatusCode::CONFLICT,
+        "a guard holds the action back at this moment: see `held` of its incident, and say yes again",
+    );
     tracing::info!(by, %action, "approved");
-    order(&api, Input::Approve { action, by }).await
+    let taken = order(&api, Input::Approve { action, by }).await?;
+    let state =
+        api.judge.ask(move |view| api::action_state(view, action)).await.map_err(|_| BUSY)?;
+    if state == Some(ActionState::Waiting) { Err(HELD) } else { Ok(taken) }
 }
 
 async fn reject(

@@ -294,6 +294,8 @@ pub struct Action {
     pub done: Option<MonoTime>,
     /// When it reached a final state.
     pub ended: Option<MonoTime>,
+    /// When somebody else was seen to have taken it back; of drains alone.
+    pub lifted: Option<MonoTime>,
     /// The action that this one undoes.
     pub undoes: Option<ActionId>,
     /// Its batch, where one cause has the same done to many channels: 0 is the channel that goes first.
@@ -336,50 +338,52 @@ pub enum Why {
     ListedLater,
     /// The provider that is left carries it too.
     SameProvider,
-    /// As [`NotReady::Faulty`].
-    Faulty,
-    /// As [`NotReady::RecentFault`].
-    RecentFault,
-    /// As [`NotReady::Unobserved`].
-    Unobserved,
-    /// As [`NotReady::TooNew`].
-    TooNew,
-    /// As [`NotReady::NotDecoded`].
-    NotDecoded,
-    /// As [`NotReady::OffsetUnknown`].
-    OffsetUnknown,
+    /// It is not ready.
+    NotReady(NotReady),
 }
 
-names! {
-    Why {
-        Chosen "chosen"
-        LastResort "last_resort"
-        LessHealthy "less_healthy"
-        LowerPriority "lower_priority"
-        OtherBitrate "other_bitrate"
-        OtherFormat "other_format"
-        OtherLatency "other_latency"
-        ListedLater "listed_later"
-        SameProvider "same_provider"
-        Faulty "faulty"
-        RecentFault "recent_fault"
-        Unobserved "unobserved"
-        TooNew "too_new"
-        NotDecoded "not_decoded"
-        OffsetUnknown "offset_unknown"
+impl Why {
+    const OF_CHOICE: [Self; 9] = [
+        Self::Chosen,
+        Self::LastResort,
+        Self::LessHealthy,
+        Self::LowerPriority,
+        Self::OtherBitrate,
+        Self::OtherFormat,
+        Self::OtherLatency,
+        Self::ListedLater,
+        Self::SameProvider,
+    ];
+
+    /// Returns the word in JSON and in the journal.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chosen => "chosen",
+            Self::LastResort => "last_resort",
+            Self::LessHealthy => "less_healthy",
+            Self::LowerPriority => "lower_priority",
+            Self::OtherBitrate => "other_bitrate",
+            Self::OtherFormat => "other_format",
+            Self::OtherLatency => "other_latency",
+            Self::ListedLater => "listed_later",
+            Self::SameProvider => "same_provider",
+            Self::NotReady(it) => it.name(),
+        }
+    }
+
+    /// Reads what [`name`](Self::name) wrote.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let of_choice = Self::OF_CHOICE.into_iter().find(|it| it.name() == name);
+        of_choice.or_else(|| NotReady::from_name(name).map(Self::NotReady))
     }
 }
 
-impl From<NotReady> for Why {
-    fn from(reason: NotReady) -> Self {
-        match reason {
-            NotReady::Faulty => Self::Faulty,
-            NotReady::RecentFault => Self::RecentFault,
-            NotReady::Unobserved => Self::Unobserved,
-            NotReady::TooNew => Self::TooNew,
-            NotReady::NotDecoded => Self::NotDecoded,
-            NotReady::OffsetUnknown => Self::OffsetUnknown,
-        }
+impl ActionKind {
+    /// Whether it changes how many of its viewers a server gets.
+    pub(crate) const fn moves_viewers(self) -> bool {
+        matches!(self, Self::DrainServer | Self::ReturnServer | Self::UndrainServer)
     }
 }
 

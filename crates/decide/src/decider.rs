@@ -8,7 +8,7 @@ use tallylight_model::{
 
 use crate::{
     Input, Output, Policy,
-    action::{Action, ActionState, Held, Reason, Refusal},
+    action::{Action, ActionState, Held, Reason, Refusal, Target},
     evidence,
     explain::{self, Explanation, Told},
     facts::Facts,
@@ -139,6 +139,7 @@ impl Decider {
             Input::Panel(state) => {
                 let changed = self.facts.panel(now, state);
                 others::look(&self.facts, &mut self.ledger, now, &changed);
+                remedy::let_go(&self.facts, &mut self.ledger);
                 self.signals.sweep(now, &self.facts, &self.ledger);
             }
             Input::PanelDown => self.facts.panel_at = None,
@@ -472,11 +473,28 @@ impl Decider {
             actions: self.ledger.actions_of(id).map(|it| (it, self.ledger.worth(it.id))).collect(),
             held: case.held,
             sources: self.lacking(case, now),
+            stands: self.stands(id, now),
             clean_since: case.clean_since,
             lineup: &self.facts.lineup,
             guards: &self.facts.policy.guards,
             now,
         }))
+    }
+
+    /// The switches and drains of an incident that keep a channel or a server from where it belongs.
+    fn stands(&self, id: IncidentId, now: MonoTime) -> Vec<&Action> {
+        let scene = Scene::new(&self.facts, now);
+        let stands = |it: &&Action| {
+            let by = match &it.target {
+                Target::Channel(channel) => remedy::switched_away(&scene, &self.ledger, channel),
+                Target::Servers(servers) => servers
+                    .first()
+                    .and_then(|server| remedy::isolated_by(&scene, &self.ledger, server)),
+                Target::Region(_) | Target::Encoder { .. } => None,
+            };
+            it.done.is_some() && by.is_some_and(|by| by.id == it.id)
+        };
+        self.ledger.actions_of(id).filter(stands).collect()
     }
 
     /// The other sources of a case's channel with what each lacks, where that is what holds it.

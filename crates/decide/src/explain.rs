@@ -10,16 +10,23 @@
 mod why;
 mod words;
 
-use alloc::{borrow::ToOwned, collections::BTreeSet, format, string::String, vec::Vec};
+use alloc::{
+    borrow::ToOwned,
+    collections::BTreeSet,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::{fmt, time::Duration};
 
-use tallylight_model::{MonoTime, StreamId};
+use tallylight_model::{MonoTime, ServerId, StreamId};
 
 use crate::{
-    action::{Action, ActionKind, ActionState, Feed, Held, Reason},
+    action::{Action, ActionKind, ActionState, Feed, Held, Reason, Target},
     incident::{Cause, Evidence, Incident, IncidentState, Remedy, Side, Subject, Vote},
     lineup::{Lineup, SourceRole, StreamRef},
-    policy::{Guards, Mode},
+    policy::{Guards, Mode, Return},
+    remedy::Rule,
     shadow::{How, Seconds, Worth},
     view::NotReady,
 };
@@ -46,6 +53,8 @@ pub(crate) struct Told<'a> {
     pub(crate) clean_since: Option<MonoTime>,
     /// The channel's other sources with what each lacks, where no one is ready.
     pub(crate) sources: Vec<(StreamId, Vec<NotReady>)>,
+    /// Its switches and drains that keep a channel or a server from where it belongs.
+    pub(crate) stands: Vec<&'a Action>,
     pub(crate) lineup: &'a Lineup,
     pub(crate) guards: &'a Guards,
     pub(crate) now: MonoTime,
@@ -257,7 +266,11 @@ fn order(action: &Action) -> String {
         _ => String::new(),
     };
     let back = action.undoes.map_or_else(String::new, |it| format!(", which undoes action {it}"));
-    format!("{} {}{way} (action {}){back}", words::verb(action.kind), action.target, action.id)
+    let verb = match action.share {
+        Some(share) => format!("send {share} % of its viewers again to"),
+        None => words::verb(action.kind).to_owned(),
+    };
+    format!("{verb} {}{way} (action {}){back}", action.target, action.id)
 }
 
 fn done(told: &Told<'_>) -> Vec<String> {
@@ -349,8 +362,9 @@ fn not_done(told: &Told<'_>) -> Vec<String> {
 }
 
 fn next(told: &Told<'_>) -> Vec<String> {
+    let stands = told.stands.iter().take(MAX_TOLD).map(|it| goes_back(told, it));
     if !told.is_open() {
-        return Vec::new();
+        return stands.collect();
     }
     let mut out = Vec::new();
     if let Some(action) = told.in_flight() {
@@ -375,7 +389,48 @@ fn next(told: &Told<'_>) -> Vec<String> {
         });
     }
     out.push(closes(told));
+    out.extend(stands);
     out
+}
+
+/// How long what was done stays as it is.
+fn goes_back(told: &Told<'_>, action: &Action) -> String {
+    // What did not hold once is left to people.
+    let by_itself = action.undoes.is_none();
+    match &action.target {
+        Target::Channel(id) => {
+            let home = action.from.as_ref().map_or("its source", Feed::name);
+            let on = action.to.as_ref().map_or("another source", Feed::name);
+            match told.lineup.channel(id).and_then(|it| it.fail_back).filter(|_| by_itself) {
+                Some(hold) => {
+                    let hold = span(hold);
+                    format!("Channel {id} goes back to {home} when that has been good for {hold}.")
+                }
+                None => format!(
+                    "Channel {id} stays on {on} until a person says: POST /api/v1/channels/{id}/fail-back"
+                ),
+            }
+        }
+        target => {
+            let id = match target {
+                Target::Servers(ids) if ids.len() == 1 => ids.first().map(ServerId::as_str),
+                _ => None,
+            };
+            if told.guards.server_return == Return::Auto && by_itself {
+                let after = span(told.guards.return_after);
+                format!(
+                    "{} gets its viewers back in steps when it has been good for {after}.",
+                    capital(&target.to_string())
+                )
+            } else {
+                format!(
+                    "{} gets no viewers until a person says: POST /api/v1/servers/{}/return",
+                    capital(&target.to_string()),
+                    id.unwrap_or("ID")
+                )
+            }
+        }
+    }
 }
 
 fn in_flight(told: &Told<'_>, action: &Action) -> String {
@@ -383,22 +438,16 @@ fn in_flight(told: &Told<'_>, action: &Action) -> String {
     let Some(done) = action.done else {
         return format!("The panel has {} to carry it out.", told.within(action.expires));
     };
-    let window = match action.kind {
-        ActionKind::SwitchSource => guards.verify_switch_within,
-        _ => guards.verify_restart_within,
-    };
+    let Rule { good, of, within } = Rule::of(action.kind, guards);
     let delays = told.incident.streams.iter().filter_map(|it| told.lineup.stream(it));
     let delay = delays.map(StreamRef::delay).max().unwrap_or_default();
-    let until = done + window + delay + guards.verify_grace;
+    let until = done + within + delay + guards.verify_grace;
     let needs = match action.kind {
-        ActionKind::SwitchSource => {
-            format!("{} good seconds in a row prove it", guards.verify_switch_good)
+        ActionKind::DrainServer | ActionKind::RegionMove => {
+            "viewers who are served well elsewhere prove it".to_owned()
         }
-        ActionKind::RestartStream => format!(
-            "{} good seconds of {} prove it",
-            guards.verify_restart_good, guards.verify_restart_of
-        ),
-        _ => "viewers who are served well elsewhere prove it".to_owned(),
+        _ if good == of => format!("{good} good seconds in a row prove it"),
+        _ => format!("{good} good seconds of {of} prove it"),
     };
     format!("Whether it helped is known within {} at the latest: {needs}.", told.within(until))
 }

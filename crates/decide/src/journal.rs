@@ -159,7 +159,7 @@ pub(crate) fn action_record(now: MonoTime, action: &Action) -> Record {
     out.text(action.state.name());
     out.time(action.decided);
     out.time(action.expires);
-    for time in [action.sent, action.answered, action.done, action.ended] {
+    for time in [action.sent, action.answered, action.done, action.ended, action.lifted] {
         out.optional_time(time);
     }
     out.u64(action.undoes.map_or(0, |it| it.0));
@@ -399,6 +399,7 @@ fn read_action(input: &mut Reader<'_>) -> Option<Action> {
         answered: input.optional_time()?,
         done: input.optional_time()?,
         ended: input.optional_time()?,
+        lifted: input.optional_time()?,
         undoes: Some(input.u64()?).filter(|&it| it > 0).map(ActionId),
         group: input.u64()?.checked_sub(1).and_then(|it| u32::try_from(it).ok()),
         choices: input.list(|input| {

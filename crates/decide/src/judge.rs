@@ -70,8 +70,8 @@ pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
         });
         settle(desk, ledger, id, probe_is_over);
     }
-    storm::watch(desk, ledger);
     maintenance::mark(desk, ledger);
+    storm::watch(desk, ledger);
     // What was brought back too early is taken away again before anything else is done about what it broke.
     desk.fail_back(ledger);
     desk.bring_back(ledger);

@@ -12,6 +12,7 @@ use alloc::{
     string::String,
     vec::Vec,
 };
+use core::time::Duration;
 
 use tallylight_model::{ActionId, ChannelId, IncidentId, MonoTime, RegionId, StreamId, WindowId};
 
@@ -34,8 +35,14 @@ use actions::Actions;
 const MAX_CLOSED: usize = 500;
 /// Actions that stay readable; those that budgets still count are kept beyond it.
 const MAX_ACTIONS: usize = 1000;
+const TRIM_EVERY: Duration = Duration::from_secs(10);
+/// Actions kept beyond that because what they did may have to be taken back.
+const MAX_STANDING: usize = 10_000;
+/// Actions of one incident: at most one a minute goes out on a target, so budgets and guards count none that is older.
+const MAX_ACTIONS_OF: usize = 256;
 /// Moments of one incident's time line.
 const MAX_TIMELINE: usize = 64;
+const KEPT_FOR_THE_END: usize = 16;
 /// Refusals of one incident.
 const MAX_REFUSALS: usize = 32;
 /// Outputs that wait to be taken; beyond it those that only inform are dropped.
@@ -50,8 +57,8 @@ pub(crate) struct Case {
     pub(crate) first_arrival: MonoTime,
     /// Since when none of its streams has been bad.
     pub(crate) clean_since: Option<MonoTime>,
-    /// When it last stood back: patience begins anew after it.
-    pub(crate) stood_back: Option<MonoTime>,
+    /// Since when what may pass has kept the next action back.
+    pub(crate) waits_since: Option<MonoTime>,
     /// When the same cause struck again: what the remedy did before that no longer bounds it.
     pub(crate) struck_again: Option<MonoTime>,
     pub(crate) rival: Option<Rival>,
@@ -82,7 +89,7 @@ impl Case {
             scope,
             first_arrival,
             clean_since: None,
-            stood_back: None,
+            waits_since: None,
             struck_again: None,
             rival,
             numbers: None,
@@ -122,6 +129,8 @@ pub(crate) struct Ledger {
     actions: Actions,
     windows: BTreeMap<WindowId, Window>,
     others: BTreeMap<ChannelId, Others>,
+    /// Up to when actions were last looked through for what is not needed.
+    trimmed: MonoTime,
     /// Since when a storm gathers in which region.
     pub(crate) stirring: BTreeMap<RegionId, MonoTime>,
     /// Where a storm stands or gathers, as of the last judgement.
@@ -273,8 +282,11 @@ impl Ledger {
     }
 
     pub(crate) fn step(&mut self, id: IncidentId, at: MonoTime, step: Step) {
+        // How it ends is told of the longest one too.
+        let is_end = matches!(step, Step::Good | Step::Verified(_) | Step::Paged | Step::Closed);
+        let most = if is_end { MAX_TIMELINE } else { MAX_TIMELINE - KEPT_FOR_THE_END };
         self.edit(id, |case| {
-            if case.incident.timeline.len() < MAX_TIMELINE {
+            if case.incident.timeline.len() < most {
                 case.incident.timeline.push(Moment { at, step });
             }
         });
@@ -381,8 +393,11 @@ impl Ledger {
         self.dirty_ids = true;
         if let Some(incident) = incident {
             self.edit(incident, |case| {
-                case.incident.actions.push(id);
+                let actions = &mut case.incident.actions;
+                actions.push(id);
+                actions.drain(..actions.len().saturating_sub(MAX_ACTIONS_OF));
                 case.held = None;
+                case.waits_since = None;
             });
         }
         self.dirty_actions.insert(id);
@@ -500,12 +515,17 @@ impl Ledger {
             }
         }
         let excess = self.actions.len().saturating_sub(MAX_ACTIONS);
-        if excess == 0 {
+        if excess == 0 || keep_actions_after < self.trimmed + TRIM_EVERY {
             return;
         }
+        self.trimmed = keep_actions_after;
+        let stands = self.standing();
         let is_needed = |it: &Action| {
+            let case = self.case_for(&it.purpose);
+            let own =
+                case.is_some_and(|case| case.is_open() && case.incident.actions.contains(&it.id));
             let planned = it.purpose.window().is_some_and(|id| self.windows.contains_key(id));
-            planned || self.case_for(&it.purpose).is_some_and(Case::is_open)
+            stands.contains(&it.id) || (planned || own) && it.state != ActionState::Expired
         };
         let is_old = |it: &&Action| it.state.is_final() && it.decided < keep_actions_after;
         let old = self.actions.iter().filter(is_old).filter(|it| !is_needed(it));
@@ -518,6 +538,25 @@ impl Ledger {
             let actions = &self.actions;
             self.worths.retain(|id, _| actions.get(*id).is_some());
         }
+    }
+
+    /// What was done last to each channel's source and to each server's viewers: what may still have to be taken back.
+    fn standing(&self) -> BTreeSet<ActionId> {
+        let mut last: BTreeMap<(bool, &Target), &Action> = BTreeMap::new();
+        for action in self.actions.iter().filter(|it| it.done.is_some()) {
+            let is_switch = action.kind == ActionKind::SwitchSource;
+            if is_switch || action.kind.moves_viewers() {
+                let newest = last.entry((is_switch, &action.target)).or_insert(action);
+                if action.done > newest.done {
+                    *newest = action;
+                }
+            }
+        }
+        // As many as there may be channels and servers; older ones are given up for newer ones.
+        let mut ids: Vec<ActionId> = last.into_values().map(|it| it.id).collect();
+        ids.sort_unstable();
+        ids.drain(..ids.len().saturating_sub(MAX_STANDING));
+        ids.into_iter().collect()
     }
 
     /// Takes back what the journal remembered.

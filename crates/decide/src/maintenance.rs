@@ -1,20 +1,21 @@
 //! Times of maintenance: somebody said that they work on a server, a region or a channel. It is drained first as far as that
 //! goes, what breaks there meanwhile neither acts nor calls anybody, and afterwards it is brought back.
 //!
-//! Only a server can be drained for it: moving a region's viewers or taking a channel off is left to people, who know what was
-//! agreed with whom. How far a drain is follows from the actions that it was for, as with incidents.
+//! A server is drained, and gets its viewers back in the steps of every return once it is seen well. A region's viewers are moved,
+//! which waits for a person unless the policy says otherwise; whoever agreed to that decides when they come back. A channel has
+//! no other place to go. How far any of it is follows from the actions that were for it, as with incidents.
 
 use alloc::{string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
-use tallylight_model::{ActionId, ChannelId, MonoTime, RegionId, ServerId, WindowId};
+use tallylight_model::{ChannelId, MonoTime, RegionId, ServerId, WindowId};
 
 use crate::{
-    action::{Action, ActionKind, ActionState, Purpose, Refusal},
+    action::{Action, ActionKind, ActionState, Feed, Purpose, Refusal, Target},
     incident::{Cause, Incident},
     ledger::{Case, Ledger},
     lineup::{Lineup, StreamRef},
-    remedy::{Desk, ladder},
+    remedy::{Desk, isolated_by, ladder},
 };
 
 /// The most times of maintenance that are planned or in force at once.
@@ -159,6 +160,43 @@ pub(crate) fn covers(ledger: &Ledger, stream: StreamRef<'_>, at: MonoTime) -> bo
     ledger.windows().any(|it| it.plan.area.has(stream) && it.state(at) == WindowState::Open)
 }
 
+fn open_areas(ledger: &Ledger, now: MonoTime) -> impl Iterator<Item = &Area> {
+    ledger.windows().filter(move |it| it.state(now) == WindowState::Open).map(|it| &it.plan.area)
+}
+
+/// Whether somebody works on a server, or on all of its region.
+pub(crate) fn is_worked_on(
+    lineup: &Lineup,
+    ledger: &Ledger,
+    server: &ServerId,
+    now: MonoTime,
+) -> bool {
+    open_areas(ledger, now).any(|area| match area {
+        Area::Server(id) => id == server,
+        Area::Region(id) => lineup.server(server).is_some_and(|it| it.region == *id),
+        Area::Channel(_) => false,
+    })
+}
+
+/// Whether an action would touch what somebody works on, or bring viewers there.
+pub(crate) fn is_touched_by(
+    lineup: &Lineup,
+    ledger: &Ledger,
+    target: &Target,
+    to: Option<&Feed>,
+    now: MonoTime,
+) -> bool {
+    let is_open = |area: Area| open_areas(ledger, now).any(|it| *it == area);
+    let is_target = match target {
+        Target::Channel(_) | Target::Encoder { .. } => {
+            target.channels().iter().any(|it| is_open(Area::Channel(it.clone())))
+        }
+        Target::Servers(servers) => servers.iter().any(|it| is_worked_on(lineup, ledger, it, now)),
+        Target::Region(region) => is_open(Area::Region(region.clone())),
+    };
+    is_target || matches!(to, Some(Feed::Region(to)) if is_open(Area::Region(to.clone())))
+}
+
 /// The time of maintenance that an incident falls into: every stream of it is being worked on.
 fn covering(
     lineup: &Lineup,
@@ -197,79 +235,81 @@ pub(crate) fn mark(desk: &Desk<'_>, ledger: &mut Ledger) {
     }
 }
 
-/// What is to be done for a time of maintenance.
-enum Due {
-    Drain,
-    Return(ActionId),
-    Nothing,
-}
-
 impl Desk<'_> {
-    /// Drains servers that are to be worked on, and brings them back afterwards.
+    /// Takes viewers off what is to be worked on, and brings them back to a server afterwards.
     pub(crate) fn maintain(&mut self, ledger: &mut Ledger) {
         let now = self.scene.now;
         let windows: Vec<Window> = ledger.windows().cloned().collect();
         for window in windows {
-            match window.state(now) {
+            let state = window.state(now);
+            match state {
                 WindowState::Planned => self.look_again(window.plan.begin),
                 WindowState::Open => self.look_again(window.end()),
                 WindowState::Over => {}
             }
-            let Area::Server(server) = &window.plan.area else { continue };
             let purpose = Purpose::Maintenance(window.plan.id.clone());
             let is_out = ledger.actions_for(&purpose).any(|it| it.state.is_in_flight());
             if is_out || self.wait_for_a_person(ledger, &purpose) {
                 continue;
             }
-            match due(ledger, &window, now) {
-                Due::Nothing => {}
-                Due::Drain => self.drain_for(ledger, &purpose, server),
-                Due::Return(drain) if self.scene.facts.is_drained(server) => {
-                    self.return_after(ledger, &purpose, server, drain);
+            match (state, &window.plan.area) {
+                (WindowState::Open, area) if is_to_be_cleared(ledger, &window) => {
+                    self.clear(ledger, &purpose, area);
                 }
-                Due::Return(_) => {}
+                (WindowState::Over, Area::Server(server)) => {
+                    self.return_after(ledger, &window, &purpose, server);
+                }
+                _ => {}
             }
         }
     }
-}
 
-fn due(ledger: &Ledger, window: &Window, now: MonoTime) -> Due {
-    let purpose = Purpose::Maintenance(window.plan.id.clone());
-    let own = || ledger.actions_for(&purpose);
-    let is_done = |it: &&Action| it.done.is_some();
-    let drained = own().filter(is_done).filter(|it| it.kind == ActionKind::DrainServer).last();
-    let is_back = |drain: &&Action| own().filter(is_done).any(|it| it.undoes == Some(drain.id));
-    let drained = drained.filter(|it| !is_back(it));
-    let is_unwanted = |kind| {
-        own().any(|it| {
-            (it.kind, it.state) == (kind, ActionState::Rejected) && it.decided >= window.plan.begin
-        })
-    };
-    match (window.state(now), drained) {
-        (WindowState::Open, None) if !is_unwanted(ActionKind::DrainServer) => Due::Drain,
-        (WindowState::Over, Some(drain)) if !is_unwanted(ActionKind::UndrainServer) => {
-            Due::Return(drain.id)
-        }
-        _ => Due::Nothing,
-    }
-}
-
-impl Desk<'_> {
-    fn drain_for(&mut self, ledger: &mut Ledger, purpose: &Purpose, server: &ServerId) {
-        match ladder::drain(self.scene, server) {
+    fn clear(&mut self, ledger: &mut Ledger, purpose: &Purpose, area: &Area) {
+        let (kind, plan) = match area {
+            Area::Server(server) => (ActionKind::DrainServer, ladder::drain(self.scene, server)),
+            Area::Region(region) => {
+                (ActionKind::RegionMove, ladder::region_move(self.scene, region))
+            }
+            Area::Channel(_) => return,
+        };
+        match plan {
             Ok(plan) => self.propose(ledger, purpose, plan, (None, None)),
-            Err(reason) => self.refuse(ledger, purpose, ActionKind::DrainServer, reason),
+            Err(reason) => self.refuse(ledger, purpose, kind, reason),
         }
     }
 
+    /// Begins the return of a server that this time of maintenance drained; what did not hold once is left to people.
     fn return_after(
         &mut self,
         ledger: &mut Ledger,
+        window: &Window,
         purpose: &Purpose,
         server: &ServerId,
-        drain: ActionId,
     ) {
-        let plan = ladder::Plan { undoes: Some(drain), ..ladder::undrain(server) };
-        self.propose(ledger, purpose, plan, (None, None));
+        if is_worked_on(&self.scene.facts.lineup, ledger, server, self.scene.now) {
+            return;
+        }
+        let tried = |it: &Action| {
+            let left = matches!(it.state, ActionState::NotVerified | ActionState::Rejected);
+            returns(it) && it.decided >= window.end() && (it.done.is_some() || left)
+        };
+        let drain = isolated_by(self.scene, ledger, server).filter(|it| it.purpose == *purpose);
+        let drain = drain.filter(|_| !ledger.actions_for(purpose).any(tried)).cloned();
+        if let Some(drain) = drain {
+            self.step(ledger, server, &drain, None);
+        }
     }
+}
+
+fn returns(action: &Action) -> bool {
+    matches!(action.kind, ActionKind::ReturnServer | ActionKind::UndrainServer)
+}
+
+/// Whether viewers are still to be taken off: it was neither done nor declined since the begin.
+fn is_to_be_cleared(ledger: &Ledger, window: &Window) -> bool {
+    let settled = |it: &Action| {
+        let is_over = it.done.is_some() || it.state == ActionState::Rejected;
+        !returns(it) && is_over && it.decided >= window.plan.begin
+    };
+    !ledger.actions_for(&Purpose::Maintenance(window.plan.id.clone())).any(settled)
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use stage::{Stage, WARM, at, channel, platform, server};
 use tallylight_decide::{
-    ChangedBy, Input, Mode, Other, Policy, Scope,
+    ChangedBy, Input, Mode, Other, Outcome, Policy, Return, Scope,
     action::{ActionKind, ActionState, Reason},
     incident::{IncidentState, Remedy},
     lineup::{Agent, Delivery, Provider, Region, Server},
@@ -20,7 +20,9 @@ use tallylight_decide::{
 };
 use tallylight_model::{FaultKind, NodeId, ProviderId, RegionId, StreamId, WindowId};
 
-use ActionKind::{DrainServer, RegionMove, RestartStream, SwitchSource, UndrainServer};
+use ActionKind::{
+    DrainServer, RegionMove, RestartStream, ReturnServer, SwitchSource, UndrainServer,
+};
 
 const HARD: FaultKind = FaultKind::NoData;
 const MEANT: FaultKind = FaultKind::Black;
@@ -192,13 +194,232 @@ fn maintenance_drains_its_server_and_brings_it_back_when_it_is_good() {
     assert_eq!(stage.kinds(), [DrainServer], "it is worked on");
     stage.run(10);
     assert_eq!(stage.decider.windows().next().unwrap().state(at(stage.second)), WindowState::Over);
-    let is_still_bad = stage.decider.windows().flat_map(|it| &it.refusals);
-    assert!(is_still_bad.map(|it| it.reason).any(|it| it == Reason::ServerNotWell));
+    let refusals = stage.decider.windows().flat_map(|it| &it.refusals);
+    assert!(refusals.map(|it| it.reason).any(|it| it == Reason::ServerNotWell));
     assert_eq!(stage.kinds(), [DrainServer], "it is not good yet");
     stage.run(60);
     assert_eq!(stage.kinds(), [DrainServer, UndrainServer]);
     stage.run(100);
     assert_eq!(stage.kinds(), [DrainServer, UndrainServer]);
+}
+
+/// A server is worked on for two minutes by a panel that knows shares.
+fn worked_on() -> Stage {
+    let mut stage = Stage::new(platform(2, 2), Mode::Auto);
+    stage.knows_shares = true;
+    let now = stage.second;
+    stage.tell(Input::Maintain(plan("disks", Area::Server(server("s0")), now, now + 120)));
+    stage.run(100);
+    assert_eq!(stage.kinds(), [DrainServer]);
+    stage
+}
+
+#[test]
+fn after_maintenance_a_server_gets_its_viewers_back_in_steps() {
+    let mut stage = worked_on();
+    stage.run(80);
+    stage.restart();
+    stage.run(400);
+    assert_eq!(stage.kinds(), [DrainServer, ReturnServer, ReturnServer, ReturnServer]);
+    let shares: Vec<_> = stage.sent.iter().filter_map(|it| it.1.share).collect();
+    assert_eq!(shares, [25, 50, 100]);
+}
+
+#[test]
+fn what_does_not_bear_its_viewers_after_maintenance_is_drained_again_and_left_to_people() {
+    let mut stage = worked_on();
+    stage.run(30);
+    assert_eq!(stage.kinds(), [DrainServer, ReturnServer]);
+    stage.all_break(["c0/s0", "c1/s0"].map(str::to_owned), HARD, 20);
+    stage.run(600);
+    assert_eq!(stage.kinds(), [DrainServer, ReturnServer, DrainServer]);
+}
+
+#[test]
+fn a_person_who_brings_a_server_back_during_maintenance_has_it_back() {
+    let mut stage = worked_on();
+    stage.tell(Input::Return { server: server("s0"), by: "ops".to_owned() });
+    stage.run(400);
+    let after = [DrainServer, ReturnServer, ReturnServer, ReturnServer];
+    assert_eq!(stage.kinds(), after);
+    assert!(stage.sent[1].0 < WARM + 120, "the work is not over");
+}
+
+#[test]
+fn a_server_is_brought_back_after_the_last_work_on_it() {
+    let mut stage = Stage::new(platform(2, 2), Mode::Auto);
+    let now = stage.second;
+    stage.tell(Input::Maintain(plan("disks", Area::Server(server("s0")), now, now + 120)));
+    stage.tell(Input::Maintain(plan("more", Area::Server(server("s0")), now + 60, now + 300)));
+    stage.run(295);
+    assert_eq!(stage.kinds(), [DrainServer], "the disks are done, more is not");
+    stage.run(100);
+    assert_eq!(stage.kinds(), [DrainServer, UndrainServer]);
+}
+
+#[test]
+fn a_drain_that_a_person_took_back_is_ours_no_more() {
+    let mut stage = Stage::new(platform(2, 2), Mode::Auto);
+    let now = stage.second;
+    let weekly = |begin| plan("disks", Area::Server(server("s0")), begin, begin + 120);
+    stage.tell(Input::Maintain(weekly(now)));
+    stage.run(90);
+    stage.drained.insert(server("s0"), false);
+    stage.run(10);
+    stage.drained.insert(server("s0"), true);
+    stage.restart();
+    stage.run(200);
+    assert_eq!(stage.kinds(), [DrainServer], "somebody else drained it after that");
+    stage.drained.insert(server("s0"), false);
+    stage.run(10);
+    stage.tell(Input::Maintain(weekly(stage.second)));
+    stage.run(60);
+    assert_eq!(stage.kinds(), [DrainServer; 2], "the next work is another one");
+}
+
+#[test]
+fn what_is_drained_for_work_stays_so_whatever_the_policy_says_of_returns() {
+    let mut stage = Stage::new(platform(2, 2), Mode::Auto);
+    stage.policy.guards.server_return = Return::Auto;
+    stage.policy.guards.return_after = Duration::from_secs(60);
+    stage.tell(Input::Policy(Box::new(stage.policy.clone())));
+    let now = stage.second;
+    stage.tell(Input::Maintain(plan("disks", Area::Server(server("s0")), now, now + 500)));
+    stage.run(490);
+    assert_eq!(stage.kinds(), [DrainServer]);
+}
+
+#[test]
+fn nothing_comes_back_to_what_is_worked_on() {
+    let mut parts = platform(2, 2);
+    parts.channels[0].fail_back = Some(Duration::from_secs(120));
+    let mut stage = Stage::new(parts, Mode::Auto);
+    stage.breaks("c0/primary", HARD, 30);
+    stage.run(60);
+    assert_eq!(stage.kinds(), [SwitchSource]);
+    let now = stage.second;
+    stage.tell(Input::Maintain(plan("work", Area::Channel(channel("c0")), now, now + 300)));
+    stage.run(295);
+    assert_eq!(stage.kinds(), [SwitchSource]);
+    stage.run(30);
+    assert_eq!(stage.kinds(), [SwitchSource; 2]);
+}
+
+#[test]
+fn what_breaks_in_maintenance_is_no_storm() {
+    for is_worked_on in [true, false] {
+        let mut stage = Stage::new(platform(20, 2), Mode::Auto);
+        let now = stage.second;
+        for i in 0..8 {
+            if is_worked_on {
+                let area = Area::Channel(channel(&format!("c{i}")));
+                stage.tell(Input::Maintain(plan(&format!("w{i}"), area, now, now + 300)));
+            }
+            stage.all_break([format!("c{i}/s0"), format!("c{i}/s1")], HARD, 100);
+            stage.run(3);
+        }
+        stage.run(40);
+        let storms = stage.decider.incidents().filter(|it| it.storm).count();
+        assert_eq!(storms > 0, !is_worked_on);
+    }
+}
+
+#[test]
+fn what_a_person_is_asked_he_is_asked_once() {
+    let mut stage = Stage::new(platform(2, 2), Mode::Auto);
+    stage.knows_shares = true;
+    stage.all_break(["c0/s0", "c1/s0"].map(str::to_owned), HARD, 30);
+    stage.run(120);
+    stage.tell(Input::Return { server: server("s0"), by: "ops".to_owned() });
+    stage.run(10);
+    assert_eq!(stage.kinds(), [DrainServer, ReturnServer]);
+    stage.tell(Input::SetMode { scope: Scope::Global, mode: Mode::Approve, by: "ops".to_owned() });
+    // Gone again before anybody could name it, but seen by the step.
+    stage.all_break(["c0/s0", "c1/s0"].map(str::to_owned), HARD, 4);
+    stage.run(200);
+    let asked = |stage: &Stage| {
+        let drains = stage.decider.actions().filter(|it| it.kind == DrainServer);
+        drains.filter(|it| it.sent.is_none()).count()
+    };
+    assert_eq!(asked(&stage), 1);
+    let waiting = stage.decider.actions().find(|it| it.state == ActionState::Waiting);
+    let action = waiting.map(|it| it.id).unwrap();
+    stage.tell(Input::Reject { action, by: "ops".to_owned() });
+    stage.run(200);
+    assert_eq!(asked(&stage), 1, "no means no");
+}
+
+#[test]
+fn a_return_goes_on_from_where_somebody_else_brought_it() {
+    let mut stage = worked_on();
+    stage.run(40);
+    assert_eq!(stage.kinds(), [DrainServer, ReturnServer]);
+    stage.shares.insert(server("s0"), 100);
+    stage.run(300);
+    assert_eq!(stage.kinds(), [DrainServer, ReturnServer]);
+}
+
+#[test]
+fn what_never_reached_the_panel_opens_no_circuit() {
+    let mut stage = Stage::new(platform(2, 2), Mode::Auto);
+    stage.refuses.insert(RestartStream, Outcome::NotSent(Reason::JournalFails));
+    stage.all_break(["c0/s0", "c0/s1"].map(str::to_owned), HARD, 600);
+    stage.run(330);
+    let tried = stage.decider.actions().count();
+    assert!(tried >= 4, "{tried}");
+    stage.refuses.clear();
+    stage.run(70);
+    assert_eq!(stage.kinds(), [RestartStream]);
+}
+
+#[test]
+fn nobody_is_called_for_what_has_ended() {
+    let mut stage = Stage::new(platform(1, 2), Mode::DryRun);
+    stage.breaks("c0/primary", HARD, 15);
+    stage.run(60);
+    let incident = stage.incident("c0/primary");
+    assert_eq!((incident.state, incident.page), (IncidentState::Closed, None));
+    assert_eq!(stage.refused("c0/primary"), ["mode_dry_run"]);
+}
+
+#[test]
+fn viewers_are_not_brought_where_there_is_no_room_for_them() {
+    for (saturation, drains) in [(0.3, vec![DrainServer]), (0.6, vec![])] {
+        let mut parts = platform(2, 2);
+        parts.servers[1].node = Some(NodeId::new("a").unwrap());
+        let mut stage = Stage::new(parts, Mode::Auto);
+        stage.saturation = saturation;
+        stage.sessions = ["s0", "s1"].map(|it| (server(it), 100)).into();
+        stage.run(2);
+        let now = stage.second;
+        stage.tell(Input::Maintain(plan("disks", Area::Server(server("s0")), now, now + 500)));
+        stage.run(60);
+        assert_eq!(stage.kinds(), drains, "the other has twice as many viewers after it");
+    }
+}
+
+#[test]
+fn a_region_that_is_worked_on_is_left_when_a_person_agrees() {
+    for agrees in [true, false] {
+        let mut stage = two_regions();
+        stage.tells_regions = true;
+        stage.policy.modes.insert(Scope::Action(RegionMove), Mode::Approve);
+        stage.tell(Input::Policy(Box::new(stage.policy.clone())));
+        let (now, home) = (stage.second, RegionId::new("home").unwrap());
+        stage.tell(Input::Maintain(plan("power", Area::Region(home), now, now + 300)));
+        stage.run(10);
+        let waits = stage.decider.actions().find(|it| it.state == ActionState::Waiting);
+        let action = waits.map(|it| (it.id, it.kind)).unwrap();
+        assert_eq!((action.1, stage.kinds()), (RegionMove, vec![]));
+        let by = "ops".to_owned();
+        stage.tell(match agrees {
+            true => Input::Approve { action: action.0, by },
+            false => Input::Reject { action: action.0, by },
+        });
+        stage.run(500);
+        assert_eq!(stage.kinds(), if agrees { vec![RegionMove] } else { vec![] });
+        assert!(stage.decider.actions().all(|it| it.state.is_final()));
+    }
 }
 
 #[test]

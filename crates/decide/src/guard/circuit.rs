@@ -3,7 +3,7 @@
 //! It does not bar leaving a source with a hard fault for one that is ready. People are called for that too, and viewers have
 //! a picture meanwhile.
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{collections::BTreeMap, vec::Vec};
 
 use tallylight_model::MonoTime;
 
@@ -23,17 +23,19 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
 pub(super) fn open_until(proposal: &Proposal<'_>) -> Option<MonoTime> {
     let guards = &proposal.scene.facts.policy.guards;
     let now = proposal.scene.now;
-    let mut seen = BTreeSet::new();
+    let window = guards.circuit_window;
+    let mut last = BTreeMap::new();
     let mut counted = Vec::new();
-    for action in proposal.ledger.sent_on(&proposal.target) {
+    // What was held back on the way to the panel never happened.
+    let went_out = |it: &&Action| it.state != ActionState::Withdrawn;
+    for action in proposal.ledger.sent_on(&proposal.target).filter(went_out) {
         let Some(sent) = action.sent else { continue };
-        let repeated = !seen.insert((action.kind, &action.to, action.share));
-        if repeated || has_failed(action) {
+        let before = last.insert((action.kind, &action.to, action.share), sent);
+        if before.is_some_and(|it| sent.since(it) <= window) || has_failed(action) {
             counted.push(sent);
         }
     }
     counted.sort_unstable();
-    let window = guards.circuit_window;
     let opened = counted
         .windows(guards.circuit_failures.max(1))
         .filter_map(|run| Some((*run.first()?, *run.last()?)))

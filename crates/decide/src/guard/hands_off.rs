@@ -6,8 +6,9 @@ use crate::action::Reason;
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     let guards = &proposal.scene.facts.policy.guards;
-    let channel = proposal.target.channel();
-    match channel.and_then(|it| proposal.ledger.hands_off(it, guards)) {
+    let channels = proposal.target.channels().iter();
+    let all = channels.filter_map(|it| proposal.ledger.hands_off(it, guards));
+    match all.max_by_key(|it| it.until) {
         Some(hands_off) if proposal.scene.now < hands_off.until => {
             Answer::Until(Reason::HandsOff, hands_off.until)
         }

@@ -12,6 +12,7 @@ use crate::{
     action::{ActionKind, Reason, Target},
     lineup::Server,
     remedy::ladder,
+    scene::Scene,
 };
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
@@ -47,6 +48,9 @@ fn has_room(proposal: &Proposal<'_>, region: &RegionId, targets: &[ServerId]) ->
         return true;
     }
     let is_out = |it: &Server| facts.is_drained(&it.id) || targets.contains(&it.id);
+    if is_too_much(scene, &serves, is_out) {
+        return false;
+    }
     let isolated = serves.iter().filter(|it| is_out(it)).count();
     let healthy = serves.len() - isolated;
     let guards = &facts.policy.guards;
@@ -54,4 +58,24 @@ fn has_room(proposal: &Proposal<'_>, region: &RegionId, targets: &[ServerId]) ->
     let least = guards.healthy_share.get() * servers.len() as f64;
     let is_small = servers.len() < guards.healthy_from;
     isolated as f64 <= most.max(1.0) && (is_small || healthy as f64 >= least)
+}
+
+/// Whether those who stay would be fuller than survivors may be, if viewers spread over them as they do now. Unknown where the
+/// panel counts no sessions.
+fn is_too_much(scene: &Scene<'_>, serves: &[&Server], is_out: impl Fn(&Server) -> bool) -> bool {
+    let facts = scene.facts;
+    let sessions = |out: bool| -> u64 {
+        let those = serves.iter().filter(|it| is_out(it) == out);
+        let counts = those.filter_map(|it| facts.panel_server(&it.id)).map(|it| it.sessions);
+        counts.fold(0, u64::saturating_add)
+    };
+    let (moved, there) = (sessions(true), sessions(false));
+    if moved == 0 || there == 0 {
+        return false;
+    }
+    let growth = 1.0 + moved as f64 / there as f64;
+    let limit = facts.policy.guards.survivor_saturation;
+    let stay = serves.iter().filter(|it| !is_out(it));
+    let mut filled = stay.filter_map(|it| facts.server_saturation(&it.id, scene.now));
+    filled.any(|it| it.get() * growth > limit.get())
 }

@@ -69,6 +69,7 @@ fn gathering(scene: &Scene<'_>, ledger: &Ledger) -> BTreeMap<RegionId, Vec<Incid
     let guards = &scene.facts.policy.guards;
     let is_of_it = |it: &&Case| {
         !it.incident.storm
+            && it.incident.maintenance.is_none()
             && !matches!(it.incident.cause(), Cause::Programme | Cause::Probe)
             && scene.now.since(it.incident.opened) < guards.storm_window
     };

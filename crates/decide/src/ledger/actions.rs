@@ -185,6 +185,7 @@ mod tests {
             answered: None,
             done: None,
             ended: None,
+            lifted: None,
             undoes: None,
             group: None,
             choices: Vec::new(),

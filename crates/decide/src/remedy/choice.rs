@@ -76,7 +76,7 @@ pub(crate) fn weigh<'a>(
     let (mut ready, mut others) = (Vec::new(), Vec::new());
     for source in channel.sources.iter().filter(|it| it.stream != *from) {
         let mut reasons: Vec<Why> =
-            readiness::not_ready(scene, channel, source).into_iter().map(Why::from).collect();
+            readiness::not_ready(scene, channel, source).into_iter().map(Why::NotReady).collect();
         if leaving.is_some() && source.provider.as_ref() == leaving {
             reasons.push(Why::SameProvider);
         }

@@ -65,8 +65,8 @@ struct Allowed {
 
 /// What has become of a group.
 struct Standing<'a> {
-    /// Whether something done for it did not help.
-    stopped: bool,
+    /// Why it goes no further: something done for it did not help, or a person said no.
+    stopped: Option<Reason>,
     verified: Vec<&'a Action>,
     next_batch: u32,
     approved_by: Option<String>,
@@ -86,8 +86,14 @@ impl<'a> Standing<'a> {
         // What was not carried out taught nothing; a panel that does not carry out one batch after the other is another matter.
         let failed: BTreeSet<MonoTime> =
             actions.iter().filter(is_in(ActionState::Failed)).map(|it| it.decided).collect();
+        let declined = actions.iter().any(|it| it.state == ActionState::Rejected);
+        let failed = not_helped || failed.len() >= failures;
         Self {
-            stopped: not_helped || failed.len() >= failures,
+            stopped: match (declined, failed) {
+                (true, _) => Some(Reason::Rejected),
+                (false, true) => Some(Reason::GroupStopped),
+                (false, false) => None,
+            },
             next_batch: last.map_or(0, |it| it.saturating_add(1)),
             approved_by: verified.iter().find_map(|it| it.approved_by.clone()),
             verified,
@@ -115,8 +121,8 @@ impl Desk<'_> {
         if members.plans.is_empty() {
             return self.nobody_left(ledger, &purpose, kind, members.held, done);
         }
-        if stopped {
-            return self.refuse(ledger, &purpose, kind, Reason::GroupStopped);
+        if let Some(reason) = stopped {
+            return self.refuse(ledger, &purpose, kind, reason);
         }
         if batch == 0 && fit.is_none_or(|it| it.coverage() < WEAK_BELOW) {
             return self.refuse(ledger, &purpose, kind, Reason::WeakCause);

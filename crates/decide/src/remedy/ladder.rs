@@ -29,6 +29,7 @@ use crate::{
     ledger::Case,
     lineup::{Channel, Delivery, Server, StreamNo, StreamRef},
     scene::{Scene, State},
+    view::NotReady,
 };
 
 /// The rungs of a cause's ladder; after the last one come people.
@@ -148,7 +149,9 @@ pub(super) fn switch(
             let plan = Plan::switch(&channel.id, from.clone(), best.stream.clone());
             Ok(Plan { choices, ..plan })
         }
-        _ if choices.iter().any(|it| it.reasons == [Why::TooNew]) => Err(Reason::BackupUnproven),
+        _ if choices.iter().any(|it| it.reasons == [Why::NotReady(NotReady::TooNew)]) => {
+            Err(Reason::BackupUnproven)
+        }
         _ => Err(Reason::NoReadyBackup),
     }
 }
@@ -235,7 +238,7 @@ pub(crate) fn restart_service(
     if can_restart { Ok(()) } else { Err(Reason::CannotRestart) }
 }
 
-fn region_move(scene: &Scene<'_>, region: &RegionId) -> Result<Plan, Reason> {
+pub(crate) fn region_move(scene: &Scene<'_>, region: &RegionId) -> Result<Plan, Reason> {
     if scene.facts.served_by(region).is_some_and(|it| it != region) {
         return Err(Reason::AlreadyDone);
     }
@@ -245,11 +248,6 @@ fn region_move(scene: &Scene<'_>, region: &RegionId) -> Result<Plan, Reason> {
         to: Some(Feed::Region(to.clone())),
         ..Plan::on(ActionKind::RegionMove, Target::Region(region.clone()))
     })
-}
-
-/// A server that was drained gets viewers again.
-pub(crate) fn undrain(server: &ServerId) -> Plan {
-    Plan::on(ActionKind::UndrainServer, Target::Servers(vec![server.clone()]))
 }
 
 /// A restart may bring a channel back on some servers only: then viewers leave one of the others.

@@ -33,12 +33,13 @@ use crate::{
     lineup::{StreamNo, StreamRef},
     output::Output,
     policy::Mode,
-    scene::Scene,
+    scene::{Scene, State},
 };
 use answer::ANSWER_MARGIN;
 pub(crate) use fail_back::switched_away;
 use ladder::Plan;
-pub(crate) use returns::{is_well, isolated_by};
+pub(crate) use returns::{is_well, isolated_by, let_go};
+pub(crate) use verify::Rule;
 use verify::{Proof, Undoing};
 
 /// A refusal that may pass by itself pages only after this long.
@@ -104,6 +105,11 @@ impl Desk<'_> {
             }
             return;
         }
+        let Some(case) = ledger.case(id) else { return };
+        let own = cause::common(case.scope(), bad);
+        if own.is_empty() && self.is_seen_well(case) {
+            return stop_waiting(ledger, &purpose);
+        }
         let mut spent = spent(ledger, id);
         let given_up = given_up(self.scene, ledger, id);
         for &kind in &given_up {
@@ -119,8 +125,14 @@ impl Desk<'_> {
             return;
         }
         let Some(case) = ledger.case(id) else { return };
-        let basis = judge::measure_by(self.scene, case, &cause::common(case.scope(), bad));
+        let basis = judge::measure_by(self.scene, case, &own);
         self.climb(ledger, id, &subject, &spent, basis);
+    }
+
+    /// Whether somebody sees any of it well: with nothing of it bad, it only has to stay so until it closes.
+    fn is_seen_well(&self, case: &Case) -> bool {
+        let is_good = |&it: &StreamNo| self.scene.state_at(it, MonoTime::ZERO) == State::Good;
+        case.streams().iter().any(is_good)
     }
 
     /// Tries the first rung that was not tried in vain and that can do anything as things stand.
@@ -163,9 +175,7 @@ impl Desk<'_> {
         }
         ledger.refuse(purpose, self.now(), None, reason);
         ledger.set_remedy_for(purpose, Remedy::Held);
-        if let Some(case) = purpose.incident().and_then(|id| ledger.case_mut(id)) {
-            case.stood_back = Some(self.scene.now);
-        }
+        stop_waiting(ledger, purpose);
     }
 
     /// Whether an action waits for a person; one that waited for too long does not any more, and something else may be done
@@ -324,6 +334,7 @@ impl Desk<'_> {
             answered: None,
             done: None,
             ended: (mode == Mode::DryRun).then_some(now),
+            lifted: None,
             undoes: plan.undoes,
             group: plan.group,
             choices: plan.choices,
@@ -390,12 +401,13 @@ impl Desk<'_> {
 
     /// Notes a refusal, once it is known to last.
     fn tell(&mut self, ledger: &mut Ledger, purpose: &Purpose, kind: ActionKind, reason: Reason) {
-        let told_from = opened(ledger, purpose) + PASSING;
-        if patience(reason) != Patience::MayPass || self.now() >= told_from {
-            ledger.refuse(purpose, self.now(), Some(kind), reason);
-        } else {
-            self.look_again(told_from);
+        if patience(reason) == Patience::MayPass {
+            let told_from = self.waits_since(ledger, purpose) + PASSING;
+            if self.now() < told_from {
+                return self.look_again(told_from);
+            }
         }
+        ledger.refuse(purpose, self.now(), Some(kind), reason);
     }
 
     pub(crate) fn refuse(
@@ -405,7 +417,6 @@ impl Desk<'_> {
         kind: ActionKind,
         reason: Reason,
     ) {
-        let opened = opened(ledger, purpose);
         self.tell(ledger, purpose, kind, reason);
         let remedy = match patience(reason) {
             Patience::NoneLeft => Remedy::None,
@@ -415,15 +426,22 @@ impl Desk<'_> {
         ledger.set_remedy_for(purpose, remedy);
         match patience(reason) {
             Patience::NoneLeft => self.page(ledger, purpose, reason),
-            Patience::ByPolicy => {}
+            Patience::ByPolicy => stop_waiting(ledger, purpose),
             Patience::MayPass => {
-                if self.now() >= opened + PATIENCE {
+                let until = self.waits_since(ledger, purpose) + PATIENCE;
+                if self.now() >= until {
                     self.page(ledger, purpose, reason);
                 } else {
-                    self.look_again(opened + PATIENCE);
+                    self.look_again(until);
                 }
             }
         }
+    }
+
+    /// Since when what may pass has kept an action back: patience begins anew with each thing that is to be done.
+    fn waits_since(&self, ledger: &mut Ledger, purpose: &Purpose) -> MonoTime {
+        let case = purpose.incident().and_then(|id| ledger.case_mut(id));
+        case.map_or(MonoTime::ZERO, |it| *it.waits_since.get_or_insert(self.now()))
     }
 
     /// Calls people, if viewers are affected at all: maintenance alone affects none.
@@ -448,6 +466,14 @@ impl Desk<'_> {
 
     /// Makes an action that rests on no fault, if no guard is against it: nobody is called for what can wait.
     fn offer(&mut self, ledger: &mut Ledger, purpose: &Purpose, plan: Plan) {
+        let is_same = |it: &Action| {
+            let waits = it.state == ActionState::Waiting;
+            let declined = it.state == ActionState::Rejected && it.undoes == plan.undoes;
+            (waits || declined) && (it.kind, &it.target) == (plan.kind, &plan.target)
+        };
+        if plan.approved_by.is_none() && ledger.actions_for(purpose).any(is_same) {
+            return;
+        }
         match self.ask(ledger, purpose, &plan, (None, None)) {
             Answer::Pass => self.decide(ledger, purpose, plan, Mode::Auto),
             Answer::Approve(_) => self.decide(ledger, purpose, plan, Mode::Approve),
@@ -466,8 +492,11 @@ impl Desk<'_> {
         let waiting: Vec<ActionId> = ledger.waiting().map(|it| it.id).collect();
         for id in waiting {
             let Some(action) = ledger.action(id) else { continue };
-            let case = action.purpose.incident().and_then(|it| ledger.case(it));
-            if case.is_none_or(Case::is_open) {
+            let is_looked_after = match &action.purpose {
+                Purpose::Incident(id) => ledger.case(*id).is_some_and(Case::is_open),
+                Purpose::Maintenance(id) => ledger.windows().any(|it| it.plan.id == *id),
+            };
+            if is_looked_after {
                 continue;
             }
             if self.now() < action.expires {
@@ -618,10 +647,10 @@ fn leaves_others(scene: &Scene<'_>, ledger: &Ledger, id: IncidentId) -> bool {
     is_of_one && case.streams().iter().any(|&it| has_viewers(it) && scene.is_bad(it))
 }
 
-/// When the incident was opened that something is for, or last stood back.
-fn opened(ledger: &Ledger, purpose: &Purpose) -> MonoTime {
-    let opened = |it: &Case| it.stood_back.unwrap_or(it.incident.opened);
-    ledger.case_for(purpose).map_or(MonoTime::ZERO, opened)
+fn stop_waiting(ledger: &mut Ledger, purpose: &Purpose) {
+    if let Some(case) = purpose.incident().and_then(|id| ledger.case_mut(id)) {
+        case.waits_since = None;
+    }
 }
 
 /// How a refusal may go away.

@@ -15,9 +15,12 @@ use tallylight_model::{MonoTime, ServerId};
 use super::{Desk, ladder::Plan};
 use crate::{
     action::{Action, ActionKind, ActionState, Reason, Target},
+    facts::Facts,
     incident::Subject,
+    input::ServerState,
     ledger::Ledger,
     lineup::StreamNo,
+    maintenance,
     policy::Return,
     scene::{Scene, State},
     sight::Sight,
@@ -32,8 +35,22 @@ fn last_of<'a>(ledger: &'a Ledger, server: &ServerId) -> Option<&'a Action> {
 }
 
 fn moves_viewers(action: &Action) -> bool {
-    use ActionKind::{DrainServer, ReturnServer, UndrainServer};
-    matches!(action.kind, DrainServer | ReturnServer | UndrainServer) && action.done.is_some()
+    action.kind.moves_viewers() && action.done.is_some()
+}
+
+/// Lets go of drains that somebody else took back: what is done to the server after that is theirs.
+pub(crate) fn let_go(facts: &Facts, ledger: &mut Ledger) {
+    let is_active =
+        |it: &ServerId| facts.panel_server(it).is_some_and(|it| it.state == ServerState::Active);
+    let is_taken_back = |it: &&Action| {
+        let Target::Servers(servers) = &it.target else { return false };
+        let read = it.done.zip(facts.panel_at).is_some_and(|(done, read)| read > done);
+        is_standing_drain(it) && read && it.state.is_final() && servers.iter().all(is_active)
+    };
+    let lifted: Vec<_> = ledger.actions().filter(is_taken_back).map(|it| it.id).collect();
+    for id in lifted {
+        ledger.edit_action(id, |it| it.lifted = facts.panel_at);
+    }
 }
 
 /// The last time that a server got viewers back, and it was seen what came of it.
@@ -55,8 +72,12 @@ pub(crate) fn isolated_by<'a>(
     ledger: &'a Ledger,
     server: &ServerId,
 ) -> Option<&'a Action> {
-    let drain = last_of(ledger, server).filter(|it| it.kind == ActionKind::DrainServer)?;
+    let drain = last_of(ledger, server).filter(|it| is_standing_drain(it))?;
     scene.facts.is_drained(server).then_some(drain)
+}
+
+fn is_standing_drain(action: &Action) -> bool {
+    action.kind == ActionKind::DrainServer && action.lifted.is_none()
 }
 
 /// Whether everything that a server delivers is seen well, as far as any agent is there to watch it.
@@ -103,7 +124,10 @@ impl Desk<'_> {
         last.sort_by_key(|(_, it)| it.kind == ActionKind::DrainServer);
         for (server, action) in last {
             match action.kind {
-                ActionKind::DrainServer => self.begin_return(ledger, &server, &action),
+                ActionKind::DrainServer if is_standing_drain(&action) => {
+                    self.begin_return(ledger, &server, &action);
+                }
+                ActionKind::DrainServer => {}
                 _ => self.go_on_with_return(ledger, &server, &action),
             }
         }
@@ -117,6 +141,7 @@ impl Desk<'_> {
 
     fn begin_return(&mut self, ledger: &mut Ledger, server: &ServerId, drain: &Action) {
         let guards = &self.scene.facts.policy.guards;
+        let lineup = &self.scene.facts.lineup;
         // One that did not bear its viewers waits for a person.
         let held = last_return(ledger, server).is_none_or(|it| it.state == ActionState::Verified);
         let is_first = held && drain.state == ActionState::Verified;
@@ -128,14 +153,16 @@ impl Desk<'_> {
         if guards.server_return != Return::Auto
             || !is_first
             || is_troubled
+            // It is brought back when the work is over.
+            || drain.purpose.window().is_some()
+            || maintenance::is_worked_on(lineup, ledger, server, self.now())
             || !self.scene.facts.is_drained(server)
             || ledger.actions().any(tried)
         {
             return;
         }
-        let Some(due) = well_since(self.scene, server).map(|it| it + guards.return_after) else {
-            return;
-        };
+        let Some(well) = well_since(self.scene, server) else { return };
+        let due = well.max(drain.done.unwrap_or_default()) + guards.return_after;
         if self.now() < due {
             self.look_again(due);
         } else {
@@ -160,7 +187,7 @@ impl Desk<'_> {
     }
 
     /// Gives a server the share after the one that it has.
-    fn step(
+    pub(crate) fn step(
         &mut self,
         ledger: &mut Ledger,
         server: &ServerId,
@@ -168,7 +195,10 @@ impl Desk<'_> {
         approved_by: Option<String>,
     ) {
         let Some(panel) = self.scene.facts.panel_server(server) else { return };
-        let has = last.share.unwrap_or(if last.kind == ActionKind::DrainServer { 0 } else { 100 });
+        let had = last.share.unwrap_or(if last.kind == ActionKind::DrainServer { 0 } else { 100 });
+        // Somebody may have gone on by hand.
+        let given = panel.share.filter(|_| !self.scene.facts.is_drained(server));
+        let has = given.map_or(had, |it| it.max(had));
         let Some(&share) = STEPS.iter().find(|it| **it > has) else { return };
         if is_other_on_its_way(self.scene, ledger, server) {
             let reason = Reason::OtherReturning;

@@ -41,9 +41,8 @@ pub(crate) fn proof(scene: &Scene<'_>, ledger: &Ledger, action: &Action) -> Proo
     let from = done.max(ledger.resumed);
     let guards = &scene.facts.policy.guards;
     match action.kind {
-        ActionKind::SwitchSource => media(scene, ledger, action, from, switch_rule(guards)),
-        ActionKind::RestartStream | ActionKind::RestartService => {
-            media(scene, ledger, action, from, restart_rule(guards))
+        ActionKind::SwitchSource | ActionKind::RestartStream | ActionKind::RestartService => {
+            media(scene, ledger, action, from, Rule::of(action.kind, guards))
         }
         ActionKind::DrainServer => drained(scene, from, &action.target),
         ActionKind::RegionMove => moved(scene, ledger, action, from),
@@ -55,28 +54,33 @@ pub(crate) fn proof(scene: &Scene<'_>, ledger: &Ledger, action: &Action) -> Proo
 
 /// What proves media good: so many good seconds of so many, within a time.
 #[derive(Clone, Copy)]
-struct Rule {
-    good: u32,
-    of: u32,
-    within: Duration,
+pub(crate) struct Rule {
+    pub(crate) good: u32,
+    pub(crate) of: u32,
+    pub(crate) within: Duration,
 }
 
-const fn switch_rule(guards: &Guards) -> Rule {
-    let good = guards.verify_switch_good;
-    Rule { good, of: good, within: guards.verify_switch_within }
-}
-
-const fn restart_rule(guards: &Guards) -> Rule {
-    Rule {
-        good: guards.verify_restart_good,
-        of: guards.verify_restart_of,
-        within: guards.verify_restart_within,
+impl Rule {
+    pub(crate) const fn of(kind: ActionKind, guards: &Guards) -> Self {
+        let (good, of, within) = match kind {
+            ActionKind::SwitchSource => {
+                let good = guards.verify_switch_good;
+                (good, good, guards.verify_switch_within)
+            }
+            ActionKind::UndrainServer | ActionKind::ReturnServer => {
+                let good = guards.verify_return_good;
+                (good, good, guards.verify_return_within)
+            }
+            ActionKind::RestartStream
+            | ActionKind::RestartService
+            | ActionKind::DrainServer
+            | ActionKind::RegionMove => {
+                let Guards { verify_restart_good, verify_restart_of, .. } = guards;
+                (*verify_restart_good, *verify_restart_of, guards.verify_restart_within)
+            }
+        };
+        Self { good, of, within }
     }
-}
-
-const fn return_rule(guards: &Guards) -> Rule {
-    let good = guards.verify_return_good;
-    Rule { good, of: good, within: guards.verify_return_within }
 }
 
 fn media(scene: &Scene<'_>, ledger: &Ledger, action: &Action, from: MonoTime, rule: Rule) -> Proof {
@@ -231,7 +235,7 @@ fn returned(scene: &Scene<'_>, ledger: &Ledger, action: &Action, from: MonoTime)
         return Proof::Not("no servers are named");
     };
     let facts = scene.facts;
-    let rule = return_rule(&facts.policy.guards);
+    let rule = Rule::of(action.kind, &facts.policy.guards);
     let limit = facts.policy.guards.survivor_saturation;
     let full = |it: &ServerId| facts.server_saturation(it, scene.now).is_some_and(|it| it >= limit);
     if servers.iter().any(full) {
@@ -298,7 +302,7 @@ fn moved(scene: &Scene<'_>, ledger: &Ledger, action: &Action, from: MonoTime) ->
         return wait("the servers of the other region are too full");
     }
     let others = explained_elsewhere(ledger, action, &touched(scene, &Target::Region(to.clone())));
-    let rule = restart_rule(&facts.policy.guards);
+    let rule = Rule::of(action.kind, &facts.policy.guards);
     let mut proofs = Vec::new();
     for channel in destination::moving(scene, left) {
         for delivery in destination::deliveries(scene, channel, to) {

@@ -6,8 +6,8 @@ use std::{
 };
 
 use tallylight_decide::{
-    ChangedBy, Decider, Input, Mode, Outcome, Output, PanelChannel, PanelEncoder, PanelServer,
-    PanelState, Policy, Scope, ServerState,
+    ChangedBy, Decider, Input, Mode, Outcome, Output, PanelChannel, PanelEncoder, PanelRegion,
+    PanelServer, PanelState, Policy, Scope, ServerState,
     action::{ActionKind, Command, Feed, Target},
     incident::Incident,
     journal::{Record, Remembered},
@@ -16,8 +16,8 @@ use tallylight_decide::{
     },
 };
 use tallylight_model::{
-    Batch, ChannelId, Counters, Epoch, FaultKind, MonoTime, NodeId, Observed, ProviderId, RegionId,
-    ServerId, Severity, Slice, StreamId, WallTime,
+    Batch, ChannelId, Counters, Epoch, FaultKind, MonoTime, NodeId, NodeReport, Observed,
+    ProviderId, Ratio, RegionId, Resource, ServerId, Severity, Slice, StreamId, WallTime,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -54,6 +54,14 @@ pub(crate) struct Stage {
     pub(crate) sessions: BTreeMap<ServerId, u64>,
     active: BTreeMap<ChannelId, (StreamId, ChangedBy)>,
     pub(crate) drained: BTreeMap<ServerId, bool>,
+    /// What servers have of their viewers, if the panel knows shares.
+    pub(crate) shares: BTreeMap<ServerId, u8>,
+    pub(crate) knows_shares: bool,
+    /// How far each node says that it is used.
+    pub(crate) saturation: f64,
+    /// Whose viewers are elsewhere, and whether the panel says so.
+    pub(crate) tells_regions: bool,
+    moved: BTreeMap<RegionId, RegionId>,
     pub(crate) sent: Vec<(u64, Command)>,
     journal: BTreeMap<String, (MonoTime, Record)>,
     epoch: u64,
@@ -147,6 +155,11 @@ impl Stage {
             active: lineup.channels().map(active).collect(),
             lineup,
             drained: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            knows_shares: false,
+            saturation: 0.1,
+            tells_regions: false,
+            moved: BTreeMap::new(),
             sent: Vec::new(),
             journal: BTreeMap::new(),
             epoch: 1,
@@ -265,7 +278,10 @@ impl Stage {
             }
         });
         let slices = slices.collect();
-        Batch { node, epoch: Epoch(1), slices, faults: Vec::new(), reports: Vec::new() }
+        let cpu = (Resource::Cpu, Ratio::new(self.saturation));
+        let saturation = BTreeMap::from([cpu]);
+        let report = NodeReport { at: at(self.second), saturation, ..NodeReport::default() };
+        Batch { node, epoch: Epoch(1), slices, faults: Vec::new(), reports: vec![report] }
     }
 
     fn panel(&self) -> PanelState {
@@ -283,7 +299,10 @@ impl Stage {
                 server: it.id.clone(),
                 state,
                 sessions: self.sessions.get(&it.id).copied().unwrap_or_default(),
-                share: None,
+                share: self.knows_shares.then(|| {
+                    let full = if drained { 0 } else { 100 };
+                    self.shares.get(&it.id).copied().unwrap_or(full)
+                }),
                 can_restart: self.restartable.contains(it.id.as_str()),
             }
         });
@@ -296,7 +315,15 @@ impl Stage {
             channels: channels.collect(),
             servers: servers.collect(),
             encoders: encoders.collect(),
-            regions: Vec::new(),
+            regions: self
+                .lineup
+                .listed_regions()
+                .filter(|_| self.tells_regions)
+                .map(|it| PanelRegion {
+                    region: it.clone(),
+                    served_by: self.moved.get(it).unwrap_or(it).clone(),
+                })
+                .collect(),
         }
     }
 
@@ -338,6 +365,11 @@ impl Stage {
                     _ => false,
                 };
                 self.drained.extend(ids.iter().map(|id| (id.clone(), drained)));
+                let share = command.share.unwrap_or(if drained { 0 } else { 100 });
+                self.shares.extend(ids.iter().map(|id| (id.clone(), share)));
+            }
+            (Target::Region(left), Some(Feed::Region(to))) => {
+                self.moved.insert(left.clone(), to.clone());
             }
             _ => {}
         }
