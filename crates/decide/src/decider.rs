@@ -63,7 +63,7 @@ impl Decider {
     /// Starts with what the journal remembers: the last record of each key, in any order.
     ///
     /// `now` must be later than the oldest age, so the clock that it is read from needs an origin well before the process's
-    /// start (a day is enough). What cannot be read is left out and answered, by key.
+    /// start: error budgets reach back 28 days. What cannot be read is left out and answered, by key.
     #[must_use]
     pub fn restore(
         lineup: Lineup,

@@ -9,9 +9,10 @@
 //!   answers what to do; `deadline` says when to come back if nothing else happens.
 //! - *Facts* are what is known. A *scene* is the facts at one moment with the votes counted. *Causes* are sets of streams that
 //!   are measured against the scene. *Incidents* keep what they explain until it is good again. *Guards* are asked one by one
-//!   before each action. Nothing decides by what it remembers of an earlier decision, so that after a restart the same facts
-//!   lead to the same place; remembered, and in the journal, are incidents, actions, and what nothing could be derived from:
-//!   modes that persons set, times of maintenance, and changes of source that others made.
+//!   before each action. What is decided follows from facts and from the ledger of incidents and actions, which the journal has,
+//!   so that after a restart the same facts lead to the same place. The journal also has what nothing could be derived from:
+//!   modes that persons set, times of maintenance, and changes of source that others made. Only moments from which a wait is
+//!   counted (since when something is clean, is held back, gathers to a storm) are in neither: such a wait begins anew.
 //! - A decision falls within the `handle` call that brought the evidence. The rejected alternative, a loop that judges twice a
 //!   second, is simpler to reason about and costs a quarter of a second of every viewer's black screen.
 //! - Every refusal is typed and kept: why nothing was done is as much a result as what was done.

@@ -226,9 +226,12 @@ impl Sight {
         self.spoken_of = self.spoken_of.max(Some(at));
     }
 
-    /// Brings the table of standing faults in line with what the slice says.
+    /// Brings the table of standing faults in line with what the slice says. It speaks against a fault only if it begins after
+    /// the fault was declared: one that ended just before may come just after the record, for records overtake slices, and each
+    /// took its own time on the way.
     fn mend(&mut self, now: MonoTime, end: MonoTime, confirmed: MonoTime, slice: &Slice) {
-        self.standing.retain(|kind, it| slice.standing.contains_key(kind) || it.declared >= end);
+        let begin = end - slice.length;
+        self.standing.retain(|kind, it| slice.standing.contains_key(kind) || it.declared >= begin);
         for (&kind, &severity) in &slice.standing {
             // A slice that was cut before the end came in may still list the fault.
             if self.ended.get(&kind).is_some_and(|&ended| end <= ended) {
@@ -360,4 +363,53 @@ fn cut(text: &str) -> String {
         end -= 1;
     }
     String::from(&text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use tallylight_model::{Counters, Observed, StreamId, WallTime};
+
+    fn at(millis: u64) -> MonoTime {
+        MonoTime::from_nanos(millis * 1_000_000)
+    }
+
+    fn stands(sight: &Sight) -> bool {
+        sight.faults().next().is_some()
+    }
+
+    #[test]
+    fn a_slice_that_a_record_overtook_says_nothing_against_it() {
+        let stream = StreamId::parse("one/primary").unwrap();
+        let record = FaultRecord {
+            seq: 1,
+            stream: stream.clone(),
+            kind: FaultKind::NoVideo,
+            phase: FaultPhase::Begin,
+            severity: Severity::Critical,
+            pid: None,
+            onset: at(7_000),
+            declared: at(10_002),
+            evidence: String::new(),
+        };
+        // It ended before the declaration, and took some milliseconds longer than the record.
+        let slice = |end: u64| Slice {
+            stream: stream.clone(),
+            start: WallTime::from_unix_millis(0),
+            end: at(end),
+            length: Duration::from_secs(1),
+            observed: Observed::default(),
+            conditions: BTreeMap::new(),
+            standing: BTreeMap::new(),
+            counters: Counters::default(),
+            latencies: Vec::new(),
+        };
+        let mut sight = Sight::default();
+        sight.record(at(10_004), &record);
+        sight.slice(at(10_008), at(10_008), &slice(10_006));
+        assert!(stands(&sight));
+        sight.slice(at(11_008), at(11_008), &slice(11_006));
+        assert!(!stands(&sight), "the record of its end is lost");
+    }
 }

@@ -1,7 +1,8 @@
 //! Guards: each is one reason not to act, in one file and one line of [`GUARDS`].
 //!
 //! They are asked in order and the first that does not pass is the refusal, so the ones that say most about *why this is not
-//! the time to act at all* come first. Every guard reads the facts anew each time: nothing is remembered from an earlier yes.
+//! the time to act at all* come first. Every guard reads the facts and the ledger anew each time: nothing is remembered from an
+//! earlier yes.
 
 mod certainty;
 mod circuit;

@@ -6,8 +6,9 @@
 //! help stops the group; it is put back by itself where its old source is good again, and people are called.
 //!
 //! Each channel passes every guard as if it were alone: its own source must be as surely bad, and its own backup as ready. A
-//! channel that a guard holds back holds back no other. A batch counts as one in the budget over everything, because it is one
-//! decision; the alternative, one by one within that budget, would leave the last of 100 channels black for ten minutes.
+//! channel that a guard holds back holds back no other; one that needs a person's yes makes the group ask for it. A batch
+//! counts as one in the budget over everything, because it is one decision; the alternative, one by one within that budget,
+//! would leave the last of 100 channels black for ten minutes.
 //!
 //! Where a group stands follows from its actions, so that a restart goes on with it.
 

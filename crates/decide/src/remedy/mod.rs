@@ -1,7 +1,7 @@
 //! From a cause to a remedy: plan a rung, ask the guards, act, verify, and settle, undo or go one rung up.
 //!
-//! There is no state machine beside the facts: where an incident stands follows from its actions, so a restart that gets the
-//! actions back from the journal goes on where it was.
+//! There is no state machine beside the ledger: where an incident stands follows from its actions, from whether they helped, and
+//! from whether the cause has struck again since. All of that is in the journal, so a restart goes on where it was.
 
 mod answer;
 mod choice;
