@@ -344,6 +344,16 @@ async fn close(
     order(&api, Input::Close { incident, by }).await
 }
 
+/// Refuses what is not listed, and otherwise what is not as the order takes it to be.
+async fn only_if(
+    api: &Api,
+    question: impl FnOnce(&View<'_>) -> Option<bool> + Send + 'static,
+    otherwise: Failed,
+) -> Result<(), Failed> {
+    let is_so = api.judge.ask(question).await.map_err(|_| BUSY)?.ok_or(NO_SUCH)?;
+    if is_so { Ok(()) } else { Err(otherwise) }
+}
+
 async fn fail_back(
     State(api): State<Api>,
     headers: HeaderMap,
@@ -356,13 +366,11 @@ async fn fail_back(
     let by = operator(&api, &headers)?;
     let channel = ChannelId::new(&id).map_err(|_| NO_SUCH)?;
     let asked = channel.clone();
-    let found = api.judge.ask(move |view| {
+    let is_away = move |view: &View<'_>| {
         let listed = view.decider.lineup().channel(&asked).is_some();
         listed.then(|| view.decider.switched_away(view.calendar.now, &asked).is_some())
-    });
-    if !found.await.map_err(|_| BUSY)?.ok_or(NO_SUCH)? {
-        return Err(NOT_AWAY);
-    }
+    };
+    only_if(&api, is_away, NOT_AWAY).await?;
     tracing::info!(by, %channel, "a person fails the channel back");
     order(&api, Input::FailBack { channel, by }).await
 }
@@ -377,13 +385,11 @@ async fn return_server(
     let by = operator(&api, &headers)?;
     let server = ServerId::new(&id).map_err(|_| NO_SUCH)?;
     let asked = server.clone();
-    let found = api.judge.ask(move |view| {
+    let is_isolated = move |view: &View<'_>| {
         let listed = view.decider.lineup().server(&asked).is_some();
         listed.then(|| view.decider.isolated_by(view.calendar.now, &asked).is_some())
-    });
-    if !found.await.map_err(|_| BUSY)?.ok_or(NO_SUCH)? {
-        return Err(NOT_ISOLATED);
-    }
+    };
+    only_if(&api, is_isolated, NOT_ISOLATED).await?;
     tracing::info!(by, %server, "a person returns the server");
     order(&api, Input::Return { server, by }).await
 }

@@ -17,8 +17,8 @@ use crate::{
     sight::{KindSet, Seen, Sight},
 };
 
-/// A fault has an edge: a decoder waits for its next key frame, a packager for its next segment.
-const EDGE: Duration = Duration::from_secs(3);
+/// A fault has an edge, and so has a switch: a decoder waits for its next key frame, a packager for its next segment.
+pub(crate) const EDGE: Duration = Duration::from_secs(3);
 
 /// A player that ran dry fills again two segments and the clear time after its stream came back, and segments are rarely longer
 /// than 10 s.

@@ -39,9 +39,6 @@ const WATCH: Duration = Duration::from_secs(1);
 const YOUNG: Duration = Duration::from_secs(15);
 const REFRESH: Duration = Duration::from_secs(10);
 
-/// A fault that began so shortly after a remedy took effect is still of the old cause: switching has an edge.
-const EDGE: Duration = Duration::from_secs(3);
-
 /// Brings incidents and remedies in line with the scene.
 pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
     let scene = desk.scene;
@@ -220,7 +217,7 @@ fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamNo>) -> BTr
             let id = scene.facts.lineup.id(stream);
             let effect =
                 effect_on(id).filter(|&at| case.struck_again.is_none_or(|again| at > again));
-            let in_time = effect.is_none_or(|at| onset <= at + EDGE);
+            let in_time = effect.is_none_or(|at| onset <= at + echo::EDGE);
             let is_known = case.streams().binary_search(&stream).is_ok();
             let is_of_it = case.scope().binary_search(&stream).is_ok();
             if in_time && is_of_it || is_known && (in_time || is_root(scene, case, id)) {

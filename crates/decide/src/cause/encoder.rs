@@ -5,11 +5,10 @@
 //! would mend it as a whole would cost the other half.
 
 use alloc::{vec, vec::Vec};
-use core::time::Duration;
 
 use tallylight_model::MonoTime;
 
-use super::{CauseRule, Possible, Reach};
+use super::{AT_LEAST, CauseRule, Possible, Reach, TOGETHER};
 use crate::{
     incident::Subject,
     lineup::{Channel, StreamNo, StreamRef},
@@ -23,12 +22,6 @@ pub(super) const RULE: CauseRule = CauseRule {
     reach: Reach::WithMedia,
     possible,
 };
-
-/// Channels fail together if their onsets are no further apart.
-const TOGETHER: Duration = Duration::from_secs(5);
-
-/// Fewer channels than this share no fate worth a name.
-const AT_LEAST: usize = 2;
 
 fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
     match scene.facts.lineup.at(stream) {

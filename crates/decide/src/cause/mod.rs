@@ -96,10 +96,15 @@ const CAUSES: &[CauseRule] = &[
 /// of its streams is more likely than several of half of theirs.
 const LEVELS: [f64; 4] = [0.9, WEAK_BELOW, 0.3, 0.0];
 
-/// So many streams of which one cause breaks at least half, with onsets no further apart, are its.
+/// What fails together has onsets no further apart.
+const TOGETHER: Duration = Duration::from_secs(5);
+
+/// Fewer channels or sources than this share no fate worth a name.
+const AT_LEAST: usize = 2;
+
+/// So many streams that fail together and of which one cause breaks at least half are its.
 const MANY: usize = 3;
 const HALF: f64 = 0.5;
-const TOGETHER: Duration = Duration::from_secs(5);
 
 /// Below this coverage a cause may be named, but nothing acts on it.
 pub(crate) const WEAK_BELOW: f64 = 0.7;

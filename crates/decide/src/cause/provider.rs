@@ -1,11 +1,10 @@
 //! A provider is at fault: the sources of several channels that it carries fail together.
 
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use tallylight_model::MonoTime;
 
-use super::{CauseRule, Possible, Reach, source::source_breaks};
+use super::{AT_LEAST, CauseRule, Possible, Reach, TOGETHER, source::source_breaks};
 use crate::{
     incident::Subject,
     lineup::{StreamNo, StreamRef},
@@ -19,12 +18,6 @@ pub(super) const RULE: CauseRule = CauseRule {
     reach: Reach::WithMedia,
     possible,
 };
-
-/// Sources fail together if their onsets are no further apart.
-const TOGETHER: Duration = Duration::from_secs(5);
-
-/// Fewer sources than this share no fate worth a name.
-const AT_LEAST: usize = 2;
 
 fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
     let lineup = &scene.facts.lineup;
