@@ -30,13 +30,8 @@ use tokio::sync::oneshot;
 const SCHEMA: i64 = 1;
 /// Fault records kept; the oldest go first.
 const MAX_FAULTS: i64 = 100_000;
-/// Records of incidents and actions kept over a restart; those not written for longest go first. What the judgement says can go
-/// has no body.
-const MAX_RECORDS: i64 = 20_000;
-const PRUNE_RECORDS: &str = "DELETE FROM record
-    WHERE (key GLOB 'incident/*' OR key GLOB 'action/*' OR key GLOB 'worth/*')
-    AND key NOT IN (SELECT key FROM record ORDER BY written_ms DESC LIMIT ?1)
-    OR (key GLOB 'maintenance/*' OR key GLOB 'others/*') AND length(body) = 0";
+/// What the judgement lets go of has no body. Only it knows what still stands, so its bounds are the journal's.
+const PRUNE_RECORDS: &str = "DELETE FROM record WHERE length(body) = 0";
 /// Error budgets of channels that are long gone: nothing was added to them for as long as they are for.
 const PRUNE_BUDGETS: &str = "DELETE FROM record WHERE key GLOB 'budget/*' AND written_ms < ?1";
 const BUDGETS_LAST_MS: i64 = 29 * 86_400_000;
@@ -299,7 +294,7 @@ fn begin(connection: &mut Connection) -> Result<Opened, JournalError> {
         let transaction = connection.transaction()?;
         transaction.execute("DELETE FROM meta", [])?;
         transaction.execute("INSERT INTO meta VALUES (?1, ?2)", [SCHEMA, epoch])?;
-        transaction.execute(PRUNE_RECORDS, [MAX_RECORDS])?;
+        transaction.execute(PRUNE_RECORDS, [])?;
         transaction.commit()?;
         Ok(Opened {
             epoch: Epoch(epoch.cast_unsigned()),
@@ -395,7 +390,7 @@ fn write(connection: &mut Connection, job: &Job, prune: bool) -> rusqlite::Resul
                 "DELETE FROM fault WHERE id <= (SELECT max(id) FROM fault) - ?1",
                 [MAX_FAULTS],
             )?;
-            transaction.execute(PRUNE_RECORDS, [MAX_RECORDS])?;
+            transaction.execute(PRUNE_RECORDS, [])?;
             transaction.execute(PRUNE_BUDGETS, [now - BUDGETS_LAST_MS])?;
         }
     }
@@ -448,14 +443,14 @@ mod tests {
         assert_eq!(opened.epoch, Epoch(1));
         journal.write(vec![record("action/1", b"a")], vec![row(u64::MAX)]).await.unwrap();
         journal
-            .write(vec![record("action/1", b"b"), record("x", b"")], vec![row(2)])
+            .write(vec![record("action/1", b"b"), record("x", b"c")], vec![row(2)])
             .await
             .unwrap();
         drop(journal);
         let (_journal, opened) = Journal::open(&path).unwrap();
         assert_eq!(opened.epoch, Epoch(2));
         let records: Vec<_> = opened.records.into_iter().map(|it| it.record).collect();
-        assert_eq!(records, [record("action/1", b"b"), record("x", b"")]);
+        assert_eq!(records, [record("action/1", b"b"), record("x", b"c")]);
         let keys: Vec<_> = opened.faults.iter().map(|(_, epoch, seq)| (epoch.0, *seq)).collect();
         assert_eq!(keys, [(u64::MAX, u64::MAX), (u64::MAX, 2)]);
     }
@@ -500,27 +495,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn incidents_long_over_go_while_it_runs_and_a_mode_never_does() {
+    async fn what_the_judgement_lets_go_of_goes_while_it_runs_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.sqlite");
         let (journal, _) = Journal::open(&path).unwrap();
-        let kept = ["mode/global", "others/one", "maintenance/disks"].map(|it| record(it, b"off"));
-        journal.write(kept.into(), vec![]).await.unwrap();
-        let gone = ["others/two", "maintenance/over"].map(|it| record(it, b""));
-        journal.write(gone.into(), vec![]).await.unwrap();
-        let limit = MAX_RECORDS;
-        for chunk in 0..=limit / 1000 {
-            let keys = (0..1000).map(|number| format!("incident/{}", chunk * 1000 + number));
-            let records = keys.map(|key| record(&key, b"")).collect();
+        let kept = ["mode/global", "others/one", "maintenance/disks", "action/1"];
+        journal.write(kept.map(|it| record(it, b"off")).into(), vec![]).await.unwrap();
+        let rounds = 25;
+        for round in 0..rounds {
+            let keys =
+                (0..PRUNE_EVERY).map(|it| format!("action/{}", 2 + round * PRUNE_EVERY + it));
+            let records: Vec<_> = keys.map(|key| record(&key, b"sent")).collect();
+            let gone = records.iter().map(|it| record(&it.key, b"")).collect();
             journal.write(records, vec![]).await.unwrap();
+            if round > 0 {
+                journal.write(gone, vec![]).await.unwrap();
+            }
         }
         let other = Connection::open(&path).unwrap();
         let count = |key| {
             let sql = "SELECT count(*) FROM record WHERE key GLOB ?1";
-            other.query_row(sql, [key], |row| row.get::<_, i64>(0)).unwrap()
+            other.query_row(sql, [key], |row| row.get::<_, u32>(0)).unwrap() as usize
         };
-        assert_eq!((count("incident/*"), count("mode/global")), (limit, 1));
-        assert_eq!((count("others/*"), count("maintenance/*")), (1, 1));
+        assert_eq!((count("action/1"), count("action/*")), (1, 1 + PRUNE_EVERY));
+        assert_eq!((count("others/*"), count("maintenance/*"), count("mode/*")), (1, 1, 1));
     }
 
     #[test]

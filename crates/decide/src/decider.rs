@@ -211,7 +211,7 @@ impl Decider {
         self.again = desk.again;
         let guards = &self.facts.policy.guards;
         let keep = now - guards.circuit_window - guards.circuit_open;
-        self.ledger.trim(keep, &mut self.facts.limits);
+        self.ledger.trim(&self.facts.lineup, keep, &mut self.facts.limits);
         self.ledger.flush(now, &mut self.facts.limits);
     }
 

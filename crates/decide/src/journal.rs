@@ -22,7 +22,7 @@ use crate::{
         Candidate, Evidence, Incident, IncidentState, Moment, Remedy, Sees, Side, Step, Subject,
         Vantage, Vote,
     },
-    ledger::{Case, action_key, incident_key, worth_key},
+    ledger::{Case, action_key, incident_key, others_key, window_key, worth_key},
     maintenance::{Area, Plan, Window},
     others::{Other, Others},
     policy::{Mode, Scope},
@@ -105,12 +105,9 @@ pub(crate) fn budget_record(
     Record { key: format!("budget/{channel}/{region}"), body: out.finish() }
 }
 
-pub(crate) fn forgotten_window(id: &WindowId) -> Record {
-    Record { key: format!("maintenance/{id}"), body: Vec::new() }
-}
-
-pub(crate) fn forgotten_others(channel: &ChannelId) -> Record {
-    Record { key: format!("others/{channel}"), body: Vec::new() }
+/// What the judgement has let go of.
+pub(crate) const fn forgotten(key: String) -> Record {
+    Record { key, body: Vec::new() }
 }
 
 pub(crate) fn window_record(now: MonoTime, window: &Window) -> Record {
@@ -125,7 +122,7 @@ pub(crate) fn window_record(now: MonoTime, window: &Window) -> Record {
     out.text(&plan.why);
     out.optional_time(window.ended);
     out.list(&window.refusals, write_refusal);
-    Record { key: format!("maintenance/{}", plan.id), body: out.finish() }
+    Record { key: window_key(&plan.id), body: out.finish() }
 }
 
 pub(crate) fn others_record(now: MonoTime, channel: &ChannelId, others: &Others) -> Record {
@@ -137,7 +134,7 @@ pub(crate) fn others_record(now: MonoTime, channel: &ChannelId, others: &Others)
     });
     out.time(others.released);
     out.text(others.on.as_ref().map_or("", StreamId::as_str));
-    Record { key: format!("others/{channel}"), body: out.finish() }
+    Record { key: others_key(channel), body: out.finish() }
 }
 
 pub(crate) fn action_record(now: MonoTime, action: &Action) -> Record {
@@ -293,7 +290,7 @@ fn write_evidence(out: &mut Writer, evidence: &Evidence) {
 pub(crate) fn recall(now: MonoTime, remembered: &Remembered) -> Option<Memory> {
     let Record { key, body } = &remembered.record;
     let about = key.split_once('/').map_or(key.as_str(), |(first, _)| first);
-    if body.is_empty() && matches!(about, "maintenance" | "others") {
+    if body.is_empty() {
         return Some(Memory::Forgotten);
     }
     let mut input = Reader::new(VERSION, now - remembered.age, body)?;

@@ -36,8 +36,6 @@ const MAX_CLOSED: usize = 500;
 /// Actions that stay readable; those that budgets still count are kept beyond it.
 const MAX_ACTIONS: usize = 1000;
 const TRIM_EVERY: Duration = Duration::from_secs(10);
-/// Actions kept beyond that because what they did may have to be taken back.
-const MAX_STANDING: usize = 10_000;
 /// Actions of one incident: at most one a minute goes out on a target, so budgets and guards count none that is older.
 const MAX_ACTIONS_OF: usize = 256;
 /// Moments of one incident's time line.
@@ -505,12 +503,18 @@ impl Ledger {
         }
     }
 
-    /// Forgets the oldest of what is over.
-    pub(crate) fn trim(&mut self, keep_actions_after: MonoTime, limits: &mut Limits) {
+    /// Forgets the oldest of what is over, in the journal too: nobody but the judgement knows what still stands.
+    pub(crate) fn trim(
+        &mut self,
+        lineup: &Lineup,
+        keep_actions_after: MonoTime,
+        limits: &mut Limits,
+    ) {
         for _ in MAX_CLOSED..self.cases.len() - self.open.len() {
             let oldest = self.cases.keys().find(|id| !self.open.contains(id)).copied();
             if let Some(id) = oldest {
                 self.cases.remove(&id);
+                self.records.push(journal::forgotten(incident_key(id)));
                 limits.forgotten_incidents += 1;
             }
         }
@@ -519,7 +523,7 @@ impl Ledger {
             return;
         }
         self.trimmed = keep_actions_after;
-        let stands = self.standing();
+        let stands = self.standing(lineup);
         let is_needed = |it: &Action| {
             let case = self.case_for(&it.purpose);
             let own =
@@ -532,31 +536,38 @@ impl Ledger {
         let go: Vec<ActionId> = old.take(excess).map(|it| it.id).collect();
         for id in go {
             self.actions.remove(id);
+            self.records.push(journal::forgotten(action_key(id)));
             limits.forgotten_actions += 1;
         }
-        if self.worths.len() > MAX_ACTIONS {
-            let actions = &self.actions;
-            self.worths.retain(|id, _| actions.get(*id).is_some());
-        }
+        let (actions, records) = (&self.actions, &mut self.records);
+        self.worths.retain(|&id, _| {
+            let is_known = actions.get(id).is_some();
+            if !is_known {
+                records.push(journal::forgotten(worth_key(id)));
+            }
+            is_known
+        });
     }
 
-    /// What was done last to each channel's source and to each server's viewers: what may still have to be taken back.
-    fn standing(&self) -> BTreeSet<ActionId> {
+    /// What was done last to each listed channel's source and to each listed server's viewers, which may still have to be taken
+    /// back, and what that took back: whether it is tried again depends on it.
+    fn standing(&self, lineup: &Lineup) -> BTreeSet<ActionId> {
+        let is_listed = |target: &Target| match target {
+            Target::Channel(id) => lineup.channel(id).is_some(),
+            Target::Servers(ids) => ids.iter().any(|it| lineup.server(it).is_some()),
+            Target::Encoder { .. } | Target::Region(_) => false,
+        };
         let mut last: BTreeMap<(bool, &Target), &Action> = BTreeMap::new();
         for action in self.actions.iter().filter(|it| it.done.is_some()) {
             let is_switch = action.kind == ActionKind::SwitchSource;
-            if is_switch || action.kind.moves_viewers() {
+            if (is_switch || action.kind.moves_viewers()) && is_listed(&action.target) {
                 let newest = last.entry((is_switch, &action.target)).or_insert(action);
                 if action.done > newest.done {
                     *newest = action;
                 }
             }
         }
-        // As many as there may be channels and servers; older ones are given up for newer ones.
-        let mut ids: Vec<ActionId> = last.into_values().map(|it| it.id).collect();
-        ids.sort_unstable();
-        ids.drain(..ids.len().saturating_sub(MAX_STANDING));
-        ids.into_iter().collect()
+        last.into_values().flat_map(|it| [Some(it.id), it.undoes]).flatten().collect()
     }
 
     /// Takes back what the journal remembered.
@@ -663,7 +674,7 @@ impl Ledger {
                 };
                 for id in over {
                     self.windows.remove(&id);
-                    self.records.push(journal::forgotten_window(&id));
+                    self.records.push(journal::forgotten(window_key(&id)));
                 }
                 let standing = self.windows.values().filter(|it| !is_over(it)).count();
                 if standing < MAX_WINDOWS && now < plan.end {
@@ -692,7 +703,7 @@ impl Ledger {
             others.on.take_if(|it| lineup.no(it).is_none());
             let is_listed = lineup.channel(channel).is_some();
             if !is_listed {
-                records.push(journal::forgotten_others(channel));
+                records.push(journal::forgotten(others_key(channel)));
             }
             is_listed
         });
@@ -712,6 +723,16 @@ pub(crate) fn incident_key(id: IncidentId) -> String {
 /// The key of what an action was worth in the journal.
 pub(crate) fn worth_key(id: ActionId) -> String {
     format!("worth/{id}")
+}
+
+/// The key of a time of maintenance in the journal.
+pub(crate) fn window_key(id: &WindowId) -> String {
+    format!("maintenance/{id}")
+}
+
+/// The key of what others did to a channel in the journal.
+pub(crate) fn others_key(channel: &ChannelId) -> String {
+    format!("others/{channel}")
 }
 
 /// The key of an action in the journal.

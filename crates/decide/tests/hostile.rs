@@ -317,7 +317,7 @@ fn a_damaged_journal_is_told_and_the_rest_is_taken() {
         age: Duration::from_secs(u64::MAX),
     };
     let journal = vec![
-        record("incident/1", &[]),
+        record("incident/1", &[0]),
         record("incident/2", &[1, 2, 3]),
         record("action/1", &[255; 400]),
         record("mode/global", &[1, 255, 255, 255, 255, 255, 255, 255, 255]),

@@ -63,7 +63,7 @@ pub(crate) struct Stage {
     pub(crate) tells_regions: bool,
     moved: BTreeMap<RegionId, RegionId>,
     pub(crate) sent: Vec<(u64, Command)>,
-    journal: BTreeMap<String, (MonoTime, Record)>,
+    pub(crate) journal: BTreeMap<String, (MonoTime, Record)>,
     epoch: u64,
     /// An agent that sees nothing wrong with anything.
     pub(crate) deaf: Option<&'static str>,
