@@ -232,7 +232,6 @@ impl Judge {
                 _ = on_air.tick() => {
                     self.look_at_hours(Told::Before);
                     self.look_at_schedule();
-                    self.look_at_clock();
                     if self.state.journal_fails && writing.is_none() {
                         writing = Some(self.begin_write());
                     }
@@ -246,7 +245,12 @@ impl Judge {
     fn take(&mut self, message: Message) {
         match message {
             Message::Batch { batch, arrived, reply } => self.batch(batch, arrived, reply),
-            Message::Input(input) => self.feed(input),
+            Message::Input(input) => {
+                if matches!(input, Input::Panel(_)) {
+                    self.look_at_clock();
+                }
+                self.feed(input);
+            }
             Message::Order { input, reply } => {
                 self.feed(input);
                 self.pending.wait(Waiting::Order(reply));

@@ -225,8 +225,6 @@ fn authorised<T>(node: &str, message: T) -> Request<T> {
 pub(crate) enum Manner {
     Answers,
     Hangs,
-    /// Answers with a `Date` of ten seconds ago.
-    ClockOff,
     /// Answers 500 and does nothing.
     Fails,
     /// Says that it is done and does nothing.
@@ -240,6 +238,8 @@ pub(crate) struct Panel {
     manner: Manner,
     /// Does not answer what state it is in.
     pub(crate) deaf: AtomicBool,
+    /// Its clock is ten seconds late.
+    pub(crate) late: AtomicBool,
     state: Mutex<(u64, String, String)>,
     pub(crate) commands: Mutex<Vec<Value>>,
 }
@@ -247,8 +247,8 @@ pub(crate) struct Panel {
 impl Panel {
     pub(crate) async fn start(manner: Manner) -> (Arc<Self>, String) {
         let state = Mutex::new((1, "primary".to_owned(), "panel".to_owned()));
-        let panel =
-            Arc::new(Self { manner, deaf: false.into(), state, commands: Mutex::default() });
+        let (deaf, late, commands) = (false.into(), false.into(), Mutex::default());
+        let panel = Arc::new(Self { manner, deaf, late, state, commands });
         let router = Router::new()
             .route("/commands", post(command))
             .route("/state", get(state_of))
@@ -285,7 +285,7 @@ async fn command(State(panel): State<Arc<Panel>>, body: Bytes) -> Response {
         Manner::Hangs => std::future::pending().await,
         Manner::Fails => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Manner::Garbage => "<html>".into_response(),
-        Manner::Answers | Manner::ClockOff | Manner::Lies => {
+        Manner::Answers | Manner::Lies => {
             Json(json!({ "state": { "channel": "one", "active": command["to"] } })).into_response()
         }
     }
@@ -302,7 +302,7 @@ async fn state_of(State(panel): State<Arc<Panel>>) -> Response {
     });
     let servers = ["n1", "n2"].map(|id| json!({ "server": id, "state": "active", "sessions": 1 }));
     let body = Json(json!({ "version": version, "channels": [channel], "servers": servers }));
-    if panel.manner == Manner::ClockOff {
+    if panel.late.load(Ordering::Relaxed) {
         let date = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(10);
         let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         return ([(header::DATE, date)], body).into_response();
