@@ -279,6 +279,7 @@ fn guards(document: &Document<'_>, table: Option<Table<'_>>) -> Guards {
         approval_expiry: span;
         target_interval: span;
         circuit_failures: count;
+        unsent_interval: span;
         rung_failures: count;
         circuit_window: span;
         circuit_open: span;

@@ -122,6 +122,8 @@ guards! {
     /// This many failed or repeated actions on a target within [`circuit_window`](Self::circuit_window) open its circuit.
     circuit_failures: usize = 3;
     /// A rung of a ladder that the panel did not carry out so often is given up for the next one; a switch never.
+    /// And where its command was held back on the way to the panel, which moved nothing: it is not asked again before this.
+    unsent_interval: Duration = secs(10);
     rung_failures: usize = 2;
     /// Over which failures and repeats are counted.
     circuit_window: Duration = secs(1800);

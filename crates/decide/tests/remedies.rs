@@ -101,6 +101,38 @@ fn a_switch_off_a_broken_source_is_tried_on() {
     assert_eq!(stage.incident("c0/primary").page, Some(Reason::CircuitOpen));
 }
 
+#[test]
+fn a_rung_that_an_open_circuit_bars_gives_way_to_one_that_touches_something_else() {
+    let mut stage = Stage::new(platform(2, 4), Mode::Auto);
+    let all = || (0..4).map(|it| format!("c0/s{it}"));
+    for _ in 0..4 {
+        stage.all_break(all(), HARD, 20);
+        stage.run(100);
+    }
+    assert_eq!(stage.kinds(), [RestartStream; 4], "each helps, and does not last");
+    stage.all_break(all().take(3), HARD, 300);
+    stage.breaks("c0/s3", HARD, 20);
+    stage.run(15);
+    assert_eq!(stage.kinds(), [RestartStream; 4], "nobody can be moved yet");
+    assert_eq!(stage.incident("c0").page, Some(Reason::CircuitOpen), "people are called");
+    stage.run(60);
+    assert_eq!(stage.kinds().last(), Some(&DrainServer));
+}
+
+#[test]
+fn what_was_held_back_on_its_way_is_tried_again_soon_and_not_at_once() {
+    let mut stage = Stage::new(platform(1, 2), Mode::Auto);
+    stage.held_back = 2;
+    stage.breaks("c0/primary", HARD, 100);
+    let begin = stage.second;
+    stage.run(45);
+    assert_eq!(stage.kinds(), [SwitchSource]);
+    let decided: Vec<_> = stage.decider.actions().map(|it| it.decided).collect();
+    let apart: Vec<_> = decided.windows(2).map(|it| it[1].since(it[0]).as_secs()).collect();
+    assert_eq!(apart, [10, 10]);
+    assert!(stage.sent[0].0 < begin + 30);
+}
+
 /// A channel that is bad on four servers; a restart brings it back on the last alone.
 fn half_restarted(isolated_share: f64) -> Stage {
     let mut stage = Stage::new(platform(2, 4), Mode::Auto);

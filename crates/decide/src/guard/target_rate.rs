@@ -1,12 +1,19 @@
-//! At most one action a minute on a target.
+//! At most one action a minute on a target. What was held back on its way to the panel moved nothing and is tried again sooner,
+//! but not at once: whatever held it back would hold it back again.
 
 use super::{Answer, Proposal};
-use crate::action::Reason;
+use crate::action::{Action, ActionState, Reason};
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
-    let interval = proposal.scene.facts.policy.guards.target_interval;
-    let last = proposal.ledger.sent_on(&proposal.target).filter_map(|it| it.sent).max();
-    match last.map(|at| at + interval) {
+    let guards = &proposal.scene.facts.policy.guards;
+    let until = |it: &Action| {
+        let interval = match it.state {
+            ActionState::Withdrawn => guards.unsent_interval,
+            _ => guards.target_interval,
+        };
+        it.sent.map(|at| at + interval)
+    };
+    match proposal.ledger.sent_on(&proposal.target).filter_map(until).max() {
         Some(until) if proposal.scene.now < until => Answer::Until(Reason::TargetRate, until),
         _ => Answer::Pass,
     }

@@ -112,7 +112,7 @@ impl Desk<'_> {
         ledger.step_for(&purpose, self.now(), Step::Failed(id));
     }
 
-    /// It still counts in the budgets, so that a forbidden action is not proposed again and again.
+    /// It still counts in the budget over everything, so that forbidden actions are not proposed again and again.
     fn not_sent(&self, ledger: &mut Ledger, id: ActionId, reason: Reason) {
         let Some(action) = ledger.action(id) else { return };
         let (purpose, kind) = (action.purpose.clone(), action.kind);

@@ -142,17 +142,26 @@ impl Desk<'_> {
         id: IncidentId,
         subject: &Subject,
         spent: &[ActionKind],
-        (fit, rival): (Option<Fit>, Option<Rival>),
+        mut basis: (Option<Fit>, Option<Rival>),
     ) {
         let purpose = Purpose::Incident(id);
-        let mut passed_over = None;
+        let (mut passed_over, mut barred) = (None, None);
         for &kind in ladder::rungs(subject).iter().filter(|it| !spent.contains(it)) {
             let Some(case) = ledger.case(id) else { return };
             if group::is_of(subject, kind) {
-                return self.go_on_with_group(ledger, id, kind, (fit, rival));
+                return self.go_on_with_group(ledger, id, kind, basis);
             }
             match ladder::plan(self.scene, case, kind, |target| ledger.last_done(target)) {
-                Ok(plan) => return self.propose(ledger, &purpose, plan, (fit, rival)),
+                Ok(plan) => {
+                    let answers = self.answers(ledger, &purpose, &plan, &mut basis);
+                    let Answer::Until(Reason::CircuitOpen, until) = answers.0 else {
+                        return self.follow(ledger, &purpose, plan, answers);
+                    };
+                    // What comes next may touch something else, whose circuit is closed.
+                    ledger.refuse(&purpose, self.now(), Some(kind), Reason::CircuitOpen);
+                    self.page(ledger, &purpose, Reason::CircuitOpen);
+                    barred = barred.or(Some((kind, until)));
+                }
                 Err(Reason::LadderExhausted) => {}
                 Err(reason) if ladder::is_passed_over(reason) => {
                     self.tell(ledger, &purpose, kind, reason);
@@ -160,6 +169,11 @@ impl Desk<'_> {
                 }
                 Err(reason) => return self.refuse(ledger, &purpose, kind, reason),
             }
+        }
+        if let Some((kind, until)) = barred {
+            self.look_again(until);
+            self.refuse(ledger, &purpose, kind, Reason::CircuitOpen);
+            return ledger.hold_until(&purpose, until);
         }
         match passed_over {
             Some((kind, reason)) if spent.is_empty() => self.refuse(ledger, &purpose, kind, reason),
@@ -245,8 +259,31 @@ impl Desk<'_> {
         plan: Plan,
         basis: (Option<Fit>, Option<Rival>),
     ) {
-        let proposal = self.proposal(ledger, purpose, &plan, basis);
-        let (answer, circuit_is_open) = (guard::ask(&proposal), guard::circuit_is_open(&proposal));
+        let answers = self.answers(ledger, purpose, &plan, &mut { basis });
+        self.follow(ledger, purpose, plan, answers);
+    }
+
+    /// What the guards say of a plan, and whether its target's circuit is open.
+    fn answers(
+        &self,
+        ledger: &Ledger,
+        purpose: &Purpose,
+        plan: &Plan,
+        basis: &mut (Option<Fit>, Option<Rival>),
+    ) -> (Answer, bool) {
+        let proposal = self.proposal(ledger, purpose, plan, core::mem::take(basis));
+        let answers = (guard::ask(&proposal), guard::circuit_is_open(&proposal));
+        *basis = (proposal.fit, proposal.rival);
+        answers
+    }
+
+    fn follow(
+        &mut self,
+        ledger: &mut Ledger,
+        purpose: &Purpose,
+        plan: Plan,
+        (answer, circuit_is_open): (Answer, bool),
+    ) {
         if circuit_is_open && answer == Answer::Pass {
             self.page(ledger, purpose, Reason::CircuitOpen);
         }

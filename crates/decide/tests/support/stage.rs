@@ -8,7 +8,7 @@ use std::{
 use tallylight_decide::{
     ChangedBy, Decider, Input, Mode, Outcome, Output, PanelChannel, PanelEncoder, PanelRegion,
     PanelServer, PanelState, Policy, Scope, ServerState,
-    action::{ActionKind, Command, Feed, Target},
+    action::{ActionKind, Command, Feed, Reason, Target},
     incident::Incident,
     journal::{Record, Remembered},
     lineup::{
@@ -48,6 +48,8 @@ pub(crate) struct Stage {
     pub(crate) unseen: BTreeSet<String>,
     /// What the panel answers to these kinds of action, instead of doing them.
     pub(crate) refuses: BTreeMap<ActionKind, Outcome>,
+    /// How many of the next commands do not get as far as the panel.
+    pub(crate) held_back: usize,
     /// Servers and encoders that the panel can restart.
     pub(crate) restartable: BTreeSet<&'static str>,
     /// Sessions on servers.
@@ -150,6 +152,7 @@ impl Stage {
             faults: Vec::new(),
             unseen: BTreeSet::new(),
             refuses: BTreeMap::new(),
+            held_back: 0,
             restartable: BTreeSet::new(),
             sessions: BTreeMap::new(),
             active: lineup.channels().map(active).collect(),
@@ -337,6 +340,10 @@ impl Stage {
                     let action = command.action;
                     let refused = self.refuses.get(&command.kind).cloned();
                     let outcome = match self.decider.still_allowed(action, at(self.second)) {
+                        Ok(()) if self.held_back > 0 => {
+                            self.held_back -= 1;
+                            Outcome::NotSent(Reason::PanelCircuitOpen)
+                        }
                         Ok(()) => refused.unwrap_or(Outcome::Done),
                         Err(reason) => Outcome::NotSent(reason),
                     };

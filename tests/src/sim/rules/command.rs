@@ -15,6 +15,8 @@ use crate::sim::platform::Conditions;
 
 /// Commands on one target are at least this far apart.
 const TARGET_INTERVAL: Duration = Duration::from_secs(60);
+/// And after one that was never sent.
+const UNSENT_INTERVAL: Duration = Duration::from_secs(10);
 /// Moves of regions are at least this far apart.
 const MOVE_INTERVAL: Duration = Duration::from_secs(600);
 /// So many failures and repeats on a target within this time open its circuit for as long again.
@@ -157,8 +159,12 @@ fn within_rate(rules: &Rules, at: MonoTime, command: &Command) -> Result<(), Str
 }
 
 fn target_rate(rules: &Rules, at: MonoTime, command: &Command) -> Result<(), String> {
+    let interval = |it: &Act| match it.end {
+        Some(ActionState::Withdrawn) => UNSENT_INTERVAL,
+        _ => TARGET_INTERVAL,
+    };
     let mut before = rules.acts.iter().filter(|it| it.command.target.overlaps(&command.target));
-    must(before.all(|it| at.since(it.at) >= TARGET_INTERVAL), String::new)
+    must(before.all(|it| at.since(it.at) >= interval(it)), String::new)
 }
 
 fn move_rate(rules: &Rules, at: MonoTime, command: &Command) -> Result<(), String> {
@@ -170,7 +176,9 @@ fn move_rate(rules: &Rules, at: MonoTime, command: &Command) -> Result<(), Strin
 fn circuit(rules: &Rules, at: MonoTime, command: &Command) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     let mut counted = Vec::new();
-    for act in rules.acts.iter().filter(|it| it.command.target.overlaps(&command.target)) {
+    let went_out = |it: &&Act| it.end != Some(ActionState::Withdrawn);
+    let on_it = rules.acts.iter().filter(|it| it.command.target.overlaps(&command.target));
+    for act in on_it.filter(went_out) {
         let is_new = seen.insert((act.command.kind, &act.command.to, act.command.share));
         let failed = matches!(act.end, Some(ActionState::NotVerified | ActionState::Failed));
         if failed || !is_new {
