@@ -273,13 +273,14 @@ fn guards(document: &Document<'_>, table: Option<Table<'_>>) -> Guards {
         settle: span;
         quorum: count;
         evidence_max_age: span;
+        segment_hold: span;
         agent_silent_after: span;
         close_after: span;
         action_expiry: span;
         approval_expiry: span;
         target_interval: span;
-        circuit_failures: count;
         unsent_interval: span;
+        circuit_failures: count;
         rung_failures: count;
         circuit_window: span;
         circuit_open: span;

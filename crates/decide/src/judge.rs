@@ -20,6 +20,7 @@ use crate::{
     lineup::{Source, StreamNo, StreamRef},
     maintenance,
     output::IncidentEvent,
+    policy::Guards,
     remedy::{self, Desk, readiness},
     scene::{Scene, State},
     shadow,
@@ -27,10 +28,6 @@ use crate::{
 
 /// An incident may be widened for so long after it was opened.
 const WIDEN_WITHIN: Duration = Duration::from_secs(60);
-
-/// A claim that no other vantage point of the same streams shares is waited with for this long, beyond the delay: most
-/// segments are shorter.
-const LONE_CLAIM: Duration = Duration::from_secs(10);
 
 /// While anything is wrong the facts are looked at this often, since silence is news too.
 const WATCH: Duration = Duration::from_secs(1);
@@ -339,12 +336,12 @@ fn name(desk: &mut Desk<'_>, ledger: &mut Ledger, verdict: Verdict) {
 /// media must have come, because a name that rests on it could only be taken back; where so much has not been seen yet that
 /// nothing could act, for most of it.
 fn settle_time(scene: &Scene<'_>, fit: &Fit) -> Duration {
-    let settle = scene.facts.policy.guards.settle;
+    let Guards { settle, segment_hold, .. } = scene.facts.policy.guards;
     if fit.explained.iter().all(|&it| scene.is_lone_claim(it)) {
         let delays = fit.explained.iter().map(|&it| scene.facts.lineup.at(it));
-        settle.max(LONE_CLAIM) + delays.map(StreamRef::delay).max().unwrap_or_default()
+        settle.max(segment_hold) + delays.map(StreamRef::delay).max().unwrap_or_default()
     } else if fit.is_unsure() {
-        settle.max(LONE_CLAIM)
+        settle.max(segment_hold)
     } else {
         settle
     }

@@ -109,6 +109,9 @@ guards! {
     quorum: usize = 2;
     /// Evidence older than this starts nothing.
     evidence_max_age: Duration = secs(10);
+    /// What only some have said so far is waited with for this long, beyond the delay: the others may be later by a segment, and
+    /// most segments are shorter.
+    segment_hold: Duration = secs(10);
     /// An agent is silent when nothing came from it for this long; its streams become unobserved.
     agent_silent_after: Duration = secs(5);
     /// An incident closes when its evidence has been clean for this long.
@@ -119,11 +122,11 @@ guards! {
     approval_expiry: Duration = secs(600);
     /// At most one action a target in this time.
     target_interval: Duration = secs(60);
+    /// And where its command was held back on the way to the panel, which moved nothing: it is not asked again before this.
+    unsent_interval: Duration = secs(10);
     /// This many failed or repeated actions on a target within [`circuit_window`](Self::circuit_window) open its circuit.
     circuit_failures: usize = 3;
     /// A rung of a ladder that the panel did not carry out so often is given up for the next one; a switch never.
-    /// And where its command was held back on the way to the panel, which moved nothing: it is not asked again before this.
-    unsent_interval: Duration = secs(10);
     rung_failures: usize = 2;
     /// Over which failures and repeats are counted.
     circuit_window: Duration = secs(1800);

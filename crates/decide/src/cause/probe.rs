@@ -18,10 +18,6 @@ use crate::{
     scene::{Dissent, Scene, Word},
 };
 
-/// A lone voice about a single server is named as a probe only after this long: the other agent may just be later, by a
-/// segment or a playlist.
-const LONE_HOLD: Duration = Duration::from_secs(10);
-
 /// A lone voice about several servers at once: longer than agents' declarations of one fault lie apart.
 const LONE_HOLD_WIDE: Duration = Duration::from_secs(3);
 
@@ -83,7 +79,8 @@ fn due<'a>(
     node: &NodeId,
     denied: impl Iterator<Item = &'a Dissent>,
 ) -> Option<MonoTime> {
-    let hold = if is_wide(scene, node) { LONE_HOLD_WIDE } else { LONE_HOLD };
+    let guards = &scene.facts.policy.guards;
+    let hold = if is_wide(scene, node) { LONE_HOLD_WIDE } else { guards.segment_hold };
     // Whose stream comes back last is late by a segment and a player that fills, and not wrong.
     let due = |it: &Dissent| it.since + if it.lingers { echo::REFILL } else { hold };
     denied.filter(|it| is_outvoted(scene, node, it)).map(due).min()

@@ -1,16 +1,10 @@
 //! Nothing acts on a guess: not on a cause that explains too little, nor on one of two that explain as much.
 
-use core::time::Duration;
-
 use super::{Answer, Proposal};
 use crate::{
     action::Reason,
     cause::{RivalEnds, WEAK_BELOW},
 };
-
-/// A rival that only waits for slices of streams that are being watched is waited for this long, beyond their delay: most
-/// segments are shorter.
-const RIVAL_HOLD: Duration = Duration::from_secs(10);
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     let (Some(case), Some(fit)) = (proposal.case, &proposal.fit) else {
@@ -23,7 +17,7 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
         None => Answer::Pass,
         Some(RivalEnds::Never) => Answer::Refuse(Reason::Ambiguous),
         Some(RivalEnds::Soon(late)) => {
-            let until = case.first_arrival + RIVAL_HOLD + late;
+            let until = case.first_arrival + proposal.scene.facts.policy.guards.segment_hold + late;
             if proposal.scene.now < until {
                 Answer::Until(Reason::Ambiguous, until)
             } else {

@@ -724,7 +724,33 @@ const fn patience(reason: Reason) -> Patience {
         | Reason::Storm
         | Reason::Rejected
         | Reason::NeverActs => Patience::ByPolicy,
-        _ => Patience::MayPass,
+        Reason::NoQuorum
+        | Reason::StaleEvidence
+        | Reason::OldMedia
+        | Reason::TargetLocked
+        | Reason::TargetRate
+        | Reason::GlobalRate
+        | Reason::RegionMoveRate
+        | Reason::Damped
+        | Reason::HandsOff
+        | Reason::IsolationBudget
+        | Reason::BackupUnproven
+        | Reason::DifferentialUnknown
+        | Reason::OffsetUnknown
+        | Reason::PanelDown
+        | Reason::ActiveSourceUnknown
+        | Reason::ServerNotWell
+        | Reason::OtherReturning
+        | Reason::NoDestination
+        | Reason::WeakCause
+        | Reason::Ambiguous
+        | Reason::Expired
+        | Reason::NotInFlight
+        | Reason::PanelCircuitOpen
+        | Reason::PanelClockOff
+        | Reason::JournalFails
+        | Reason::TooManyCommands
+        | Reason::CollectorStops => Patience::MayPass,
     }
 }
 
