@@ -11,11 +11,11 @@ use core::{fmt, time::Duration};
 use tallylight_model::{ChannelId, MonoTime, RegionId, ServerId, WindowId};
 
 use crate::{
-    action::{Action, ActionKind, ActionState, Feed, Purpose, Refusal, Target},
+    action::{Action, ActionKind, ActionState, Feed, Purpose, Reason, Refusal, Target},
     incident::{Cause, Incident},
     ledger::{Case, Ledger},
     lineup::{Lineup, StreamRef},
-    remedy::{Desk, isolated_by, ladder},
+    remedy::{Desk, isolated_by, ladder, overfills_others},
 };
 
 /// The most times of maintenance that are planned or in force at once.
@@ -256,6 +256,9 @@ impl Desk<'_> {
                 (WindowState::Open, area) if is_to_be_cleared(ledger, &window) => {
                     self.clear(ledger, &purpose, area);
                 }
+                (WindowState::Open, Area::Server(server)) => {
+                    self.give_back(ledger, &window, &purpose, server);
+                }
                 (WindowState::Over, Area::Server(server)) => {
                     self.return_after(ledger, &window, &purpose, server);
                 }
@@ -275,6 +278,29 @@ impl Desk<'_> {
         match plan {
             Ok(plan) => self.propose(ledger, purpose, plan, (None, None)),
             Err(reason) => self.refuse(ledger, purpose, kind, reason),
+        }
+    }
+
+    /// Gives back, once, the viewers for whom the other servers turn out to have no room: they suffer at once, and whoever was to
+    /// begin with the work was told that the drain is not verified. Where work has begun all the same, the server is not well
+    /// and keeps none.
+    fn give_back(
+        &mut self,
+        ledger: &mut Ledger,
+        window: &Window,
+        purpose: &Purpose,
+        server: &ServerId,
+    ) {
+        let tried = |it: &Action| {
+            returns(it) && it.decided >= window.plan.begin && it.state != ActionState::Withdrawn
+        };
+        let drain = isolated_by(self.scene, ledger, server)
+            .filter(|it| it.purpose == *purpose && it.state == ActionState::NotVerified)
+            .filter(|_| overfills_others(self.scene, core::slice::from_ref(server)))
+            .filter(|_| !ledger.actions_for(purpose).any(tried));
+        if let Some(drain) = drain.cloned() {
+            self.refuse(ledger, purpose, ActionKind::DrainServer, Reason::NoSurvivor);
+            self.step(ledger, server, &drain, None);
         }
     }
 

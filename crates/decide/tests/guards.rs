@@ -399,6 +399,29 @@ fn viewers_are_not_brought_where_there_is_no_room_for_them() {
 }
 
 #[test]
+fn viewers_for_whom_there_turns_out_to_be_no_room_are_given_back_before_the_work() {
+    let mut parts = platform(2, 2);
+    parts.servers[1].node = Some(NodeId::new("a").unwrap());
+    let mut stage = Stage::new(parts, Mode::Auto);
+    stage.knows_shares = true;
+    stage.sessions.insert(server("s0"), 100);
+    let now = stage.second;
+    stage.tell(Input::Maintain(plan("disks", Area::Server(server("s0")), now, now + 600)));
+    stage.saturation = 0.9;
+    stage.run(20);
+    stage.sessions.clear();
+    stage.run(50);
+    assert_eq!(stage.kinds(), [DrainServer, ReturnServer]);
+    let refusals = stage.decider.windows().flat_map(|it| &it.refusals);
+    assert!(refusals.map(|it| it.reason).any(|it| it == Reason::NoSurvivor));
+    stage.saturation = 0.3;
+    stage.restart();
+    stage.run(400);
+    let back = [DrainServer, ReturnServer, ReturnServer, ReturnServer];
+    assert_eq!(stage.kinds(), back, "the work goes without another drain");
+}
+
+#[test]
 fn a_region_that_is_worked_on_is_left_when_a_person_agrees() {
     for agrees in [true, false] {
         let mut stage = two_regions();

@@ -39,8 +39,8 @@ use answer::ANSWER_MARGIN;
 pub(crate) use fail_back::switched_away;
 use ladder::Plan;
 pub(crate) use returns::{is_well, isolated_by, let_go};
-pub(crate) use verify::Rule;
 use verify::{Proof, Undoing};
+pub(crate) use verify::{Rule, overfills_others};
 
 /// A refusal that may pass by itself pages only after this long.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -268,22 +268,27 @@ fn drained(scene: &Scene<'_>, from: MonoTime, target: &Target) -> Proof {
     };
     let over = scene.now >= from + facts.policy.guards.verify_restart_within;
     if read && servers.iter().all(empty) {
-        let regions: Vec<_> =
-            servers.iter().filter_map(|id| Some(&facts.lineup.server(id)?.region)).collect();
-        let limit = facts.policy.guards.survivor_saturation;
-        let full = facts
-            .lineup
-            .servers()
-            .filter(|it| regions.contains(&&it.region) && !servers.contains(&it.id))
-            .filter_map(|it| facts.server_saturation(&it.id, scene.now))
-            .any(|it| it >= limit);
-        return match (full, over) {
+        return match (overfills_others(scene, servers), over) {
             (false, _) => Proof::Good(None),
             (true, false) => Proof::Pending,
             (true, true) => Proof::Not("the other servers of the region are too full"),
         };
     }
     if over { Proof::Not("viewers are still on the server") } else { Proof::Pending }
+}
+
+/// Whether any of the servers that viewers of these were sent to is fuller than survivors may be.
+pub(crate) fn overfills_others(scene: &Scene<'_>, servers: &[ServerId]) -> bool {
+    let facts = scene.facts;
+    let regions: Vec<_> =
+        servers.iter().filter_map(|id| Some(&facts.lineup.server(id)?.region)).collect();
+    let others = facts
+        .lineup
+        .servers()
+        .filter(|it| regions.contains(&&it.region) && !servers.contains(&it.id));
+    let limit = facts.policy.guards.survivor_saturation;
+    let mut used = others.filter_map(|it| facts.server_saturation(&it.id, scene.now));
+    used.any(|it| it >= limit)
 }
 
 /// Viewers left for the destination, as the panel tells, and every channel of theirs that it carries is good there.

@@ -65,7 +65,8 @@ pub(super) fn not_in_maintenance(
     must(streams.is_empty() || !streams.iter().all(is_covered), String::new)
 }
 
-/// A server is drained for its own window, while that is open, and gets its viewers back once it is over.
+/// A server is drained for its own window, while that is open, and gets its viewers back once it is over, or if that did not
+/// work out.
 pub(super) fn as_maintenance_says(
     rules: &Rules,
     at: MonoTime,
@@ -78,9 +79,13 @@ pub(super) fn as_maintenance_says(
         _ => false,
     };
     let is_open = plan.begin <= at && at < plan.end;
+    let mut for_it = rules.acts.iter().filter(|it| it.command.purpose == command.purpose);
+    let is_given_back = for_it.any(|it| {
+        it.command.kind == ActionKind::DrainServer && it.end == Some(ActionState::NotVerified)
+    });
     let fits = match command.kind {
         ActionKind::DrainServer => is_open || rules.is_undoing(command),
-        ActionKind::UndrainServer | ActionKind::ReturnServer => plan.end <= at,
+        ActionKind::UndrainServer | ActionKind::ReturnServer => plan.end <= at || is_given_back,
         _ => false,
     };
     must(is_its && fits, || format!("{plan:?}"))
