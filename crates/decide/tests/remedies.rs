@@ -19,7 +19,7 @@ use tallylight_decide::{
 };
 use tallylight_model::{EncoderId, FaultKind, Ratio};
 
-use ActionKind::{DrainServer, RestartService, RestartStream, SwitchSource};
+use ActionKind::{DrainServer, RestartService, RestartStream, ReturnServer, SwitchSource};
 
 const HARD: FaultKind = FaultKind::NoData;
 
@@ -64,6 +64,22 @@ fn a_server_that_is_dead_is_drained_although_nobody_watches_one_of_its_channels(
         stage.run(20);
     });
     assert_eq!(stage.kinds(), [DrainServer]);
+}
+
+#[test]
+fn a_dead_server_that_alone_carries_a_channel_is_brought_back_when_it_is_well() {
+    for alone in [true, false] {
+        let mut stage = Stage::new(on_one_server(4, 2, if alone { &[3] } else { &[] }), Mode::Auto);
+        stage.knows_shares = true;
+        let begin = stage.second;
+        stage.all_break((0..4).map(|it| format!("c{it}/s0")), HARD, 60);
+        stage.run(115);
+        assert_eq!(stage.kinds(), [DrainServer], "it may not have come to stay");
+        stage.run(300);
+        let back = [DrainServer, ReturnServer, ReturnServer, ReturnServer];
+        assert_eq!(stage.kinds(), if alone { &back[..] } else { &back[..1] });
+        assert!(!alone || (120..130).contains(&(stage.sent[1].0 - begin)));
+    }
 }
 
 #[test]

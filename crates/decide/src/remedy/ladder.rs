@@ -309,6 +309,19 @@ pub(crate) fn drain(scene: &Scene<'_>, server: &ServerId) -> Result<Plan, Reason
     Ok(Plan::on(ActionKind::DrainServer, Target::Servers(vec![server.clone()])))
 }
 
+/// Whether a drained server keeps a channel from viewers, because no server of its region that has any shows it but bad.
+pub(crate) fn strands(scene: &Scene<'_>, server: &ServerId) -> bool {
+    let facts = scene.facts;
+    let region = facts.lineup.server(server).map(|it| &it.region);
+    let serves =
+        |it: &&Server| it.id != *server && Some(&it.region) == region && !facts.is_drained(&it.id);
+    let others = facts.lineup.servers().filter(serves).map(|it| &it.id).collect();
+    facts.lineup.on_server(server).iter().any(|&own| {
+        let is_off_air = facts.is_off_air(&facts.lineup.at(own).channel().id);
+        !is_off_air && beside(scene, own, &others).all(|it| it == State::Bad)
+    })
+}
+
 /// The other servers of a region that have room for more viewers.
 fn survivors<'a>(scene: &Scene<'a>, server: &ServerId) -> BTreeSet<&'a ServerId> {
     let facts = scene.facts;

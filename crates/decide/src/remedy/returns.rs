@@ -7,12 +7,20 @@
 //! The first step is left to a person unless the policy says `auto`: nothing is broken while the server is out, the survivors
 //! were below their limit when they took over, and whoever repairs a server is the one who knows whether it is repaired. A
 //! person's word counts for all steps. What did not hold once is never tried again without one.
+//!
+//! Something *is* broken while a server is out that alone carries a channel in its region: it was drained because it was dead,
+//! and is well again. Then the drain is what keeps viewers from their channel, and it is brought back by itself, once it has
+//! been well for as long as a source that is ready. To leave such a server undrained instead would keep all who have another
+//! from it for the sake of those who have nothing either way.
 
 use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
 
 use tallylight_model::{MonoTime, ServerId};
 
-use super::{Desk, ladder::Plan};
+use super::{
+    Desk,
+    ladder::{self, Plan},
+};
 use crate::{
     action::{Action, ActionKind, ActionState, Reason, Target},
     facts::Facts,
@@ -150,7 +158,8 @@ impl Desk<'_> {
             it.undoes == Some(drain.id)
                 && !matches!(it.state, ActionState::Proposed | ActionState::Withdrawn)
         };
-        if guards.server_return != Return::Auto
+        let strands = ladder::strands(self.scene, server);
+        if guards.server_return != Return::Auto && !strands
             || !is_first
             || is_troubled
             // It is brought back when the work is over.
@@ -162,7 +171,8 @@ impl Desk<'_> {
             return;
         }
         let Some(well) = well_since(self.scene, server) else { return };
-        let due = well.max(drain.done.unwrap_or_default()) + guards.return_after;
+        let hold = if strands { guards.ready_clean } else { guards.return_after };
+        let due = well.max(drain.done.unwrap_or_default()) + hold;
         if self.now() < due {
             self.look_again(due);
         } else {
