@@ -179,6 +179,18 @@ mod tests {
     }
 
     #[test]
+    fn an_uplink_that_an_assignment_brings_counts_from_the_next_sample_on() {
+        let mut judge = HostJudge::new(None);
+        judge.judge(sample(0, 0, 0));
+        judge.set_uplink(Some(Bitrate::from_bps(50_000_000)));
+        let verdict = judge.judge(sample(1, 6_250_000, 0));
+        assert_eq!(verdict.report.saturation[&Resource::Network], Ratio::new(1.0));
+        judge.set_uplink(None);
+        let verdict = judge.judge(sample(2, 12_500_000, 0));
+        assert_eq!(verdict.report.saturation[&Resource::Network], Ratio::new(0.5));
+    }
+
+    #[test]
     fn counters_that_start_over_are_not_a_flood() {
         let mut judge = HostJudge::new(None);
         judge.judge(sample(0, 5_000_000, 100));

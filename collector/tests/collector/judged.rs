@@ -316,6 +316,31 @@ async fn an_action_that_waits_goes_out_when_an_operator_approves_it() {
 }
 
 #[tokio::test]
+async fn a_yes_to_what_a_guard_holds_back_is_answered_so_and_can_be_said_again() {
+    let mut stage = Stage::broken(Manner::Answers, "approve").await;
+    stage.until_action("state", "waiting").await;
+    let id = action(stage.api).await["id"].as_str().unwrap().to_owned();
+    let approve = async || {
+        let response = reqwest::Client::new()
+            .post(format!("http://{}/api/v1/actions/{id}/approve", stage.api))
+            .header("authorization", format!("Bearer {}", token("ops")))
+            .send();
+        response.await.unwrap().status().as_u16()
+    };
+    let kill = stage.site.path("kill");
+    std::fs::write(&kill, "").unwrap();
+    agree(async || get(stage.api, "/api/v1/mode").await["kill_switch"] == "pulled").await;
+    assert_eq!(approve().await, 409);
+    assert_eq!(stage.panel.count(), 0);
+    std::fs::remove_file(&kill).unwrap();
+    agree(async || get(stage.api, "/api/v1/mode").await["kill_switch"] == "released").await;
+    stage.agents.catch_up().await;
+    assert_eq!(approve().await, 200);
+    stage.until_commanded().await;
+    stage.collector.stop().await;
+}
+
+#[tokio::test]
 async fn an_action_that_an_operator_rejects_is_not_done() {
     let mut stage = Stage::broken(Manner::Answers, "approve").await;
     stage.until_action("state", "waiting").await;

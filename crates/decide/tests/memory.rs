@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use stage::{Stage, platform, server};
 use tallylight_decide::{
-    Input, Mode,
+    Input, Mode, Outcome,
     action::{ActionKind, ActionState},
+    incident::Step,
 };
 use tallylight_model::FaultKind;
 
@@ -70,4 +71,23 @@ fn a_drain_that_stands_is_remembered_however_much_was_done_since() {
     stage.run(30);
     stage.tell(Input::Return { server: server("s0"), by: "ops".to_owned() });
     assert_eq!(stage.kinds().last(), Some(&UndrainServer));
+}
+
+#[test]
+fn an_incident_that_does_not_end_is_remembered_within_bounds_and_with_its_end() {
+    let mut stage = flapping(1);
+    stage.refuses.insert(SwitchSource, Outcome::Failed("500".to_owned()));
+    stage.breaks("c0/primary", HARD, 400);
+    stage.run(400);
+    let tried = stage.sent.len();
+    assert!(tried > 300, "{tried}");
+    stage.restart();
+    stage.run(30);
+    let incident = stage.incident("c0/primary");
+    assert_eq!(incident.actions.len(), 256);
+    assert_eq!(incident.actions.last(), stage.sent.last().map(|it| &it.1.action));
+    assert!(incident.timeline.len() <= 64, "{}", incident.timeline.len());
+    let last = incident.timeline.last().map(|it| &it.step);
+    assert_eq!(last, Some(&Step::Closed));
+    assert!(incident.refusals.len() <= 32);
 }
