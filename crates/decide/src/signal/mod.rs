@@ -29,7 +29,7 @@ use crate::{
     facts::{DROPS_SILENCE, Facts},
     journal::{self, Record},
     ledger::Ledger,
-    lineup::{AgentNo, Channel, Delivery, Lineup, StreamNo, StreamRef},
+    lineup::{AgentNo, Lineup, StreamNo, StreamRef},
     maintenance,
     view::{HistogramView, Latency, Limits, SloView, Summary},
 };
@@ -158,11 +158,11 @@ impl Signals {
     ) {
         let (node, epoch) = (&batch.node, batch.epoch);
         let Some(agent) = facts.lineup.agent_no(node) else { return };
-        let mut touched = BTreeSet::new();
+        let mut touched = Vec::with_capacity(batch.faults.len() + batch.slices.len());
         for record in &batch.faults {
             let Some(no) = delivery(facts, agent, &record.stream) else { continue };
             self.seconds(facts, no).fault(now, node, epoch, record);
-            touched.insert(no);
+            touched.push(no);
         }
         for slice in &batch.slices {
             if slice.counters.receive_dropped > 0 {
@@ -171,12 +171,14 @@ impl Signals {
             let Some(no) = delivery(facts, agent, &slice.stream) else { continue };
             self.samples(now, facts, no, slice);
             limits.late_seconds += self.seconds(facts, no).slice(now, node, epoch, slice);
-            touched.insert(no);
+            touched.push(no);
         }
         for report in batch.reports.iter().filter(|it| it.receive_dropped > 0) {
             let at = report.at.min(now);
             self.drop_between(node, at - Duration::from_secs(1), at);
         }
+        touched.sort_unstable();
+        touched.dedup();
         for no in touched {
             self.count(now, facts, ledger, no);
         }
@@ -211,14 +213,13 @@ impl Signals {
     /// Adds what is new about a delivery's seconds to the sums of its channel and region.
     fn count(&mut self, now: MonoTime, facts: &Facts, ledger: &Ledger, no: StreamNo) {
         let found = facts.lineup.at(no);
-        let StreamRef::Delivery(channel, delivery, server) = found else { return };
         let Some(seconds) = &mut self.deliveries[no.index()] else { return };
         let votes = |node: &NodeId, second: u64| {
             let silenced = second.saturating_sub(DROPS_SILENCE.as_secs())..=second;
             self.drops.get(node).is_none_or(|it| it.range(silenced).next().is_none())
         };
         let terms = |second| Terms {
-            weight: weight(facts, channel, &server.region, delivery),
+            weight: weight(facts, no),
             maintenance: maintenance::covers(ledger, found, begin(second)),
         };
         let changes = seconds.settle(now, votes, terms);
@@ -350,12 +351,15 @@ fn begin(second: u64) -> MonoTime {
 }
 
 /// A delivery's share in its channel and region: by the viewers of its server where the panel says how many, else equal.
-fn weight(facts: &Facts, channel: &Channel, region: &RegionId, own: &Delivery) -> f64 {
-    let in_region =
-        |it: &&Delivery| facts.lineup.server(&it.server).is_some_and(|it| it.region == *region);
-    let viewers = |it: &Delivery| Some(facts.panel_server(&it.server)?.sessions as f64);
-    let deliveries = || channel.deliveries.iter().filter(in_region);
-    let all: Option<f64> = deliveries().map(viewers).sum();
+fn weight(facts: &Facts, own: StreamNo) -> f64 {
+    let lineup = &facts.lineup;
+    let in_cell = |it: &&StreamNo| lineup.cell_of(**it) == lineup.cell_of(own);
+    let viewers = |it: StreamNo| match lineup.at(it) {
+        StreamRef::Delivery(.., server) => Some(facts.panel_server(&server.id)?.sessions as f64),
+        StreamRef::Source(..) => None,
+    };
+    let deliveries = || lineup.deliveries_of(own).iter().filter(in_cell);
+    let all: Option<f64> = deliveries().map(|&it| viewers(it)).sum();
     match (all.filter(|&all| all > 0.0), viewers(own)) {
         (Some(all), Some(own)) => own / all,
         _ => 1.0 / f64::max(deliveries().count() as f64, 1.0),

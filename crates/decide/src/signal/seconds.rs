@@ -123,6 +123,17 @@ struct Second {
     changed: bool,
 }
 
+impl Second {
+    /// When it is to be looked at although nothing more comes of it: to be judged, or to be closed.
+    fn due(&self) -> MonoTime {
+        self.opened + if self.changed { JUDGED_AFTER } else { OPEN_FOR }
+    }
+
+    fn is_over(&self, now: MonoTime) -> bool {
+        now.since(self.opened) > OPEN_FOR
+    }
+}
+
 /// What is to be added to the sums for one second, in milliseconds.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
@@ -140,6 +151,8 @@ pub(super) struct Seconds {
     closed: Closed,
     runs: Vec<Run>,
     next_run: u32,
+    /// Before this moment time alone settles nothing.
+    due: MonoTime,
 }
 
 impl Seconds {
@@ -169,7 +182,9 @@ impl Seconds {
                 late += 1;
                 continue;
             };
-            let part = |span: Duration| spread.part(span.min(length), second);
+            // Most of what a slice tells of is as long as the slice.
+            let whole = spread.part(length, second);
+            let part = |span| if span >= length { whole } else { spread.part(span, second) };
             let said = said_by(open, run);
             said.any = said.any.saturating_add(part(slice.observed.any()));
             for (sum, layer) in said.observed.iter_mut().zip(Layer::ALL) {
@@ -204,6 +219,7 @@ impl Seconds {
             let mut held = second.said.iter().filter(|it| it.run == run).flat_map(|it| &it.held);
             second.changed |= held.any(|held| held.kind == it.kind);
         }
+        self.due = MonoTime::ZERO;
     }
 
     /// Whose vote counts in these seconds is to be asked again.
@@ -211,6 +227,7 @@ impl Seconds {
         let first = self.open.partition_point(|it| it.at < from);
         let doubted = self.open.range_mut(first..).take_while(|it| it.at <= to);
         doubted.for_each(|it| it.changed = true);
+        self.due = MonoTime::ZERO;
     }
 
     fn run(&mut self, node: &NodeId, epoch: Epoch, last: u64) -> u32 {
@@ -252,6 +269,7 @@ impl Seconds {
         };
         let open = &mut self.open[place];
         open.changed = true;
+        self.due = self.due.min(open.due());
         Some(open)
     }
 
@@ -263,6 +281,9 @@ impl Seconds {
         terms: impl Fn(u64) -> Terms,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
+        if now < self.due && self.leaving.is_empty() {
+            return changes;
+        }
         let runs = &self.runs;
         let mut judge = |second: &mut Second| {
             let at = second.at;
@@ -277,19 +298,34 @@ impl Seconds {
             }
         };
         self.leaving.drain(..).for_each(|mut it| judge(&mut it));
-        let closed = &mut self.closed;
-        self.open.retain_mut(|second| {
-            let age = now.since(second.opened);
-            if second.changed && age >= JUDGED_AFTER {
+        self.due = MonoTime::from_nanos(u64::MAX);
+        let mut any_is_over = false;
+        for second in &mut self.open {
+            if second.changed && now >= second.due() {
                 judge(second);
             }
-            let is_over = age > OPEN_FOR;
+            any_is_over |= second.is_over(now);
+            self.due = self.due.min(second.due());
+        }
+        if any_is_over {
+            self.close(now);
+        }
+        changes
+    }
+
+    /// Closes the seconds that are over: nearly always the first ones.
+    fn close(&mut self, now: MonoTime) {
+        while let Some(first) = self.open.pop_front_if(|it| it.is_over(now)) {
+            self.closed.add(first.at);
+        }
+        let closed = &mut self.closed;
+        self.open.retain(|it| {
+            let is_over = it.is_over(now);
             if is_over {
-                closed.add(second.at);
+                closed.add(it.at);
             }
             !is_over
         });
-        changes
     }
 }
 
@@ -348,7 +384,7 @@ struct Spread {
 impl Spread {
     /// The milliseconds of `span` that fall into a second. Those of all seconds add up to the whole span.
     fn part(&self, span: Duration, second: u64) -> u16 {
-        let millis = ((span.as_nanos() + 500_000) / 1_000_000) as u64;
+        let millis = span.as_secs() * 1000 + (u64::from(span.subsec_nanos()) + 500_000) / 1_000_000;
         let until = |second: u64| {
             let at = second.saturating_mul(SECOND).clamp(self.from, self.to) - self.from;
             millis * at / (self.to - self.from)
