@@ -48,7 +48,7 @@ pub(crate) fn is_bad_since(scene: &Scene<'_>, stream: &StreamId, since: MonoTime
         matches!(kind, FaultKind::Stall | FaultKind::PlaylistStale) && at < since + REFILL
     };
     let after = |sight: &Sight| {
-        let mut later = sight.recent().filter(|it| it.start >= since);
+        let mut later = sight.recent_since(since).filter(|it| it.start >= since);
         let is_bad = |it: &Seen| it.conditions.iter().any(|kind| !is_left_over(kind, it.start));
         later.any(is_bad)
             || sight.faults().any(|(kind, it)| it.onset >= since && !is_left_over(kind, it.onset))

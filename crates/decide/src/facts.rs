@@ -20,9 +20,9 @@ use tallylight_model::{
 
 use crate::{
     input::{ChangedBy, KillSwitch, OnAir, PanelChannel, PanelServer, PanelState, ServerState},
-    lineup::{AgentNo, Lineup, StreamNo},
+    lineup::{AgentNo, Channel, Lineup, StreamNo},
     policy::Policy,
-    sight::{Glance, Sight},
+    sight::{Calm, Glance, Sight},
     view::Limits,
 };
 
@@ -66,6 +66,8 @@ pub(crate) struct Facts {
     sights: Vec<Option<Box<Sight>>>,
     /// What matters most of each sight.
     glances: Vec<Glance>,
+    /// What those of a stream come to, by number.
+    calm: Vec<Calm>,
     /// Streams on which some agent has a standing fault of the stream's own.
     faulty: BTreeSet<StreamNo>,
     witnesses: BTreeMap<NodeId, Witness>,
@@ -146,6 +148,7 @@ impl Facts {
         if was_faulty != self.glances[place].is_faulty {
             self.note_faulty(no);
         }
+        self.note_calm(no);
     }
 
     /// Where what an agent sees of a stream is kept; `None` if it does not watch it.
@@ -161,12 +164,18 @@ impl Facts {
         }
     }
 
+    fn note_calm(&mut self, stream: StreamNo) {
+        let glances = self.lineup.watchers(stream).map(|(place, _)| &self.glances[place]);
+        self.calm[stream.index()] = Calm::of(self.lineup.region_of(stream), glances);
+    }
+
     /// Forgets all that an agent said.
     fn forget(&mut self, agent: AgentNo) {
         for no in self.lineup.numbers() {
             if let Some(place) = self.place(no, agent) {
                 self.sights[place] = None;
                 self.glances[place] = Glance::default();
+                self.note_calm(no);
             }
         }
         let faulty: Vec<StreamNo> = self.faulty.iter().copied().collect();
@@ -260,6 +269,7 @@ impl Facts {
         let mut sights = core::mem::take(&mut self.sights);
         self.sights.resize_with(self.lineup.sights(), || None);
         self.glances = alloc::vec![Glance::default(); self.lineup.sights()];
+        self.calm = alloc::vec![Calm::default(); self.lineup.numbers().len()];
         self.faulty.clear();
         for was in old.numbers() {
             let Some(no) = self.lineup.no(old.id(was)) else { continue };
@@ -270,6 +280,7 @@ impl Facts {
                 self.glances[to] = self.sights[to].as_deref().map(Glance::of).unwrap_or_default();
             }
             self.note_faulty(no);
+            self.note_calm(no);
         }
         self.find_feeding();
     }
@@ -334,6 +345,10 @@ impl Facts {
         &self.glances[place]
     }
 
+    pub(crate) fn calm(&self, stream: StreamNo) -> &Calm {
+        &self.calm[stream.index()]
+    }
+
     /// Whether an agent has been heard of lately.
     pub(crate) fn is_heard(&self, node: &NodeId, now: MonoTime) -> bool {
         let within = self.policy.guards.agent_silent_after;
@@ -360,6 +375,12 @@ impl Facts {
 
     pub(crate) fn panel_channel(&self, channel: &ChannelId) -> Option<&PanelChannel> {
         self.panel_channels[self.lineup.channel_no(channel)?].as_ref()
+    }
+
+    /// What the panel says of each channel of which it says anything.
+    pub(crate) fn panel_channels(&self) -> impl Iterator<Item = (&Channel, &PanelChannel)> {
+        let all = self.lineup.channels().zip(&self.panel_channels);
+        all.filter_map(|(channel, panel)| Some((channel, panel.as_ref()?)))
     }
 
     pub(crate) fn panel_server(&self, server: &ServerId) -> Option<&PanelServer> {

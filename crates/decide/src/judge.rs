@@ -17,7 +17,7 @@ use crate::{
     incident::{Candidate, Cause, Incident, IncidentState, Moment, Remedy, Step, Subject},
     input::ChangedBy,
     ledger::{Case, Ledger},
-    lineup::{Source, StreamNo, StreamRef},
+    lineup::{Marks, Source, StreamNo, StreamRef},
     maintenance,
     output::IncidentEvent,
     policy::Guards,
@@ -40,7 +40,7 @@ const REFRESH: Duration = Duration::from_secs(10);
 pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
     let scene = desk.scene;
     let troubled = scene.troubled.iter().copied();
-    let bad: BTreeSet<StreamNo> = troubled.filter(|&it| scene.is_bad(it)).collect();
+    let bad: Marks = troubled.filter(|&it| scene.is_bad(it)).collect();
     desk.follow_up(ledger);
     let probes = judge_probes(desk, ledger);
     let unexplained = join(scene, ledger, &bad);
@@ -194,7 +194,7 @@ fn is_borne_out(scene: &Scene<'_>, ledger: &Ledger, node: &NodeId, stream: &Stre
 
 /// Adds bad streams to the open incidents that explain them, the oldest first; answers those that nothing explains and that
 /// need an incident.
-fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamNo>) -> BTreeSet<StreamNo> {
+fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &Marks) -> BTreeSet<StreamNo> {
     ledger.number(&scene.facts.lineup);
     let mut left = bad.clone();
     let mut joined = Vec::new();
@@ -202,23 +202,23 @@ fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamNo>) -> BTr
         if case.incident.cause() == Cause::Probe {
             continue;
         }
-        let mut streams = cause::common(case.scope(), &left);
-        streams.extend(cause::common(case.streams(), &left));
+        let mut streams = left.among(case.scope());
+        streams.extend(left.among(case.streams()));
         if streams.is_empty() {
             continue;
         }
         let mut new = Vec::new();
         let effect_on = effect(scene, ledger, case);
         for stream in streams {
-            let onset = scene.earliest_onset(stream).unwrap_or(scene.now);
             let id = scene.facts.lineup.id(stream);
             let effect =
                 effect_on(id).filter(|&at| case.struck_again.is_none_or(|again| at > again));
-            let in_time = effect.is_none_or(|at| onset <= at + echo::EDGE);
+            let onset = || scene.earliest_onset(stream).unwrap_or(scene.now);
+            let in_time = effect.is_none_or(|at| onset() <= at + echo::EDGE);
             let is_known = case.streams().binary_search(&stream).is_ok();
             let is_of_it = case.scope().binary_search(&stream).is_ok();
             if in_time && is_of_it || is_known && (in_time || is_root(scene, case, id)) {
-                left.remove(&stream);
+                left.remove(stream);
                 new.extend((!is_known).then(|| id.clone()));
             }
         }
@@ -230,8 +230,7 @@ fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &BTreeSet<StreamNo>) -> BTr
         ledger.edit(id, |it| it.incident.streams.extend(new));
         describe(scene, ledger, id);
     }
-    left.retain(|&it| scene.is_worthy_at(it));
-    left
+    left.iter().filter(|&it| scene.is_worthy_at(it)).collect()
 }
 
 /// From when on nothing new on a stream is a symptom of the case: its remedy took effect there, or somebody else took the
@@ -356,9 +355,9 @@ fn narrower(scene: &Scene<'_>, ledger: &Ledger, opening: &Opening) -> Vec<Incide
 
 /// What is bad of incidents that may be part of a larger one: a cause breaks things one by one, and what it broke first was named
 /// for what it was then.
-fn of_young(scene: &Scene<'_>, ledger: &Ledger, bad: &BTreeSet<StreamNo>) -> BTreeSet<StreamNo> {
+fn of_young(scene: &Scene<'_>, ledger: &Ledger, bad: &Marks) -> BTreeSet<StreamNo> {
     let young = ledger.open_cases().filter(|it| may_be_widened(scene, ledger, it));
-    young.flat_map(|it| cause::common(it.streams(), bad)).collect()
+    young.flat_map(|it| bad.among(it.streams())).collect()
 }
 
 /// Whether an incident is young, and nothing has been done on it.
@@ -480,7 +479,7 @@ fn describe(scene: &Scene<'_>, ledger: &mut Ledger, id: IncidentId) {
 
 /// Brings up to date what a person reads of an incident that nothing has been done about: the cause was named by the first who
 /// spoke, and what the others saw of it came later. Once streams recover, or an action changes them, what is written is history.
-fn refresh(scene: &Scene<'_>, ledger: &mut Ledger, id: IncidentId, bad: &BTreeSet<StreamNo>) {
+fn refresh(scene: &Scene<'_>, ledger: &mut Ledger, id: IncidentId, bad: &Marks) {
     let Some(case) = ledger.case(id).filter(|it| !it.incident.storm) else { return };
     let incident = &case.incident;
     let is_young = scene.now.since(incident.opened) <= YOUNG;
@@ -488,14 +487,14 @@ fn refresh(scene: &Scene<'_>, ledger: &mut Ledger, id: IncidentId, bad: &BTreeSe
         return;
     }
     let is_probe = incident.cause() == Cause::Probe;
-    let stands = is_probe || case.streams().iter().all(|it| bad.contains(it));
+    let stands = is_probe || case.streams().iter().all(|&it| bad.contains(it));
     let stands = stands && !has_acted(ledger, id);
     if let Some(case) = ledger.case_mut(id) {
         case.described = scene.now;
     }
     let Some(case) = ledger.case(id).filter(|_| stands) else { return };
     let incident = &case.incident;
-    let own = cause::common(case.scope(), bad);
+    let own = bad.among(case.scope());
     let measured = |it: &Candidate| {
         let fit = cause::fit(scene, &it.subject, &own).filter(|_| !is_probe);
         fit.map_or_else(|| it.clone(), |fit| fit.candidate(own.len()))

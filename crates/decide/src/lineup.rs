@@ -6,6 +6,7 @@
 
 mod check;
 mod index;
+mod marks;
 mod table;
 
 use alloc::{
@@ -21,6 +22,7 @@ use tallylight_model::{
 
 pub(crate) use index::{AgentNo, StreamNo, Streams};
 use index::{Index, Slot, cell};
+pub(crate) use marks::Marks;
 
 /// What kind of service a channel is: decides which conditions are faults at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -518,7 +520,7 @@ impl Lineup {
     }
 
     /// All streams by number.
-    pub(crate) fn numbers(&self) -> impl Iterator<Item = StreamNo> + use<> {
+    pub(crate) fn numbers(&self) -> impl ExactSizeIterator<Item = StreamNo> + use<> {
         self.index.all()
     }
 
@@ -552,7 +554,17 @@ impl Lineup {
 
     /// From production to being seen, beyond segment duration: zero at a source.
     pub(crate) fn delay(&self, no: StreamNo) -> Duration {
-        self.index.entries[no.index()].delay
+        self.index.delays[no.index()]
+    }
+
+    /// A number for the region that a stream is seen from.
+    pub(crate) fn region_of(&self, no: StreamNo) -> u32 {
+        u32::try_from(self.index.entries[no.index()].region).unwrap_or(u32::MAX)
+    }
+
+    /// The agents of each region, by its number.
+    pub(crate) fn agents_by_region(&self) -> impl Iterator<Item = &[AgentNo]> {
+        self.index.watchers.iter().map(Vec::as_slice)
     }
 
     /// The place of a stream's channel among all channels.

@@ -21,7 +21,7 @@ use crate::{
     facts::{self, Facts},
     incident::Vote,
     lineup::{AgentNo, StreamNo},
-    sight::{KindSet, Sight, Standing},
+    sight::{Calm, KindSet, Sight, Standing},
 };
 
 /// Peers must see well at least so many of the streams that an agent calls bad for it to lose its vote.
@@ -105,6 +105,8 @@ pub(crate) struct Scene<'a> {
     votes: Vec<Vote>,
     /// Which agents have been heard of lately.
     heard: Vec<bool>,
+    /// In which regions the word of every agent counts.
+    trusted: Vec<bool>,
     /// What each agent alone calls bad.
     pub(crate) dissents: BTreeMap<&'a NodeId, Vec<Dissent>>,
     /// Streams with a standing fault by an agent whose vote counts.
@@ -121,10 +123,12 @@ impl<'a> Scene<'a> {
             true => Vote::Counts,
         };
         let votes = agents().zip(&heard).map(vote).collect();
-        let (dissents, troubled) = (BTreeMap::new(), Vec::new());
-        let mut scene = Self { facts, now, votes, heard, dissents, troubled };
+        let (dissents, trusted, troubled) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut scene = Self { facts, now, votes, heard, trusted, dissents, troubled };
         let claims = scene.claims();
         scene.weigh_contradictions(&claims);
+        let all_count = |agents: &[AgentNo]| agents.iter().all(|&it| scene.counts(it));
+        scene.trusted = facts.lineup.agents_by_region().map(all_count).collect();
         let counts = |it: &&Claim| scene.votes[it.agent.index()] == Vote::Counts;
         let mut troubled: Vec<StreamNo> =
             claims.iter().filter(counts).map(|it| it.stream).collect();
@@ -381,6 +385,13 @@ impl<'a> Scene<'a> {
 
     /// The state of a stream of which nobody says anything bad: what most are, and large causes have thousands of.
     fn state_if_plain(&self, stream: StreamNo, since: MonoTime) -> Option<State> {
+        match self.calm(stream) {
+            Some(calm) if calm.last < since => return Some(State::Unknown),
+            Some(calm) if calm.first >= since && self.is_on_air(stream) => {
+                return Some(State::Good);
+            }
+            _ => {}
+        }
         let mut state = State::Unknown;
         for (place, agent) in self.facts.lineup.watchers(stream) {
             let glance = self.facts.glance(place);
@@ -393,6 +404,14 @@ impl<'a> Scene<'a> {
             }
         }
         Some(state)
+    }
+
+    /// What all who watch a stream say of it, if each sees it well at present and the word of each counts.
+    fn calm(&self, stream: StreamNo) -> Option<&Calm> {
+        let calm = self.facts.calm(stream);
+        let trusted = || self.trusted.get(calm.region as usize).is_some_and(|&it| it);
+        let is_young = || facts::is_young(calm.spoken_of, self.now);
+        (calm.holds && trusted() && is_young()).then_some(calm)
     }
 
     /// On how many independent paths a stream is seen well.
@@ -452,6 +471,9 @@ impl<'a> Scene<'a> {
 
     /// Whether anybody with a vote has spoken of a stream lately.
     pub(crate) fn is_watched(&self, stream: StreamNo) -> bool {
+        if self.calm(stream).is_some() {
+            return true;
+        }
         let mut watchers = self.facts.lineup.watchers(stream);
         watchers.any(|(place, agent)| self.counts(agent) && self.is_fresh_at(place, agent))
     }

@@ -278,6 +278,11 @@ impl Sight {
         self.recent.iter()
     }
 
+    /// Those that do not end before a moment.
+    pub(crate) fn recent_since(&self, at: MonoTime) -> impl Iterator<Item = &Seen> {
+        self.recent.range(self.recent.partition_point(|it| it.end < at)..)
+    }
+
     /// The begin of the run of observed slices without any condition and without a hole that lasts until the latest.
     pub(crate) fn good_since(&self) -> Option<MonoTime> {
         self.good_run.map(|(begin, _)| begin)
@@ -328,6 +333,39 @@ impl Glance {
             is_observed: latest.is_some_and(Seen::is_observed),
             has_conditions: latest.is_some_and(|it| !it.conditions.is_empty()),
         }
+    }
+}
+
+/// What all who watch a stream say of it where each of them sees it well. Most streams are like that, and a large cause has
+/// thousands of them, so that to look at each agent's [`Glance`] would take longer than all else that is decided.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Calm {
+    /// The first and the last begin of their newest slices.
+    pub(crate) first: MonoTime,
+    pub(crate) last: MonoTime,
+    /// The oldest of the moments up to which they spoke.
+    pub(crate) spoken_of: MonoTime,
+    /// The number of the region that they are in.
+    pub(crate) region: u32,
+    /// Whether there are any, and each sees it well.
+    pub(crate) holds: bool,
+}
+
+impl Calm {
+    pub(crate) fn of<'a>(region: u32, glances: impl Iterator<Item = &'a Glance>) -> Self {
+        let mut all = Self { first: MonoTime::from_nanos(u64::MAX), region, ..Self::default() };
+        all.spoken_of = all.first;
+        for glance in glances {
+            let sees_well = glance.is_observed && !glance.is_faulty && !glance.has_conditions;
+            if !sees_well || !glance.has_spoken {
+                return Self { region, ..Self::default() };
+            }
+            all.first = all.first.min(glance.start);
+            all.last = all.last.max(glance.start);
+            all.spoken_of = all.spoken_of.min(glance.spoken_of);
+            all.holds = true;
+        }
+        all
     }
 }
 

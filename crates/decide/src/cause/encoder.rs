@@ -4,7 +4,7 @@
 //! One channel that is mostly seen well rules it out. An encoder of which half is broken is named channel by channel, because what
 //! would mend it as a whole would cost the other half.
 
-use alloc::{vec, vec::Vec};
+use alloc::{borrow::Cow, vec, vec::Vec};
 
 use tallylight_model::MonoTime;
 
@@ -32,8 +32,8 @@ fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
     }
 }
 
-fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamNo> {
-    let Subject::Encoder(encoder) = subject else { return Vec::new() };
+fn breaks<'a>(scene: &Scene<'a>, subject: &Subject) -> Cow<'a, [StreamNo]> {
+    let Subject::Encoder(encoder) = subject else { return Cow::default() };
     let lineup = &scene.facts.lineup;
     let channels = lineup.channels_on(encoder).filter_map(|it| lineup.streams_of(&it.id));
     channels.flat_map(|it| it.deliveries.iter().copied()).collect()

@@ -22,6 +22,7 @@ mod server;
 mod source;
 
 use alloc::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
@@ -44,7 +45,7 @@ pub(crate) struct CauseRule {
     /// Which causes of this kind could be behind a bad stream.
     suspects: fn(&Scene<'_>, StreamNo) -> Vec<Subject>,
     /// What it would break.
-    breaks: fn(&Scene<'_>, &Subject) -> Vec<StreamNo>,
+    breaks: for<'a> fn(&Scene<'a>, &Subject) -> Cow<'a, [StreamNo]>,
     /// When it would be seen on what it breaks.
     reach: Reach,
     /// Whether it is possible at all, by what is known since the onset at the source.
@@ -239,7 +240,7 @@ pub(crate) fn explain(scene: &Scene<'_>, bad: &BTreeSet<StreamNo>) -> Vec<Verdic
 /// Measures one subject against what is broken; `None` if none of it is.
 pub(crate) fn fit(scene: &Scene<'_>, subject: &Subject, bad: &BTreeSet<StreamNo>) -> Option<Fit> {
     let (rank, rule) = rule_of(subject)?;
-    let breaks = breaks(scene, rule, subject);
+    let breaks = breaks(scene, rule, subject).into_owned();
     let explained = common(&breaks, bad);
     let onset = explained.iter().filter_map(|&stream| scene.onset_at(stream)).min()?;
     let possible = (rule.possible)(scene, subject, onset);
@@ -265,9 +266,10 @@ fn rule_of(subject: &Subject) -> Option<(usize, &'static CauseRule)> {
 }
 
 /// What a cause would break, in order.
-fn breaks(scene: &Scene<'_>, rule: &CauseRule, subject: &Subject) -> Vec<StreamNo> {
+fn breaks<'a>(scene: &Scene<'a>, rule: &CauseRule, subject: &Subject) -> Cow<'a, [StreamNo]> {
     let mut breaks = (rule.breaks)(scene, subject);
-    if !breaks.is_sorted() {
+    // What is borrowed is the lineup's own list.
+    if let Cow::Owned(breaks) = &mut breaks {
         breaks.sort_unstable();
     }
     breaks
@@ -275,7 +277,10 @@ fn breaks(scene: &Scene<'_>, rule: &CauseRule, subject: &Subject) -> Vec<StreamN
 
 /// Those of the streams, which are in order, that are bad.
 pub(crate) fn common(streams: &[StreamNo], bad: &BTreeSet<StreamNo>) -> BTreeSet<StreamNo> {
-    if streams.len() < bad.len() {
+    // Of two that are of different channels nothing need be looked up.
+    if streams.last() < bad.first() || bad.last() < streams.first() {
+        BTreeSet::new()
+    } else if streams.len() < bad.len() {
         streams.iter().copied().filter(|it| bad.contains(it)).collect()
     } else {
         bad.iter().copied().filter(|it| streams.binary_search(it).is_ok()).collect()

@@ -1,6 +1,6 @@
 //! What stands between a channel's source and its deliveries is at fault: the source is good, no delivery is.
 
-use alloc::{vec, vec::Vec};
+use alloc::{borrow::Cow, vec, vec::Vec};
 
 use tallylight_model::MonoTime;
 
@@ -26,8 +26,8 @@ fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
     }
 }
 
-fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamNo> {
-    let Subject::Processing(channel) = subject else { return Vec::new() };
+fn breaks<'a>(scene: &Scene<'a>, subject: &Subject) -> Cow<'a, [StreamNo]> {
+    let Subject::Processing(channel) = subject else { return Cow::default() };
     let streams = scene.facts.lineup.streams_of(channel).into_iter();
     streams.flat_map(|it| it.deliveries.iter().copied()).collect()
 }

@@ -1,7 +1,7 @@
 //! The programme itself is at fault: every source of the channel shows the same picture or sound fault, so it was made that
 //! way, and switching would change nothing.
 
-use alloc::{vec, vec::Vec};
+use alloc::{borrow::Cow, vec, vec::Vec};
 
 use tallylight_model::MonoTime;
 
@@ -30,8 +30,8 @@ fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
     }
 }
 
-fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamNo> {
-    let Subject::Programme(channel) = subject else { return Vec::new() };
+fn breaks<'a>(scene: &Scene<'a>, subject: &Subject) -> Cow<'a, [StreamNo]> {
+    let Subject::Programme(channel) = subject else { return Cow::default() };
     let streams = scene.facts.lineup.streams_of(channel).into_iter();
     streams.flat_map(|it| it.sources.iter().chain(&it.deliveries).copied()).collect()
 }

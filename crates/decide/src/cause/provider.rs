@@ -1,6 +1,6 @@
 //! A provider is at fault: the sources of several channels that it carries fail together.
 
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, vec::Vec};
 
 use tallylight_model::MonoTime;
 
@@ -32,8 +32,8 @@ fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
     provider.map(Subject::Provider).into_iter().collect()
 }
 
-fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamNo> {
-    let Subject::Provider(provider) = subject else { return Vec::new() };
+fn breaks<'a>(scene: &Scene<'a>, subject: &Subject) -> Cow<'a, [StreamNo]> {
+    let Subject::Provider(provider) = subject else { return Cow::default() };
     let sources = scene.facts.lineup.of_provider(provider).iter();
     sources.flat_map(|&it| source_breaks(scene, it)).collect()
 }

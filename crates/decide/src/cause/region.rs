@@ -1,6 +1,6 @@
 //! The way to a region is at fault: every delivery on every one of its servers is bad.
 
-use alloc::{vec, vec::Vec};
+use alloc::{borrow::Cow, vec, vec::Vec};
 
 use tallylight_model::MonoTime;
 
@@ -26,9 +26,9 @@ fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
     }
 }
 
-fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamNo> {
-    let Subject::Region(region) = subject else { return Vec::new() };
-    scene.facts.lineup.in_region(region).to_vec()
+fn breaks<'a>(scene: &Scene<'a>, subject: &Subject) -> Cow<'a, [StreamNo]> {
+    let Subject::Region(region) = subject else { return Cow::default() };
+    Cow::Borrowed(scene.facts.lineup.in_region(region))
 }
 
 /// A region is its servers: bad streams on one of them alone are that server's.

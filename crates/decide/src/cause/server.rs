@@ -1,6 +1,6 @@
 //! A server is at fault: every delivery that it serves is bad.
 
-use alloc::{vec, vec::Vec};
+use alloc::{borrow::Cow, vec, vec::Vec};
 
 use tallylight_model::MonoTime;
 
@@ -26,9 +26,9 @@ fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
     }
 }
 
-fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamNo> {
-    let Subject::Server(server) = subject else { return Vec::new() };
-    scene.facts.lineup.on_server(server).to_vec()
+fn breaks<'a>(scene: &Scene<'a>, subject: &Subject) -> Cow<'a, [StreamNo]> {
+    let Subject::Server(server) = subject else { return Cow::default() };
+    Cow::Borrowed(scene.facts.lineup.on_server(server))
 }
 
 fn possible(_: &Scene<'_>, _: &Subject, _: MonoTime) -> Possible {

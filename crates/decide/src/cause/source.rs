@@ -1,6 +1,6 @@
 //! A source is at fault: bad at the head-end, and downstream if the channel is on it.
 
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, vec::Vec};
 use core::iter::once;
 
 use tallylight_model::MonoTime;
@@ -29,8 +29,8 @@ fn suspects(scene: &Scene<'_>, stream: StreamNo) -> Vec<Subject> {
     source.map(|it| Subject::Source(scene.facts.lineup.id(it).clone())).into_iter().collect()
 }
 
-fn breaks(scene: &Scene<'_>, subject: &Subject) -> Vec<StreamNo> {
-    let Subject::Source(stream) = subject else { return Vec::new() };
+fn breaks<'a>(scene: &Scene<'a>, subject: &Subject) -> Cow<'a, [StreamNo]> {
+    let Subject::Source(stream) = subject else { return Cow::default() };
     let lineup = &scene.facts.lineup;
     let source = lineup.no(stream).filter(|it| matches!(lineup.at(*it), StreamRef::Source(..)));
     source.into_iter().flat_map(|it| source_breaks(scene, it)).collect()

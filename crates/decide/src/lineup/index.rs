@@ -22,7 +22,7 @@ pub(crate) struct StreamNo(u32);
 pub(crate) struct AgentNo(u32);
 
 impl StreamNo {
-    fn of(index: usize) -> Self {
+    pub(super) fn of(index: usize) -> Self {
         Self(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
@@ -55,11 +55,9 @@ pub(super) struct Entry {
     pub(super) channel: usize,
     pub(super) slot: Slot,
     /// Index of the region it is seen from.
-    region: usize,
+    pub(super) region: usize,
     /// The first of its sights: it has one for each agent of its region.
     first: usize,
-    /// From production to being seen.
-    pub(super) delay: Duration,
     /// Of a delivery: see [`Index::cells`].
     pub(super) cell: Option<usize>,
 }
@@ -74,11 +72,13 @@ pub(crate) struct Streams {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     pub(super) entries: Vec<Entry>,
+    /// From production to being seen, by stream.
+    pub(super) delays: Vec<Duration>,
     numbers: Table,
     /// The places of channels.
     pub(super) channels: Table,
     /// Agents by region.
-    watchers: Vec<Vec<AgentNo>>,
+    pub(super) watchers: Vec<Vec<AgentNo>>,
     /// A number for each agent's path.
     paths: Vec<usize>,
     sights: usize,
@@ -122,7 +122,6 @@ impl Index {
                     slot: Slot::Source(i),
                     region,
                     first: 0,
-                    delay: Duration::ZERO,
                     cell: None,
                 });
             }
@@ -132,8 +131,8 @@ impl Index {
                 new.regions_of[at].insert(servers[server].region.clone());
                 let (id, region) = (delivery.stream.clone(), number(&servers[server].region));
                 let slot = Slot::Delivery { at: i, server };
-                let (first, delay, cell) = (0, delivery.delay, None);
-                new.entries.push(Entry { id, channel: at, slot, region, first, delay, cell });
+                let (first, cell) = (0, None);
+                new.entries.push(Entry { id, channel: at, slot, region, first, cell });
             }
         }
         for (at, regions) in new.regions_of.iter().enumerate() {
@@ -145,6 +144,11 @@ impl Index {
             }
         }
         new.entries.sort_by(|a, b| a.id.cmp(&b.id));
+        let delay = |it: &Entry| match it.slot {
+            Slot::Source(_) => Duration::ZERO,
+            Slot::Delivery { at, .. } => channels[it.channel].deliveries[at].delay,
+        };
+        new.delays = new.entries.iter().map(delay).collect();
         new.numbers = Table::new(new.entries.iter().map(|it| it.id.as_str()));
         new.channels = Table::new(channels.iter().map(|it| it.id.as_str()));
         for entry in &mut new.entries {
@@ -194,7 +198,7 @@ impl Index {
         (first..self.entries.len()).map(StreamNo::of)
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = StreamNo> + use<> {
+    pub(super) fn all(&self) -> impl ExactSizeIterator<Item = StreamNo> + use<> {
         (0..self.entries.len()).map(StreamNo::of)
     }
 

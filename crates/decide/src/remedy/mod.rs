@@ -14,7 +14,7 @@ mod returns;
 mod verify;
 
 use alloc::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     format,
     string::{String, ToString},
     vec::Vec,
@@ -25,12 +25,12 @@ use tallylight_model::{ActionId, Epoch, IncidentId, MonoTime, StreamId};
 
 use crate::{
     action::{Action, ActionKind, ActionState, Command, Purpose, Reason, Target},
-    cause::{self, Fit, Rival},
+    cause::{Fit, Rival},
     guard::{self, Answer, Proposal},
     incident::{Cause, Incident, IncidentState, Remedy, Side, Step, Subject},
     judge,
     ledger::{Case, Ledger},
-    lineup::{StreamNo, StreamRef},
+    lineup::{Marks, StreamNo, StreamRef},
     output::Output,
     policy::Mode,
     scene::{Scene, State},
@@ -69,12 +69,7 @@ impl Desk<'_> {
     }
 
     /// Goes on with one open incident, as far as it goes. `bad` is all that is bad.
-    pub(crate) fn advance(
-        &mut self,
-        ledger: &mut Ledger,
-        id: IncidentId,
-        bad: &BTreeSet<StreamNo>,
-    ) {
+    pub(crate) fn advance(&mut self, ledger: &mut Ledger, id: IncidentId, bad: &Marks) {
         let Some(case) = ledger.case(id) else { return };
         let (subject, remedy) = (case.incident.subject.clone(), case.incident.remedy);
         if ledger.actions_of(id).any(|it| it.state.is_in_flight()) {
@@ -106,7 +101,7 @@ impl Desk<'_> {
             return;
         }
         let Some(case) = ledger.case(id) else { return };
-        let own = cause::common(case.scope(), bad);
+        let own = bad.among(case.scope());
         if own.is_empty() && self.is_seen_well(case) {
             return stop_waiting(ledger, &purpose);
         }
@@ -272,7 +267,8 @@ impl Desk<'_> {
         basis: &mut (Option<Fit>, Option<Rival>),
     ) -> (Answer, bool) {
         let proposal = self.proposal(ledger, purpose, plan, core::mem::take(basis));
-        let answers = (guard::ask(&proposal), guard::circuit_is_open(&proposal));
+        let answer = guard::ask(&proposal);
+        let answers = (answer, answer == Answer::Pass && guard::circuit_is_open(&proposal));
         *basis = (proposal.fit, proposal.rival);
         answers
     }
@@ -622,9 +618,9 @@ fn failed_switches(ledger: &Ledger, id: IncidentId) -> Vec<Action> {
     let carried_out =
         |it: &&Action| matches!(it.state, ActionState::Verified | ActionState::NotVerified);
     let switches = ledger.actions_of(id).filter(|it| it.kind == ActionKind::SwitchSource);
-    let last: BTreeMap<Target, Action> =
-        switches.filter(carried_out).map(|it| (it.target.clone(), it.clone())).collect();
-    let failed = |it: &Action| {
+    let last: BTreeMap<&Target, &Action> =
+        switches.filter(carried_out).map(|it| (&it.target, it)).collect();
+    let failed = |it: &&Action| {
         let is_unwanted = |undoing: &Action| {
             undoing.undoes == Some(it.id) && undoing.state == ActionState::Rejected
         };
@@ -632,7 +628,7 @@ fn failed_switches(ledger: &Ledger, id: IncidentId) -> Vec<Action> {
             && it.undoes.is_none()
             && !ledger.actions_of(id).any(is_unwanted)
     };
-    last.into_values().filter(failed).collect()
+    last.into_values().filter(failed).cloned().collect()
 }
 
 /// Whether an incident's switch did not help, and there is a good source to go back to.

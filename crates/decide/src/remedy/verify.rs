@@ -213,16 +213,18 @@ fn worse(a: Proof, b: Proof) -> Proof {
 }
 
 fn by_agent(sight: &Sight, from: MonoTime, end: MonoTime, over: bool, rule: Rule) -> Proof {
-    let seen: Vec<&Seen> = sight
-        .recent()
-        .filter(|it| it.start >= from && it.start < end && it.is_observed())
-        .collect();
-    for last in 0..seen.len() {
+    let is_within = |it: &&Seen| it.start >= from && it.start < end && it.is_observed();
+    let seen: Vec<&Seen> = sight.recent_since(from).filter(is_within).collect();
+    let mut good = 0;
+    for (last, slice) in seen.iter().enumerate() {
+        good += u32::from(slice.is_good());
         let first = (last + 1).saturating_sub(rule.of as usize);
-        let window = &seen[first..=last];
-        let good = window.iter().filter(|it| it.is_good());
-        if good.clone().count() >= rule.good as usize {
-            return Proof::Good(good.map(|it| it.start).next());
+        if first > 0 {
+            good -= u32::from(seen[first - 1].is_good());
+        }
+        if good >= rule.good {
+            let begin = seen[first..=last].iter().find(|it| it.is_good());
+            return Proof::Good(begin.map(|it| it.start));
         }
     }
     let passed = sight.latest().is_some_and(|it| it.start >= end);
@@ -331,8 +333,7 @@ fn have_left(scene: &Scene<'_>, left: &RegionId, to: &RegionId) -> bool {
         facts.lineup.server(&it.server).is_some_and(|server| server.region == *left)
     };
     let mut counted = false;
-    for channel in facts.lineup.channels() {
-        let Some(panel) = facts.panel_channel(&channel.id) else { continue };
+    for (channel, panel) in facts.panel_channels() {
         counted |= !panel.sessions.is_empty();
         let own = || own_sessions(scene, channel.deliveries.iter().filter(is_there));
         if panel.sessions.get(left).is_some_and(|&it| it > 0 && it > own()) {
