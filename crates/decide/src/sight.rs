@@ -110,6 +110,8 @@ pub(crate) struct Seen {
     pub(crate) conditions: KindSet,
     /// Those of them that make the second bad: declared, or of a kind that needs no comparison.
     pub(crate) bad: KindSet,
+    /// Whether any condition of the stream itself held at all, for however short.
+    pub(crate) is_touched: bool,
 }
 
 impl Seen {
@@ -183,6 +185,9 @@ impl Sight {
             .filter(|&(&kind, &span)| is_streams_own(kind) && holds(span, slice.length))
             .map(|(&kind, _)| kind)
             .collect();
+        let is_own =
+            |(&kind, span): (&FaultKind, &Duration)| is_streams_own(kind) && !span.is_zero();
+        let is_touched = slice.conditions.iter().any(is_own);
         let standing: KindSet = slice.standing.keys().copied().collect();
         let bad = conditions
             .iter()
@@ -190,7 +195,8 @@ impl Sight {
             .collect();
         let observed = LayerSet::of(&slice.observed);
         let bytes = slice.counters.bytes;
-        let seen = Seen { start: end - slice.length, end, observed, bytes, conditions, bad };
+        let start = end - slice.length;
+        let seen = Seen { start, end, observed, bytes, conditions, bad, is_touched };
         let is_newest = self.keep(seen);
         self.good_run = extended(self.good_run, &seen, is_newest);
         // What came late counts for its own time and says nothing about what stands by now.

@@ -108,6 +108,19 @@ fn what_the_panel_does_not_carry_out_is_given_up_for_the_next_rung() {
 }
 
 #[test]
+fn no_channel_is_put_on_a_source_that_begins_to_fail() {
+    let mut stage = Stage::new(platform(1, 2), Mode::Auto);
+    stage.flicker.insert("c0/backup");
+    stage.breaks("c0/primary", HARD, 100);
+    stage.run(5);
+    assert_eq!(stage.kinds(), []);
+    assert!(stage.refused("c0/primary").contains(&"backup_unproven"));
+    stage.flicker.clear();
+    stage.run(2);
+    assert_eq!(stage.kinds(), [SwitchSource]);
+}
+
+#[test]
 fn a_switch_off_a_broken_source_is_tried_on() {
     let mut stage = Stage::new(platform(1, 2), Mode::Auto);
     stage.refuses.insert(SwitchSource, Outcome::Failed("404".to_owned()));

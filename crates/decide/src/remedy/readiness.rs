@@ -48,10 +48,11 @@ pub(crate) fn not_ready(scene: &Scene<'_>, channel: &Channel, source: &Source) -
     reasons
 }
 
-/// Whether somebody has seen a source well for so long, and nobody sees anything on it now, declared or not.
+/// Whether somebody has seen a source well for so long, and nobody sees anything on it now, declared or not: what fails as the
+/// other one does shows a part of a second first.
 fn is_proven(now: MonoTime, sights: &[&Sight], long: Duration) -> bool {
     let proven = |it: &&Sight| it.good_since().is_some_and(|since| now.since(since) >= long);
-    let clear = |it: &Sight| it.latest().is_none_or(|seen| seen.conditions.is_empty());
+    let clear = |it: &Sight| it.latest().is_none_or(|seen| !seen.is_touched);
     sights.iter().any(proven) && sights.iter().all(|it| clear(it))
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Stage {
     faults: Vec<Fault>,
     /// Streams of which nobody says anything.
     pub(crate) unseen: BTreeSet<String>,
+    /// Streams that show a fifth of each second without data, which nobody has declared.
+    pub(crate) flicker: BTreeSet<&'static str>,
     /// What the panel answers to these kinds of action, instead of doing them.
     pub(crate) refuses: BTreeMap<ActionKind, Outcome>,
     /// How many of the next commands do not get as far as the panel.
@@ -151,6 +153,7 @@ impl Stage {
             second: 0,
             faults: Vec::new(),
             unseen: BTreeSet::new(),
+            flicker: BTreeSet::new(),
             refuses: BTreeMap::new(),
             held_back: 0,
             restartable: BTreeSet::new(),
@@ -263,6 +266,8 @@ impl Stage {
         let own = self.lineup.streams().filter(|(_, it)| it.region() == region);
         let slices = own.filter(|(stream, _)| is_seen(stream)).map(|(stream, _)| {
             let faults = self.shows(&node, stream);
+            let flickers = self.flicker.contains(stream.as_str());
+            let flicker = flickers.then_some((FaultKind::NoData, SECOND / 5));
             Slice {
                 stream: stream.clone(),
                 start: WallTime::from_unix_millis(self.second as i64 * 1000),
@@ -274,7 +279,7 @@ impl Stage {
                     sound: SECOND,
                     delivery: SECOND,
                 },
-                conditions: faults.iter().map(|&kind| (kind, SECOND)).collect(),
+                conditions: faults.iter().map(|&kind| (kind, SECOND)).chain(flicker).collect(),
                 standing: faults.iter().map(|&kind| (kind, Severity::Critical)).collect(),
                 counters: Counters::default(),
                 latencies: Vec::new(),
