@@ -8,7 +8,10 @@ use tallylight_decide::{
     incident::Cause,
     maintenance::{Area, Plan},
 };
-use tallylight_model::{Epoch, FaultKind, IncidentId, Severity, WindowId};
+use tallylight_model::{
+    Counters, Epoch, FaultKind, FaultPhase, FaultRecord, IncidentId, Observed, Severity, Slice,
+    WallTime, WindowId,
+};
 
 use super::{
     word::{Claim, Seen},
@@ -193,6 +196,17 @@ const OF_OTHERS: &[Case] = &[
         |it| it.cause = Some(Cause::Provider),
     ),
     (
+        "of a group one goes first, then batches of a fifth",
+        |it| {
+            let mate = Command { cause: Some(Cause::Provider), ..command(7) };
+            let target = Target::Channel(channel("two"));
+            let before = START - Duration::from_secs(100);
+            it.output(before, &Output::Act(Command { target, ..mate }), None);
+            end(it, 7, ActionState::NotVerified);
+        },
+        |it| it.cause = Some(Cause::Provider),
+    ),
+    (
         "no action in a storm",
         |it| {
             it.storm = Some(Storm::of(&["north"]));
@@ -225,6 +239,53 @@ fn each_rule_is_broken_by_what_breaks_it() {
     ] {
         assert!(broken.contains(&rule), "{rule}: {broken:?}");
     }
+}
+
+#[test]
+fn what_was_said_before_the_end_of_a_fault_and_comes_after_it_is_no_claim() {
+    let mut rules = rules();
+    let second = Duration::from_secs(1);
+    let empty = Batch {
+        node: headend(&mut rules).node.clone(),
+        epoch: Epoch(1),
+        slices: Vec::new(),
+        faults: Vec::new(),
+        reports: Vec::new(),
+    };
+    let over = FaultRecord {
+        seq: 2,
+        stream: stream("one/primary"),
+        kind: FaultKind::NoData,
+        phase: FaultPhase::End(START),
+        severity: Severity::Critical,
+        pid: None,
+        onset: START,
+        declared: START,
+        evidence: String::new(),
+    };
+    let says = |end: MonoTime| Slice {
+        stream: over.stream.clone(),
+        start: WallTime::from_unix_millis(0),
+        end,
+        length: second,
+        observed: Observed::default(),
+        conditions: BTreeMap::new(),
+        standing: BTreeMap::from([(FaultKind::NoData, Severity::Critical)]),
+        counters: Counters::default(),
+        latencies: Vec::new(),
+    };
+    let of = BTreeSet::from([over.stream.clone()]);
+    let heard = |rules: &mut Rules, cut: MonoTime, batch: &Batch| {
+        headend(rules).heard(cut, batch);
+        rules.claims(START + second, &of).len()
+    };
+    let ends = Batch { faults: Vec::from([over.clone()]), ..empty.clone() };
+    assert_eq!(heard(&mut rules, START, &ends), 0);
+    let before = START - second;
+    let late = Batch { slices: Vec::from([says(before)]), ..empty.clone() };
+    assert_eq!(heard(&mut rules, before, &late), 0);
+    let again = Batch { slices: Vec::from([says(START + second)]), ..empty };
+    assert_eq!(heard(&mut rules, START + second, &again), 1);
 }
 
 #[test]

@@ -91,7 +91,8 @@ pub(super) fn as_maintenance_says(
     must(is_its && fits, || format!("{plan:?}"))
 }
 
-/// One cause behind many channels: the first goes alone, and what follows are batches after all before have ended.
+/// One cause behind many channels: the first goes alone, what follows are batches after all before have ended, and nothing follows
+/// what did not help another.
 pub(super) fn canary_before_batches(
     rules: &Rules,
     at: MonoTime,
@@ -112,6 +113,9 @@ pub(super) fn canary_before_batches(
     let before: Vec<&&Act> = mates.iter().filter(|it| it.at < at).collect();
     let under_way = before.iter().filter(|it| it.end.is_none()).count();
     must(under_way == 0, || format!("{under_way} of it are under way"))?;
+    let is_other = |it: &&&&Act| it.command.target != command.target;
+    let failed = before.iter().filter(is_other).find(|it| it.end == Some(ActionState::NotVerified));
+    must(failed.is_none(), || format!("{failed:?} did not help"))?;
     let helped = before.iter().any(|it| it.end == Some(ActionState::Verified));
     must(beside == 0 || helped, || format!("{beside} beside it, and none has helped"))?;
     let most = (rules.lineup.channels().count() / BATCH_PART).clamp(1, BATCH);

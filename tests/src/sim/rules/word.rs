@@ -16,6 +16,8 @@ const RECENT: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Word {
     pub(super) standing: BTreeMap<FaultKind, Claim>,
+    /// When it was said that a fault is over: what was said before and comes in after that says nothing of it.
+    over: BTreeMap<FaultKind, MonoTime>,
     pub(super) recent: VecDeque<Seen>,
 }
 
@@ -67,6 +69,7 @@ impl Witness {
             let word = self.words.entry(record.stream.clone()).or_default();
             if let FaultPhase::End(_) = record.phase {
                 word.standing.remove(&record.kind);
+                word.over.insert(record.kind, cut);
                 continue;
             }
             let claim = Claim { severity: record.severity, onset: record.onset, said: cut };
@@ -74,7 +77,9 @@ impl Witness {
         }
         for slice in &batch.slices {
             let word = self.words.entry(slice.stream.clone()).or_default();
-            for (&kind, &severity) in &slice.standing {
+            let over = &word.over;
+            let is_news = |kind: &FaultKind| over.get(kind).is_none_or(|&it| it < cut);
+            for (&kind, &severity) in slice.standing.iter().filter(|it| is_news(it.0)) {
                 let onset = slice.end;
                 let claim = Claim { severity, onset, said: cut };
                 let known = word.standing.entry(kind).or_insert(claim);
