@@ -18,7 +18,7 @@ use std::{
 use tallylight_decide::{
     Decider, Input, KillSwitch, Mode, Output, Policy, Scope,
     action::{Action, ActionKind, ActionState, Command, Feed, Target},
-    lineup::{Agent, Lineup, StreamRef},
+    lineup::{Lineup, StreamRef},
 };
 use tallylight_model::{ActionId, Batch, MonoTime, StreamId};
 
@@ -103,15 +103,9 @@ pub(super) struct Rules {
 impl Rules {
     pub(super) fn new(platform: &Platform, policy: &Policy) -> Self {
         let lineup = platform.lineup().clone();
-        let witness = |it: &Agent| Witness {
-            node: it.node.clone(),
-            region: it.region.clone(),
-            path: it.path.clone(),
-            words: BTreeMap::new(),
-        };
         Self {
             broken: Vec::new(),
-            witnesses: lineup.agents().map(witness).collect(),
+            witnesses: lineup.agents().map(Witness::new).collect(),
             lineup,
             modes: policy.modes.clone(),
             approval_expiry: policy.guards.approval_expiry,

@@ -6,7 +6,7 @@ use tallylight_decide::{
     Mode, Scope,
     action::{ActionKind, ActionState, Command, Feed, Target},
     incident::{Cause, Subject},
-    lineup::{Lineup, SingleWitness, StreamRef},
+    lineup::{Lineup, Server, SingleWitness, StreamRef},
 };
 use tallylight_model::{FaultKind, MonoTime, RegionId, StreamId};
 
@@ -51,6 +51,7 @@ pub(super) const FOR_COMMANDS: &[(&str, Rule)] = &[
     ("never onto a source that is seen to be bad", onto_a_good_source),
     ("back only where it was asked for", back_where_asked),
     ("no viewers back to what is seen to be broken", back_to_a_good_server),
+    ("viewers leave a server only for one with room", room_for_viewers),
     ("what is left to others is not touched", people::left_to_others),
     ("what a person said no to is not done", people::not_refused),
     ("no approval after its time", people::approved_in_time),
@@ -309,6 +310,22 @@ fn back_to_a_good_server(rules: &Rules, at: MonoTime, command: &Command) -> Resu
     };
     let bad = streams.iter().filter(is_bad).count();
     must(2 * bad <= streams.len(), || format!("{bad} of {}", streams.len()))
+}
+
+/// Of the servers that viewers of a drained one may come to, not all are known to be full.
+fn room_for_viewers(rules: &Rules, at: MonoTime, command: &Command) -> Result<(), String> {
+    let Target::Servers(drained) = &command.target else { return Ok(()) };
+    if command.kind != ActionKind::DrainServer {
+        return Ok(());
+    }
+    let servers = || rules.lineup.servers();
+    let region = servers().find(|it| drained.contains(&it.id)).map(|it| &it.region);
+    let mut others = servers().filter(|it| Some(&it.region) == region && !drained.contains(&it.id));
+    let is_full = |it: &Server| {
+        let mut told = rules.witnesses.iter().filter(|who| Some(&who.node) == it.node.as_ref());
+        told.any(|it| it.is_full(at))
+    };
+    must(others.any(|it| !is_full(it)), String::new)
 }
 
 /// Whether a lineup has what is said to be at fault.

@@ -9,8 +9,8 @@ use tallylight_decide::{
     maintenance::{Area, Plan},
 };
 use tallylight_model::{
-    Counters, Epoch, FaultKind, FaultPhase, FaultRecord, IncidentId, Observed, Severity, Slice,
-    WallTime, WindowId,
+    Counters, Epoch, FaultKind, FaultPhase, FaultRecord, IncidentId, NodeId, NodeReport, Observed,
+    Ratio, Resource, Severity, Slice, WallTime, WindowId,
 };
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
 use crate::sim::{
     START,
     demo::id,
-    platform::{Conditions, channel, demo_lineup, demo_site, server, stream},
+    platform::{Conditions, channel, demo_lineup, demo_parts, demo_site, node, server, stream},
 };
 
 /// A rule, what happened before, and what is wrong with the command.
@@ -61,6 +61,12 @@ fn rules() -> Rules {
 
 fn headend(rules: &mut Rules) -> &mut Witness {
     rules.witnesses.iter_mut().find(|it| it.region.as_str() == "headend").unwrap()
+}
+
+/// A batch in which nothing is said.
+fn nothing(node: &NodeId) -> Batch {
+    let (slices, faults, reports) = (Vec::new(), Vec::new(), Vec::new());
+    Batch { node: node.clone(), epoch: Epoch(1), slices, faults, reports }
 }
 
 fn claim(rules: &mut Rules, of: &str) {
@@ -144,6 +150,22 @@ const OF_OTHERS: &[Case] = &[
         |it| {
             it.kind = ActionKind::ReturnServer;
             it.target = Target::Servers(Vec::from([server("s1")]));
+        },
+    ),
+    (
+        "viewers leave a server only for one with room",
+        |it| {
+            let mut parts = demo_parts();
+            parts.servers.iter_mut().for_each(|it| it.node = Some(node("north-a")));
+            it.relist(id(Lineup::new(parts)));
+            let saturation = BTreeMap::from([(Resource::Cpu, Ratio::new(0.9))]);
+            let report = NodeReport { at: START, saturation, ..NodeReport::default() };
+            let who = it.witnesses.iter_mut().find(|it| it.node == node("north-a")).unwrap();
+            who.heard(START, &Batch { reports: Vec::from([report]), ..nothing(&who.node) });
+        },
+        |it| {
+            it.kind = ActionKind::DrainServer;
+            it.target = Target::Servers(Vec::from([server("n1")]));
         },
     ),
     (
@@ -245,13 +267,7 @@ fn each_rule_is_broken_by_what_breaks_it() {
 fn what_was_said_before_the_end_of_a_fault_and_comes_after_it_is_no_claim() {
     let mut rules = rules();
     let second = Duration::from_secs(1);
-    let empty = Batch {
-        node: headend(&mut rules).node.clone(),
-        epoch: Epoch(1),
-        slices: Vec::new(),
-        faults: Vec::new(),
-        reports: Vec::new(),
-    };
+    let empty = nothing(&headend(&mut rules).node);
     let over = FaultRecord {
         seq: 2,
         stream: stream("one/primary"),

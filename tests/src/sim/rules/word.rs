@@ -1,7 +1,11 @@
 //! What agents had said by a moment, as it came in: all that rules about evidence rest on.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
+use tallylight_decide::lineup::Agent;
 use tallylight_model::{
     Batch, FaultKind, FaultPhase, MonoTime, NodeId, RegionId, Severity, StreamId,
 };
@@ -11,6 +15,9 @@ use crate::sim::platform::Conditions;
 
 /// Slices remembered of a stream.
 const RECENT: usize = 64;
+/// From so much on a host has no room for viewers, and for so long what it told of that is true.
+const FULL: f64 = 0.75;
+const LOAD_AGE: Duration = Duration::from_secs(3);
 
 /// What an agent said of a stream, as it came in.
 #[derive(Debug, Default)]
@@ -51,6 +58,8 @@ pub(super) struct Witness {
     pub(super) region: RegionId,
     pub(super) path: String,
     pub(super) words: BTreeMap<StreamId, Word>,
+    /// When it last told how far its host is used, and that.
+    load: Option<(MonoTime, f64)>,
 }
 
 /// One claim.
@@ -63,8 +72,29 @@ pub(super) struct Said<'a> {
 }
 
 impl Witness {
+    pub(super) fn new(agent: &Agent) -> Self {
+        Self {
+            node: agent.node.clone(),
+            region: agent.region.clone(),
+            path: agent.path.clone(),
+            words: BTreeMap::new(),
+            load: None,
+        }
+    }
+
+    /// Whether it tells that its host has no room for more viewers.
+    pub(super) fn is_full(&self, at: MonoTime) -> bool {
+        self.load.is_some_and(|(told, load)| at.since(told) <= LOAD_AGE && load >= FULL)
+    }
+
     /// A batch that was cut at a moment comes in.
     pub(super) fn heard(&mut self, cut: MonoTime, batch: &Batch) {
+        for report in &batch.reports {
+            let load = report.saturation.values().map(|it| it.get()).fold(0.0, f64::max);
+            if self.load.is_none_or(|(told, _)| told <= report.at) {
+                self.load = Some((report.at, load));
+            }
+        }
         for record in &batch.faults {
             let word = self.words.entry(record.stream.clone()).or_default();
             if let FaultPhase::End(_) = record.phase {

@@ -7,7 +7,7 @@ use tallylight_model::MonoTime;
 
 use super::{Draw, upkeep};
 use crate::sim::{
-    Dice,
+    Dice, START,
     panel::Manners,
     platform::Trouble,
     scenario::{Answers, Crash, Doing, Scenario},
@@ -38,6 +38,9 @@ const CIRCUMSTANCES: &[Circumstance] = &[
 pub(super) fn draw(draw: &mut Draw<'_>) {
     for _ in 0..draw.dice.pick(&[0, 0, 0, 1, 1, 2]) {
         draw.dice.pick(CIRCUMSTANCES)(draw);
+    }
+    if draw.dice.one_in(12) {
+        servers_are_full(draw);
     }
     let scenario = &mut draw.scenario;
     if !scenario.crashes.is_empty() {
@@ -142,6 +145,24 @@ fn clock_steps(draw: &mut Draw<'_>) {
     if draw.dice.one_in(2) {
         crashes(draw);
     }
+}
+
+/// Most servers of a region stand on one machine, which is used to nine tenths for all the time or from some moment on.
+fn servers_are_full(draw: &mut Draw<'_>) {
+    let (dice, scenario) = (&mut *draw.dice, &mut draw.scenario);
+    if scenario.parts.agents.is_empty() {
+        return;
+    }
+    let agents = scenario.parts.agents.len() as u64;
+    let agent = scenario.parts.agents[dice.below(agents) as usize].clone();
+    for server in scenario.parts.servers.iter_mut().filter(|it| it.region == agent.region) {
+        server.node = (!dice.one_in(3)).then(|| agent.node.clone());
+    }
+    let later = draw.at + dice.millis(60_000);
+    let begin = dice.pick(&[START, later]);
+    let end = scenario.events.iter().map(|it| it.to).max();
+    let long = end.unwrap_or(draw.at).max(begin).since(begin) + Duration::from_secs(10);
+    draw.trouble(begin, long, Trouble::Busy(agent.node));
 }
 
 /// Servers that were drained get their viewers back by themselves.
