@@ -242,6 +242,11 @@ impl Ledger {
         self.actions.sent()
     }
 
+    /// Actions that would have been sent in another mode than `dry_run`, with when, oldest first.
+    pub(crate) fn proposed(&self) -> impl Iterator<Item = (MonoTime, &Action)> {
+        self.actions.proposed()
+    }
+
     /// Actions whose command went out to something that overlaps the target, oldest first.
     pub(crate) fn sent_on<'a>(
         &'a self,

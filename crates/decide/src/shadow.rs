@@ -15,9 +15,10 @@
 //!   back to the incidents that it came from.
 //!
 //! The rejected alternative is to let a simulated panel carry out what is proposed and to judge on from there: it would have to
-//! invent what viewers see, and its second action would rest on that. Nor are the counters of the signals subtracted from each
-//! other: they come late by each delivery's delay. The price is that proposals do not use up budgets: of many at once, `auto`
-//! would have sent the first and held the others for a while.
+//! invent what viewers see, and its second action would rest on that. So of a ladder the first rung alone is recorded: whether
+//! there is a second depends on what came of the first. Nor are the counters of the signals subtracted from each other: they
+//! come late by each delivery's delay. Proposals use up budgets of their own, so that of many at once those that `auto` would
+//! hold for a while are held as well; what it would hold because of what a switch changed (damping, circuits) they do not know.
 
 mod report;
 

@@ -10,9 +10,9 @@ mod stage;
 
 use std::time::Duration;
 
-use stage::{Stage, platform, server};
+use stage::{Stage, at, platform, server};
 use tallylight_decide::{
-    Input, Mode, Outcome,
+    Input, Mode, Outcome, Scope,
     action::{ActionKind, ActionState, Reason},
     lineup::{Encoder, Parts},
     shadow::Verdict,
@@ -160,6 +160,30 @@ fn what_was_held_back_on_its_way_is_tried_again_soon_and_not_at_once() {
     let apart: Vec<_> = decided.windows(2).map(|it| it[1].since(it[0]).as_secs()).collect();
     assert_eq!(apart, [10, 10]);
     assert!(stage.sent[0].0 < begin + 30);
+}
+
+/// Seven of forty channels lose their sources at once; after how many seconds something was decided about each.
+fn seven_at_once(mode: Mode) -> (Stage, Vec<u64>) {
+    let mut parts = platform(40, 2);
+    parts.channels.iter_mut().flat_map(|it| &mut it.sources).for_each(|it| it.provider = None);
+    let mut stage = Stage::new(parts, mode);
+    let begin = at(stage.second);
+    stage.all_break((0..7).map(|it| format!("c{it}/primary")), HARD, 100);
+    stage.run(40);
+    let decided = stage.decider.actions().map(|it| it.decided.since(begin).as_secs()).collect();
+    (stage, decided)
+}
+
+#[test]
+fn what_would_be_done_uses_up_budgets_as_if_it_were_done_and_none_of_what_is() {
+    let (done, would) = (seven_at_once(Mode::Auto), seven_at_once(Mode::DryRun));
+    assert_eq!(done.1.len(), 7);
+    assert!(done.1[4] < done.1[5] && done.1[5] < done.1[6], "{:?}", done.1);
+    assert_eq!(done.1, would.1);
+    let mut stage = would.0;
+    assert_eq!(stage.kinds(), []);
+    stage.tell(Input::SetMode { scope: Scope::Global, mode: Mode::Auto, by: "ops".to_owned() });
+    assert_eq!(stage.kinds(), [SwitchSource; 5]);
 }
 
 /// A channel that is bad on four servers; a restart brings it back on the last alone.

@@ -6,7 +6,7 @@ use core::time::Duration;
 use tallylight_model::MonoTime;
 
 use super::{Answer, Proposal};
-use crate::{action::Reason, ledger::Ledger};
+use crate::action::{Action, Reason};
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     let guards = &proposal.scene.facts.policy.guards;
@@ -14,7 +14,7 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
         return Answer::Refuse(Reason::GlobalRate);
     }
     let every = Duration::from_secs(60) / guards.global_per_minute;
-    let earliest = full_at(proposal.ledger, every) - every.saturating_mul(guards.global_burst - 1);
+    let earliest = full_at(proposal.sent(), every) - every.saturating_mul(guards.global_burst - 1);
     if proposal.scene.now < earliest {
         Answer::Until(Reason::GlobalRate, earliest)
     } else {
@@ -24,9 +24,9 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
 
 /// When the bucket will be full again (the virtual scheduling of ITU-T I.371, annex A): each item fills it no earlier than one
 /// interval after itself, and after the one before it.
-fn full_at(ledger: &Ledger, every: Duration) -> MonoTime {
+fn full_at<'a>(sent: impl Iterator<Item = (MonoTime, &'a Action)>, every: Duration) -> MonoTime {
     let (mut full_at, mut items, mut batch) = (MonoTime::ZERO, 0_u32, None);
-    for (sent, action) in ledger.sent() {
+    for (sent, action) in sent {
         // A group's batch goes out at once and is one item.
         let own = Some((sent, &action.purpose));
         if action.group.is_some() && core::mem::replace(&mut batch, own) == own {

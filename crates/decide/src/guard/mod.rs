@@ -23,6 +23,8 @@ pub(crate) mod storm;
 mod successor;
 mod target_rate;
 
+use alloc::vec::Vec;
+
 use tallylight_model::{ActionId, MonoTime};
 
 use crate::{
@@ -51,9 +53,25 @@ pub(crate) struct Proposal<'a> {
     pub(crate) to: Option<Feed>,
     /// The action that it would undo: then it rests on that action's failure, and on no fault.
     pub(crate) undoes: Option<ActionId>,
+    /// Whether it would not be sent: then what was proposed before uses up budgets as if it had been.
+    pub(crate) is_dry: bool,
 }
 
 impl<'a> Proposal<'a> {
+    /// What went out, the newest first, or what is taken to have.
+    fn sent(&self) -> impl Iterator<Item = (MonoTime, &'a Action)> + use<'a> {
+        let mut proposed: Vec<(MonoTime, &Action)> = match self.is_dry {
+            true => self.ledger.proposed().collect(),
+            false => Vec::new(),
+        };
+        let mut sent = self.ledger.sent().peekable();
+        core::iter::from_fn(move || match (proposed.last(), sent.peek()) {
+            (Some((would, _)), Some((at, _))) if would > at => proposed.pop(),
+            (Some(_), None) => proposed.pop(),
+            _ => sent.next(),
+        })
+    }
+
     /// An action that was decided, with what it rests on by now.
     pub(crate) fn again(
         scene: &'a Scene<'a>,
@@ -73,6 +91,7 @@ impl<'a> Proposal<'a> {
             from: action.from.clone(),
             to: action.to.clone(),
             undoes: action.undoes,
+            is_dry: false,
         }
     }
 }

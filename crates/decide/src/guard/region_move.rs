@@ -10,7 +10,7 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     let interval = proposal.scene.facts.policy.guards.region_move_interval;
     let went_out =
         |it: &Action| it.kind == ActionKind::RegionMove && it.state != ActionState::Withdrawn;
-    let last = proposal.ledger.sent().find(|(_, it)| went_out(it));
+    let last = proposal.sent().find(|(_, it)| went_out(it));
     match last.map(|(at, _)| at + interval) {
         Some(until) if proposal.scene.now < until => Answer::Until(Reason::RegionMoveRate, until),
         _ => Answer::Pass,

@@ -13,7 +13,11 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
         };
         it.sent.map(|at| at + interval)
     };
-    match proposal.ledger.sent_on(&proposal.target).filter_map(until).max() {
+    let ledger = proposal.ledger;
+    let proposed = proposal.is_dry.then(|| ledger.proposed()).into_iter().flatten();
+    let proposed = proposed.filter(|(_, it)| it.target.overlaps(&proposal.target));
+    let proposed = proposed.map(|(at, _)| at + guards.target_interval);
+    match ledger.sent_on(&proposal.target).filter_map(until).chain(proposed).max() {
         Some(until) if proposal.scene.now < until => Answer::Until(Reason::TargetRate, until),
         _ => Answer::Pass,
     }

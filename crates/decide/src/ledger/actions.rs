@@ -40,6 +40,8 @@ pub(super) struct Actions {
     sent: BTreeSet<(MonoTime, ActionId)>,
     /// And by what they touch.
     sent_on: BTreeMap<Thing, BTreeSet<ActionId>>,
+    /// Those that would have been sent, by when they would.
+    proposed: BTreeSet<(MonoTime, ActionId)>,
 }
 
 impl Actions {
@@ -80,6 +82,11 @@ impl Actions {
     /// By when their command went out, the newest first.
     pub(super) fn sent(&self) -> impl Iterator<Item = (MonoTime, &Action)> {
         self.sent.iter().rev().filter_map(|(at, id)| Some((*at, self.all.get(id)?)))
+    }
+
+    /// Those that would have been sent, by when they would, oldest first.
+    pub(super) fn proposed(&self) -> impl Iterator<Item = (MonoTime, &Action)> {
+        self.proposed.iter().filter_map(|(at, id)| Some((*at, self.all.get(id)?)))
     }
 
     /// Those whose command went out to something that overlaps the target, oldest first.
@@ -129,6 +136,9 @@ impl Actions {
         if action.state.is_in_flight() {
             self.in_flight.insert(id);
         }
+        if action.state == ActionState::Proposed {
+            self.proposed.insert((action.decided, id));
+        }
         if let Some(at) = action.sent {
             self.sent.insert((at, id));
             for thing in things(&action.target) {
@@ -142,6 +152,7 @@ impl Actions {
         drop_from(&mut self.of_purpose, &action.purpose, id);
         self.waiting.remove(&id);
         self.in_flight.remove(&id);
+        self.proposed.remove(&(action.decided, id));
         if let Some(at) = action.sent {
             self.sent.remove(&(at, id));
             for thing in things(&action.target) {
@@ -224,6 +235,8 @@ mod tests {
         for purpose in (0..4).map(|it| Purpose::Incident(IncidentId(it))) {
             assert_eq!(ids(actions.of_purpose(&purpose)), all(&|it| it.purpose == purpose));
         }
+        let proposed = actions.proposed().map(|(_, it)| it);
+        assert_eq!(ids(proposed), all(&|it| it.state == ActionState::Proposed));
         let mut sent: Vec<_> = actions.iter().filter_map(|it| Some((it.sent?, it.id))).collect();
         sent.sort_unstable_by(|a, b| b.cmp(a));
         assert_eq!(actions.sent().map(|(at, it)| (at, it.id)).collect::<Vec<_>>(), sent);
@@ -242,6 +255,10 @@ mod tests {
                 it.sent = Some(at(100 - id / 2));
                 it.state = ActionState::Sent;
             });
+            check(&actions);
+        }
+        for id in [2, 17] {
+            actions.edit(ActionId(id), |it| it.state = ActionState::Proposed);
             check(&actions);
         }
         for id in [3, 4, 9, 16, 40] {

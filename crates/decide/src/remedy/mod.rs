@@ -266,6 +266,9 @@ impl Desk<'_> {
         plan: &Plan,
         basis: &mut (Option<Fit>, Option<Rival>),
     ) -> (Answer, bool) {
+        if self.is_proposed(ledger, purpose, plan) {
+            return (Answer::Pass, false);
+        }
         let proposal = self.proposal(ledger, purpose, plan, core::mem::take(basis));
         let answer = guard::ask(&proposal);
         let answers = (answer, answer == Answer::Pass && guard::circuit_is_open(&proposal));
@@ -306,7 +309,24 @@ impl Desk<'_> {
         plan: &Plan,
         basis: (Option<Fit>, Option<Rival>),
     ) -> Answer {
+        if self.is_proposed(ledger, purpose, plan) {
+            return Answer::Pass;
+        }
         guard::ask(&self.proposal(ledger, purpose, plan, basis))
+    }
+
+    fn is_dry(&self, plan: &Plan) -> bool {
+        guard::mode_of(self.scene.facts, plan.kind, &plan.target) == Mode::DryRun
+    }
+
+    /// Whether just this was proposed and would only be proposed again.
+    fn is_proposed(&self, ledger: &Ledger, purpose: &Purpose, plan: &Plan) -> bool {
+        let same = |it: &Action| {
+            it.state == ActionState::Proposed
+                && (it.kind, &it.target, &it.to, it.share)
+                    == (plan.kind, &plan.target, &plan.to, plan.share)
+        };
+        self.is_dry(plan) && ledger.actions_for(purpose).any(same)
     }
 
     fn proposal<'a>(
@@ -328,6 +348,7 @@ impl Desk<'_> {
             from: plan.from.clone(),
             to: plan.to.clone(),
             undoes: plan.undoes,
+            is_dry: self.is_dry(plan),
         }
     }
 
@@ -342,12 +363,7 @@ impl Desk<'_> {
             Mode::Approve => (ActionState::Waiting, now + guards.approval_expiry),
             Mode::Auto => (ActionState::Waiting, now + guards.action_expiry),
         };
-        let same = |it: &Action| {
-            it.state == ActionState::Proposed
-                && (it.kind, &it.target, &it.to, it.share)
-                    == (plan.kind, &plan.target, &plan.to, plan.share)
-        };
-        if mode == Mode::DryRun && ledger.actions_for(purpose).any(same) {
+        if self.is_proposed(ledger, purpose, &plan) {
             return;
         }
         let (kind, is_approved) = (plan.kind, plan.approved_by.is_some());
