@@ -97,10 +97,11 @@ struct Stage {
     commands: Vec<Commanded>,
 }
 
-/// A command, with the milliseconds of the call that brought the deciding evidence.
+/// A command, with the milliseconds of the call that brought the deciding evidence, by the clock and of processor time.
 struct Commanded {
     channel: Option<ChannelId>,
     ms: f64,
+    processor_ms: f64,
 }
 
 /// What some runs of some seconds came to.
@@ -157,11 +158,14 @@ impl Stage {
             outputs.push(output);
         }
         let ms = begin.elapsed().as_secs_f64() * 1e3;
-        self.processor += processor_time().saturating_sub(processor);
+        let processor = processor_time().saturating_sub(processor);
+        let processor_ms = processor.as_secs_f64() * 1e3;
+        self.processor += processor;
         self.calls.push(ms);
         for output in outputs {
             if let Output::Act(command) = output {
-                self.commands.push(Commanded { channel: command.target.channel().cloned(), ms });
+                let channel = command.target.channel().cloned();
+                self.commands.push(Commanded { channel, ms, processor_ms });
                 self.answer(&command);
             }
         }
@@ -274,11 +278,11 @@ impl Stage {
         }
     }
 
-    /// Milliseconds of the calls that a switch of a channel came out of, in order.
-    fn decisions(&self) -> Vec<f64> {
+    /// The switches of channels, in order.
+    fn decisions(&self) -> impl Iterator<Item = &Commanded> {
         let decided =
             |it: &&Commanded| it.channel.as_ref().is_some_and(|it| !self.stuck.contains(it));
-        self.commands.iter().filter(decided).map(|it| it.ms).collect()
+        self.commands.iter().filter(decided)
     }
 
     /// What must not be: a channel without exactly one command, or an incident of another kind.
@@ -306,8 +310,10 @@ fn conclude(
     [quiet, busy]: &[Seconds; 2],
     [empty, full, after]: [u64; 3],
 ) -> anyhow::Result<Measured> {
-    let ms = stage.decisions();
+    let ms: Vec<f64> = stage.decisions().map(|it| it.ms).collect();
     let decisions = Spread::of(ms.iter().copied()).context("nothing was decided")?;
+    let spent = Spread::of(stage.decisions().map(|it| it.processor_ms));
+    let spent = spent.context("nothing was decided")?;
     let runs =
         || ms.chunks(ms.len().div_ceil(RUNS as usize)).filter_map(|it| Spread::of(it.to_vec()));
     let of_runs = |of: fn(&Spread) -> f64| Spread::of(runs().map(|it| of(&it))).context("no runs");
@@ -323,6 +329,7 @@ fn conclude(
         decisions.row("evidence to command", 3),
         of_runs(|it| it.median)?.row("its median in each run", 3),
         of_runs(|it| it.max)?.row("its maximum in each run", 3),
+        spent.row("its processor time", 3),
     ];
     let of = format!(
         "{channels} channels in {REGIONS} regions, {} observations a second of virtual time",
@@ -348,7 +355,7 @@ fn conclude(
     let figures = json!({
         "channels": channels, "regions": REGIONS, "open": OPEN,
         "quiet": quiet.figures()?, "busy": busy.figures()?, "decision_ms": decisions,
-        "decisions_ms": ms, "decision_call_ms": calls, "state_bytes": state,
+        "decisions_ms": ms, "decision_processor_ms": spent, "decision_call_ms": calls, "state_bytes": state,
         "incident_bytes": incidents,
     });
     Ok(Measured { figures, text, wrong: stage.wrong(faults) })
