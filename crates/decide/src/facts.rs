@@ -417,8 +417,13 @@ impl Facts {
 
     /// When the channel was seen to be put on the source that it is on; `None` if it was never seen on another.
     pub(crate) fn on_since(&self, channel: &ChannelId) -> Option<MonoTime> {
-        let since = self.feeds[self.lineup.channel_no(channel)?].back()?.0;
+        let since = self.fed_since(self.lineup.channel_no(channel)?);
         (since > MonoTime::ZERO).then_some(since)
+    }
+
+    /// The same by the channel's place among all; `ZERO` if it was never seen on another.
+    pub(crate) fn fed_since(&self, channel: usize) -> MonoTime {
+        self.feeds[channel].back().map_or(MonoTime::ZERO, |it| it.0)
     }
 
     /// Whether the channel is on this source or was at any time since a moment.

@@ -197,19 +197,22 @@ fn is_borne_out(scene: &Scene<'_>, ledger: &Ledger, node: &NodeId, stream: &Stre
 fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &Marks) -> BTreeSet<StreamNo> {
     ledger.number(&scene.facts.lineup);
     let mut left = bad.clone();
-    let mut joined = Vec::new();
+    let (mut joined, mut streams) = (Vec::new(), Vec::new());
     for case in ledger.open_cases() {
         if case.incident.cause() == Cause::Probe {
             continue;
         }
-        let mut streams = left.among(case.scope());
-        streams.extend(left.among(case.streams()));
+        let both = case.scope().iter().chain(case.streams());
+        streams.clear();
+        streams.extend(both.copied().filter(|&it| left.contains(it)));
+        streams.sort_unstable();
+        streams.dedup();
         if streams.is_empty() {
             continue;
         }
         let mut new = Vec::new();
         let effect_on = effect(scene, ledger, case);
-        for stream in streams {
+        for &stream in &streams {
             let id = scene.facts.lineup.id(stream);
             let effect =
                 effect_on(id).filter(|&at| case.struck_again.is_none_or(|again| at > again));
@@ -523,8 +526,8 @@ fn settle(desk: &mut Desk<'_>, ledger: &mut Ledger, id: IncidentId, probe_is_ove
         _ => is_clean(scene, case),
     };
     let since = clean.then(|| case.clean_since.unwrap_or(scene.now));
-    let shown_last = case.scope().iter().map(|&it| scene.facts.lineup.at(it));
-    let delay = shown_last.map(StreamRef::delay).max().unwrap_or_default();
+    let shown_last = case.scope().iter().map(|&it| scene.facts.lineup.delay(it));
+    let delay = shown_last.max().unwrap_or_default();
     if let Some(case) = ledger.case_mut(id) {
         case.clean_since = since;
     }

@@ -562,6 +562,14 @@ impl Lineup {
         u32::try_from(self.index.entries[no.index()].region).unwrap_or(u32::MAX)
     }
 
+    /// The place among all servers of the one that serves a delivery; `None` of a source.
+    pub(crate) fn server_of(&self, no: StreamNo) -> Option<usize> {
+        match self.index.entries[no.index()].slot {
+            Slot::Delivery { server, .. } => Some(server),
+            Slot::Source(_) => None,
+        }
+    }
+
     /// The agents of each region, by its number.
     pub(crate) fn agents_by_region(&self) -> impl Iterator<Item = &[AgentNo]> {
         self.index.watchers.iter().map(Vec::as_slice)
@@ -606,6 +614,11 @@ impl Lineup {
     /// The deliveries of a stream's channel.
     pub(crate) fn deliveries_of(&self, stream: StreamNo) -> &[StreamNo] {
         &self.index.streams[self.channel_of(stream)].deliveries
+    }
+
+    /// The same by number.
+    pub(crate) fn deliveries_in_order(&self, stream: StreamNo) -> &[StreamNo] {
+        &self.index.streams[self.channel_of(stream)].in_order
     }
 
     /// The place of a channel among all channels.

@@ -341,6 +341,13 @@ impl<'a> Scene<'a> {
         })
     }
 
+    /// The numbers of the paths of those who watch a stream and whose word counts.
+    pub(crate) fn voters(&self, stream: StreamNo) -> impl Iterator<Item = usize> {
+        let lineup = &self.facts.lineup;
+        let voters = lineup.watchers(stream).filter(|(_, agent)| self.counts(*agent));
+        voters.map(|(_, agent)| lineup.path_of(agent))
+    }
+
     /// What each agent with a vote sees of a stream.
     pub(crate) fn trusted(&self, stream: StreamNo) -> impl Iterator<Item = &'a Sight> {
         let facts = self.facts;
@@ -414,6 +421,11 @@ impl<'a> Scene<'a> {
         (calm.holds && trusted() && is_young()).then_some(calm)
     }
 
+    /// Whether all who watch a stream see it well since a moment: [`state_at`](Self::state_at), without looking closer.
+    pub(crate) fn is_plainly_good(&self, stream: StreamNo, since: MonoTime) -> bool {
+        self.calm(stream).is_some_and(|it| it.first >= since) && self.is_on_air(stream)
+    }
+
     /// On how many independent paths a stream is seen well.
     pub(crate) fn good_paths(&self, stream: &StreamId) -> usize {
         let mut good = 0;
@@ -460,8 +472,7 @@ impl<'a> Scene<'a> {
 
     /// Since when a stream's channel is on the source that it is on; `ZERO` if it was never seen on another.
     fn feeds_since(&self, stream: StreamNo) -> MonoTime {
-        let channel = &self.facts.lineup.at(stream).channel().id;
-        self.facts.on_since(channel).unwrap_or_default()
+        self.facts.fed_since(self.facts.lineup.channel_of(stream))
     }
 
     /// Whether agents agree that a stream is bad since the fault was first seen on it.
@@ -522,9 +533,9 @@ impl<'a> Scene<'a> {
         self.faults_at(stream).any(|(_, kind, it)| kind.may_act(it.severity))
     }
 
-    /// Whether an agent itself sees a fault that an action may rest on.
-    pub(crate) fn is_worthy_to(&self, node: &NodeId, sight: &Sight) -> bool {
-        self.current_faults(node, sight).any(|(kind, it)| kind.may_act(it.severity))
+    /// Whether what an agent sees at present has a fault that an action may rest on.
+    pub(crate) fn shows_worthy(&self, sight: &Sight) -> bool {
+        self.confirmed_faults(sight).any(|(kind, it)| kind.may_act(it.severity))
     }
 
     /// Whether a stream has a fault that no programme can be, by most of the paths that are heard of it: where one path alone

@@ -285,8 +285,10 @@ impl Sight {
     }
 
     /// Those that do not end before a moment.
-    pub(crate) fn recent_since(&self, at: MonoTime) -> impl Iterator<Item = &Seen> {
-        self.recent.range(self.recent.partition_point(|it| it.end < at)..)
+    pub(crate) fn recent_since(&self, at: MonoTime) -> impl Iterator<Item = &Seen> + Clone {
+        // What is asked for is of the last seconds, mostly.
+        let since = self.recent.iter().rev().take_while(|it| it.end >= at).count();
+        self.recent.range(self.recent.len() - since..)
     }
 
     /// The begin of the run of observed slices without any condition and without a hole that lasts until the latest.

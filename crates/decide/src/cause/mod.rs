@@ -33,7 +33,7 @@ use tallylight_model::{MonoTime, Ratio};
 use crate::{
     incident::{Candidate, Cause, Subject},
     lineup::{StreamNo, StreamRef},
-    scene::{Scene, State, Word},
+    scene::{Said, Scene, State, Word},
 };
 
 pub(crate) use probe::probes;
@@ -389,7 +389,8 @@ fn may_explain(
     if !named.explained.iter().all(|it| breaks.binary_search(it).is_ok()) {
         return false;
     }
-    let onsets = common(&breaks, bad).into_iter().filter_map(|it| scene.onset_at(it));
+    let broken = breaks.iter().filter(|it| bad.contains(it));
+    let onsets = broken.filter_map(|&it| scene.onset_at(it));
     let Some(onset) = onsets.min() else { return false };
     !breaks.iter().any(|&stream| {
         let since = rule.reach.since(onset, scene.facts.lineup.delay(stream));
@@ -400,17 +401,28 @@ fn may_explain(
 /// Whether every vantage point with a vote that watches the cause's streams has reported a slice of one of them that begins
 /// after the onset, and has spoken of all that the cause explains.
 pub(crate) fn all_have_reported(scene: &Scene<'_>, fit: &Fit) -> bool {
+    let since = |stream| fit.reach.since(fit.onset, scene.facts.lineup.delay(stream));
+    let is_owed = |it: &Said<'_>| {
+        let is_unsaid = it.counts && it.word == Word::Unknown;
+        is_unsaid && scene.facts.is_fresh(it.node, it.sight, scene.now)
+    };
+    let mut asked = fit.explained.iter().flat_map(|&it| scene.said(it, since(it)));
+    if asked.any(|it| is_owed(&it)) {
+        return false;
+    }
     let mut reported: BTreeMap<usize, bool> = BTreeMap::new();
+    let mut heard_in = BTreeSet::new();
     for &stream in &fit.breaks {
-        let since = fit.reach.since(fit.onset, scene.facts.lineup.delay(stream));
-        let is_asked = fit.explained.contains(&stream);
+        let (region, since) = (scene.facts.lineup.region_of(stream), since(stream));
+        if heard_in.contains(&region) {
+            continue;
+        }
         for said in scene.said(stream, since).filter(|it| it.counts) {
             let reported = reported.entry(said.path).or_insert(false);
             *reported = *reported || said.sight.latest().is_some_and(|seen| seen.start >= since);
-            let is_owed = || scene.facts.is_fresh(said.node, said.sight, scene.now);
-            if is_asked && said.word == Word::Unknown && is_owed() {
-                return false;
-            }
+        }
+        if scene.voters(stream).all(|it| reported.get(&it) == Some(&true)) {
+            heard_in.insert(region);
         }
     }
     reported.values().all(|&it| it)

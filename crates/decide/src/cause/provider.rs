@@ -43,7 +43,12 @@ fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {
     let sources = scene.facts.lineup.of_provider(provider);
     let is_seen_well =
         |&&it: &&StreamNo| matches!(scene.state_at(it, onset), State::Good | State::Disputed);
-    if sources.len() < AT_LEAST || sources.iter().any(|it| is_seen_well(&it)) {
+    // Nearly always some source of it is plainly good.
+    let is_plain = |&it: &StreamNo| scene.is_plainly_good(it, onset);
+    if sources.len() < AT_LEAST
+        || sources.iter().any(is_plain)
+        || sources.iter().any(|it| is_seen_well(&it))
+    {
         return Possible::No;
     }
     let together =

@@ -36,10 +36,12 @@ fn breaks<'a>(scene: &Scene<'a>, subject: &Subject) -> Cow<'a, [StreamNo]> {
     source.into_iter().flat_map(|it| source_breaks(scene, it)).collect()
 }
 
-/// The source itself and, if the channel is on it, the channel's deliveries.
+/// The source itself and, if the channel is on it, the channel's deliveries, in order.
 pub(super) fn source_breaks(scene: &Scene<'_>, stream: StreamNo) -> impl Iterator<Item = StreamNo> {
-    let fed = scene.facts.is_feeding(stream).then(|| scene.facts.lineup.deliveries_of(stream));
-    once(stream).chain(fed.into_iter().flatten().copied())
+    let is_feeding = scene.facts.is_feeding(stream);
+    let fed = if is_feeding { scene.facts.lineup.deliveries_in_order(stream) } else { &[] };
+    let (before, after) = fed.split_at(fed.partition_point(|it| *it < stream));
+    before.iter().copied().chain(once(stream)).chain(after.iter().copied())
 }
 
 fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {

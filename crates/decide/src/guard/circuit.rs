@@ -28,7 +28,7 @@ pub(super) fn open_until(proposal: &Proposal<'_>) -> Option<MonoTime> {
     let mut counted = Vec::new();
     // What was held back on the way to the panel never happened.
     let went_out = |it: &&Action| it.state != ActionState::Withdrawn;
-    for action in proposal.ledger.sent_on(&proposal.target).filter(went_out) {
+    for action in proposal.before.iter().copied().filter(went_out) {
         let Some(sent) = action.sent else { continue };
         let before = last.insert((action.kind, &action.to, action.share), sent);
         if before.is_some_and(|it| sent.since(it) <= window) || has_failed(action) {

@@ -12,7 +12,6 @@ use tallylight_model::MonoTime;
 use super::{Answer, Proposal};
 use crate::{
     action::{ActionKind, Feed, Reason, Target},
-    ledger::Ledger,
     policy::Guards,
 };
 
@@ -26,7 +25,7 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     if proposal.kind != ActionKind::SwitchSource || leaves_hard_fault(proposal) {
         return Answer::Pass;
     }
-    let switches = switches(proposal.ledger, &proposal.target);
+    let switches = switches(proposal);
     match damped_until(&switches, &proposal.scene.facts.policy.guards) {
         Some(until) if proposal.scene.now < until => Answer::Until(Reason::Damped, until),
         _ => Answer::Pass,
@@ -42,10 +41,11 @@ pub(super) fn leaves_hard_fault(proposal: &Proposal<'_>) -> bool {
 }
 
 /// When the target's source was changed, by us or by others, in order.
-fn switches(ledger: &Ledger, target: &Target) -> Vec<MonoTime> {
-    let ours = ledger.sent_on(target).filter(|it| it.kind == ActionKind::SwitchSource);
+fn switches(proposal: &Proposal<'_>) -> Vec<MonoTime> {
+    let ours = proposal.before.iter().filter(|it| it.kind == ActionKind::SwitchSource);
     let mut all: Vec<MonoTime> = ours.filter_map(|it| it.done).collect();
-    all.extend(target.channel().into_iter().flat_map(|it| ledger.changes_by_others(it)));
+    let channel = proposal.target.channel().into_iter();
+    all.extend(channel.flat_map(|it| proposal.ledger.changes_by_others(it)));
     all.sort_unstable();
     all
 }

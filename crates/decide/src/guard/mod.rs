@@ -55,6 +55,8 @@ pub(crate) struct Proposal<'a> {
     pub(crate) undoes: Option<ActionId>,
     /// Whether it would not be sent: then what was proposed before uses up budgets as if it had been.
     pub(crate) is_dry: bool,
+    /// What was sent to what overlaps the target, oldest first.
+    pub(crate) before: Vec<&'a Action>,
 }
 
 impl<'a> Proposal<'a> {
@@ -92,6 +94,7 @@ impl<'a> Proposal<'a> {
             to: action.to.clone(),
             undoes: action.undoes,
             is_dry: false,
+            before: ledger.sent_on(&action.target).collect(),
         }
     }
 }

@@ -37,18 +37,18 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
 
 /// The paths of agents with a vote that see any of the cause's streams bad. For a source, the condition downstream is
 /// agreement too, declared or not. No more are looked for than are needed.
-fn witnesses<'a>(scene: &Scene<'a>, fit: &Fit, needed: usize) -> BTreeSet<&'a str> {
+fn witnesses(scene: &Scene<'_>, fit: &Fit, needed: usize) -> BTreeSet<usize> {
     let is_source = matches!(fit.subject, Subject::Source(_));
     let agrees = |it: &Said<'_>| match it.word {
-        Word::Bad => scene.is_worthy_to(it.node, it.sight),
+        Word::Bad => scene.shows_worthy(it.sight),
         Word::Suspect => is_source,
         Word::Good | Word::Unknown => false,
     };
     let mut paths = BTreeSet::new();
     for &stream in &fit.breaks {
-        let since = fit.onset + scene.facts.lineup.at(stream).delay();
+        let since = fit.onset + scene.facts.lineup.delay(stream);
         let said = scene.said(stream, since).filter(|it| it.counts && agrees(it));
-        paths.extend(said.filter_map(|it| scene.path(it.node)));
+        paths.extend(said.map(|it| it.path));
         if paths.len() >= needed {
             break;
         }

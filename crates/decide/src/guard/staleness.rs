@@ -14,7 +14,7 @@ use crate::{
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     let Some(fit) = &proposal.fit else { return Answer::Refuse(Reason::StaleEvidence) };
     let lineup = &proposal.scene.facts.lineup;
-    let done = proposal.ledger.last_done(&proposal.target);
+    let done = proposal.before.iter().filter_map(|it| it.done).max();
     let is_source = |it: &&StreamNo| matches!(lineup.at(**it), StreamRef::Source(..));
     let deliveries = fit.explained.iter().filter(|it| !is_source(it));
     // No echo lies over a source, so it is asked first.

@@ -40,7 +40,8 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
 
 /// Whether an incident stands back behind a storm.
 pub(crate) fn holds(ledger: &Ledger, incident: &Incident) -> bool {
-    !incident.storm && incident.affected.iter().any(|(_, region)| ledger.storms.contains(region))
+    let is_there = || incident.affected.iter().any(|(_, region)| ledger.storms.contains(region));
+    !incident.storm && !ledger.storms.is_empty() && is_there()
 }
 
 /// Opens and closes storms.
@@ -75,23 +76,28 @@ fn gathering(scene: &Scene<'_>, ledger: &Ledger) -> BTreeMap<RegionId, Vec<Incid
     };
     let mut regions: BTreeMap<&RegionId, Gathered<'_>> = BTreeMap::new();
     for case in ledger.open_cases().filter(is_of_it) {
-        let mut counts: BTreeMap<&RegionId, usize> = BTreeMap::new();
+        let mut own: BTreeMap<&RegionId, Vec<&ChannelId>> = BTreeMap::new();
         for (channel, region) in &case.incident.affected {
-            regions.entry(region).or_default().channels.insert(channel);
-            *counts.entry(region).or_default() += 1;
+            own.entry(region).or_default().push(channel);
         }
-        for (region, count) in counts {
+        for (region, channels) in own {
             let gathered = regions.entry(region).or_default();
-            gathered.largest = gathered.largest.max(count);
+            gathered.largest = gathered.largest.max(channels.len());
+            gathered.channels.extend(channels);
             gathered.causes.push(case.incident.id);
         }
     }
     let is_storm = |region: &RegionId, it: &Gathered<'_>| {
-        let bad = it.channels.len();
-        let one_cause = guards.storm_one_cause.get() * bad as f64;
-        bad > guards.storm_channels
-            && it.causes.len() > 1
-            && (it.largest as f64) < one_cause
+        let is_of_many = |bad: usize| {
+            let one_cause = guards.storm_one_cause.get() * bad as f64;
+            bad > guards.storm_channels && it.causes.len() > 1 && (it.largest as f64) < one_cause
+        };
+        // Each channel is counted once, which takes long where one cause has nearly all of them.
+        if !is_of_many(it.channels.len()) {
+            return false;
+        }
+        let bad = it.channels.iter().collect::<BTreeSet<_>>().len();
+        is_of_many(bad)
             && bad as f64 > guards.storm_share.get() * scene.facts.lineup.channels_in(region) as f64
     };
     let storms = regions.into_iter().filter(|(region, it)| is_storm(region, it));
@@ -101,7 +107,8 @@ fn gathering(scene: &Scene<'_>, ledger: &Ledger) -> BTreeMap<RegionId, Vec<Incid
 /// What turned bad in a region.
 #[derive(Default)]
 struct Gathered<'a> {
-    channels: BTreeSet<&'a ChannelId>,
+    /// One may come twice.
+    channels: Vec<&'a ChannelId>,
     causes: Vec<IncidentId>,
     /// How many channels one cause explains at most.
     largest: usize,

@@ -17,7 +17,7 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     let proposed = proposal.is_dry.then(|| ledger.proposed()).into_iter().flatten();
     let proposed = proposed.filter(|(_, it)| it.target.overlaps(&proposal.target));
     let proposed = proposed.map(|(at, _)| at + guards.target_interval);
-    match ledger.sent_on(&proposal.target).filter_map(until).chain(proposed).max() {
+    match proposal.before.iter().copied().filter_map(until).chain(proposed).max() {
         Some(until) if proposal.scene.now < until => Answer::Until(Reason::TargetRate, until),
         _ => Answer::Pass,
     }

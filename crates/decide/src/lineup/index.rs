@@ -67,6 +67,8 @@ pub(super) struct Entry {
 pub(crate) struct Streams {
     pub(crate) sources: Vec<StreamNo>,
     pub(crate) deliveries: Vec<StreamNo>,
+    /// The same by number.
+    pub(crate) in_order: Vec<StreamNo>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -166,8 +168,10 @@ impl Index {
             }
             let sources = channel.sources.iter().filter_map(|it| self.no(&it.stream));
             let deliveries = channel.deliveries.iter().filter_map(|it| self.no(&it.stream));
-            let streams = Streams { sources: sources.collect(), deliveries: deliveries.collect() };
-            self.streams.push(streams);
+            let (sources, deliveries) = (sources.collect(), deliveries.collect::<Vec<_>>());
+            let mut in_order = deliveries.clone();
+            in_order.sort_unstable();
+            self.streams.push(Streams { sources, deliveries, in_order });
         }
         for region in self.regions_of.iter().flatten() {
             *self.channels_in.entry(region.clone()).or_default() += 1;

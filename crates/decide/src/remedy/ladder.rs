@@ -11,12 +11,7 @@
 //!
 //! A rung that can do nothing as things stand is passed over, and the reason is kept.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    string::String,
-    vec,
-    vec::Vec,
-};
+use alloc::{string::String, vec, vec::Vec};
 
 use tallylight_model::{
     ActionId, ChannelId, EncoderId, MonoTime, ProviderId, RegionId, ServerId, StreamId,
@@ -211,7 +206,7 @@ pub(crate) fn restart_service(
         }
         Target::Channel(_) | Target::Region(_) => false,
     };
-    let carried: Vec<StreamNo> = match target {
+    let mut carried: Vec<StreamNo> = match target {
         Target::Servers(servers) => {
             servers.iter().flat_map(|it| facts.lineup.on_server(it)).copied().collect()
         }
@@ -220,18 +215,20 @@ pub(crate) fn restart_service(
             channels.flat_map(|it| &it.deliveries).copied().collect()
         }
     };
-    let mut channels: BTreeMap<&ChannelId, Vec<State>> = BTreeMap::new();
-    for delivery in carried {
-        let found = facts.lineup.at(delivery);
-        if !facts.is_off_air(&found.channel().id) {
-            let state = scene.state_at(delivery, onset + found.delay());
-            channels.entry(&found.channel().id).or_default().push(state);
+    carried.sort_unstable();
+    for own in carried.chunk_by(|a, b| facts.lineup.channel_of(*a) == facts.lineup.channel_of(*b)) {
+        if own.first().is_some_and(|&it| facts.is_stream_off_air(it)) {
+            continue;
         }
-    }
-    for states in channels.into_values() {
-        let any = |wanted| states.contains(&wanted);
-        let is_well = any(State::Good) || any(State::Disputed);
-        if is_well || !any(State::Bad) && !any(State::Suspect) {
+        let mut is_broken = false;
+        for &delivery in own {
+            match scene.state_at(delivery, onset + facts.lineup.delay(delivery)) {
+                State::Good | State::Disputed => return Err(Reason::CostsHealthy),
+                State::Bad | State::Suspect => is_broken = true,
+                State::Unknown => {}
+            }
+        }
+        if !is_broken {
             return Err(Reason::CostsHealthy);
         }
     }
@@ -252,16 +249,18 @@ pub(crate) fn region_move(scene: &Scene<'_>, region: &RegionId) -> Result<Plan, 
 
 /// A restart may bring a channel back on some servers only: then viewers leave one of the others.
 fn drain_for(scene: &Scene<'_>, channel: &ChannelId) -> Result<Plan, Reason> {
-    let facts = scene.facts;
-    let channel = facts.lineup.channel(channel).ok_or(Reason::NoSurvivor)?;
-    let region = |it: &Delivery| facts.lineup.server(&it.server).map(|it| &it.region);
-    let state = |it: &Delivery| scene.state(&it.stream, MonoTime::ZERO);
-    let is_well_beside = |bad: &Delivery| {
-        let mut others = channel.deliveries.iter();
-        others.any(|it| region(it) == region(bad) && state(it) == State::Good)
+    let lineup = &scene.facts.lineup;
+    let deliveries = &lineup.streams_of(channel).ok_or(Reason::NoSurvivor)?.deliveries;
+    let is_well_beside = |bad: &StreamNo| {
+        let region = lineup.region_of(*bad);
+        let mut there = deliveries.iter().filter(|it| lineup.region_of(**it) == region);
+        there.any(|&it| state(scene, it) == State::Good)
     };
-    let bad = channel.deliveries.iter().filter(|it| state(it) == State::Bad);
-    let mut plans = bad.filter(|it| is_well_beside(it)).map(|it| relieve(scene, &it.server));
+    let bad = deliveries.iter().copied().filter(|&it| state(scene, it) == State::Bad);
+    let mut plans = bad.filter(is_well_beside).filter_map(|it| match lineup.at(it) {
+        StreamRef::Delivery(.., server) => Some(relieve(scene, &server.id)),
+        StreamRef::Source(..) => None,
+    });
     plans.find(Result::is_ok).unwrap_or(Err(Reason::NoSurvivor))
 }
 
@@ -289,11 +288,11 @@ pub(crate) fn drain(scene: &Scene<'_>, server: &ServerId) -> Result<Plan, Reason
     let is_dead = serves_nothing_good(scene, server);
     let mut is_of_use = false;
     for &own in facts.lineup.on_server(server) {
-        let is_well_elsewhere = is_well_on(scene, own, &others);
-        is_of_use |= is_well_elsewhere;
+        let is_well_elsewhere = || is_well_on(scene, own, &others);
+        is_of_use = is_of_use || is_well_elsewhere();
         let keeps = match state(scene, own) {
             State::Bad | State::Suspect => true,
-            State::Good | State::Disputed => is_well_elsewhere,
+            State::Good | State::Disputed => is_well_elsewhere(),
             State::Unknown => {
                 let is_off_air = facts.is_off_air(&facts.lineup.at(own).channel().id);
                 is_dead || is_off_air || may_be_well_on(scene, own, &others)
@@ -315,15 +314,15 @@ pub(crate) fn strands(scene: &Scene<'_>, server: &ServerId) -> bool {
     let region = facts.lineup.server(server).map(|it| &it.region);
     let serves =
         |it: &&Server| it.id != *server && Some(&it.region) == region && !facts.is_drained(&it.id);
-    let others = facts.lineup.servers().filter(serves).map(|it| &it.id).collect();
+    let others = places(scene, serves);
     facts.lineup.on_server(server).iter().any(|&own| {
         let is_off_air = facts.is_off_air(&facts.lineup.at(own).channel().id);
         !is_off_air && beside(scene, own, &others).all(|it| it == State::Bad)
     })
 }
 
-/// The other servers of a region that have room for more viewers.
-fn survivors<'a>(scene: &Scene<'a>, server: &ServerId) -> BTreeSet<&'a ServerId> {
+/// The other servers of a region that have room for more viewers, by their places.
+fn survivors(scene: &Scene<'_>, server: &ServerId) -> Vec<usize> {
     let facts = scene.facts;
     let region = facts.lineup.server(server).map(|it| &it.region);
     let limit = facts.policy.guards.survivor_saturation;
@@ -331,37 +330,37 @@ fn survivors<'a>(scene: &Scene<'a>, server: &ServerId) -> BTreeSet<&'a ServerId>
         let fits = facts.server_saturation(&it.id, scene.now).is_none_or(|it| it < limit);
         it.id != *server && Some(&it.region) == region && fits && !facts.is_drained(&it.id)
     };
-    facts.lineup.servers().filter(survives).map(|it| &it.id).collect()
+    places(scene, survives)
+}
+
+/// Where those servers stand among all.
+fn places(scene: &Scene<'_>, those: impl Fn(&&Server) -> bool) -> Vec<usize> {
+    let all = scene.facts.lineup.servers().enumerate();
+    all.filter(|(_, it)| those(it)).map(|(place, _)| place).collect()
 }
 
 fn state(scene: &Scene<'_>, stream: StreamNo) -> State {
-    scene.state_at(stream, MonoTime::ZERO + scene.facts.lineup.at(stream).delay())
+    scene.state_at(stream, MonoTime::ZERO + scene.facts.lineup.delay(stream))
 }
 
 /// What these servers show of a delivery's channel.
-fn beside<'a>(
-    scene: &'a Scene<'_>,
-    own: StreamNo,
-    servers: &'a BTreeSet<&ServerId>,
-) -> impl Iterator<Item = State> + 'a {
+fn beside(scene: &Scene<'_>, own: StreamNo, servers: &[usize]) -> impl Iterator<Item = State> {
     let lineup = &scene.facts.lineup;
-    let is_there = move |it: &&StreamNo| match lineup.at(**it) {
-        StreamRef::Delivery(.., server) => servers.contains(&server.id),
-        StreamRef::Source(..) => false,
-    };
+    let is_there = |it: &&StreamNo| lineup.server_of(**it).is_some_and(|it| servers.contains(&it));
     lineup.deliveries_of(own).iter().filter(is_there).map(|&it| state(scene, it))
 }
 
-fn is_well_on(scene: &Scene<'_>, own: StreamNo, servers: &BTreeSet<&ServerId>) -> bool {
+fn is_well_on(scene: &Scene<'_>, own: StreamNo, servers: &[usize]) -> bool {
     beside(scene, own, servers).any(|it| it == State::Good)
 }
 
-fn may_be_well_on(scene: &Scene<'_>, own: StreamNo, servers: &BTreeSet<&ServerId>) -> bool {
+fn may_be_well_on(scene: &Scene<'_>, own: StreamNo, servers: &[usize]) -> bool {
     beside(scene, own, servers).any(|it| matches!(it, State::Good | State::Unknown))
 }
 
 /// Whether a server is seen to be broken for everybody: something on it is bad, and nothing is good or disputed.
 pub(crate) fn serves_nothing_good(scene: &Scene<'_>, server: &ServerId) -> bool {
     let own = || scene.facts.lineup.on_server(server).iter().map(|&it| state(scene, it));
-    own().any(|it| it == State::Bad) && own().all(|it| !matches!(it, State::Good | State::Disputed))
+    // Of most servers the first delivery says no.
+    own().all(|it| !matches!(it, State::Good | State::Disputed)) && own().any(|it| it == State::Bad)
 }

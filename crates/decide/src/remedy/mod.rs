@@ -349,6 +349,7 @@ impl Desk<'_> {
             to: plan.to.clone(),
             undoes: plan.undoes,
             is_dry: self.is_dry(plan),
+            before: ledger.sent_on(&plan.target).collect(),
         }
     }
 

@@ -214,17 +214,16 @@ fn worse(a: Proof, b: Proof) -> Proof {
 
 fn by_agent(sight: &Sight, from: MonoTime, end: MonoTime, over: bool, rule: Rule) -> Proof {
     let is_within = |it: &&Seen| it.start >= from && it.start < end && it.is_observed();
-    let seen: Vec<&Seen> = sight.recent_since(from).filter(is_within).collect();
+    let seen = sight.recent_since(from).filter(is_within);
+    let mut window = seen.clone();
     let mut good = 0;
-    for (last, slice) in seen.iter().enumerate() {
+    for (count, slice) in (1..).zip(seen) {
         good += u32::from(slice.is_good());
-        let first = (last + 1).saturating_sub(rule.of as usize);
-        if first > 0 {
-            good -= u32::from(seen[first - 1].is_good());
+        if count > rule.of {
+            good -= window.next().map_or(0, |it| u32::from(it.is_good()));
         }
         if good >= rule.good {
-            let begin = seen[first..=last].iter().find(|it| it.is_good());
-            return Proof::Good(begin.map(|it| it.start));
+            return Proof::Good(window.find(|it| it.is_good()).map(|it| it.start));
         }
     }
     let passed = sight.latest().is_some_and(|it| it.start >= end);
