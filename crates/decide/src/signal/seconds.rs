@@ -249,10 +249,13 @@ impl Seconds {
         if self.closed.contains(second) {
             return None;
         }
-        let place = match self.open.binary_search_by_key(&second, |it| it.at) {
-            Ok(place) => place,
-            Err(0) if self.open.len() >= MAX_OPEN => return None,
-            Err(mut place) => {
+        // Mostly it is one of the last, and to halve would bring in seconds from all over.
+        let before = self.open.iter().rposition(|it| it.at <= second);
+        let place = match before {
+            Some(place) if self.open[place].at == second => place,
+            None if self.open.len() >= MAX_OPEN => return None,
+            _ => {
+                let mut place = before.map_or(0, |it| it + 1);
                 if self.open.len() >= MAX_OPEN
                     && let Some(oldest) = self.open.pop_front()
                 {
@@ -260,7 +263,9 @@ impl Seconds {
                     self.leaving.push(oldest);
                     place -= 1;
                 }
-                let (said, counted) = (Vec::new(), [0; PARTS]);
+                // As many will speak of it as of the oldest.
+                let speakers = self.open.front().map_or(1, |it| it.said.len());
+                let (said, counted) = (Vec::with_capacity(speakers), [0; PARTS]);
                 let fresh =
                     Second { at: second, opened: now, said, counted, terms: None, changed: false };
                 self.open.insert(place, fresh);
