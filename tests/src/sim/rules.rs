@@ -56,7 +56,11 @@ const PROOF: usize = 10;
 /// A command that went out of the judgement.
 #[derive(Debug)]
 struct Act {
+    began: MonoTime,
+    /// When that is by the collector's memory.
     at: MonoTime,
+    /// How far its clock had jumped ahead by then.
+    ahead: Duration,
     command: Command,
     done: Option<MonoTime>,
     end: Option<ActionState>,
@@ -94,6 +98,8 @@ pub(super) struct Rules {
     witnesses: Vec<Witness>,
     acts: Vec<Act>,
     tokens: (f64, MonoTime),
+    /// How far the collector's clock has jumped ahead, all in all.
+    ahead: Duration,
     /// What is at fault is nothing that anybody can mend.
     beyond_remedy: bool,
     /// Of worlds with one.
@@ -114,6 +120,7 @@ impl Rules {
             upkeep: Upkeep::default(),
             acts: Vec::new(),
             tokens: (BURST, MonoTime::ZERO),
+            ahead: Duration::ZERO,
             beyond_remedy: false,
             storm: None,
         }
@@ -202,7 +209,8 @@ impl Rules {
                     self.tokens.0 -= 1.0;
                 }
                 let command = command.clone();
-                self.acts.push(Act { at, command, done: None, end: None });
+                let (began, ahead) = (at, self.ahead);
+                self.acts.push(Act { began, at, ahead, command, done: None, end: None });
             }
             Output::Action { action, state, .. } => {
                 if *state == ActionState::Waiting {
@@ -249,8 +257,26 @@ impl Rules {
         })
     }
 
+    /// The collector's wall clock is set, by so many milliseconds.
+    pub(super) fn clock_steps(&mut self, by: i64) {
+        self.ahead += Duration::from_millis(by.max(0).unsigned_abs());
+    }
+
+    /// What the journal tells the age of is as much older after a restart as the clock jumped ahead meanwhile.
+    fn grow_old(&mut self) {
+        for act in self.acts.iter_mut().filter(|it| it.ahead < self.ahead) {
+            let by = self.ahead - act.ahead;
+            (act.at, act.ahead) = (act.at - by, self.ahead);
+            act.done = act.done.map(|it| it - by);
+            self.tokens = (BURST, self.tokens.1);
+        }
+        self.people.grow_old(self.ahead);
+        self.upkeep.ahead = self.ahead;
+    }
+
     /// The collector came back with what its journal remembers.
     pub(super) fn restarted(&mut self, at: MonoTime, decider: &Decider) {
+        self.grow_old();
         self.pulled = false;
         self.people.forget_the_panel();
         for act in &mut self.acts {
@@ -286,7 +312,7 @@ impl Rules {
         let unfinished: Vec<String> = self
             .acts
             .iter()
-            .filter(|it| at.since(it.at) > ENDS_WITHIN)
+            .filter(|it| at.since(it.began) > ENDS_WITHIN)
             .filter(|act| {
                 let known = actions.iter().find(|it| it.id == act.command.action);
                 known.is_none_or(|it| !it.state.is_final())

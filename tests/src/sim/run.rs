@@ -406,7 +406,10 @@ impl World {
             Message::Restart => self.restart(at),
             Message::Person(doing) => self.person(at, doing),
             Message::AgentRestarts(node) => self.restart_agent(&node),
-            Message::ClockSteps(by) => self.wall_off += by,
+            Message::ClockSteps(by) => {
+                self.wall_off += by;
+                self.rules.clock_steps(by);
+            }
             Message::FailsOver(channel) => self.fail_over(at, &channel),
         }
     }

@@ -29,6 +29,8 @@ pub(super) struct People {
     pub(super) returns: BTreeSet<ServerId>,
     /// Until when a channel is left to others.
     left: BTreeMap<ChannelId, MonoTime>,
+    /// How far the collector's clock had jumped ahead at its last start.
+    ahead: Duration,
     /// The source that the panel last said a channel is on.
     on: BTreeMap<ChannelId, StreamId>,
 }
@@ -83,6 +85,12 @@ impl People {
             let left = self.left.entry(channel.channel.clone()).or_default();
             *left = (*left).max(at + long);
         }
+    }
+
+    /// Channels are left to others for less, if the collector's clock has jumped so far ahead.
+    pub(super) fn grow_old(&mut self, ahead: Duration) {
+        let by = ahead - core::mem::replace(&mut self.ahead, ahead);
+        self.left.values_mut().for_each(|it| *it = *it - by);
     }
 
     /// After a start nobody knows what was before.

@@ -1,6 +1,6 @@
 //! What holds of maintenance and of groups.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use tallylight_decide::{
     action::{ActionKind, ActionState, Command, Target},
@@ -20,6 +20,8 @@ const BATCH: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
     windows: BTreeMap<WindowId, Plan>,
+    /// How far the collector's clock has jumped ahead: what it remembers lies so much earlier at most.
+    pub(super) ahead: Duration,
 }
 
 impl Upkeep {
@@ -40,7 +42,8 @@ impl Upkeep {
     }
 
     fn covers(&self, stream: &StreamId, found: StreamRef<'_>, at: MonoTime) -> bool {
-        let mut open = self.windows.values().filter(|it| it.begin <= at && at < it.end);
+        let mut open =
+            self.windows.values().filter(|it| it.begin <= at && at < it.end - self.ahead);
         open.any(|it| match &it.area {
             Area::Region(id) => found.region() == id,
             Area::Channel(id) => stream.channel() == id.as_str(),
@@ -78,14 +81,17 @@ pub(super) fn as_maintenance_says(
         (Area::Server(server), Target::Servers(servers)) => servers.iter().eq([server]),
         _ => false,
     };
-    let is_open = plan.begin <= at && at < plan.end;
+    let ahead = rules.upkeep.ahead;
+    let is_open = plan.begin - ahead <= at && at < plan.end;
     let mut for_it = rules.acts.iter().filter(|it| it.command.purpose == command.purpose);
     let is_given_back = for_it.any(|it| {
         it.command.kind == ActionKind::DrainServer && it.end == Some(ActionState::NotVerified)
     });
     let fits = match command.kind {
         ActionKind::DrainServer => is_open || rules.is_undoing(command),
-        ActionKind::UndrainServer | ActionKind::ReturnServer => plan.end <= at || is_given_back,
+        ActionKind::UndrainServer | ActionKind::ReturnServer => {
+            plan.end - ahead <= at || is_given_back
+        }
         _ => false,
     };
     must(is_its && fits, || format!("{plan:?}"))
