@@ -44,9 +44,7 @@ pub(crate) fn until(scene: &Scene<'_>, ledger: &Ledger, stream: &StreamId) -> Mo
 /// Whether anything bad is seen of a stream in media from after a moment. A player that is dry or a playlist that stands still
 /// may be what is left of a gap before it: segments come whole, so both begin late and last long.
 pub(crate) fn is_bad_since(scene: &Scene<'_>, stream: &StreamId, since: MonoTime) -> bool {
-    let is_left_over = |kind: FaultKind, at: MonoTime| {
-        matches!(kind, FaultKind::Stall | FaultKind::PlaylistStale) && at < since + REFILL
-    };
+    let is_left_over = |kind: FaultKind, at: MonoTime| is_left_over(kind) && at < since + REFILL;
     let after = |sight: &Sight| {
         let mut later = sight.recent_since(since).filter(|it| it.start >= since);
         let is_bad = |it: &Seen| it.conditions.iter().any(|kind| !is_left_over(kind, it.start));
@@ -54,6 +52,11 @@ pub(crate) fn is_bad_since(scene: &Scene<'_>, stream: &StreamId, since: MonoTime
             || sight.faults().any(|(kind, it)| it.onset >= since && !is_left_over(kind, it.onset))
     };
     scene.facts.lineup.no(stream).is_some_and(|it| scene.trusted(it).any(after))
+}
+
+/// Whether a fault may be what is left of a gap: segments come whole, so it begins late and lasts long.
+pub(crate) const fn is_left_over(kind: FaultKind) -> bool {
+    matches!(kind, FaultKind::Stall | FaultKind::PlaylistStale)
 }
 
 /// Whether all that is bad of a delivery can be what a source showed that is good again.

@@ -7,7 +7,9 @@
 use alloc::{collections::BTreeSet, vec, vec::Vec};
 use core::time::Duration;
 
-use tallylight_model::{ChannelId, IncidentId, MonoTime, NodeId, Ratio, Severity, StreamId};
+use tallylight_model::{
+    ChannelId, FaultKind, IncidentId, MonoTime, NodeId, Ratio, Severity, StreamId,
+};
 
 use crate::{
     action::{Action, ActionKind, ActionState},
@@ -15,7 +17,6 @@ use crate::{
     echo, evidence,
     guard::storm,
     incident::{Candidate, Cause, Incident, IncidentState, Moment, Remedy, Step, Subject},
-    input::ChangedBy,
     ledger::{Case, Ledger},
     lineup::{Marks, Source, StreamNo, StreamRef},
     maintenance,
@@ -43,16 +44,10 @@ pub(crate) fn judge(desk: &mut Desk<'_>, ledger: &mut Ledger) {
     let bad: Marks = troubled.filter(|&it| scene.is_bad(it)).collect();
     desk.follow_up(ledger);
     let probes = judge_probes(desk, ledger);
-    let unexplained = join(scene, ledger, &bad);
-    if !unexplained.is_empty() {
-        ledger.number(&scene.facts.lineup);
-        let with_young = &unexplained | &of_young(scene, ledger, &bad);
-        for verdict in cause::explain(scene, &with_young) {
-            if !verdict.fit.explained.is_disjoint(&unexplained) {
-                name(desk, ledger, verdict);
-            }
-        }
-    }
+    let left = join(scene, ledger, &bad);
+    let unexplained = left.iter().filter(|&it| scene.is_worthy_at(it)).collect();
+    ledger.number(&scene.facts.lineup);
+    name_anew(desk, ledger, &bad, &left, &unexplained);
     ledger.number(&scene.facts.lineup);
     for id in ledger.open_ids() {
         if ledger.case(id).is_some_and(|it| is_moot(scene, ledger, it)) {
@@ -138,8 +133,13 @@ pub(crate) fn measure_part(
 
 /// Opens incidents of witnesses at fault; answers all that are.
 fn judge_probes(desk: &mut Desk<'_>, ledger: &mut Ledger) -> BTreeSet<Subject> {
-    let (found, again) =
-        cause::probes(desk.scene, |node, stream| is_borne_out(desk.scene, ledger, node, stream));
+    ledger.number(&desk.scene.facts.lineup);
+    let is_asked =
+        |it: &&Case| it.incident.cause() != Cause::Probe && !desk.scene.dissents.is_empty();
+    let explained = ledger.open_cases().filter(is_asked).flat_map(Case::scope).copied().collect();
+    let bears_out =
+        |node: &NodeId, stream: &StreamId| is_borne_out(desk.scene, ledger, node, stream);
+    let (found, again) = cause::probes(desk.scene, bears_out, &explained);
     if let Some(at) = again {
         desk.look_again(at);
     }
@@ -192,12 +192,11 @@ fn is_borne_out(scene: &Scene<'_>, ledger: &Ledger, node: &NodeId, stream: &Stre
     ledger.open_cases().filter(explains).any(|it| it.scope.iter().any(others_saw))
 }
 
-/// Adds bad streams to the open incidents that explain them, the oldest first; answers those that nothing explains and that
-/// need an incident.
-fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &Marks) -> BTreeSet<StreamNo> {
+/// Adds bad streams to the open incidents that explain them, the oldest first; answers those that nothing explains.
+fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &Marks) -> Marks {
     ledger.number(&scene.facts.lineup);
     let mut left = bad.clone();
-    let (mut joined, mut streams) = (Vec::new(), Vec::new());
+    let (mut joined, mut left_by, mut streams) = (Vec::new(), Vec::new(), Vec::new());
     for case in ledger.open_cases() {
         if case.incident.cause() == Cause::Probe {
             continue;
@@ -223,39 +222,58 @@ fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &Marks) -> BTreeSet<StreamN
             if in_time && is_of_it || is_known && (in_time || is_root(scene, case, id)) {
                 left.remove(stream);
                 new.extend((!is_known).then(|| id.clone()));
+            } else if is_known {
+                left_by.push(case.incident.id);
             }
         }
         if !new.is_empty() {
             joined.push((case.incident.id, new));
         }
     }
+    for id in left_by {
+        for stream in let_go(scene, ledger, id, bad) {
+            let has = |it: &Case| it.streams().binary_search(&stream).is_ok();
+            if !ledger.open_cases().any(|it| it.incident.id != id && has(it)) {
+                left.insert(stream);
+            }
+        }
+    }
     for (id, new) in joined {
         ledger.edit(id, |it| it.incident.streams.extend(new));
         describe(scene, ledger, id);
     }
-    left.iter().filter(|&it| scene.is_worthy_at(it)).collect()
+    left
 }
 
-/// From when on nothing new on a stream is a symptom of the case: its remedy took effect there, or somebody else took the
-/// channel off the source.
+/// Lets go of what is bad of an incident beside its root, as something of it is bad for another reason by now: what they share is
+/// looked for anew. Answers what that is.
+fn let_go(scene: &Scene<'_>, ledger: &mut Ledger, id: IncidentId, bad: &Marks) -> Vec<StreamNo> {
+    let Some(case) = ledger.case(id) else { return Vec::new() };
+    let is_its = |it: &StreamNo| is_root(scene, case, scene.facts.lineup.id(*it));
+    let gone: Vec<StreamNo> =
+        bad.among(case.streams()).into_iter().filter(|it| !is_its(it)).collect();
+    ledger.edit(id, |it| {
+        for stream in gone.iter().map(|it| scene.facts.lineup.id(*it)) {
+            it.incident.streams.remove(stream);
+            it.scope.remove(stream);
+        }
+    });
+    gone
+}
+
+/// From when on nothing new on a stream is a symptom of the case: its remedy took effect there, or the channel was taken off the
+/// source, by whomever and whether that helped or not. While something is being done, it is what comes of that.
 fn effect<'a>(
     scene: &Scene<'_>,
     ledger: &'a Ledger,
     case: &Case,
 ) -> impl Fn(&StreamId) -> Option<MonoTime> + use<'a> {
     let id = case.incident.id;
-    let own = |by: &ChangedBy| match by {
-        ChangedBy::Action(action) => {
-            ledger.action(*action).is_some_and(|it| it.purpose.incident() == Some(id))
-        }
-        ChangedBy::Operator | ChangedBy::Panel => false,
-    };
+    let is_under_way = ledger.actions_of(id).any(|it| it.state.is_in_flight());
     let left = match &case.incident.subject {
-        Subject::Source(stream) if !scene.facts.is_active(stream) => {
+        Subject::Source(stream) if !scene.facts.is_active(stream) && !is_under_way => {
             let channel = scene.facts.lineup.stream(stream).map(|it| &it.channel().id);
-            let by_others = channel
-                .filter(|it| scene.facts.active(it).is_some_and(|active| !own(&active.changed_by)));
-            by_others.and_then(|it| scene.facts.on_since(it))
+            channel.and_then(|it| scene.facts.on_since(it))
         }
         _ => None,
     };
@@ -279,11 +297,44 @@ fn is_root(scene: &Scene<'_>, case: &Case, stream: &StreamId) -> bool {
     }
 }
 
-/// Opens, widens or waits.
-fn name(desk: &mut Desk<'_>, ledger: &mut Ledger, verdict: Verdict) {
+/// Names what no incident explains, and what young incidents turn out to have in common.
+fn name_anew(
+    desk: &mut Desk<'_>,
+    ledger: &mut Ledger,
+    bad: &Marks,
+    left: &Marks,
+    unexplained: &BTreeSet<StreamNo>,
+) {
     let scene = desk.scene;
-    let settled_at = verdict.first_arrival + settle_time(scene, &verdict.fit);
-    let is_open = verdict.rival.is_some() || verdict.fit.is_unsure();
+    let compares = is_to_compare(scene, ledger);
+    if unexplained.is_empty() && !compares {
+        return;
+    }
+    let with_young = unexplained | &of_young(scene, ledger, bad);
+    // What fails one by one is made of what has failed before: only what fails at once is not.
+    let elsewhere = |subject: &Subject, stream: StreamNo| {
+        let spreads = matches!(subject.cause(), Cause::Server | Cause::Region);
+        let own = ledger.open_case_of(subject).and_then(|it| ledger.case(it));
+        let is_own = own.is_some_and(|it| it.streams().binary_search(&stream).is_ok());
+        let is_explained = bad.contains(stream) && !left.contains(stream);
+        is_explained && !spreads && !is_own && !with_young.contains(&stream)
+    };
+    for verdict in cause::explain(scene, &with_young, &elsewhere) {
+        if compares || !verdict.fit.explained.is_disjoint(unexplained) {
+            name(desk, ledger, verdict, unexplained);
+        }
+    }
+}
+
+/// Opens, widens or waits.
+fn name(
+    desk: &mut Desk<'_>,
+    ledger: &mut Ledger,
+    verdict: Verdict,
+    unexplained: &BTreeSet<StreamNo>,
+) {
+    let scene = desk.scene;
+    let (settled_at, is_open) = settling(scene, &verdict);
     let complete = !is_open && cause::all_have_reported(scene, &verdict.fit);
     if !complete && scene.now < settled_at {
         desk.look_again(settled_at);
@@ -301,9 +352,15 @@ fn name(desk: &mut Desk<'_>, ledger: &mut Ledger, verdict: Verdict) {
         rival,
     };
     let known = ledger.open_case_of(&opening.fit.subject);
+    let new = fit.explained.intersection(unexplained);
+    let began = new.filter_map(|&it| scene.earliest_onset(it)).min();
+    let narrower = narrower(scene, ledger, &opening, began);
+    if began.is_none() && (known.is_some() || narrower.len() < 2) {
+        return;
+    }
     if let Some(storm) = known.filter(|id| ledger.case(*id).is_some_and(|it| it.incident.storm)) {
         // It was the region itself after all.
-        for other in narrower(scene, ledger, &opening) {
+        for other in narrower {
             ledger.close(other, scene.now);
         }
         ledger.edit(storm, |it| it.incident.storm = false);
@@ -322,7 +379,7 @@ fn name(desk: &mut Desk<'_>, ledger: &mut Ledger, verdict: Verdict) {
         describe(scene, ledger, id);
         return;
     }
-    let mut narrower = narrower(scene, ledger, &opening).into_iter();
+    let mut narrower = narrower.into_iter();
     match narrower.next() {
         Some(first) => {
             widen(scene, ledger, first, opening);
@@ -334,33 +391,65 @@ fn name(desk: &mut Desk<'_>, ledger: &mut Ledger, verdict: Verdict) {
     }
 }
 
-/// How long to wait for the others to speak: `settle`; where one vantage point of several speaks alone, until the others'
-/// media must have come, because a name that rests on it could only be taken back; where so much has not been seen yet that
-/// nothing could act, for most of it.
-fn settle_time(scene: &Scene<'_>, fit: &Fit) -> Duration {
+/// Up to when to wait for the others to speak, and whether that is to be waited for whoever has spoken: `settle`; where one
+/// vantage point of several speaks alone, until the others' media must have come, because a name that rests on it could only be
+/// taken back; where so much has not been seen yet that nothing could act, for most of it; where more may follow, for that.
+fn settling(scene: &Scene<'_>, verdict: &Verdict) -> (MonoTime, bool) {
+    let Verdict { fit, first_arrival, .. } = verdict;
     let Guards { settle, segment_hold, .. } = scene.facts.policy.guards;
-    if fit.explained.iter().all(|&it| scene.is_lone_claim(it)) {
+    let longest = settle.max(segment_hold);
+    let wait = if fit.explained.iter().all(|&it| scene.is_lone_claim(it)) {
         let delays = fit.explained.iter().map(|&it| scene.facts.lineup.at(it));
-        settle.max(segment_hold) + delays.map(StreamRef::delay).max().unwrap_or_default()
+        longest + delays.map(StreamRef::delay).max().unwrap_or_default()
     } else if fit.is_unsure() {
-        settle.max(segment_hold)
+        longest
     } else {
         settle
-    }
+    };
+    let settled_at = *first_arrival + wait;
+    let grows_until = cause::grows_until(scene, fit, *first_arrival, (settle, longest));
+    let is_open = verdict.rival.is_some() || fit.is_unsure() || fit.is_partial();
+    let is_growing = grows_until.is_some_and(|it| scene.now < it);
+    (grows_until.map_or(settled_at, |it| it.max(settled_at)), is_open || is_growing)
 }
 
-/// Young incidents of a smaller cause, of which the new cause explains everything.
-fn narrower(scene: &Scene<'_>, ledger: &Ledger, opening: &Opening) -> Vec<IncidentId> {
+/// Young incidents of a smaller cause, of which the new cause explains everything: what it broke first was named for what it
+/// was then. Servers and regions may fall one by one, and sources show a programme each at its own time; of everything else what
+/// is new must have begun with what is known, or it is a second cause.
+fn narrower(
+    scene: &Scene<'_>,
+    ledger: &Ledger,
+    opening: &Opening,
+    began: Option<MonoTime>,
+) -> Vec<IncidentId> {
+    let subject = &opening.fit.subject;
+    let spreads = matches!(subject.cause(), Cause::Server | Cause::Region | Cause::Programme);
+    let is_in_time = |it: &Case| {
+        spreads || began.is_none_or(|began| began <= it.incident.onset + cause::TOGETHER)
+    };
     let young = ledger.open_cases().filter(|it| may_be_widened(scene, ledger, it));
-    let explained = young.filter(|it| it.incident.streams.is_subset(&opening.scope));
+    let explained = young
+        .filter(|it| it.incident.subject != *subject)
+        .filter(|it| is_in_time(it) && it.incident.streams.is_subset(&opening.scope));
     explained.map(|it| it.incident.id).collect()
 }
 
-/// What is bad of incidents that may be part of a larger one: a cause breaks things one by one, and what it broke first was named
-/// for what it was then.
+/// What is bad of incidents that may be part of a larger one: a cause breaks things one by one.
 fn of_young(scene: &Scene<'_>, ledger: &Ledger, bad: &Marks) -> BTreeSet<StreamNo> {
     let young = ledger.open_cases().filter(|it| may_be_widened(scene, ledger, it));
     young.flat_map(|it| bad.among(it.streams())).collect()
+}
+
+/// Whether there are incidents to be compared with each other: several that were opened lately, and not compared in this second.
+fn is_to_compare(scene: &Scene<'_>, ledger: &mut Ledger) -> bool {
+    let is_new = |it: &&Case| scene.now.since(it.incident.opened) <= YOUNG;
+    let new = ledger.open_cases().filter(is_new);
+    let several = new.filter(|it| may_be_widened(scene, ledger, it)).take(2).count() > 1;
+    let is_due = several && scene.now >= ledger.compared + WATCH;
+    if is_due {
+        ledger.compared = scene.now;
+    }
+    is_due
 }
 
 /// Whether an incident is young, and nothing has been done on it.
@@ -555,10 +644,17 @@ fn is_moot(scene: &Scene<'_>, ledger: &Ledger, case: &Case) -> bool {
                     && echo::is_bad_since(scene, it, echo::until(scene, ledger, it))
             };
             let is_good = |it: &StreamId| scene.state(it, case.incident.onset) == State::Good;
+            let outlives = |it: &&StreamId| *it != id && outlives(it);
+            let hope = hope(scene, ledger, case.incident.id);
+            let is_lost = |it: &StreamId| match hope {
+                Hope::None => true,
+                Hope::ToUndo => is_unmoved(scene, it),
+                Hope::Left => false,
+            };
             lineup.stream(id).is_none()
                 || is_good(id)
-                    && is_out_of_hope(scene, ledger, case.incident.id)
-                    && case.incident.streams.iter().any(|it| it != id && outlives(it))
+                    && hope != Hope::Left
+                    && case.incident.streams.iter().filter(outlives).any(is_lost)
         }
         Subject::Provider(id) => lineup.providers().all(|it| it.id != *id),
         Subject::Processing(id) => lineup.channel(id).is_none(),
@@ -575,12 +671,39 @@ fn is_moot(scene: &Scene<'_>, ledger: &Ledger, case: &Case) -> bool {
     }
 }
 
-/// Whether nothing that was done for an incident has helped or still may: what did not help was taken back first, so that it is
-/// not what is wrong.
-fn is_out_of_hope(scene: &Scene<'_>, ledger: &Ledger, id: IncidentId) -> bool {
+/// What may still come of what was done for an incident.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hope {
+    /// Something helped, or still may.
+    Left,
+    /// A switch did not help and can be taken back, in case that what is made of the new source is what is wrong.
+    ToUndo,
+    /// Nothing.
+    None,
+}
+
+fn hope(scene: &Scene<'_>, ledger: &Ledger, id: IncidentId) -> Hope {
     let mut carried_out = ledger.actions_of(id).filter(|it| it.sent.is_some());
-    carried_out.all(|it| it.state.is_final() && it.state != ActionState::Verified)
-        && !remedy::is_to_be_undone(scene, ledger, id)
+    if !carried_out.all(|it| it.state.is_final() && it.state != ActionState::Verified) {
+        Hope::Left
+    } else if remedy::is_to_be_undone(scene, ledger, id) {
+        Hope::ToUndo
+    } else {
+        Hope::None
+    }
+}
+
+/// Whether a delivery has been giving nothing since before its channel was put on another source: neither the old source nor the
+/// new one reaches it, so what is between hangs.
+fn is_unmoved(scene: &Scene<'_>, stream: &StreamId) -> bool {
+    let Some(no) = scene.facts.lineup.no(stream) else { return false };
+    let channel = &scene.facts.lineup.at(no).channel().id;
+    let gives_nothing = |kind: FaultKind| {
+        matches!(kind, FaultKind::NoData | FaultKind::Unreachable | FaultKind::PlaylistStale)
+    };
+    scene.facts.on_since(channel).is_some_and(|changed| {
+        scene.faults_at(no).any(|(_, kind, it)| gives_nothing(kind) && it.onset < changed)
+    })
 }
 
 /// Whether none of its streams is bad, and those that are watched at all are seen well. What is no longer listed keeps no

@@ -129,6 +129,8 @@ pub(crate) struct Ledger {
     others: BTreeMap<ChannelId, Others>,
     /// Up to when actions were last looked through for what is not needed.
     trimmed: MonoTime,
+    /// When young incidents were last compared with each other.
+    pub(crate) compared: MonoTime,
     /// Since when a storm gathers in which region.
     pub(crate) stirring: BTreeMap<RegionId, MonoTime>,
     /// Where a storm stands or gathers, as of the last judgement.

@@ -198,16 +198,6 @@ impl<'a> Scene<'a> {
         sight.faults().filter(move |(_, it)| now.since(it.confirmed) <= max_age)
     }
 
-    /// An agent's standing faults that count, while it is heard.
-    fn current_faults<'s>(
-        &'s self,
-        node: &NodeId,
-        sight: &'s Sight,
-    ) -> impl Iterator<Item = (FaultKind, &'s Standing)> {
-        let fresh = self.facts.is_fresh(node, sight, self.now);
-        self.confirmed_faults(sight).filter(move |_| fresh)
-    }
-
     /// Finds who is denied by peers, and takes the vote from whom two peers deny on enough streams.
     fn weigh_contradictions(&mut self, claims: &[Claim]) {
         let mut bad = alloc::vec![0; self.votes.len()];
@@ -294,21 +284,6 @@ impl<'a> Scene<'a> {
     pub(crate) fn vote(&self, node: &NodeId) -> Vote {
         let agent = self.facts.lineup.agent_no(node);
         agent.map_or(Vote::Silent, |it| self.votes[it.index()])
-    }
-
-    /// What one agent says about a stream since a moment of its own time.
-    pub(crate) fn word(&self, node: &NodeId, sight: &Sight, since: MonoTime) -> Word {
-        if !self.facts.is_fresh(node, sight, self.now) {
-            return Word::Unknown;
-        }
-        if self.current_faults(node, sight).next().is_some() {
-            return Word::Bad;
-        }
-        match sight.latest() {
-            Some(seen) if seen.end > since && !seen.conditions.is_empty() => Word::Suspect,
-            Some(seen) if seen.start >= since && seen.is_observed() => Word::Good,
-            _ => Word::Unknown,
-        }
     }
 
     /// What the agent at a place says about a stream since a moment of its own time.
@@ -579,9 +554,17 @@ impl<'a> Scene<'a> {
         bad.filter_map(|(place, _)| self.first_onset(place)).min()
     }
 
-    /// The earliest moment at which the cause of a stream's faults can have begun, at the source.
+    /// The earliest moment at which the cause of a stream's faults can have begun, at the source. Where only a player is dry, or a
+    /// playlist stands still, it is earlier by what they had left.
     pub(crate) fn earliest_onset(&self, stream: StreamNo) -> Option<MonoTime> {
-        self.onset_at(stream).map(|it| it - self.facts.lineup.delay(stream))
+        let delay = self.facts.lineup.delay(stream);
+        let first = |left_over: bool| {
+            let faults = self.faults_at(stream);
+            let of_kind = faults.filter(move |(_, kind, _)| echo::is_left_over(*kind) == left_over);
+            of_kind.map(|(_, _, it)| it.onset).min()
+        };
+        let onset = first(false).or_else(|| first(true).map(|it| it - echo::REFILL));
+        onset.map(|it| it - delay)
     }
 
     /// Kinds that stand on a stream, or whose condition holds in the latest slice of an agent with a vote.

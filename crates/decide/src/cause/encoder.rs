@@ -6,9 +6,9 @@
 
 use alloc::{borrow::Cow, vec, vec::Vec};
 
-use tallylight_model::MonoTime;
+use tallylight_model::{ChannelId, MonoTime};
 
-use super::{AT_LEAST, CauseRule, Possible, Reach, TOGETHER};
+use super::{AT_LEAST, CauseRule, Possible, Reach, TOGETHER, provider};
 use crate::{
     incident::Subject,
     lineup::{Channel, StreamNo, StreamRef},
@@ -85,4 +85,25 @@ fn fails(scene: &Scene<'_>, channel: &Channel, onset: MonoTime) -> Fails {
         _ if together => Fails::Together,
         _ => Fails::NotYet,
     }
+}
+
+/// What else may hang with a channel's deliveries: those of the other channels on its encoder and, where nobody sees its source,
+/// of other channels that the same provider feeds.
+pub(super) fn kin(scene: &Scene<'_>, channel: &ChannelId) -> Vec<StreamNo> {
+    let lineup = &scene.facts.lineup;
+    let Some(own) = lineup.channel(channel) else { return Vec::new() };
+    let unseen = own
+        .sources
+        .iter()
+        .find(|it| scene.facts.is_active(&it.stream))
+        .filter(|it| lineup.no(&it.stream).is_some_and(|it| !scene.is_watched(it)));
+    let beside = own.encoder.iter().flat_map(|it| lineup.channels_on(it));
+    let beside = beside.filter(|it| it.id != *channel).filter_map(|it| lineup.streams_of(&it.id));
+    let mut kin: Vec<StreamNo> = beside.flat_map(|it| &it.deliveries).copied().collect();
+    for source in unseen.into_iter().flat_map(|it| provider::kin(scene, &it.stream)) {
+        if scene.facts.is_feeding(source) && lineup.at(source).channel().id != *channel {
+            kin.extend(lineup.deliveries_of(source));
+        }
+    }
+    kin
 }

@@ -52,6 +52,9 @@ pub(crate) struct CauseRule {
     possible: fn(&Scene<'_>, &Subject, MonoTime) -> Possible,
 }
 
+/// Says whether a stream that a subject would break is already explained by another cause.
+pub(crate) type Elsewhere<'a> = &'a dyn Fn(&Subject, StreamNo) -> bool;
+
 /// When a cause is seen on the streams that it breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
@@ -98,7 +101,7 @@ const CAUSES: &[CauseRule] = &[
 const LEVELS: [f64; 4] = [0.9, WEAK_BELOW, 0.3, 0.0];
 
 /// What fails together has onsets no further apart.
-const TOGETHER: Duration = Duration::from_secs(5);
+pub(crate) const TOGETHER: Duration = Duration::from_secs(5);
 
 /// Fewer channels or sources than this share no fate worth a name.
 const AT_LEAST: usize = 2;
@@ -120,10 +123,14 @@ pub(crate) struct Fit {
     pub(crate) explained: BTreeSet<StreamNo>,
     /// How many of its streams are bad or suspect.
     broken: usize,
-    /// How many are seen well, or are disputed.
+    /// How many are seen well.
     spared: usize,
     /// How many are watched and have not been seen since.
     pending: usize,
+    /// Of the broken ones, how many only show a condition so far.
+    suspect: usize,
+    /// How many witnesses disagree about: nobody knows which of the others these are.
+    disputed: usize,
     /// Its streams' earliest onset, at the source.
     pub(crate) onset: MonoTime,
     possible: Possible,
@@ -140,9 +147,15 @@ impl Fit {
     /// The least that the coverage can turn out to be: what acts may rest on. A source is itself seen, so what has not come
     /// through yet does not matter.
     pub(crate) fn sure_coverage(&self) -> f64 {
-        let sure = matches!(self.subject, Subject::Source(_)) || self.pending == 0;
-        let known = self.broken + self.spared + self.pending;
+        let open = self.pending + self.disputed;
+        let sure = matches!(self.subject, Subject::Source(_)) || open == 0;
+        let known = self.broken + self.spared + open;
         if sure { self.coverage() } else { self.broken as f64 / known as f64 }
+    }
+
+    /// Whether it breaks less than nearly all that it could: what has not been seen yet may be of something else.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.coverage() < LEVELS[0]
     }
 
     /// Whether it would be weak if all that has not been seen yet turned out to be good. What is wrong with sources is seen there.
@@ -159,14 +172,15 @@ impl Fit {
             explains: Ratio::of(self.explained.len() as f64, bad as f64),
             broken: self.broken,
             spared: self.spared,
-            pending: self.pending,
+            pending: self.pending + self.disputed,
         }
     }
 
     /// The order of choice within one level.
     fn key(&self) -> (usize, usize, core::cmp::Reverse<usize>, core::cmp::Reverse<usize>) {
         use core::cmp::Reverse;
-        (self.explained.len(), self.broken, Reverse(self.breaks.len()), Reverse(self.rank))
+        let claimed = self.broken + self.disputed;
+        (self.explained.len(), claimed, Reverse(self.breaks.len()), Reverse(self.rank))
     }
 }
 
@@ -202,9 +216,13 @@ pub(crate) enum RivalEnds {
 /// The most candidates kept beside a cause.
 const MAX_BEATEN: usize = 8;
 
-/// Explains the bad streams by as few causes as possible.
-pub(crate) fn explain(scene: &Scene<'_>, bad: &BTreeSet<StreamNo>) -> Vec<Verdict> {
-    let fits = measure(scene, bad);
+/// Explains the bad streams by as few causes as possible. What is explained `elsewhere` speaks for no other cause.
+pub(crate) fn explain(
+    scene: &Scene<'_>,
+    bad: &BTreeSet<StreamNo>,
+    elsewhere: Elsewhere<'_>,
+) -> Vec<Verdict> {
+    let fits = measure(scene, bad, elsewhere);
     let mut left = bad.clone();
     let mut verdicts = Vec::new();
     while !left.is_empty() {
@@ -239,6 +257,16 @@ pub(crate) fn explain(scene: &Scene<'_>, bad: &BTreeSet<StreamNo>) -> Vec<Verdic
 
 /// Measures one subject against what is broken; `None` if none of it is.
 pub(crate) fn fit(scene: &Scene<'_>, subject: &Subject, bad: &BTreeSet<StreamNo>) -> Option<Fit> {
+    fit_beside(scene, subject, bad, &|_, _| false)
+}
+
+/// The same beside other causes, which explain what is bad elsewhere.
+fn fit_beside(
+    scene: &Scene<'_>,
+    subject: &Subject,
+    bad: &BTreeSet<StreamNo>,
+    elsewhere: Elsewhere<'_>,
+) -> Option<Fit> {
     let (rank, rule) = rule_of(subject)?;
     let breaks = breaks(scene, rule, subject).into_owned();
     let explained = common(&breaks, bad);
@@ -246,19 +274,37 @@ pub(crate) fn fit(scene: &Scene<'_>, subject: &Subject, bad: &BTreeSet<StreamNo>
     let possible = (rule.possible)(scene, subject, onset);
     let (subject, reach) = (subject.clone(), rule.reach);
     let is_source = matches!(subject, Subject::Source(_));
-    let (mut broken, mut spared, mut pending) = (0, 0, 0);
-    for &stream in &breaks {
+    let (mut broken, mut spared, mut pending, mut suspect, mut disputed) = (0, 0, 0, 0, 0);
+    for &stream in breaks.iter().filter(|it| !elsewhere(&subject, **it)) {
         let since = reach.since(onset, scene.facts.lineup.delay(stream));
         match scene.state_by(stream, onset, since) {
-            State::Bad | State::Suspect => broken += 1,
+            State::Bad => broken += 1,
+            State::Suspect => {
+                broken += 1;
+                suspect += 1;
+            }
             State::Good | State::Disputed if is_source && source::is_echoed(scene, stream) => {
                 broken += 1;
             }
-            State::Good | State::Disputed => spared += 1,
+            State::Good => spared += 1,
+            State::Disputed => disputed += 1,
             State::Unknown => pending += usize::from(scene.is_watched(stream)),
         }
     }
-    Some(Fit { subject, breaks, explained, broken, spared, pending, onset, possible, reach, rank })
+    Some(Fit {
+        subject,
+        breaks,
+        explained,
+        broken,
+        spared,
+        pending,
+        suspect,
+        disputed,
+        onset,
+        possible,
+        reach,
+        rank,
+    })
 }
 
 fn rule_of(subject: &Subject) -> Option<(usize, &'static CauseRule)> {
@@ -291,9 +337,9 @@ fn suspects(scene: &Scene<'_>, stream: StreamNo) -> impl Iterator<Item = Subject
     CAUSES.iter().flat_map(move |rule| (rule.suspects)(scene, stream))
 }
 
-fn measure(scene: &Scene<'_>, bad: &BTreeSet<StreamNo>) -> Vec<Fit> {
+fn measure(scene: &Scene<'_>, bad: &BTreeSet<StreamNo>, elsewhere: Elsewhere<'_>) -> Vec<Fit> {
     let subjects: BTreeSet<Subject> = bad.iter().flat_map(|&it| suspects(scene, it)).collect();
-    subjects.iter().filter_map(|subject| fit(scene, subject, bad)).collect()
+    subjects.iter().filter_map(|it| fit_beside(scene, it, bad, elsewhere)).collect()
 }
 
 fn choose(scene: &Scene<'_>, fits: &[Fit], left: &BTreeSet<StreamNo>) -> Option<usize> {
@@ -314,20 +360,23 @@ fn choose(scene: &Scene<'_>, fits: &[Fit], left: &BTreeSet<StreamNo>) -> Option<
     None
 }
 
-/// What many streams share that fail together, where the best name explains but one of them: several causes in one moment are
-/// less likely than one that breaks only a part.
+/// What many streams share that fail together, where the best name explains less than half of them: several causes in one moment
+/// are less likely than one that breaks only a part. What shows a condition on a server that is not declared yet fails with the rest.
 fn shared(scene: &Scene<'_>, fits: &[Fit], left: &BTreeSet<StreamNo>, best: usize) -> usize {
-    let mut explained = fits[best].explained.intersection(left);
-    let (Some(&stream), None) = (explained.next(), explained.next()) else { return best };
-    let Some(onset) = scene.onset_at(stream) else { return best };
+    let own: BTreeSet<StreamNo> = fits[best].explained.intersection(left).copied().collect();
+    let Some(onset) = own.iter().filter_map(|&it| scene.onset_at(it)).min() else { return best };
     let is_near = |at: MonoTime| at.max(onset).since(at.min(onset)) <= TOGETHER;
     let is_together = |it: &&StreamNo| scene.onset_at(**it).is_some_and(is_near);
-    let explains = |it: &Fit| it.explained.intersection(left).filter(is_together).count();
-    let fits = fits.iter().enumerate().filter(|(_, it)| {
-        it.possible == Possible::Yes && it.coverage() >= HALF && it.explained.contains(&stream)
+    let breaks = |it: &Fit| {
+        let is_server = matches!(it.subject, Subject::Server(_));
+        let suspect = if is_server { it.suspect } else { 0 };
+        it.explained.intersection(left).filter(is_together).count() + suspect
+    };
+    let wider = fits.iter().enumerate().filter(|(_, it)| {
+        let is_possible = it.possible == Possible::Yes && it.coverage() >= HALF;
+        is_possible && own.is_subset(&it.explained) && breaks(it) >= MANY.max(2 * own.len())
     });
-    let many = fits.filter(|(_, it)| explains(it) >= MANY);
-    many.max_by_key(|(_, it)| (explains(it), it.key())).map_or(best, |(index, _)| index)
+    wider.max_by_key(|(_, it)| (breaks(it), it.key())).map_or(best, |(index, _)| index)
 }
 
 /// Whether `other` explains all that `named` does and nothing seen speaks against it.
@@ -394,8 +443,45 @@ fn may_explain(
     let Some(onset) = onsets.min() else { return false };
     !breaks.iter().any(|&stream| {
         let since = rule.reach.since(onset, scene.facts.lineup.delay(stream));
-        matches!(scene.state_by(stream, onset, since), State::Good | State::Disputed)
+        scene.state_by(stream, onset, since) == State::Good
     })
+}
+
+/// Until when what is named may turn out to be the beginning of something larger, which breaks its parts one by one: a provider
+/// or an encoder, where more of what it feeds fails too; a server, where all that is seen is on one that carries much else.
+pub(crate) fn grows_until(
+    scene: &Scene<'_>,
+    fit: &Fit,
+    first_arrival: MonoTime,
+    (settle, longest): (Duration, Duration),
+) -> Option<MonoTime> {
+    let kin = match &fit.subject {
+        Subject::Source(source) => provider::kin(scene, source),
+        Subject::Processing(channel) => encoder::kin(scene, channel),
+        _ => Vec::new(),
+    };
+    let is_near = |at: MonoTime| at.max(fit.onset).since(at.min(fit.onset)) <= TOGETHER;
+    let failing = kin.into_iter().filter(|&it| scene.onset_at(it).is_some_and(is_near));
+    let arrivals = failing.flat_map(|it| scene.faults_at(it)).map(|(_, _, it)| it.arrived);
+    let of_kin = arrivals.max().map(|last| {
+        let last = last.max(first_arrival);
+        (last + settle).min(first_arrival + TOGETHER)
+    });
+    of_kin.max(server_grows_until(scene, fit, first_arrival, (settle, longest)))
+}
+
+fn server_grows_until(
+    scene: &Scene<'_>,
+    fit: &Fit,
+    first_arrival: MonoTime,
+    (settle, longest): (Duration, Duration),
+) -> Option<MonoTime> {
+    let is_inferred = matches!(fit.subject.cause(), Cause::Processing | Cause::Provider);
+    let beside = server::only(scene, &fit.explained).filter(|_| is_inferred)?;
+    let watched = || beside.iter().filter(|it| scene.is_watched(**it));
+    let is_unseen = |it: &StreamNo| scene.state_at(*it, fit.onset) == State::Unknown;
+    let waits = if watched().any(is_unseen) { longest } else { settle };
+    (watched().count() >= MANY).then(|| first_arrival + waits)
 }
 
 /// Whether every vantage point with a vote that watches the cause's streams has reported a slice of one of them that begins

@@ -2,7 +2,7 @@
 
 use alloc::{borrow::Cow, vec::Vec};
 
-use tallylight_model::MonoTime;
+use tallylight_model::{MonoTime, StreamId};
 
 use super::{AT_LEAST, CauseRule, Possible, Reach, TOGETHER, source::source_breaks};
 use crate::{
@@ -41,23 +41,37 @@ fn breaks<'a>(scene: &Scene<'a>, subject: &Subject) -> Cow<'a, [StreamNo]> {
 fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {
     let Subject::Provider(provider) = subject else { return Possible::No };
     let sources = scene.facts.lineup.of_provider(provider);
-    let is_seen_well =
-        |&&it: &&StreamNo| matches!(scene.state_at(it, onset), State::Good | State::Disputed);
     // Nearly always some source of it is plainly good.
-    let is_plain = |&it: &StreamNo| scene.is_plainly_good(it, onset);
-    if sources.len() < AT_LEAST
-        || sources.iter().any(is_plain)
-        || sources.iter().any(|it| is_seen_well(&it))
-    {
+    let is_plain = |&it: &StreamNo| scene.is_plainly_good(it, onset + TOGETHER);
+    if sources.len() < AT_LEAST || sources.iter().any(is_plain) {
         return Possible::No;
     }
-    let together =
-        |&&it: &&StreamNo| began(scene, it).is_some_and(|it| it.since(onset) <= TOGETHER);
-    if sources.iter().filter(together).count() >= AT_LEAST {
+    let together = |it: &MonoTime| it.since(onset) <= TOGETHER;
+    let begun: Vec<MonoTime> =
+        sources.iter().filter_map(|&it| began(scene, it)).filter(together).collect();
+    // They fail within a moment, not at once: one that was good after the first may still follow.
+    let last = begun.iter().copied().max().unwrap_or(onset);
+    let is_seen_well = |&it: &StreamNo| {
+        matches!(scene.state_at(it, last.max(onset)), State::Good | State::Disputed)
+    };
+    if sources.iter().any(is_seen_well) {
+        Possible::No
+    } else if begun.len() >= AT_LEAST {
         Possible::Yes
     } else {
         Possible::NotYet
     }
+}
+
+/// The other sources of a source's provider.
+pub(super) fn kin(scene: &Scene<'_>, source: &StreamId) -> Vec<StreamNo> {
+    let lineup = &scene.facts.lineup;
+    let provider = match lineup.stream(source) {
+        Some(StreamRef::Source(_, source)) => source.provider.as_ref(),
+        _ => None,
+    };
+    let carried = provider.map_or(&[][..], |it| lineup.of_provider(it));
+    carried.iter().copied().filter(|it| lineup.id(*it) != source).collect()
 }
 
 /// When a source began to fail. One that nobody watches fails with everything that is seen of what it feeds.

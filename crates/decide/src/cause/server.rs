@@ -1,6 +1,6 @@
 //! A server is at fault: every delivery that it serves is bad.
 
-use alloc::{borrow::Cow, vec, vec::Vec};
+use alloc::{borrow::Cow, collections::BTreeSet, vec, vec::Vec};
 
 use tallylight_model::MonoTime;
 
@@ -33,4 +33,16 @@ fn breaks<'a>(scene: &Scene<'a>, subject: &Subject) -> Cow<'a, [StreamNo]> {
 
 fn possible(_: &Scene<'_>, _: &Subject, _: MonoTime) -> Possible {
     Possible::Yes
+}
+
+/// All that the one server carries on which all of these are.
+pub(super) fn only<'a>(scene: &Scene<'a>, streams: &BTreeSet<StreamNo>) -> Option<&'a [StreamNo]> {
+    let lineup = &scene.facts.lineup;
+    let server = |it: &StreamNo| match lineup.at(*it) {
+        StreamRef::Delivery(.., server) => Some(&server.id),
+        StreamRef::Source(..) => None,
+    };
+    let first = streams.first().and_then(server)?;
+    let is_same = |it: &StreamNo| server(it) == Some(first);
+    streams.iter().all(is_same).then(|| lineup.on_server(first))
 }

@@ -8,6 +8,7 @@ use crate::{
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
     let scene = proposal.scene;
+    let onset = proposal.case.map(|it| it.incident.onset).unwrap_or_default();
     let refused = match (proposal.kind, &proposal.target, &proposal.to) {
         (ActionKind::SwitchSource, _, Some(Feed::Source(to))) => {
             (!readiness::is_ready(scene, to)).then_some(Reason::NoReadyBackup)
@@ -18,15 +19,17 @@ pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
         (ActionKind::RegionMove, ..) => Some(Reason::NoDestination),
         (ActionKind::DrainServer, Target::Servers(servers), _) => {
             let for_a_fault = proposal.purpose.incident().is_some() && proposal.undoes.is_none();
-            let plan = if for_a_fault { ladder::relieve } else { ladder::drain };
-            servers.iter().find_map(|it| plan(scene, it).err())
+            let plan = |server| match for_a_fault {
+                true => ladder::relieve(scene, server, onset),
+                false => ladder::drain(scene, server),
+            };
+            servers.iter().find_map(|it| plan(it).err())
         }
         (ActionKind::ReturnServer | ActionKind::UndrainServer, Target::Servers(servers), _) => {
             let well = servers.iter().all(|it| remedy::is_well(scene, it));
             (!well).then_some(Reason::ServerNotWell)
         }
         (ActionKind::RestartService, target, _) => {
-            let onset = proposal.case.map(|it| it.incident.onset).unwrap_or_default();
             ladder::restart_service(scene, target, onset).err()
         }
         _ => None,

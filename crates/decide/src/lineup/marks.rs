@@ -15,6 +15,14 @@ impl Marks {
         self.0.get(word).is_some_and(|it| it & bit != 0)
     }
 
+    pub(crate) fn insert(&mut self, stream: StreamNo) {
+        let (word, bit) = place(stream);
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= bit;
+    }
+
     pub(crate) fn remove(&mut self, stream: StreamNo) {
         let (word, bit) = place(stream);
         if let Some(it) = self.0.get_mut(word) {
@@ -40,13 +48,7 @@ impl Marks {
 impl FromIterator<StreamNo> for Marks {
     fn from_iter<T: IntoIterator<Item = StreamNo>>(streams: T) -> Self {
         let mut new = Self::default();
-        for stream in streams {
-            let (word, bit) = place(stream);
-            if new.0.len() <= word {
-                new.0.resize(word + 1, 0);
-            }
-            new.0[word] |= bit;
-        }
+        streams.into_iter().for_each(|it| new.insert(it));
         new
     }
 }

@@ -12,6 +12,7 @@
 //! A rung that can do nothing as things stand is passed over, and the reason is kept.
 
 use alloc::{string::String, vec, vec::Vec};
+use core::time::Duration;
 
 use tallylight_model::{
     ActionId, ChannelId, EncoderId, MonoTime, ProviderId, RegionId, ServerId, StreamId,
@@ -24,6 +25,7 @@ use crate::{
     ledger::Case,
     lineup::{Channel, Delivery, Server, StreamNo, StreamRef},
     scene::{Scene, State},
+    sight::Sight,
     view::NotReady,
 };
 
@@ -114,7 +116,7 @@ pub(crate) fn plan(
         (Subject::Encoder(encoder), ActionKind::RestartService) => {
             restart_encoder(scene, encoder, onset)
         }
-        (Subject::Server(server), ActionKind::DrainServer) => relieve(scene, server),
+        (Subject::Server(server), ActionKind::DrainServer) => relieve(scene, server, onset),
         (Subject::Server(server), ActionKind::RestartService) => {
             restart_server(scene, server, onset)
         }
@@ -247,33 +249,55 @@ pub(crate) fn region_move(scene: &Scene<'_>, region: &RegionId) -> Result<Plan, 
     })
 }
 
-/// A restart may bring a channel back on some servers only: then viewers leave one of the others.
+/// A restart may bring a channel back on some servers only: then viewers leave one of the others. What comes and goes shows well on
+/// one server and badly on another at any moment, so it must have been well for as long as a restart is given to prove itself.
 fn drain_for(scene: &Scene<'_>, channel: &ChannelId) -> Result<Plan, Reason> {
     let lineup = &scene.facts.lineup;
     let deliveries = &lineup.streams_of(channel).ok_or(Reason::NoSurvivor)?.deliveries;
+    let proves = scene.facts.policy.guards.verify_restart_of;
+    let since = scene.now - Duration::from_secs(proves.into());
+    let is_well = |it: StreamNo| {
+        let lasts = |(_, it): (usize, &Sight)| it.good_since().is_some_and(|it| it <= since);
+        state(scene, it) == State::Good && scene.current(it).all(lasts)
+    };
     let is_well_beside = |bad: &StreamNo| {
         let region = lineup.region_of(*bad);
         let mut there = deliveries.iter().filter(|it| lineup.region_of(**it) == region);
-        there.any(|&it| state(scene, it) == State::Good)
+        there.any(|&it| is_well(it))
     };
     let bad = deliveries.iter().copied().filter(|&it| state(scene, it) == State::Bad);
     let mut plans = bad.filter(is_well_beside).filter_map(|it| match lineup.at(it) {
-        StreamRef::Delivery(.., server) => Some(relieve(scene, &server.id)),
+        StreamRef::Delivery(.., server) => Some(relieve(scene, &server.id, since)),
         StreamRef::Source(..) => None,
     });
     plans.find(Result::is_ok).unwrap_or(Err(Reason::NoSurvivor))
 }
 
-/// A server is drained for what is wrong on it only if somebody gets a channel well elsewhere who does not here.
-pub(crate) fn relieve(scene: &Scene<'_>, server: &ServerId) -> Result<Plan, Reason> {
+/// A server is drained for what is wrong on it only if most of that is well elsewhere, seen in media from after the fault began: what
+/// was good before it may be on its way to being bad, and what is as bad elsewhere is not this server's.
+pub(crate) fn relieve(
+    scene: &Scene<'_>,
+    server: &ServerId,
+    onset: MonoTime,
+) -> Result<Plan, Reason> {
     let plan = drain(scene, server)?;
     let others = survivors(scene, server);
     let own = scene.facts.lineup.on_server(server).iter();
-    let mut bad = own.copied().filter(|&it| state(scene, it) == State::Bad).peekable();
-    if bad.peek().is_none() {
-        return Err(Reason::StaleEvidence);
+    let (mut any, mut well, mut ill) = (false, 0_usize, 0_usize);
+    for bad in own.copied().filter(|&it| state(scene, it) == State::Bad) {
+        any = true;
+        let elsewhere = || on(scene, bad, &others).map(|it| scene.state_at(it, onset));
+        if elsewhere().any(|it| it == State::Good) {
+            well += 1;
+        } else {
+            ill += usize::from(elsewhere().any(|it| it != State::Unknown));
+        }
     }
-    if bad.any(|it| is_well_on(scene, it, &others)) { Ok(plan) } else { Err(Reason::NoSurvivor) }
+    match any {
+        false => Err(Reason::StaleEvidence),
+        true if well > ill => Ok(plan),
+        true => Err(Reason::NoSurvivor),
+    }
 }
 
 /// A server is drained only if the others of its region can take the viewers: some channel is seen well there, and nobody loses
@@ -343,11 +367,16 @@ fn state(scene: &Scene<'_>, stream: StreamNo) -> State {
     scene.state_at(stream, MonoTime::ZERO + scene.facts.lineup.delay(stream))
 }
 
+/// A delivery's channel on these servers.
+fn on(scene: &Scene<'_>, own: StreamNo, servers: &[usize]) -> impl Iterator<Item = StreamNo> {
+    let lineup = &scene.facts.lineup;
+    let is_there = |it: &StreamNo| lineup.server_of(*it).is_some_and(|it| servers.contains(&it));
+    lineup.deliveries_of(own).iter().copied().filter(is_there)
+}
+
 /// What these servers show of a delivery's channel.
 fn beside(scene: &Scene<'_>, own: StreamNo, servers: &[usize]) -> impl Iterator<Item = State> {
-    let lineup = &scene.facts.lineup;
-    let is_there = |it: &&StreamNo| lineup.server_of(**it).is_some_and(|it| servers.contains(&it));
-    lineup.deliveries_of(own).iter().filter(is_there).map(|&it| state(scene, it))
+    on(scene, own, servers).map(|it| state(scene, it))
 }
 
 fn is_well_on(scene: &Scene<'_>, own: StreamNo, servers: &[usize]) -> bool {
