@@ -260,6 +260,9 @@ fn loosely(draw: &mut Draw<'_>) {
     }
 }
 
+/// What begins within this time of each other begins together, for all that can be seen.
+const TOGETHER: Duration = Duration::from_secs(5);
+
 fn two_at_once(draw: &mut Draw<'_>) -> Option<()> {
     let forms =
         [source as Draws, source_picture, processing, server, backup, delivery, region_lossy];
@@ -267,5 +270,20 @@ fn two_at_once(draw: &mut Draw<'_>) -> Option<()> {
     first(draw)?;
     draw.at = draw.at + draw.dice.millis(20_000);
     let second = draw.dice.pick(&forms);
-    second(draw)
+    second(draw)?;
+    named_as_one(draw);
+    Some(())
+}
+
+/// Two that begin together and break just what one cause would may be called by its name.
+fn named_as_one(draw: &mut Draw<'_>) {
+    let [first, second] = &mut draw.scenario.faults[..] else { return };
+    if second.from.since(first.from) > TOGETHER {
+        return;
+    }
+    let both: BTreeSet<StreamId> = &first.broken | &second.broken;
+    let differential = first.differential && second.differential;
+    let one = truth::alike(&draw.lineup, &first.subject, &both, differential);
+    first.or.extend(one.iter().cloned());
+    second.or.extend(one);
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tallylight_decide::{incident::Subject, lineup::Channel};
+use tallylight_decide::{
+    incident::Subject,
+    lineup::{Channel, Delivery, Source},
+};
 use tallylight_model::{FaultKind, RegionId, StreamId};
 
 use super::{Draw, HARD, loosely};
@@ -69,7 +72,7 @@ pub(super) fn storm(draw: &mut Draw<'_>) -> Option<()> {
         draw.trouble(from, lasts, what);
         draw.whole(subject, from, lasts, &[kind]);
     }
-    named_together(draw, &region);
+    named_together(draw);
     draw.scenario.storm = true;
     loosely(draw);
     Some(())
@@ -80,13 +83,28 @@ fn is_delivered_to(draw: &Draw<'_>, channel: &Channel, region: &RegionId) -> boo
     servers.any(|it| it.region == *region)
 }
 
-/// The storm has the region's name, and what shares a provider or an encoder by chance may get theirs.
-fn named_together(draw: &mut Draw<'_>, region: &RegionId) {
-    let mut names = BTreeSet::from([Subject::Region(region.clone())]);
+/// The storm has the region's name, and that of any other where as much broke: what is wrong at a source is so everywhere. What
+/// shares a provider or an encoder by chance may get theirs.
+fn named_together(draw: &mut Draw<'_>) {
     let broken: BTreeSet<&StreamId> =
         draw.scenario.faults.iter().flat_map(|it: &Fault| &it.broken).collect();
+    let guards = &draw.scenario.policy.guards;
+    let is_stormy = |region: &RegionId| {
+        let there = || draw.lineup.channels().filter(|it| is_delivered_to(draw, it, region));
+        let is_there =
+            |it: &Delivery| draw.lineup.server(&it.server).is_some_and(|it| it.region == *region);
+        let is_hit = |it: &&Channel| {
+            it.deliveries.iter().any(|it| is_there(it) && broken.contains(&it.stream))
+        };
+        let hit = there().filter(is_hit).count();
+        hit > guards.storm_channels
+            && hit as f64 >= guards.storm_share.get() * there().count() as f64
+    };
+    let regions = draw.scenario.parts.regions.iter().map(|it| &it.id);
+    let mut names: BTreeSet<Subject> =
+        regions.filter(|it| is_stormy(it)).cloned().map(Subject::Region).collect();
     for channel in &draw.scenario.parts.channels {
-        let hit = |it: &&tallylight_decide::lineup::Source| broken.contains(&it.stream);
+        let hit = |it: &&Source| broken.contains(&it.stream);
         let providers = channel.sources.iter().filter(hit).filter_map(|it| it.provider.clone());
         names.extend(providers.map(Subject::Provider));
         if channel.deliveries.iter().any(|it| broken.contains(&it.stream)) {
