@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 
 use tallylight_model::{
-    ActionId, ChannelId, Epoch, IncidentId, MonoTime, NodeId, RegionId, ServerId, StreamId,
+    ActionId, Batch, ChannelId, Epoch, IncidentId, MonoTime, NodeId, RegionId, ServerId, StreamId,
 };
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     incident::{Incident, Subject, Vote},
     input::OnAir,
     journal::{self, Memory, Record, Remembered},
-    judge,
+    judge::{self, Occasion},
     ledger::{Case, Ledger},
     lineup::{Channel, Lineup, StreamRef},
     maintenance::Window,
@@ -122,14 +122,11 @@ impl Decider {
 
     /// Takes in what happened. Every decision that it makes possible is made before this returns.
     pub fn handle(&mut self, now: MonoTime, input: Input) {
+        let occasion = Occasion::of(&input);
         match input {
             Input::Batch(batch) => {
                 if self.facts.batch(now, &batch) {
-                    let mut limits = self.facts.limits;
-                    self.signals.batch(now, &self.facts, &self.ledger, &batch, &mut limits);
-                    self.facts.limits = limits;
-                    let records = self.signals.save(now, &self.facts.lineup);
-                    self.remember(now, records);
+                    self.count(now, &batch);
                 }
                 if self.is_quiet(now) {
                     self.ledger.flush(now, &mut self.facts.limits);
@@ -189,7 +186,16 @@ impl Decider {
             }
             Input::Tick => {}
         }
-        self.judge(now);
+        self.judge(now, occasion);
+    }
+
+    /// Brings the signals up to date with what an agent said.
+    fn count(&mut self, now: MonoTime, batch: &Batch) {
+        let mut limits = self.facts.limits;
+        self.signals.batch(now, &self.facts, &self.ledger, batch, &mut limits);
+        self.facts.limits = limits;
+        let records = self.signals.save(now, &self.facts.lineup);
+        self.remember(now, records);
     }
 
     /// Whether there is nothing to judge: nothing is wrong, and nothing becomes due by time alone, which is to say that no
@@ -204,10 +210,10 @@ impl Decider {
         work(&mut desk, &mut self.ledger);
     }
 
-    fn judge(&mut self, now: MonoTime) {
+    fn judge(&mut self, now: MonoTime, occasion: Occasion) {
         let scene = Scene::new(&self.facts, now);
         let mut desk = Desk { scene: &scene, epoch: self.epoch, again: None };
-        judge::judge(&mut desk, &mut self.ledger);
+        judge::judge(&mut desk, &mut self.ledger, occasion);
         self.again = desk.again;
         let guards = &self.facts.policy.guards;
         let keep = now - guards.circuit_window - guards.circuit_open;

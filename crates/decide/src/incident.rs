@@ -1,6 +1,6 @@
 //! Incidents: the faults that share one cause, with everything that a person needs to believe it.
 
-use alloc::{collections::BTreeSet, string::String, vec::Vec};
+use alloc::{collections::BTreeSet, string::String, vec, vec::Vec};
 use core::fmt;
 
 use tallylight_model::{
@@ -366,6 +366,44 @@ pub struct Incident {
 }
 
 impl Incident {
+    /// One that has just been named for what fits, about which nothing is known beside. `began` is its onset and when its first
+    /// fault came in.
+    pub(crate) fn opened(
+        id: IncidentId,
+        fit: Candidate,
+        (onset, first_fault): (MonoTime, MonoTime),
+        now: MonoTime,
+    ) -> Self {
+        let moment = |at, step| Moment { at, step };
+        Self {
+            id,
+            subject: fit.subject.clone(),
+            state: IncidentState::Open,
+            remedy: Remedy::None,
+            page: None,
+            storm: false,
+            maintenance: None,
+            severity: Severity::Info,
+            onset,
+            opened: now,
+            closed: None,
+            fit,
+            beaten: Vec::new(),
+            evidence: Vec::new(),
+            streams: BTreeSet::new(),
+            affected: BTreeSet::new(),
+            without_backup: BTreeSet::new(),
+            vantage: Vec::new(),
+            timeline: vec![
+                moment(onset, Step::Onset),
+                moment(first_fault, Step::FirstFault),
+                moment(now, Step::Located),
+            ],
+            actions: Vec::new(),
+            refusals: Vec::new(),
+        }
+    }
+
     /// The kind of its cause.
     #[must_use]
     pub const fn cause(&self) -> Cause {

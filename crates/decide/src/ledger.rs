@@ -66,6 +66,26 @@ pub(crate) struct Case {
     pub(crate) held: Option<Held>,
     /// When the incident's evidence was last brought up to date.
     pub(crate) described: MonoTime,
+    /// What was last found when it was asked what may be done.
+    pub(crate) asked: Option<Asked>,
+}
+
+/// What came of asking what may be done about a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) at: MonoTime,
+    /// Since when the answer is the same.
+    pub(crate) same_since: MonoTime,
+    pub(crate) answer: Standstill,
+}
+
+/// Where a case stands as long as nothing is done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standstill {
+    pub(crate) remedy: Remedy,
+    pub(crate) page: Option<Reason>,
+    pub(crate) held: Option<Held>,
+    pub(crate) last_action: Option<ActionId>,
 }
 
 /// A case's streams as the lineup numbers them, in order.
@@ -93,11 +113,21 @@ impl Case {
             numbers: None,
             held: None,
             described: MonoTime::ZERO,
+            asked: None,
         }
     }
 
     pub(crate) fn is_open(&self) -> bool {
         self.incident.state == IncidentState::Open
+    }
+
+    pub(crate) fn standstill(&self) -> Standstill {
+        Standstill {
+            remedy: self.incident.remedy,
+            page: self.incident.page,
+            held: self.held,
+            last_action: self.incident.actions.last().copied(),
+        }
     }
 
     /// What its cause could break, of what is listed.

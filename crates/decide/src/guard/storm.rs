@@ -15,8 +15,9 @@ use tallylight_model::{ChannelId, IncidentId, MonoTime, Ratio, RegionId, Severit
 use super::{Answer, Proposal, mode};
 use crate::{
     action::Reason,
-    incident::{Candidate, Cause, Incident, IncidentState, Moment, Remedy, Side, Step, Subject},
+    incident::{Candidate, Cause, Incident, Side, Subject},
     ledger::{Case, Ledger},
+    lineup::{StreamNo, StreamRef},
     remedy::Desk,
     scene::Scene,
 };
@@ -44,10 +45,10 @@ pub(crate) fn holds(ledger: &Ledger, incident: &Incident) -> bool {
     !incident.storm && !ledger.storms.is_empty() && is_there()
 }
 
-/// Opens and closes storms.
-pub(crate) fn watch(desk: &mut Desk<'_>, ledger: &mut Ledger) {
+/// Opens and closes storms. What has no name yet is part of one, too.
+pub(crate) fn watch(desk: &mut Desk<'_>, ledger: &mut Ledger, unnamed: &BTreeSet<StreamNo>) {
     let scene = desk.scene;
-    let gathering = gathering(scene, ledger);
+    let gathering = gathering(scene, ledger, unnamed);
     ledger.stirring.retain(|region, _| gathering.contains_key(region));
     for (region, narrower) in gathering {
         let since = *ledger.stirring.entry(region.clone()).or_insert(scene.now);
@@ -66,7 +67,11 @@ pub(crate) fn watch(desk: &mut Desk<'_>, ledger: &mut Ledger) {
 
 /// Regions of which more has turned bad within the window than is allowed for, without one cause for most of it; with the
 /// incidents that are behind it.
-fn gathering(scene: &Scene<'_>, ledger: &Ledger) -> BTreeMap<RegionId, Vec<IncidentId>> {
+fn gathering(
+    scene: &Scene<'_>,
+    ledger: &Ledger,
+    unnamed: &BTreeSet<StreamNo>,
+) -> BTreeMap<RegionId, Vec<IncidentId>> {
     let guards = &scene.facts.policy.guards;
     let is_of_it = |it: &&Case| {
         !it.incident.storm
@@ -85,6 +90,11 @@ fn gathering(scene: &Scene<'_>, ledger: &Ledger) -> BTreeMap<RegionId, Vec<Incid
             gathered.largest = gathered.largest.max(channels.len());
             gathered.channels.extend(channels);
             gathered.causes.push(case.incident.id);
+        }
+    }
+    for found in unnamed.iter().map(|it| scene.facts.lineup.at(*it)) {
+        if let StreamRef::Delivery(channel, ..) = found {
+            regions.entry(found.region()).or_default().channels.push(&channel.id);
         }
     }
     let is_storm = |region: &RegionId, it: &Gathered<'_>| {
@@ -155,41 +165,21 @@ fn open(
         behind.iter().filter_map(evidence).take(MAX_EVIDENCE).collect(),
         behind.iter().map(|it| it.incident.fit.clone()).take(MAX_CAUSES).collect(),
     );
-    let moment = |at, step| Moment { at, step };
-    let incident = |id| Incident {
-        id,
+    // Nothing says that the region itself is at fault: what stands is that no narrower cause is.
+    let fit = Candidate {
         subject: subject.clone(),
-        state: IncidentState::Open,
-        remedy: Remedy::None,
-        page: None,
+        coverage: Ratio::default(),
+        explains: Ratio::ONE,
+        broken: 0,
+        spared: 0,
+        pending: 0,
+    };
+    let incident = |id| Incident {
         storm: true,
-        maintenance: None,
         severity,
-        onset,
-        opened: scene.now,
-        closed: None,
-        // Nothing says that the region itself is at fault: what stands is that no narrower cause is.
-        fit: Candidate {
-            subject: subject.clone(),
-            coverage: Ratio::default(),
-            explains: Ratio::ONE,
-            broken: 0,
-            spared: 0,
-            pending: 0,
-        },
         beaten,
         evidence,
-        streams: BTreeSet::new(),
-        affected: BTreeSet::new(),
-        without_backup: BTreeSet::new(),
-        vantage: Vec::new(),
-        timeline: Vec::from([
-            moment(onset, Step::Onset),
-            moment(first_arrival, Step::FirstFault),
-            moment(scene.now, Step::Located),
-        ]),
-        actions: Vec::new(),
-        refusals: Vec::new(),
+        ..Incident::opened(id, fit, (onset, first_arrival), scene.now)
     };
     ledger.open(|id| Case::new(incident(id), BTreeSet::new(), first_arrival, None))
 }

@@ -9,6 +9,7 @@ pub(crate) mod destination;
 mod fail_back;
 mod group;
 pub(crate) mod ladder;
+mod patience;
 pub(crate) mod readiness;
 mod returns;
 mod verify;
@@ -27,7 +28,7 @@ use crate::{
     action::{Action, ActionKind, ActionState, Command, Purpose, Reason, Target},
     cause::{Fit, Rival},
     guard::{self, Answer, Proposal},
-    incident::{Cause, Incident, IncidentState, Remedy, Side, Step, Subject},
+    incident::{Cause, Incident, Remedy, Side, Step, Subject},
     judge,
     ledger::{Case, Ledger},
     lineup::{Marks, StreamNo, StreamRef},
@@ -38,15 +39,10 @@ use crate::{
 use answer::ANSWER_MARGIN;
 pub(crate) use fail_back::switched_away;
 use ladder::Plan;
+use patience::{Patience, patience, stop_waiting};
 pub(crate) use returns::{is_well, isolated_by, let_go};
 use verify::{Proof, Undoing};
 pub(crate) use verify::{Rule, overfills_others};
-
-/// A refusal that may pass by itself pages only after this long.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// And is not even told before it has lasted this long: evidence of one moment comes in over some tenths of a second.
-const PASSING: Duration = Duration::from_secs(1);
 
 /// Sentences of evidence that a command carries.
 const MAX_REASONS: usize = 8;
@@ -449,71 +445,6 @@ impl Desk<'_> {
         self.look_again(expires + ANSWER_MARGIN);
     }
 
-    /// Notes a refusal, once it is known to last.
-    fn tell(&mut self, ledger: &mut Ledger, purpose: &Purpose, kind: ActionKind, reason: Reason) {
-        if patience(reason) == Patience::MayPass {
-            let told_from = self.waits_since(ledger, purpose) + PASSING;
-            if self.now() < told_from {
-                return self.look_again(told_from);
-            }
-        }
-        ledger.refuse(purpose, self.now(), Some(kind), reason);
-    }
-
-    pub(crate) fn refuse(
-        &mut self,
-        ledger: &mut Ledger,
-        purpose: &Purpose,
-        kind: ActionKind,
-        reason: Reason,
-    ) {
-        self.tell(ledger, purpose, kind, reason);
-        let remedy = match patience(reason) {
-            Patience::NoneLeft => Remedy::None,
-            Patience::MayPass => Remedy::Waiting,
-            Patience::ByPolicy => Remedy::None,
-        };
-        ledger.set_remedy_for(purpose, remedy);
-        match patience(reason) {
-            Patience::NoneLeft => self.page(ledger, purpose, reason),
-            Patience::ByPolicy => stop_waiting(ledger, purpose),
-            Patience::MayPass => {
-                let until = self.waits_since(ledger, purpose) + PATIENCE;
-                if self.now() >= until {
-                    self.page(ledger, purpose, reason);
-                } else {
-                    self.look_again(until);
-                }
-            }
-        }
-    }
-
-    /// Since when what may pass has kept an action back: patience begins anew with each thing that is to be done.
-    fn waits_since(&self, ledger: &mut Ledger, purpose: &Purpose) -> MonoTime {
-        let case = purpose.incident().and_then(|id| ledger.case_mut(id));
-        case.map_or(MonoTime::ZERO, |it| *it.waits_since.get_or_insert(self.now()))
-    }
-
-    /// Calls people, if viewers are affected at all: maintenance alone affects none.
-    fn page(&mut self, ledger: &mut Ledger, purpose: &Purpose, reason: Reason) {
-        let Some(id) = purpose.incident() else { return };
-        let Some(incident) = ledger.case(id).map(|it| &it.incident) else { return };
-        if guard::holds(ledger, incident).is_some() {
-            return;
-        }
-        let told = incident.page;
-        if incident.affected.is_empty() || incident.state == IncidentState::Closed {
-            return;
-        }
-        // Nobody is called twice, but what they read is why they are needed.
-        let passes = told.is_some_and(|it| patience(it) == Patience::MayPass);
-        if passes && patience(reason) == Patience::NoneLeft {
-            ledger.edit(id, |it| it.incident.page = Some(reason));
-        } else {
-            ledger.page(id, self.now(), reason);
-        }
-    }
-
     /// Makes an action that rests on no fault, if no guard is against it: nobody is called for what can wait.
     fn offer(&mut self, ledger: &mut Ledger, purpose: &Purpose, plan: Plan) {
         let is_same = |it: &Action| {
@@ -695,76 +626,6 @@ fn leaves_others(scene: &Scene<'_>, ledger: &Ledger, id: IncidentId) -> bool {
         StreamRef::Source(..) => false,
     };
     is_of_one && case.streams().iter().any(|&it| has_viewers(it) && scene.is_bad(it))
-}
-
-fn stop_waiting(ledger: &mut Ledger, purpose: &Purpose) {
-    if let Some(case) = purpose.incident().and_then(|id| ledger.case_mut(id)) {
-        case.waits_since = None;
-    }
-}
-
-/// How a refusal may go away.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Patience {
-    /// By a person alone.
-    NoneLeft,
-    /// By itself: with more evidence or with time.
-    MayPass,
-    /// It is what somebody wrote down, so nobody is called for it.
-    ByPolicy,
-}
-
-const fn patience(reason: Reason) -> Patience {
-    match reason {
-        Reason::NoReadyBackup
-        | Reason::NoSurvivor
-        | Reason::CostsHealthy
-        | Reason::CannotRestart
-        | Reason::GroupStopped
-        | Reason::CircuitOpen
-        | Reason::PanelFails
-        | Reason::LadderExhausted
-        | Reason::NoRemedy
-        | Reason::AwaitingApproval
-        | Reason::ApprovalExpired => Patience::NoneLeft,
-        Reason::ModeOff
-        | Reason::ModeDryRun
-        | Reason::KillSwitch
-        | Reason::Programme
-        | Reason::Probe
-        | Reason::AlreadyDone
-        | Reason::Maintenance
-        | Reason::Storm
-        | Reason::Rejected
-        | Reason::NeverActs => Patience::ByPolicy,
-        Reason::NoQuorum
-        | Reason::StaleEvidence
-        | Reason::OldMedia
-        | Reason::TargetLocked
-        | Reason::TargetRate
-        | Reason::GlobalRate
-        | Reason::RegionMoveRate
-        | Reason::Damped
-        | Reason::HandsOff
-        | Reason::IsolationBudget
-        | Reason::BackupUnproven
-        | Reason::DifferentialUnknown
-        | Reason::OffsetUnknown
-        | Reason::PanelDown
-        | Reason::ActiveSourceUnknown
-        | Reason::ServerNotWell
-        | Reason::OtherReturning
-        | Reason::NoDestination
-        | Reason::WeakCause
-        | Reason::Ambiguous
-        | Reason::Expired
-        | Reason::NotInFlight
-        | Reason::PanelCircuitOpen
-        | Reason::PanelClockOff
-        | Reason::JournalFails
-        | Reason::TooManyCommands
-        | Reason::CollectorStops => Patience::MayPass,
-    }
 }
 
 /// When an incident's remedy took effect on a stream: nothing that began later is its symptom. `None` while it has had no
