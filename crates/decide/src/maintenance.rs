@@ -248,6 +248,9 @@ impl Desk<'_> {
                 WindowState::Over => {}
             }
             let purpose = Purpose::Maintenance(window.plan.id.clone());
+            if state == WindowState::Over {
+                withdraw(ledger, &purpose, now);
+            }
             let is_out = ledger.actions_for(&purpose).any(|it| it.state.is_in_flight());
             if is_out || self.wait_for_a_person(ledger, &purpose) {
                 continue;
@@ -325,6 +328,21 @@ impl Desk<'_> {
             self.step(ledger, server, &drain, None);
         }
     }
+}
+
+/// Takes back what waits for a person's word to make room for work that is over.
+fn withdraw(ledger: &mut Ledger, purpose: &Purpose, now: MonoTime) {
+    let waits = |it: &&Action| it.state == ActionState::Waiting && makes_room(it.kind);
+    let waiting: Vec<_> =
+        ledger.actions_for(purpose).filter(waits).map(|it| (it.id, it.undoes)).collect();
+    for (id, _) in waiting.into_iter().filter(|it| it.1.is_none()) {
+        ledger.end(id, now, ActionState::Withdrawn, "its time of maintenance is over");
+    }
+}
+
+/// Whether a kind of action takes viewers away from where work is to begin.
+pub(crate) const fn makes_room(kind: ActionKind) -> bool {
+    matches!(kind, ActionKind::DrainServer | ActionKind::RegionMove)
 }
 
 fn returns(action: &Action) -> bool {

@@ -203,6 +203,22 @@ fn maintenance_drains_its_server_and_brings_it_back_when_it_is_good() {
     assert_eq!(stage.kinds(), [DrainServer, UndrainServer]);
 }
 
+#[test]
+fn a_word_that_comes_after_the_work_is_over_drains_nothing() {
+    let mut stage = Stage::new(platform(2, 2), Mode::Approve);
+    let now = stage.second;
+    stage.tell(Input::Maintain(plan("disks", Area::Server(server("s0")), now, now + 30)));
+    stage.run(10);
+    let waiting = stage.decider.actions().next().unwrap();
+    let (action, state) = (waiting.id, waiting.state);
+    assert_eq!(state, ActionState::Waiting);
+    stage.run(25);
+    assert_eq!(stage.decider.action(action).unwrap().state, ActionState::Withdrawn);
+    stage.tell(Input::Approve { action, by: "ops".to_owned() });
+    stage.run(5);
+    assert_eq!(stage.kinds(), []);
+}
+
 /// A server is worked on for two minutes by a panel that knows shares.
 fn worked_on() -> Stage {
     let mut stage = Stage::new(platform(2, 2), Mode::Auto);

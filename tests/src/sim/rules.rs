@@ -98,8 +98,9 @@ pub(super) struct Rules {
     witnesses: Vec<Witness>,
     acts: Vec<Act>,
     tokens: (f64, MonoTime),
-    /// How far the collector's clock has jumped ahead, all in all.
+    /// How far the collector's clock has jumped ahead, all in all, and how far back.
     ahead: Duration,
+    back: Duration,
     /// What is at fault is nothing that anybody can mend.
     beyond_remedy: bool,
     /// Of worlds with one.
@@ -121,6 +122,7 @@ impl Rules {
             acts: Vec::new(),
             tokens: (BURST, MonoTime::ZERO),
             ahead: Duration::ZERO,
+            back: Duration::ZERO,
             beyond_remedy: false,
             storm: None,
         }
@@ -260,6 +262,7 @@ impl Rules {
     /// The collector's wall clock is set, by so many milliseconds.
     pub(super) fn clock_steps(&mut self, by: i64) {
         self.ahead += Duration::from_millis(by.max(0).unsigned_abs());
+        self.back += Duration::from_millis(by.min(0).unsigned_abs());
     }
 
     /// What the journal tells the age of is as much older after a restart as the clock jumped ahead meanwhile.
@@ -271,7 +274,7 @@ impl Rules {
             self.tokens = (BURST, self.tokens.1);
         }
         self.people.grow_old(self.ahead);
-        self.upkeep.ahead = self.ahead;
+        (self.upkeep.ahead, self.upkeep.back) = (self.ahead, self.back);
     }
 
     /// The collector came back with what its journal remembers.

@@ -196,8 +196,11 @@ pub fn complaint(score: &Score) -> String {
     if score.is_costly() {
         add("cost a viewer", &[format!("{:.0} s", score.worst_loss)]);
     }
-    let broken: Vec<String> =
-        score.broken.iter().map(|it| format!("{} at {:.3}", it.rule, secs(it.at))).collect();
+    let broken: Vec<String> = score
+        .broken
+        .iter()
+        .map(|it| format!("{} at {:.3} ({})", it.rule, secs(it.at), it.what))
+        .collect();
     add("broken:", &broken);
     line
 }

@@ -22,6 +22,8 @@ pub(super) struct Upkeep {
     windows: BTreeMap<WindowId, Plan>,
     /// How far the collector's clock has jumped ahead: what it remembers lies so much earlier at most.
     pub(super) ahead: Duration,
+    /// And back: what it remembers lies so much later at most.
+    pub(super) back: Duration,
 }
 
 impl Upkeep {
@@ -42,8 +44,10 @@ impl Upkeep {
     }
 
     fn covers(&self, stream: &StreamId, found: StreamRef<'_>, at: MonoTime) -> bool {
-        let mut open =
-            self.windows.values().filter(|it| it.begin <= at && at < it.end - self.ahead);
+        let mut open = self
+            .windows
+            .values()
+            .filter(|it| it.begin + self.back <= at && at < it.end - self.ahead);
         open.any(|it| match &it.area {
             Area::Region(id) => found.region() == id,
             Area::Channel(id) => stream.channel() == id.as_str(),
@@ -69,7 +73,7 @@ pub(super) fn not_in_maintenance(
 }
 
 /// A server is drained for its own window, while that is open, and gets its viewers back once it is over, or if that did not
-/// work out.
+/// work out; a region's viewers are moved while its window is open, where a person agreed.
 pub(super) fn as_maintenance_says(
     rules: &Rules,
     at: MonoTime,
@@ -79,16 +83,18 @@ pub(super) fn as_maintenance_says(
     let Some(plan) = rules.upkeep.windows.get(id) else { return Err("no such window".to_owned()) };
     let is_its = match (&plan.area, &command.target) {
         (Area::Server(server), Target::Servers(servers)) => servers.iter().eq([server]),
+        (Area::Region(region), Target::Region(target)) => region == target,
         _ => false,
     };
-    let ahead = rules.upkeep.ahead;
-    let is_open = plan.begin - ahead <= at && at < plan.end;
+    let Upkeep { ahead, back, .. } = rules.upkeep;
+    let is_open = plan.begin - ahead <= at && at < plan.end + back;
     let mut for_it = rules.acts.iter().filter(|it| it.command.purpose == command.purpose);
     let is_given_back = for_it.any(|it| {
         it.command.kind == ActionKind::DrainServer && it.end == Some(ActionState::NotVerified)
     });
     let fits = match command.kind {
         ActionKind::DrainServer => is_open || rules.is_undoing(command),
+        ActionKind::RegionMove => is_open,
         ActionKind::UndrainServer | ActionKind::ReturnServer => {
             plan.end - ahead <= at || is_given_back
         }

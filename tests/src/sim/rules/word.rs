@@ -164,7 +164,9 @@ pub(super) fn votes<'a>(
             bad.insert(witness.path.as_str());
             continue;
         }
-        let latest = witness.words.get(stream).and_then(|it| it.recent.back());
+        // What comes late is not the latest.
+        let word = witness.words.get(stream);
+        let latest = word.and_then(|it| it.recent.iter().max_by_key(|it| it.end));
         if latest.is_some_and(|it| it.any && !it.is_bad() && at.since(it.end) <= EVIDENCE_AGE * 2) {
             good.insert(witness.path.as_str());
         }
