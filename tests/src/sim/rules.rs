@@ -373,7 +373,19 @@ impl Rules {
 
     /// Whether a command rests on no fault: it takes something back, or is for people who work on something.
     fn needs_no_fault(&self, command: &Command) -> bool {
-        command.purpose.window().is_some() || self.is_undoing(command)
+        command.purpose.window().is_some()
+            || self.is_undoing(command)
+            || self.is_failing_back(command)
+    }
+
+    /// Whether a command puts a channel that its lineup wants back on a source that an earlier one took it off.
+    fn is_failing_back(&self, command: &Command) -> bool {
+        let channel = command.target.channel().and_then(|it| self.lineup.channel(it));
+        let led_away =
+            |it: &Act| it.command.target == command.target && it.command.from == command.to;
+        command.kind == ActionKind::SwitchSource
+            && channel.is_some_and(|it| it.fail_back.is_some())
+            && self.acts.iter().any(led_away)
     }
 }
 

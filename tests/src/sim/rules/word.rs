@@ -102,6 +102,10 @@ impl Witness {
                 word.over.insert(record.kind, cut);
                 continue;
             }
+            // A record that its end has overtaken.
+            if word.over.get(&record.kind).is_some_and(|&it| it >= cut) {
+                continue;
+            }
             let claim = Claim { severity: record.severity, onset: record.onset, said: cut };
             word.standing.insert(record.kind, claim);
         }
@@ -116,8 +120,14 @@ impl Witness {
                 known.said = known.said.max(cut);
                 known.severity = known.severity.max(severity);
             }
+            // What the newest slice does not list is over, though the record that said so be lost.
+            let begin = slice.end - slice.length;
+            if word.recent.iter().all(|it| it.end <= slice.end) {
+                let lists = |kind: &FaultKind| slice.standing.contains_key(kind);
+                word.standing.retain(|kind, it| lists(kind) || it.said >= begin);
+            }
             word.recent.push_back(Seen {
-                start: slice.end - slice.length,
+                start: begin,
                 end: slice.end,
                 held: slice.conditions.keys().copied().collect(),
                 picture: !slice.observed.picture.is_zero(),
