@@ -332,10 +332,11 @@ impl Desk<'_> {
 
 /// Takes back what waits for a person's word to make room for work that is over.
 fn withdraw(ledger: &mut Ledger, purpose: &Purpose, now: MonoTime) {
-    let waits = |it: &&Action| it.state == ActionState::Waiting && makes_room(it.kind);
-    let waiting: Vec<_> =
-        ledger.actions_for(purpose).filter(waits).map(|it| (it.id, it.undoes)).collect();
-    for (id, _) in waiting.into_iter().filter(|it| it.1.is_none()) {
+    let waits = |it: &&Action| {
+        it.state == ActionState::Waiting && it.undoes.is_none() && makes_room(it.kind)
+    };
+    let waiting: Vec<_> = ledger.actions_for(purpose).filter(waits).map(|it| it.id).collect();
+    for id in waiting {
         ledger.end(id, now, ActionState::Withdrawn, "its time of maintenance is over");
     }
 }

@@ -365,8 +365,7 @@ fn choose(scene: &Scene<'_>, fits: &[Fit], left: &BTreeSet<StreamNo>) -> Option<
 fn shared(scene: &Scene<'_>, fits: &[Fit], left: &BTreeSet<StreamNo>, best: usize) -> usize {
     let own: BTreeSet<StreamNo> = fits[best].explained.intersection(left).copied().collect();
     let Some(onset) = own.iter().filter_map(|&it| scene.onset_at(it)).min() else { return best };
-    let is_near = |at: MonoTime| at.max(onset).since(at.min(onset)) <= TOGETHER;
-    let is_together = |it: &&StreamNo| scene.onset_at(**it).is_some_and(is_near);
+    let is_together = |it: &&StreamNo| begins_with(scene, **it, onset);
     let breaks = |it: &Fit| {
         let is_server = matches!(it.subject, Subject::Server(_));
         let suspect = if is_server { it.suspect } else { 0 };
@@ -447,6 +446,11 @@ fn may_explain(
     })
 }
 
+/// Whether a stream's faults began together with what began at a moment.
+fn begins_with(scene: &Scene<'_>, stream: StreamNo, onset: MonoTime) -> bool {
+    scene.onset_at(stream).is_some_and(|at| at.max(onset).since(at.min(onset)) <= TOGETHER)
+}
+
 /// Until when what is named may turn out to be the beginning of something larger, which breaks its parts one by one: a provider
 /// or an encoder, where more of what it feeds fails too; a server, where all that is seen is on one that carries much else.
 pub(crate) fn grows_until(
@@ -460,8 +464,7 @@ pub(crate) fn grows_until(
         Subject::Processing(channel) => encoder::kin(scene, channel),
         _ => Vec::new(),
     };
-    let is_near = |at: MonoTime| at.max(fit.onset).since(at.min(fit.onset)) <= TOGETHER;
-    let failing = kin.into_iter().filter(|&it| scene.onset_at(it).is_some_and(is_near));
+    let failing = kin.into_iter().filter(|&it| begins_with(scene, it, fit.onset));
     let arrivals = failing.flat_map(|it| scene.faults_at(it)).map(|(_, _, it)| it.arrived);
     let of_kin = arrivals.max().map(|last| {
         let last = last.max(first_arrival);
