@@ -12,6 +12,11 @@ use tallylight_model::{
     Severity, Slice, StreamId,
 };
 
+use crate::input::{
+    arrival::{Arrival, Gaps},
+    rtp::RtpCounts,
+};
+
 /// Start latencies kept for the quantiles.
 const STARTUP_SAMPLES: usize = 128;
 /// No quantile is shown under this many.
@@ -70,6 +75,12 @@ struct Totals {
     startup_sum: Duration,
     startup_count: u64,
     success: bool,
+    /// How datagrams arrived of late, and all gaps between them; of datagrams alone.
+    arrival: Option<Arrival>,
+    /// Packets missing in the last second.
+    missing: u64,
+    /// What became of RTP packets, beside those that were lost.
+    rtp: RtpCounts,
 }
 
 impl Board {
@@ -108,10 +119,29 @@ impl Board {
         }
         totals.standing.clone_from(&slice.standing);
         totals.success = !slice.observed.any().is_zero();
+        totals.missing = slice.counters.missing_packets;
+        if let Some(arrival) = totals.arrival.as_mut().filter(|_| slice.counters.packets == 0) {
+            // What nothing arrives of arrives in no way.
+            *arrival = Arrival { gaps: arrival.gaps, ..Arrival::default() };
+        }
         for latency in &slice.latencies {
             if let LatencySample::Startup(startup) = latency {
                 totals.start(*startup);
             }
+        }
+    }
+
+    /// Shows how a stream's datagrams arrived in the last second.
+    pub fn arrived(&mut self, stream: &StreamId, arrival: &Arrival) {
+        if let Some(totals) = self.streams.get_mut(stream) {
+            totals.arrival.get_or_insert_default().add(arrival);
+        }
+    }
+
+    /// Adds what became of a stream's RTP packets.
+    pub fn received(&mut self, stream: &StreamId, counts: RtpCounts) {
+        if let Some(totals) = self.streams.get_mut(stream) {
+            totals.rtp.add(counts);
         }
     }
 
@@ -140,6 +170,12 @@ impl Board {
                 page.series(&labels(stream), value(&totals.counters) as f64);
             }
         }
+        for &(metric, value) in RTP {
+            page.metric(metric);
+            for (stream, totals) in &self.streams {
+                page.series(&labels(stream), value(&totals.rtp) as f64);
+            }
+        }
         page.metric(Metric::StreamDecodeErrors);
         for (stream, totals) in &self.streams {
             let Counters { decode_errors, damage_checked_pictures, .. } = totals.counters;
@@ -149,6 +185,7 @@ impl Board {
             }
         }
         self.render_states(&mut page);
+        self.render_arrival(&mut page);
         self.render_startup(&mut page);
         page.metric(Metric::NodeSaturation);
         for (resource, ratio) in &self.saturation.saturation {
@@ -204,6 +241,36 @@ impl Board {
         }
     }
 
+    fn render_arrival(&self, page: &mut PrometheusText) {
+        let arrivals =
+            || self.streams.iter().filter_map(|(id, totals)| Some((id, totals, totals.arrival?)));
+        page.metric(Metric::StreamArrivalGap);
+        for (stream, _, Arrival { gaps, .. }) in arrivals() {
+            let [channel, name] = labels(stream);
+            let bounds = Gaps::BOUNDS.map(|bound| bound.as_secs_f64()).into_iter();
+            let mut sum = 0;
+            for (bound, count) in bounds.chain([f64::INFINITY]).zip(gaps.counts) {
+                sum += count;
+                let bound = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
+                page.suffixed("_bucket", &[channel, name, ("le", &bound)], sum as f64);
+            }
+            page.suffixed("_sum", &[channel, name], gaps.sum.as_secs_f64());
+            page.suffixed("_count", &[channel, name], gaps.count() as f64);
+        }
+        page.metric(Metric::StreamMediaLoss);
+        for (stream, totals, _) in arrivals() {
+            page.series(&labels(stream), totals.missing as f64);
+        }
+        for &(metric, value) in ARRIVALS {
+            page.metric(metric);
+            for (stream, _, arrival) in arrivals() {
+                if let Some(value) = value(&arrival) {
+                    page.series(&labels(stream), value);
+                }
+            }
+        }
+    }
+
     fn render_startup(&self, page: &mut PrometheusText) {
         let metric = Metric::StreamStartup;
         page.metric(metric);
@@ -235,6 +302,15 @@ impl Totals {
     }
 }
 
+type Measure = fn(&Arrival) -> Option<f64>;
+
+const ARRIVALS: &[(Metric, Measure)] = &[
+    (Metric::StreamDelayFactor, |a| Some(a.delay_factor?.as_secs_f64())),
+    (Metric::StreamPcrArrivalJitter, |a| Some(a.pcr_jitter?.as_secs_f64())),
+    (Metric::StreamPcrDrift, |a| Some(a.pcr_drift_ppb? as f64 / 1e9)),
+    (Metric::StreamRtpJitter, |a| Some(a.rtp_jitter?.as_secs_f64())),
+];
+
 type Count = fn(&Counters) -> u64;
 
 const COUNTERS: &[(Metric, Count)] = &[
@@ -250,6 +326,15 @@ const COUNTERS: &[(Metric, Count)] = &[
     (Metric::StreamHttpErrors, |c| c.http_errors),
     (Metric::StreamReceiveDropped, |c| c.receive_dropped),
     (Metric::StreamRtpLost, |c| c.rtp_lost),
+];
+
+type RtpCount = fn(&RtpCounts) -> u64;
+
+const RTP: &[(Metric, RtpCount)] = &[
+    (Metric::StreamRtpReordered, |c| c.reordered),
+    (Metric::StreamRtpDuplicates, |c| c.duplicates),
+    (Metric::StreamRtpLate, |c| c.late),
+    (Metric::StreamRtpRestarts, |c| c.restarts),
 ];
 
 fn labels(stream: &StreamId) -> [(&'static str, &str); 2] {
@@ -291,6 +376,14 @@ mod tests {
         }
     }
 
+    fn arrival() -> Arrival {
+        let millis = |millis| Some(Duration::from_millis(millis));
+        let mut gaps = Gaps::default();
+        (gaps.counts[1], gaps.counts[10], gaps.sum) = (3, 1, Duration::from_secs(2));
+        let (delay_factor, pcr_jitter, rtp_jitter) = (millis(4), millis(5), millis(6));
+        Arrival { gaps, delay_factor, pcr_jitter, pcr_drift_ppb: Some(-7_000), rtp_jitter }
+    }
+
     fn board() -> Board {
         let mut board = Board::new(NodeId::new("n1").unwrap());
         board.watch([stream("one/a"), stream("two/b")]);
@@ -303,6 +396,12 @@ mod tests {
         }
         let counters = Counters { damage_checked_pictures: 1, ..Counters::default() };
         board.add(&Slice { counters, latencies: Vec::new(), ..slice("two/b") });
+        board.arrived(&stream("one/a"), &arrival());
+        board.arrived(&stream("one/a"), &arrival());
+        let counts =
+            RtpCounts { reordered: 1, duplicates: 2, late: 3, restarts: 4, ..RtpCounts::default() };
+        board.received(&stream("one/a"), counts);
+        board.received(&stream("one/a"), counts);
         board.exported(ExportResult::Accepted);
         board
     }
@@ -337,6 +436,40 @@ mod tests {
     }
 
     #[test]
+    fn how_datagrams_arrive_is_shown_while_they_do() {
+        let one = |series: &str| format!(r#"iptv_stream_{series}{{channel="one",stream="a"}}"#);
+        let mut board = board();
+        let counters = Counters { packets: 1, missing_packets: 9, ..Counters::default() };
+        board.add(&Slice { counters, ..slice("one/a") });
+        let page = board.render(Backlog::default());
+        let bucket = r#"iptv_stream_arrival_gap_seconds_bucket{channel="one",stream="a",le="#;
+        for (series, expected) in [
+            (format!(r#"{bucket}"0.0001"}}"#), 0.0),
+            (format!(r#"{bucket}"0.001"}}"#), 6.0),
+            (format!(r#"{bucket}"1"}}"#), 6.0),
+            (format!(r#"{bucket}"+Inf"}}"#), 8.0),
+            (one("arrival_gap_seconds_sum"), 4.0),
+            (one("arrival_gap_seconds_count"), 8.0),
+            (one("delay_factor_seconds"), 0.004),
+            (one("media_loss_rate"), 9.0),
+            (one("pcr_arrival_jitter_seconds"), 0.005),
+            (one("pcr_drift_ratio"), -0.000_007),
+            (one("rtp_jitter_seconds"), 0.006),
+            (one("rtp_reordered_total"), 2.0),
+            (one("rtp_duplicates_total"), 4.0),
+            (one("rtp_late_total"), 6.0),
+            (one("rtp_restarts_total"), 8.0),
+        ] {
+            assert_eq!(value(&page, &series), Some(expected), "{series}\n{page}");
+        }
+        assert!(!page.contains(r#"iptv_stream_media_loss_rate{channel="two""#), "not by datagrams");
+        board.add(&Slice { counters: Counters::default(), ..slice("one/a") });
+        let page = board.render(Backlog::default());
+        assert_eq!(value(&page, &one("delay_factor_seconds")), None, "nothing arrives");
+        assert_eq!(value(&page, &one("arrival_gap_seconds_count")), Some(8.0));
+    }
+
+    #[test]
     fn a_decoder_that_never_tells_of_damage_is_not_said_to_have_found_none() {
         for (damage_checked_pictures, decode_errors, expected) in
             [(0, 0, None), (3, 0, Some(0.0)), (0, 2, Some(2.0))]
@@ -357,13 +490,15 @@ mod tests {
         let mut seen = BTreeSet::new();
         for line in page.lines().filter(|line| !line.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap();
-            let base = name.trim_end_matches("_sum").trim_end_matches("_count");
+            let suffix = ["_sum", "_count", "_bucket"].into_iter();
+            let base = suffix.fold(name, |name, suffix| name.trim_end_matches(suffix));
             let metric = Metric::ALL.iter().find(|m| m.name() == base).expect(name);
             seen.insert(*metric);
             let inner =
                 line.split_once('{').map_or("", |(_, rest)| rest.split('}').next().unwrap());
             for label in inner.split(',').filter_map(|pair| Some(pair.split_once('=')?.0)) {
-                let allowed = label == "quantile" || metric.labels().contains(&label);
+                let allowed =
+                    matches!(label, "quantile" | "le") || metric.labels().contains(&label);
                 assert!(allowed, "{line}");
             }
         }

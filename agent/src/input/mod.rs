@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tallylight_model::{FaultKind, MonoTime, WallTime};
 
+pub mod arrival;
 mod attention;
 mod backoff;
 mod fetch;
@@ -98,12 +99,20 @@ pub enum InputEvent {
         /// How many.
         datagrams: u64,
     },
-    /// Datagrams lost on the way by RTP's sequence numbers, beyond reordering and what this host dropped.
-    RtpLost {
+    /// What became of RTP packets since the last such event, said where not all came in order. What this host dropped is not among
+    /// the lost ones.
+    Rtp {
         /// When it was certain.
         at: MonoTime,
-        /// How many.
-        datagrams: u64,
+        /// How many, of each kind.
+        counts: rtp::RtpCounts,
+    },
+    /// How datagrams arrived, once a second while they do.
+    Arrival {
+        /// When that second was over.
+        at: MonoTime,
+        /// The account.
+        arrival: arrival::Arrival,
     },
     /// A condition of the delivery began or ended.
     Condition {
@@ -145,7 +154,8 @@ impl InputEvent {
             | Self::Sound { at, .. }
             | Self::Quiet { at }
             | Self::Dropped { at, .. }
-            | Self::RtpLost { at, .. }
+            | Self::Rtp { at, .. }
+            | Self::Arrival { at, .. }
             | Self::Condition { at, .. }
             | Self::Request { at, .. }
             | Self::End { at, .. } => Some(*at),

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use crate::{
     exposition::{Backlog, Board},
+    input::{arrival::Arrival, rtp::RtpCounts},
     report::Queue,
 };
 
@@ -52,6 +53,16 @@ impl Outbox {
         self.board().add(&slice);
         self.queue().push_slice(slice);
         self.slices.notify_one();
+    }
+
+    /// Shows how a stream's datagrams arrived.
+    pub fn arrived(&self, stream: &StreamId, arrival: &Arrival) {
+        self.board().arrived(stream, arrival);
+    }
+
+    /// Shows what became of a stream's RTP packets.
+    pub fn received(&self, stream: &StreamId, counts: RtpCounts) {
+        self.board().received(stream, counts);
     }
 
     /// Queues the node's report and shows it.

@@ -38,7 +38,8 @@ use super::{
 };
 use crate::input::{
     Attention, Backoff, DatagramSpec, Framing, InputEvent, Phases,
-    rtp::{Reorder, RtpError, RtpOutput, RtpPacket},
+    arrival::{Arrival, ArrivalMeter},
+    rtp::{Reorder, RtpError, RtpPacket},
 };
 
 mod outbox;
@@ -333,7 +334,7 @@ impl Sweep {
 }
 
 /// What the kernel said about one datagram.
-struct Arrival {
+struct Received {
     len: usize,
     /// Nanoseconds since 1970.
     stamp: Option<u64>,
@@ -347,6 +348,7 @@ struct Slot {
     socket: OwnedFd,
     shared: Arc<Shared>,
     rtp: Option<Reorder>,
+    meter: ArrivalMeter,
     outbox: Outbox,
     opened: MonoTime,
     last: MonoTime,
@@ -370,6 +372,7 @@ impl Slot {
             socket,
             shared,
             rtp,
+            meter: ArrivalMeter::default(),
             outbox,
             opened: now,
             last: now,
@@ -391,8 +394,8 @@ impl Slot {
             if !arrivals.is_empty() {
                 self.shared.arrived.store(true, Ordering::Relaxed);
             }
-            for (arrival, datagram) in arrivals.iter().zip(buffer.chunks_exact(DATAGRAM)) {
-                self.take(arrival, datagram.get(..arrival.len).unwrap_or_default(), stamps);
+            for (received, datagram) in arrivals.iter().zip(buffer.chunks_exact(DATAGRAM)) {
+                self.take(received, datagram.get(..received.len).unwrap_or_default(), stamps);
             }
             if arrivals.len() < BATCH {
                 return Left::Nothing;
@@ -401,20 +404,26 @@ impl Slot {
         Left::Perhaps
     }
 
-    fn take(&mut self, arrival: &Arrival, datagram: &[u8], stamps: SweepStamps) {
-        let at = stamps.moment(arrival.stamp).max(self.last);
+    fn take(&mut self, received: &Received, datagram: &[u8], stamps: SweepStamps) {
+        let at = stamps.moment(received.stamp).max(self.last);
         self.last = at;
         if !self.begun {
             self.begun = true;
             let phases = Phases { first_byte: Some(at.since(self.opened)), ..Phases::default() };
             self.outbox.opened = Some(InputEvent::Opened { phases, at });
         }
-        let dropped = arrival.drops.map_or(0, |drops| drops.wrapping_sub(self.drops));
-        self.drops = arrival.drops.unwrap_or(self.drops);
+        let dropped = received.drops.map_or(0, |drops| drops.wrapping_sub(self.drops));
+        self.drops = received.drops.unwrap_or(self.drops);
         if dropped > 0 {
             self.outbox.drop_datagrams(at, u64::from(dropped));
         }
+        let stamped = received.stamp.is_some() && stamps.usable();
+        if dropped > 0 || !stamped {
+            self.meter.unobserved();
+        }
         let Some(reorder) = &mut self.rtp else {
+            let account = stamped.then(|| self.meter.handle(at, datagram)).flatten();
+            self.outbox.tell(account);
             self.outbox.append(at, datagram);
             return;
         };
@@ -422,7 +431,12 @@ impl Slot {
             reorder.forgive(at, u64::from(dropped));
         }
         match RtpPacket::parse(datagram) {
-            Ok(packet) => reorder.handle(at, packet),
+            Ok(packet) => {
+                let account = stamped.then(|| self.meter.handle(at, packet.payload)).flatten();
+                reorder.handle(at, packet);
+                let rtp_jitter = Some(reorder.jitter());
+                self.outbox.tell(account.map(|account| Arrival { rtp_jitter, ..account }));
+            }
             Err(RtpError::Control(_) | RtpError::Short) => {}
             // Not RTP: pass it on as it is, and let the analyser say what it is.
             Err(_) => self.outbox.append(at, datagram),
@@ -449,11 +463,9 @@ impl Slot {
 }
 
 fn drain(reorder: &mut Reorder, outbox: &mut Outbox, at: MonoTime) {
-    while let Some(output) = reorder.poll() {
-        match output {
-            RtpOutput::Payload(payload) => outbox.append(at, &payload),
-            RtpOutput::Lost(datagrams) => outbox.lose(at, datagrams),
-        }
+    outbox.count(at, reorder.take_counts());
+    while let Some(payload) = reorder.poll() {
+        outbox.append(at, &payload);
     }
 }
 
@@ -461,7 +473,7 @@ fn drain(reorder: &mut Reorder, outbox: &mut Outbox, at: MonoTime) {
 ///
 /// The headers are made afresh for each call: reused ones lose stamps and drop counts after an overflow
 /// (nix-rust/nix#2813).
-fn read_batch(socket: &OwnedFd, buffer: &mut [u8]) -> Result<Vec<Arrival>, Errno> {
+fn read_batch(socket: &OwnedFd, buffer: &mut [u8]) -> Result<Vec<Received>, Errno> {
     let mut headers = MultiHeaders::<()>::preallocate(BATCH, Some(cmsg_space!(TimeSpec, u32)));
     let mut slices: Vec<[IoSliceMut<'_>; 1]> =
         buffer.chunks_exact_mut(DATAGRAM).map(|chunk| [IoSliceMut::new(chunk)]).collect();
@@ -469,15 +481,15 @@ fn read_batch(socket: &OwnedFd, buffer: &mut [u8]) -> Result<Vec<Arrival>, Errno
     match recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), flags, None) {
         Ok(messages) => Ok(messages
             .map(|message| {
-                let mut arrival = Arrival { len: message.bytes, stamp: None, drops: None };
+                let mut received = Received { len: message.bytes, stamp: None, drops: None };
                 for control in message.cmsgs().into_iter().flatten() {
                     match control {
-                        ControlMessageOwned::ScmTimestampns(stamp) => arrival.stamp = nanos(stamp),
-                        ControlMessageOwned::RxqOvfl(drops) => arrival.drops = Some(drops),
+                        ControlMessageOwned::ScmTimestampns(stamp) => received.stamp = nanos(stamp),
+                        ControlMessageOwned::RxqOvfl(drops) => received.drops = Some(drops),
                         _ => {}
                     }
                 }
-                arrival
+                received
             })
             .collect()),
         Err(Errno::EAGAIN | Errno::EINTR) => Ok(Vec::new()),

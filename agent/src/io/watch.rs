@@ -186,9 +186,7 @@ impl Driver {
                 }
                 event = events.recv(), if open => match event {
                     Some(event) => {
-                        if let InputEvent::Sound { place: SoundPlace::Elsewhere, .. } = event {
-                            tracing::warn!(stream = %self.name(), "the sound is in a playlist of its own and is not watched");
-                        }
+                        self.note(&event);
                         self.session.handle(clock::now(), event);
                     }
                     None => open = false,
@@ -203,6 +201,26 @@ impl Driver {
                 }
             }
             self.drain();
+        }
+    }
+
+    /// Tells what of an event is not for the session.
+    fn note(&self, event: &InputEvent) {
+        match event {
+            InputEvent::Sound { place: SoundPlace::Elsewhere, .. } => {
+                tracing::warn!(stream = %self.name(), "the sound is in a playlist of its own and is not watched");
+            }
+            InputEvent::Arrival { arrival, .. } => {
+                for watch in &self.group.streams {
+                    self.shared.outbox.arrived(&watch.stream, arrival);
+                }
+            }
+            InputEvent::Rtp { counts, .. } => {
+                for watch in &self.group.streams {
+                    self.shared.outbox.received(&watch.stream, *counts);
+                }
+            }
+            _ => {}
         }
     }
 

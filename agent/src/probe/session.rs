@@ -204,9 +204,11 @@ impl Session {
             }
             // Whoever made this session chose its source.
             InputEvent::Recording => {}
+            // It is shown as it is, and no fault.
+            InputEvent::Arrival { .. } => {}
             // The counters of the packets inside tell whether a viewer misses anything.
-            InputEvent::RtpLost { datagrams, .. } => {
-                self.views.iter_mut().for_each(|v| v.counters.rtp_lost += datagrams);
+            InputEvent::Rtp { counts, .. } => {
+                self.views.iter_mut().for_each(|v| v.counters.rtp_lost += counts.lost);
             }
             InputEvent::Condition { at, kind, holds, evidence } => {
                 self.handle_condition(at, kind, holds, &evidence);

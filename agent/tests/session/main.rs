@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tallylight_agent::{
     assignment::{ChannelKind, Encryption, Expectation},
     decode::Analyser,
-    input::{InputEvent, Phases, SoundPlace},
+    input::{InputEvent, Phases, SoundPlace, rtp::RtpCounts},
     probe::{Decoding, Output, Session, SessionConfig, Source, ViewConfig, Watched},
 };
 use tallylight_model::{
@@ -359,7 +359,8 @@ fn datagrams_lost_by_rtp_are_counted_and_no_fault_of_their_own() {
     let clip = clip::clip(12, "", "");
     let mut run = Run::tv();
     run.play(&clip[..clip::at(4.0)]);
-    run.event(InputEvent::RtpLost { at: at(run.now), datagrams: 3 });
+    let counts = RtpCounts { packets: 9, lost: 3, reordered: 2, ..RtpCounts::default() };
+    run.event(InputEvent::Rtp { at: at(run.now), counts });
     run.play(&clip[clip::at(4.0)..]);
     assert!(run.told().is_empty(), "{:?}", run.told());
     assert_eq!(run.slices.iter().map(|slice| slice.counters.rtp_lost).sum::<u64>(), 3);

@@ -113,7 +113,27 @@ metrics! {
     StreamReceiveDropped "iptv_stream_receive_dropped_total" "iptv.stream.receive_dropped" Counter "{packet}" ["channel" "stream"] Agent
         "Datagrams that the agent's own socket dropped.";
     StreamRtpLost "iptv_stream_rtp_lost_total" "iptv.stream.rtp_lost" Counter "{packet}" ["channel" "stream"] Agent
-        "Datagrams lost on the way by RTP's sequence numbers; what they cost shows in the continuity counters.";
+        "Datagrams lost on the way by RTP's sequence numbers, or more than 100 ms behind those after them; what they cost shows in the continuity counters.";
+    StreamRtpReordered "iptv_stream_rtp_reordered_total" "iptv.stream.rtp_reordered" Counter "{packet}" ["channel" "stream"] Agent
+        "RTP packets that arrived after one that was sent later, in time to be put back.";
+    StreamRtpDuplicates "iptv_stream_rtp_duplicates_total" "iptv.stream.rtp_duplicates" Counter "{packet}" ["channel" "stream"] Agent
+        "RTP packets that had arrived before.";
+    StreamRtpLate "iptv_stream_rtp_late_total" "iptv.stream.rtp_late" Counter "{packet}" ["channel" "stream"] Agent
+        "RTP packets that arrived when they had been given up: they count as lost, too, and a larger buffer would have had them.";
+    StreamRtpRestarts "iptv_stream_rtp_restarts_total" "iptv.stream.rtp_restarts" Counter "{restart}" ["channel" "stream"] Agent
+        "How often an RTP sender began anew: another source (SSRC), or a jump of the sequence number (RFC 3550, A.1).";
+    StreamArrivalGap "iptv_stream_arrival_gap_seconds" "iptv.stream.arrival_gap" Histogram "s" ["channel" "stream"] Agent
+        "Time between datagrams by the kernel's receive stamps.";
+    StreamDelayFactor "iptv_stream_delay_factor_seconds" "iptv.stream.delay_factor" Gauge "s" ["channel" "stream"] Agent
+        "MDI delay factor of the last second (RFC 4445): what a buffer must hold, at the rate that the stream's PCRs state. No series without PCRs.";
+    StreamMediaLoss "iptv_stream_media_loss_rate" "iptv.stream.media_loss" Gauge "{packet}/s" ["channel" "stream"] Agent
+        "MDI media loss rate of the last second (RFC 4445): packets missing by the continuity counters, of datagrams alone.";
+    StreamPcrArrivalJitter "iptv_stream_pcr_arrival_jitter_seconds" "iptv.stream.pcr_arrival_jitter" Gauge "s" ["channel" "stream"] Agent
+        "Spread of the PCRs against the kernel's receive stamps in the last second.";
+    StreamPcrDrift "iptv_stream_pcr_drift_ratio" "iptv.stream.pcr_drift" Gauge "1" ["channel" "stream"] Agent
+        "How much faster the sender's clock runs than the agent's host's, by up to 15 minutes; no series before 5. H.222.0 allows 30e-6.";
+    StreamRtpJitter "iptv_stream_rtp_jitter_seconds" "iptv.stream.rtp_jitter" Gauge "s" ["channel" "stream"] Agent
+        "RTP interarrival jitter (RFC 3550, A.8).";
     StreamObservedSeconds "iptv_stream_observed_seconds_total" "iptv.stream.observed" Counter "s" ["channel" "stream" "layer"] Agent
         "Seconds observed, by layer.";
     StreamFaultSeconds "iptv_stream_fault_seconds_total" "iptv.stream.fault" Counter "s" ["channel" "stream" "kind"] Agent

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use tallylight_model::MonoTime;
 use tokio::sync::mpsc;
 
-use crate::input::InputEvent;
+use crate::input::{InputEvent, arrival::Arrival, rtp::RtpCounts};
 
 /// Datagrams arriving this close together go to the session as one run, stamped with the arrival of the last.
 const RUN: Duration = Duration::from_millis(10);
@@ -22,7 +22,8 @@ pub(super) struct Outbox {
     last: MonoTime,
     datagrams: u64,
     dropped: u64,
-    lost: u64,
+    rtp: RtpCounts,
+    arrival: Option<Arrival>,
 }
 
 impl Outbox {
@@ -35,7 +36,8 @@ impl Outbox {
             last: MonoTime::ZERO,
             datagrams: 0,
             dropped: 0,
-            lost: 0,
+            rtp: RtpCounts::default(),
+            arrival: None,
         }
     }
 
@@ -57,10 +59,22 @@ impl Outbox {
         self.dropped = self.dropped.saturating_add(datagrams);
     }
 
-    pub(super) fn lose(&mut self, at: MonoTime, datagrams: u64) {
-        self.flush();
-        self.last = at;
-        self.lost = self.lost.saturating_add(datagrams);
+    /// Notes what became of RTP packets.
+    pub(super) fn count(&mut self, at: MonoTime, counts: RtpCounts) {
+        if !counts.in_order() {
+            self.flush();
+            self.last = at;
+        }
+        self.rtp.add(counts);
+    }
+
+    /// Notes how datagrams arrived.
+    pub(super) fn tell(&mut self, arrival: Option<Arrival>) {
+        let Some(arrival) = arrival else { return };
+        match &mut self.arrival {
+            Some(waiting) => waiting.add(&arrival),
+            none => *none = Some(arrival),
+        }
     }
 
     /// Sends what there is, in order. What the queue has no room for is counted as dropped.
@@ -77,7 +91,7 @@ impl Outbox {
 
     /// Says that nothing more has arrived by this moment, if all that had was handed over; returns whether it was said.
     pub(super) fn quiet(&self, at: MonoTime) -> bool {
-        let pending = self.opened.is_some() || self.dropped > 0 || self.lost > 0;
+        let pending = self.opened.is_some() || self.dropped > 0 || !self.rtp.in_order();
         !pending && self.tx.try_send(InputEvent::Quiet { at }).is_ok()
     }
 
@@ -95,11 +109,17 @@ impl Outbox {
             }
             self.dropped = 0;
         }
-        if self.lost > 0 {
-            if self.tx.try_send(InputEvent::RtpLost { at, datagrams: self.lost }).is_err() {
+        if !self.rtp.in_order() {
+            if self.tx.try_send(InputEvent::Rtp { at, counts: self.rtp }).is_err() {
                 return false;
             }
-            self.lost = 0;
+            self.rtp = RtpCounts::default();
+        }
+        if let Some(arrival) = self.arrival {
+            if self.tx.try_send(InputEvent::Arrival { at, arrival }).is_err() {
+                return false;
+            }
+            self.arrival = None;
         }
         true
     }

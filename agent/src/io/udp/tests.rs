@@ -1,7 +1,7 @@
 use std::net::UdpSocket;
 
 use super::*;
-use crate::input::InputSpec;
+use crate::input::{InputSpec, rtp::RtpCounts};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -226,12 +226,47 @@ async fn rtp_is_unpacked_in_order_and_its_losses_are_told() {
     }
     // A sender's report on the same port.
     sender.send_to(&[[0x80, 200, 0, 6].as_slice(), &[7; 24]].concat(), &to.into()).unwrap();
-    for (sequence, payload) in [(3, 3), (2, 2), (6, 6), (7, 9)] {
+    for (sequence, payload) in [(3, 3), (2, 2), (6, 6), (6, 6), (7, 9)] {
         sender.send_to(&packet(sequence, payload), &to.into()).unwrap();
     }
     let (bytes, others) = receiver.until(9).await;
     assert_eq!(bytes, [2, 3, 6, 9]);
-    assert!(matches!(others.as_slice(), [InputEvent::RtpLost { datagrams: 2, .. }]), "{others:?}");
+    let mut counts = RtpCounts::default();
+    for event in others {
+        let InputEvent::Rtp { counts: more, .. } = event else { panic!("{event:?}") };
+        counts.add(more);
+    }
+    assert_eq!((counts.lost, counts.reordered), (2, 1));
+    // The sixth, and what was sent until the group was joined.
+    assert!(counts.duplicates >= 1, "{counts:?}");
+}
+
+#[tokio::test]
+async fn how_datagrams_arrive_is_told_by_the_kernels_stamps() {
+    let sweeper = Sweeper::start(RECEIVE_BUFFER).unwrap();
+    let spec = spec(&format!("udp://239.255.71.8:{}", free_port()));
+    let to = spec.address;
+    let mut receiver = Receiver::start(&sweeper, spec);
+    let sender = sender("127.0.0.1");
+    wait_joined(&mut receiver, &sender, to).await;
+    let mut sent = 0;
+    let begun = clock::now();
+    let arrival = loop {
+        sender.send_to(&[0x47; 188], &to.into()).unwrap();
+        sent += 1;
+        let event = tokio::time::timeout(Duration::from_millis(3), receiver.rx.recv()).await;
+        if let Ok(Some(InputEvent::Arrival { arrival, .. })) = event {
+            break arrival;
+        }
+        assert!(clock::now().since(begun) < DEADLINE);
+    };
+    let gaps = arrival.gaps;
+    assert!((1..=sent).contains(&gaps.count()), "{gaps:?} of {sent}");
+    // By when the sockets were swept there would be none of 1 to 5 ms: nothing, or 10 ms.
+    assert!(gaps.counts[2] > 0, "{gaps:?}");
+    let took = clock::now().since(begun);
+    assert!(gaps.sum >= Duration::from_secs(1) && gaps.sum <= took + DEADLINE, "{gaps:?}");
+    assert_eq!((arrival.delay_factor, arrival.rtp_jitter), (None, None));
 }
 
 #[tokio::test]
