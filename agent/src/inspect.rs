@@ -1,5 +1,6 @@
 //! What `tallylight-agent probe` says of a stream: what it is, and what is wrong with it.
 
+mod check;
 mod component;
 mod text;
 
@@ -12,6 +13,7 @@ use tallylight_model::{
 use tallylight_ts::{Analyser, MediaKind, Service};
 
 use crate::probe::Scrutiny;
+pub use check::CheckReport;
 pub use component::{ComponentReport, NotChecked};
 
 /// Faults that are listed; what is beyond is counted.
@@ -61,6 +63,8 @@ pub struct Report {
     pub services: Vec<ServiceReport>,
     /// The PIDs, null packets left out.
     pub pids: Vec<PidReport>,
+    /// The checks of TR 101 290 that the profile looks at, by number.
+    pub checks: Vec<CheckReport>,
     /// The faults, earliest first.
     pub faults: Vec<FaultReport>,
     /// Faults that were too many to be listed.
@@ -142,6 +146,8 @@ pub struct PidReport {
 pub struct ContinuityReport {
     /// Packets that are neither expected nor duplicates.
     pub errors: u64,
+    /// Those of them that come late, in another order than they were sent in.
+    pub late_packets: u64,
     /// Packets missing by the counter.
     pub missing_packets: u64,
     /// Packets that came twice, which is allowed.
@@ -261,6 +267,8 @@ pub struct Findings {
     pub faults: Faults,
     /// The thresholds used.
     pub profile: ProfileName,
+    /// When a live probe began; `None` for a recording, whose time is media time.
+    pub began: Option<MonoTime>,
     /// The one service that was to be looked at.
     pub service: Option<u16>,
     /// How long it was watched.
@@ -282,6 +290,7 @@ impl Report {
         let Findings {
             faults,
             profile,
+            began,
             service,
             duration,
             decoded_pictures,
@@ -299,6 +308,7 @@ impl Report {
             .services()
             .map(|service| ServiceReport::new(service, analyser, scrutiny.as_ref(), &rate))
             .collect();
+        let checks = analyser.checks().map(|check| CheckReport::new(&check, began)).collect();
         let pids = pids.iter().map(|pid| PidReport::new(pid, analyser, &rate)).collect();
         let (mut faults, mut more_faults) = faults.finish();
         let chance = not_packets(analyser);
@@ -335,6 +345,7 @@ impl Report {
             decoded_pictures,
             services,
             pids,
+            checks,
             faults,
             more_faults,
         }
@@ -416,6 +427,7 @@ impl PidReport {
             bitrate_bps: rate(counters.packets),
             continuity: ContinuityReport {
                 errors: counters.continuity_errors,
+                late_packets: counters.late_packets,
                 missing_packets: counters.missing_packets,
                 legal_duplicates: counters.legal_duplicates,
                 excess_duplicates: counters.excess_duplicates,

@@ -82,7 +82,8 @@ struct ProbeArgs {
     /// Leave picture and sound out: packets and tables alone.
     #[arg(long)]
     no_decode: bool,
-    /// The thresholds; sensitive has shorter holds for picture and sound (black 2 s, freeze 4 s, silence 2 s).
+    /// The thresholds; sensitive has shorter holds for picture and sound (black 2 s, freeze 4 s, silence 2 s), broadcast tells
+    /// every check of TR 101 290, ott leaves out those that only broadcast networks meet.
     #[arg(long, value_enum, default_value_t = ProfileArg::Default)]
     profile: ProfileArg,
     /// How long to watch what does not end by itself.
@@ -100,6 +101,8 @@ struct ProbeArgs {
 enum ProfileArg {
     Default,
     Sensitive,
+    Broadcast,
+    Ott,
 }
 
 impl From<ProfileArg> for ProfileName {
@@ -107,6 +110,8 @@ impl From<ProfileArg> for ProfileName {
         match arg {
             ProfileArg::Default => Self::Default,
             ProfileArg::Sensitive => Self::Sensitive,
+            ProfileArg::Broadcast => Self::Broadcast,
+            ProfileArg::Ott => Self::Ott,
         }
     }
 }

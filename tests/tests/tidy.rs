@@ -512,8 +512,8 @@ fn every_panel_says_what_it_shows_and_in_which_unit() {
 
 fn faults_table() -> String {
     let mut table = String::from(
-        "| kind | class | acts | default: warning / critical / clears | sensitive | what it says |\n\
-         | --- | --- | --- | --- | --- | --- |\n",
+        "| kind | class | acts | default: warning / critical / clears | sensitive | broadcast | what it says |\n\
+         | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for &kind in FaultKind::ALL {
         let rule = kind.rule();
@@ -530,11 +530,12 @@ fn faults_table() -> String {
             };
             format!("{} / {} / {}", show(hold.warning), show(hold.critical), show(Some(hold.clear)))
         };
-        let (default, sensitive) = (hold(ProfileName::Default), hold(ProfileName::Sensitive));
-        let sensitive = if sensitive == default { "same".to_owned() } else { sensitive };
+        let default = hold(ProfileName::Default);
+        let other = |name| Some(hold(name)).filter(|h| *h != default).unwrap_or("same".to_owned());
+        let (sensitive, broadcast) = (other(ProfileName::Sensitive), other(ProfileName::Broadcast));
         writeln!(
             table,
-            "| `{kind}` | {class} | {acts} | {default} | {sensitive} | {} |",
+            "| `{kind}` | {class} | {acts} | {default} | {sensitive} | {broadcast} | {} |",
             rule.means
         )
         .unwrap();

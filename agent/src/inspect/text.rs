@@ -4,7 +4,9 @@ use std::fmt::{self, Write as _};
 
 use tallylight_model::{Bitrate, Codec, Severity};
 
-use super::{ComponentReport, FaultReport, NotChecked, Report, ServiceReport, Verdict};
+use super::{
+    CheckReport, ComponentReport, FaultReport, NotChecked, Report, ServiceReport, Verdict,
+};
 
 /// For people: the verdict first, then what is wrong, then what it is.
 impl fmt::Display for Report {
@@ -38,6 +40,11 @@ impl fmt::Display for Report {
         }
         if self.more_faults > 0 {
             writeln!(f, "  and {} more", self.more_faults)?;
+        }
+        if self.checks.iter().any(CheckReport::says_something) {
+            writeln!(f, "\nChecks of TR 101 290 (raised, for how long):")?;
+            let checks = self.checks.iter().filter(|check| check.says_something());
+            checks.into_iter().try_for_each(|check| writeln!(f, "  {check}"))?;
         }
         if self.services.is_empty() && self.error.is_none() {
             writeln!(f, "\nNo service: no PAT and PMT were found.")?;

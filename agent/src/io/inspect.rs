@@ -202,6 +202,7 @@ impl Probe {
         let findings = Findings {
             faults: self.faults,
             profile: options.profile,
+            began: (source != Source::Recording).then_some(began),
             service: options.service,
             duration,
             decoded_pictures: (options.decoding == Decoding::On).then_some(self.pictures),

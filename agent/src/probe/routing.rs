@@ -100,6 +100,11 @@ impl Session {
         let evidence = match finding.kind {
             FindingKind::PcrGap { gap } => format!("{} ms between two PCR", gap.as_millis()),
             FindingKind::PcrJump { ticks } => format!("PCR jumps by {} ms", ticks / 27_000),
+            FindingKind::PcrOff { nanos } => format!("PCR is off by {nanos} ns"),
+            FindingKind::ForeignTable { table, table_id } => {
+                format!("table 0x{table_id:02X} is in the place of the {}", table.name())
+            }
+            FindingKind::ScrambledTable { table } => format!("the {} is scrambled", table.name()),
             FindingKind::SectionCrc { table_id } => {
                 format!("CRC of table 0x{table_id:02X} is wrong")
             }
@@ -169,7 +174,8 @@ pub(super) fn stream_id(name: &str) -> Option<StreamId> {
 
 /// The worst that a condition can be for a view; `None` if it does not concern it.
 fn concern(view: &View, condition: &tallylight_ts::Condition) -> Option<Severity> {
-    if condition.program.is_none() && matches!(condition.check, Check::SyncLoss | Check::PatMissing)
+    if condition.program.is_none()
+        && matches!(condition.check, Check::SyncLoss | Check::PatMissing | Check::CatMissing)
     {
         return (view.part != Part::Service).then_some(Severity::Critical);
     }
@@ -204,6 +210,8 @@ const fn describe(check: Check) -> &'static str {
         Check::SyncLoss => "packets are not found at their places",
         Check::PatMissing => "the PAT stays out",
         Check::PmtMissing => "the PMT stays out",
+        Check::CatMissing => "packets are scrambled and no CAT comes",
+        Check::StampsMissing => "no presentation stamp comes",
         Check::PidMissing => "the PMT lists it and nothing comes",
         Check::NoVideo => "no pictures come while the multiplex goes on",
         Check::NoAudio => "no main sound comes while the multiplex goes on",

@@ -6,9 +6,9 @@ use std::{
 };
 
 use tallylight_model::{
-    Counters, FaultKind, LatencySample, MonoTime, Pid, Ratio, Severity, WallTime,
+    Counters, FaultKind, LatencySample, MonoTime, Pid, ProfileName, Ratio, Severity, WallTime,
 };
-use tallylight_ts::{Analyser, AnalyserConfig, CheckClock, Limits, Payload, Wanted};
+use tallylight_ts::{Analyser, AnalyserConfig, CheckClock, CheckProfile, Payload, Wanted};
 
 use super::{
     Output, Scrutiny,
@@ -641,12 +641,30 @@ fn analyser(config: &SessionConfig, segment: Option<Duration>) -> Analyser {
         Decoding::On => Payload::All,
         Decoding::Off => Payload::None,
     };
-    let mut limits = Limits::default();
+    let mut profile = checks(&config.watched);
     if let Some(segment) = segment {
-        (limits.pat, limits.pmt) = (segment * 3, segment * 3);
+        (profile.limits.pat, profile.limits.pmt) = (segment * 3, segment * 3);
     }
     let wanted = wanted(&config.watched);
-    Analyser::new(AnalyserConfig { clock, wanted, payload, limits })
+    Analyser::new(AnalyserConfig { clock, wanted, payload, profile })
+}
+
+/// Which checks of the multiplex are looked at. Streams of the lineup that share a multiplex and differ in this are checked as
+/// streams of any origin.
+fn checks(watched: &Watched) -> CheckProfile {
+    let name = match watched {
+        Watched::Everything { expectation, .. } => Some(expectation.profile),
+        Watched::Streams(streams) => {
+            let mut names = streams.iter().map(|stream| stream.expectation.profile);
+            let first = names.next();
+            first.filter(|first| names.all(|name| name == *first))
+        }
+    };
+    match name {
+        Some(ProfileName::Broadcast) => CheckProfile::BROADCAST,
+        Some(ProfileName::Ott) => CheckProfile::OTT,
+        Some(ProfileName::Default | ProfileName::Sensitive) | None => CheckProfile::DEFAULT,
+    }
 }
 
 fn wanted(watched: &Watched) -> Wanted {

@@ -99,7 +99,7 @@ fn an_objective_leaves_a_budget_and_is_of_something_known() {
     let expected = "\
         collector.toml:5:13: slo.objective: is no objective; write a share from 0.5 to 0.99999, as \
         in 0.999\n\
-        collector.toml:7:8: slo.profile.loud: is not a profile; allowed are default, sensitive\n\
+        collector.toml:7:8: slo.profile.loud: is not a profile; allowed are default, sensitive, broadcast, ott\n\
         collector.toml:9:7: slo.channel.one: is no objective; write a share from 0.5 to 0.99999, \
         as in 0.999";
     let text = "[slo]\nobjective = 1.0\n[slo.profile]\nloud = 0.9\n[slo.channel]\none = 0.2";
@@ -172,7 +172,7 @@ fn every_problem_of_the_lineup_has_its_place_and_says_what_is_allowed() {
             "lineup.toml:5:9: channel[0].kind: \"tape\" is not known; allowed are \"tv\", \
              \"radio\", \"still\", \"loop\"\n\
              lineup.toml:6:12: channel[0].profile: \"strict\" is not known; allowed are \
-             \"default\", \"sensitive\"",
+             \"default\", \"sensitive\", \"broadcast\", \"ott\"",
         ),
         (
             format!("{CHANNEL}{SOURCE}").replace("udp://", "srt://"),

@@ -199,11 +199,15 @@ faults! {
     BoundaryContinuity "boundary_continuity" None, Transport, Acts::Never,
         "Counters jump from one HLS segment to the next without a discontinuity tag.";
     PsiMissing "psi_missing" Some(FaultClass::Unavailable), Transport, Acts::Never,
-        "The PAT or the PMT of the service stays out (TR 101 290, 1.3 and 1.5).";
+        "The PAT, the PMT of the service or, of a scrambled one, the CAT stays out (TR 101 290, 1.3, 1.5 and 2.6).";
+    PsiInvalid "psi_invalid" None, Transport, Acts::Never,
+        "The PAT, CAT or PMT is scrambled, or another table is in its place (TR 101 290, 1.3, 1.5 and 2.6).";
     PsiCrc "psi_crc" None, Transport, Acts::Never,
         "Sections of the tables have a wrong CRC (TR 101 290, 2.2).";
     Pcr "pcr" None, Transport, Acts::Never,
-        "The program clock jumps or comes too seldom (TR 101 290, 2.3).";
+        "The program clock jumps, comes too seldom or is not accurate (TR 101 290, 2.3 and 2.4).";
+    Pts "pts" None, Transport, Acts::Never,
+        "Presentation stamps of picture or sound come too seldom (TR 101 290, 2.5).";
     Scrambled "scrambled" None, Transport, Acts::Never,
         "The service is scrambled although the lineup expects it in the clear.";
     DecodeErrors "decode_errors" Some(FaultClass::Decode), Picture, CRITICAL,

@@ -35,11 +35,15 @@ pub enum ProfileName {
     Default,
     /// Shorter holds for picture and sound: black 2 s, freeze 4 s, silence 2 s.
     Sensitive,
+    /// For transport streams of a broadcast network: every check of TR 101 290 is a warning.
+    Broadcast,
+    /// For segments and streams without service information.
+    Ott,
 }
 
 impl ProfileName {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Default, Self::Sensitive];
+    pub const ALL: [Self; 4] = [Self::Default, Self::Sensitive, Self::Broadcast, Self::Ott];
 
     /// Returns the name in configuration and on the command line.
     #[must_use]
@@ -47,6 +51,8 @@ impl ProfileName {
         match self {
             Self::Default => "default",
             Self::Sensitive => "sensitive",
+            Self::Broadcast => "broadcast",
+            Self::Ott => "ott",
         }
     }
 
@@ -111,14 +117,14 @@ impl Profile {
     #[must_use]
     pub const fn hold(&self, kind: FaultKind) -> Hold {
         match (self.name, kind) {
-            (ProfileName::Default, FaultKind::Black) => hold(5_000, 10_000, 3_000),
-            (ProfileName::Default, FaultKind::Freeze | FaultKind::Silence) => {
-                hold(10_000, 30_000, 3_000)
-            }
             (ProfileName::Sensitive, FaultKind::Black | FaultKind::Silence) => {
                 hold(2_000, 5_000, 3_000)
             }
             (ProfileName::Sensitive, FaultKind::Freeze) => hold(4_000, 10_000, 3_000),
+            (_, FaultKind::Black) => hold(5_000, 10_000, 3_000),
+            (_, FaultKind::Freeze | FaultKind::Silence) => hold(10_000, 30_000, 3_000),
+            (ProfileName::Broadcast, FaultKind::PsiMissing) => warning(0, 1_000),
+            (ProfileName::Broadcast, FaultKind::Pcr | FaultKind::Pts) => warning(0, 5_000),
             (_, FaultKind::Unreachable | FaultKind::HttpError) => critical(2_000, 3_000),
             (_, FaultKind::NoData) => critical(2_000, 1_000),
             // TR 101 290, 1.1 calls two wrong sync bytes an error; an outage it is after a second.
@@ -133,8 +139,8 @@ impl Profile {
             // The condition itself begins after the 500 ms of TR 101 290, 1.3a and 1.5a.
             // TR 101 290 calls 0.5 s an error, but packagers repeat the tables every second or so and no receiver minds.
             (_, FaultKind::PsiMissing) => warning(2_000, 1_000),
-            (_, FaultKind::PsiCrc) => warning(0, 5_000),
-            (_, FaultKind::Pcr) => info(5_000),
+            (_, FaultKind::PsiInvalid | FaultKind::PsiCrc) => warning(0, 5_000),
+            (_, FaultKind::Pcr | FaultKind::Pts) => info(5_000),
             (_, FaultKind::Scrambled) => warning(2_000, 2_000),
             (
                 _,
@@ -165,6 +171,11 @@ mod tests {
             }
         }
         assert_eq!(seconds(default, FaultKind::Black), Some(5));
+        let broadcast = Profile::new(ProfileName::Broadcast);
+        assert_eq!(
+            (seconds(default, FaultKind::Pcr), seconds(broadcast, FaultKind::Pcr)),
+            (None, Some(0))
+        );
     }
 
     #[test]

@@ -6,8 +6,8 @@ use core::time::Duration;
 use tallylight_model::{MonoTime, Pid};
 
 use crate::{
-    ElementaryReport, Event, PidReport, Position, Service, Totals, elementary::Elementary,
-    flow::Flow, sync::Framer,
+    CheckProfile, CheckReport, ElementaryReport, Event, PidReport, Position, Service, Totals,
+    elementary::Elementary, flow::Flow, sync::Framer,
 };
 
 /// By which clock the time-outs run.
@@ -44,36 +44,6 @@ pub enum Payload {
     All,
 }
 
-/// After how long something that stays out is a condition, or a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// The PAT: 500 ms by TR 101 290, 1.3a.
-    pub pat: Duration,
-    /// A PMT: 500 ms by TR 101 290, 1.5a.
-    pub pmt: Duration,
-    /// Packets of a video or audio PID: the user's period of TR 101 290, 1.6; 5 s.
-    pub pid: Duration,
-    /// Access units of any video component: 1 s.
-    pub video: Duration,
-    /// Access units of the main audio component: 2 s, for a multiplexer may gather a second of quiet sound.
-    pub audio: Duration,
-    /// Two PCR of a program: 100 ms by TR 101 290, 2.3a.
-    pub pcr: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            pat: Duration::from_millis(500),
-            pmt: Duration::from_millis(500),
-            pid: Duration::from_secs(5),
-            video: Duration::from_secs(1),
-            audio: Duration::from_secs(2),
-            pcr: Duration::from_millis(100),
-        }
-    }
-}
-
 /// What an analyser is to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnalyserConfig {
@@ -83,8 +53,8 @@ pub struct AnalyserConfig {
     pub wanted: Wanted,
     /// Whose data is handed out.
     pub payload: Payload,
-    /// The time-outs.
-    pub limits: Limits,
+    /// Which checks are looked at, and by which limits.
+    pub profile: CheckProfile,
 }
 
 /// Analyses one transport stream.
@@ -188,6 +158,11 @@ impl Analyser {
     /// Returns the components that are cut into access units or watched.
     pub fn elementary(&self) -> impl Iterator<Item = ElementaryReport> + '_ {
         self.flow.streams.iter().map(Elementary::report)
+    }
+
+    /// Returns the checks of TR 101 290 that the profile looks at, by number.
+    pub fn checks(&self) -> impl Iterator<Item = CheckReport> + '_ {
+        self.flow.checks()
     }
 
     /// Where the stream is: media time by the primary program, the first wanted one whose clock runs.

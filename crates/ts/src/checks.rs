@@ -1,104 +1,45 @@
-//! Watching for what stays out: the time-outs of TR 101 290, priority 1.
+//! The checks of TR 101 290 that ask for what stays out, and those that look at a stream's clocks and stamps.
 //!
-//! Each check is a [`Watch`] that is told when its thing is seen and asked, now and then, whether it is overdue. Its clock is
+//! Each is a [`Watch`] that is told when its thing is seen and asked, now and then, whether it is overdue. Its clock is
 //! media time or the time during which packets arrive: with nothing arriving at all no check runs on, because that is one
 //! condition of the input and not ten of the stream.
 
 use core::time::Duration;
 
-use tallylight_model::Pid;
+use tallylight_model::{Pcr, Pid};
 
-use crate::{Check, CheckClock, Position, coding::MediaKind, flow::Flow, program::Program};
-
-/// Repetitions in time, one after another, after which a table counts as one that is repeated.
-const REGULAR: u8 = 3;
+use crate::{
+    Check, CheckClock, CheckReport, FindingKind, Indicator, MediaKind, Position, Setting,
+    Unavailable,
+    elementary::Elementary,
+    flow::Flow,
+    program::Program,
+    timeline::Step,
+    watch::{Change, Watch},
+};
 
 /// Over which rates are taken.
 const WINDOW: Duration = Duration::from_secs(1);
-
-/// A change of a condition.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Change {
-    pub(crate) holds: bool,
-    pub(crate) since: Position,
-}
-
-/// Watches one thing.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Watch {
-    /// When it was last seen, or the watch began, and where.
-    last: Option<(Duration, Position)>,
-    seen: bool,
-    regular: u8,
-    holds: bool,
-}
-
-impl Watch {
-    /// The thing is there.
-    pub(crate) fn seen(
-        &mut self,
-        now: Duration,
-        limit: Duration,
-        here: Position,
-    ) -> Option<Change> {
-        let in_time = self.last.is_some_and(|(last, _)| now.saturating_sub(last) <= limit);
-        self.regular = if self.seen && in_time { self.regular.saturating_add(1) } else { 0 };
-        self.seen = true;
-        let since = self.last.replace((now, here)).map_or(here, |(_, since)| since);
-        core::mem::take(&mut self.holds).then_some(Change { holds: false, since })
-    }
-
-    /// Asks whether the thing stays out longer than `limit`.
-    pub(crate) fn overdue(
-        &mut self,
-        now: Duration,
-        limit: Duration,
-        here: Position,
-    ) -> Option<Change> {
-        let (last, since) = *self.last.get_or_insert((now, here));
-        if self.holds || now.saturating_sub(last) <= limit {
-            return None;
-        }
-        self.holds = true;
-        Some(Change { holds: true, since })
-    }
-
-    /// Asks the same of a table. Segmented streams (HLS) carry their tables once per segment; that is no fault of theirs, so a
-    /// table counts as missing only if it never came, or had been repeated in time before.
-    pub(crate) fn table_overdue(
-        &mut self,
-        now: Duration,
-        limit: Duration,
-        here: Position,
-    ) -> Option<Change> {
-        if self.seen && self.regular < REGULAR {
-            return None;
-        }
-        self.overdue(now, limit, here)
-    }
-
-    /// So much of the clock's time passed without packets: it does not count.
-    pub(crate) fn excuse(&mut self, span: Duration) {
-        if let Some((last, _)) = &mut self.last {
-            *last += span;
-        }
-    }
-
-    /// Ends the condition if it holds: the thing is not expected any more.
-    pub(crate) fn close(&mut self) -> Option<Change> {
-        let (_, since) = self.last?;
-        core::mem::take(&mut self.holds).then_some(Change { holds: false, since })
-    }
-}
+/// Stamps that stay out are awaited so much longer than the limit, for the clock may go in steps of this (see
+/// [`timeline`](crate::timeline)). Since when they stay out is told without it.
+const STEP: Duration = Duration::from_millis(500);
+/// Stamps that are apart by less than so much of the limit were not missed between. Pictures are sent out of order, so that two
+/// neighbours may be nearer in time than their places are.
+const NEAR: f64 = 0.75;
+/// What needs no exact moment is looked at this often.
+const SWEEP: Duration = Duration::from_millis(100);
 
 impl Flow {
     /// Runs every check as of now.
     pub(crate) fn run_checks(&mut self) {
         if let Some(now) = self.check_clock(None) {
             let here = self.position(None);
-            let change = self.pat.table_overdue(now, self.config.limits.pat, here);
-            self.report(Check::PatMissing, Some(Pid::PAT), None, change);
-            self.run_window(now);
+            self.check_pat(now, here);
+            if now >= self.next_sweep {
+                self.next_sweep = now + SWEEP;
+                self.sweep(now, here);
+                self.run_window(now);
+            }
         }
         for i in 0..self.programs.len() {
             if self.programs[i].wanted
@@ -107,6 +48,14 @@ impl Flow {
                 self.check_program(i, now);
             }
         }
+    }
+
+    fn check_pat(&mut self, now: Duration, here: Position) {
+        let (limit, repetition) = (self.config.profile.limits.pat, self.config.profile.repetition);
+        let change = self.pat.table_overdue(now, limit, repetition, here);
+        self.report(Check::PatMissing, Some(Pid::PAT), None, change);
+        let change = self.pat_packets.table_overdue(now, limit, repetition, here);
+        self.mark_change(Indicator::Pat, change, here);
     }
 
     /// The clock of the checks: media time of a program or of the stream, or the time in which packets arrive.
@@ -118,10 +67,11 @@ impl Flow {
     }
 
     fn check_program(&mut self, i: usize, now: Duration) {
-        let limits = self.config.limits;
+        let profile = self.config.profile;
+        let limits = profile.limits;
         let here = self.position(Some(i));
         let pmt_pid = self.programs[i].service.pmt_pid;
-        let change = self.programs[i].pmt.table_overdue(now, limits.pmt, here);
+        let change = self.programs[i].pmt.table_overdue(now, limits.pmt, profile.repetition, here);
         self.report(Check::PmtMissing, pmt_pid, Some(i), change);
 
         let (mut video, mut audio) = (false, false);
@@ -131,15 +81,24 @@ impl Flow {
                 continue;
             }
             let pid = stream.pid;
-            let change = match core::mem::take(&mut stream.alive) {
-                true => stream.packets.seen(now, limits.pid, here),
-                false => stream.packets.overdue(now, limits.pid, here),
+            let limit = match stream.coding.kind() {
+                MediaKind::Video => limits.pid_video,
+                _ => limits.pid_audio,
             };
+            let change = match core::mem::take(&mut stream.alive) {
+                true => stream.packets.seen(now, limit, here),
+                false => stream.packets.overdue(now, limit, here),
+            };
+            let late = (stream.stamps.runs() && !stream.still)
+                .then(|| stream.stamps.overdue(now, limits.pts + STEP, here))
+                .flatten();
             let began = stream.began.take();
+            let (kind, main) = (stream.coding.kind(), stream.main);
+            self.report(Check::StampsMissing, Some(pid), Some(i), late);
             let program = &mut self.programs[i];
-            let (watch, limit, check, any) = match stream.coding.kind() {
+            let (watch, limit, check, any) = match kind {
                 MediaKind::Video => (&mut program.video, limits.video, Check::NoVideo, &mut video),
-                _ if stream.main => (&mut program.audio, limits.audio, Check::NoAudio, &mut audio),
+                _ if main => (&mut program.audio, limits.audio, Check::NoAudio, &mut audio),
                 _ => {
                     self.report(Check::PidMissing, Some(pid), Some(i), change);
                     continue;
@@ -159,15 +118,28 @@ impl Flow {
 
     pub(crate) fn pat_seen(&mut self) {
         let (now, here) = self.table_clock(None);
-        let change = self.pat.seen(now, self.config.limits.pat, here);
+        let change = self.pat.seen(now, self.config.profile.limits.pat, here);
         self.report(Check::PatMissing, Some(Pid::PAT), None, change);
+    }
+
+    /// A packet came on the PAT's PID.
+    pub(crate) fn pat_packet_seen(&mut self) {
+        let (now, here) = self.table_clock(None);
+        let change = self.pat_packets.seen(now, self.config.profile.limits.pat, here);
+        self.mark_change(Indicator::Pat, change, here);
+    }
+
+    pub(crate) fn cat_seen(&mut self) {
+        let (now, here) = self.table_clock(None);
+        let change = self.cat.seen(now, self.config.profile.limits.cat, here);
+        self.report(Check::CatMissing, Some(Pid::CAT), None, change);
     }
 
     pub(crate) fn pmt_seen(&mut self, pid: Pid, number: u16) {
         let same = |p: &Program| p.service.program == number && p.service.pmt_pid == Some(pid);
         let Some(i) = self.programs.iter().position(same) else { return };
         let (now, here) = self.table_clock(Some(i));
-        let change = self.programs[i].pmt.seen(now, self.config.limits.pmt, here);
+        let change = self.programs[i].pmt.seen(now, self.config.profile.limits.pmt, here);
         self.report(Check::PmtMissing, Some(pid), Some(i), change);
     }
 
@@ -189,6 +161,13 @@ impl Flow {
         }
     }
 
+    /// Notes a change of a check of the whole stream that is counted without being told.
+    fn mark_change(&mut self, indicator: Indicator, change: Option<Change>, here: Position) {
+        if let Some(Change { holds, since }) = change {
+            self.mark(indicator, (Some(Pid::PAT), None), holds, since, here);
+        }
+    }
+
     fn report(
         &mut self,
         check: Check,
@@ -198,6 +177,136 @@ impl Flow {
     ) {
         if let Some(Change { holds, since }) = change {
             self.condition(check, pid, program, holds, since);
+        }
+    }
+
+    /// Looks at what needs no exact moment.
+    fn sweep(&mut self, now: Duration, here: Position) {
+        let scrambled = self.totals.scrambled_packets;
+        if core::mem::replace(&mut self.scrambled_before, scrambled) == scrambled {
+            let change = self.cat.close();
+            self.report(Check::CatMissing, Some(Pid::CAT), None, change);
+            self.scrambling = false;
+        } else {
+            if !core::mem::replace(&mut self.scrambling, true) {
+                self.cat.await_from(now, here);
+            }
+            let change = self.cat.overdue(now, self.config.profile.limits.cat, here);
+            self.report(Check::CatMissing, Some(Pid::CAT), None, change);
+        }
+        self.sweep_others(now, here);
+    }
+
+    /// Asks for the packets of components that are neither video nor audio, where a limit is stated.
+    fn sweep_others(&mut self, now: Duration, here: Position) {
+        let limits = self.config.profile.limits;
+        for o in 0..self.others.len() {
+            let other = &mut self.others[o];
+            let limit = match other.kind {
+                MediaKind::Text => limits.pid_text,
+                _ => limits.pid_data,
+            };
+            let Some(limit) = limit else { continue };
+            let packets = self.pids.get(other.pid).map_or(0, |state| state.counters.packets);
+            let change = match core::mem::replace(&mut other.packets, packets) != packets {
+                true => other.watch.seen(now, limit, here),
+                false => other.watch.overdue(now, limit, here),
+            };
+            let (pid, number) = (other.pid, other.program);
+            let owner = self.programs.iter().position(|p| p.service.program == number);
+            self.report(Check::PidMissing, Some(pid), owner, change);
+        }
+    }
+
+    /// A component's presentation stamp came here, so far from the one before by their own values.
+    pub(crate) fn stamped(&mut self, stream: usize, here: Position, step: Option<Duration>) {
+        let Some(stream) = self.streams.get_mut(stream) else { return };
+        if stream.still {
+            return;
+        }
+        let (pid, owner) = (Some(stream.pid), Some(stream.owner));
+        let now = match self.config.clock {
+            CheckClock::Media => here.media,
+            CheckClock::Arrival => Some(self.traffic),
+        };
+        let Some(now) = now else { return };
+        let limit = self.config.profile.limits.pts;
+        // Where PCRs stay out, the clock goes in steps, and the stamps themselves know better.
+        let near = step.is_some_and(|step| step <= limit.mul_f64(NEAR));
+        let late = (stream.stamps.runs() && !near)
+            .then(|| stream.stamps.overdue(now, limit, here))
+            .flatten();
+        let over = stream.stamps.seen(now, limit, here);
+        self.report(Check::StampsMissing, pid, owner, late);
+        self.report(Check::StampsMissing, pid, owner, over);
+    }
+
+    /// Stamps begin anew: what lies between says nothing.
+    pub(crate) fn restart_stamps(&mut self) {
+        for s in 0..self.streams.len() {
+            self.drop_stamps(s);
+        }
+    }
+
+    /// Ends the watch of a component's stamps until the next one comes.
+    pub(crate) fn drop_stamps(&mut self, stream: usize) {
+        let stream = &mut self.streams[stream];
+        let (pid, owner) = (Some(stream.pid), Some(stream.owner));
+        let change = core::mem::take(&mut stream.stamps).close();
+        self.report(Check::StampsMissing, pid, owner, change);
+    }
+
+    /// Compares a PCR with the line of the ones before.
+    pub(crate) fn compare(&mut self, program: usize, pcr: Pcr, step: Step) {
+        if self.config.profile.setting(Indicator::PcrAccuracy) == Setting::Off {
+            return;
+        }
+        let here = self.position(Some(program));
+        let limit_ns = self.config.profile.limits.pcr_accuracy.as_nanos() as f64;
+        let place = self.place;
+        let program_state = &mut self.programs[program];
+        let pid = program_state.service.pcr_pid;
+        let meter = &mut program_state.meter;
+        // Without null packets nothing keeps a rate constant.
+        if self.totals.null_packets == 0 || !matches!(step, Step::Passed(_)) {
+            meter.reset();
+            return;
+        }
+        for point in meter.pcr(pcr, place, here, limit_ns) {
+            let kind = FindingKind::PcrOff { nanos: point.off_ns };
+            self.find_at(kind, pid, Some(program), point.position);
+        }
+    }
+
+    /// What every check came to that the profile looks at.
+    pub(crate) fn checks(&self) -> impl Iterator<Item = CheckReport> + '_ {
+        let here = self.position(None);
+        let now = self.when(&here);
+        let all = Indicator::ALL.iter().copied();
+        all.map(move |indicator| {
+            let (tally, subjects) = self.ledger.tally(indicator, now);
+            CheckReport {
+                indicator,
+                setting: self.config.profile.setting(indicator),
+                unavailable: self.unavailable(indicator),
+                tally,
+                subjects,
+            }
+        })
+        .filter(|report| report.setting != Setting::Off)
+    }
+
+    fn unavailable(&self, indicator: Indicator) -> Option<Unavailable> {
+        match indicator {
+            Indicator::PcrAccuracy if !self.programs.iter().any(|p| p.meter.judged) => {
+                Some(Unavailable::NotConstantRate)
+            }
+            Indicator::Pts => {
+                let all =
+                    !self.streams.is_empty() && self.streams.iter().all(Elementary::is_hidden);
+                all.then_some(Unavailable::Scrambled)
+            }
+            _ => None,
         }
     }
 
@@ -223,54 +332,4 @@ fn watched(
     here: Position,
 ) -> Option<Change> {
     if wanted { watch.overdue(now, limit, here) } else { watch.close() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(packet: u64) -> Position {
-        Position { packet, ..Position::default() }
-    }
-
-    const LIMIT: Duration = Duration::from_millis(500);
-
-    fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    #[test]
-    fn a_condition_holds_from_where_the_thing_was_last_seen() {
-        let mut watch = Watch::default();
-        assert_eq!(watch.seen(ms(0), LIMIT, at(1)), None);
-        assert_eq!(watch.overdue(ms(500), LIMIT, at(2)), None);
-        assert_eq!(
-            watch.overdue(ms(501), LIMIT, at(3)),
-            Some(Change { holds: true, since: at(1) })
-        );
-        assert_eq!(watch.overdue(ms(900), LIMIT, at(4)), None);
-        assert_eq!(watch.seen(ms(1000), LIMIT, at(5)), Some(Change { holds: false, since: at(1) }));
-        assert_eq!(watch.seen(ms(1100), LIMIT, at(6)), None);
-    }
-
-    #[test]
-    fn what_never_came_is_missing_since_the_watch_began() {
-        let mut watch = Watch::default();
-        assert_eq!(watch.table_overdue(ms(0), LIMIT, at(0)), None);
-        let begun = watch.table_overdue(ms(600), LIMIT, at(9));
-        assert_eq!(begun, Some(Change { holds: true, since: at(0) }));
-    }
-
-    #[test]
-    fn a_table_of_a_segment_is_not_missing_between_segments() {
-        let mut watch = Watch::default();
-        for segment in 0..4 {
-            watch.seen(ms(6000 * segment), LIMIT, at(segment));
-            assert_eq!(watch.table_overdue(ms(6000 * segment + 5900), LIMIT, at(9)), None);
-        }
-        for repeat in 0..4 {
-            watch.seen(ms(30_000 + 100 * repeat), LIMIT, at(repeat));
-        }
-        assert!(watch.table_overdue(ms(31_000), LIMIT, at(9)).is_some());
-    }
 }

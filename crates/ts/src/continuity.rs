@@ -22,6 +22,8 @@ pub(crate) enum Verdict {
     ExcessDuplicate,
     /// Neither; so many packets are missing by the counter.
     Error { missing: u8 },
+    /// The same of a packet that was passed over just before: it comes late.
+    Late { missing: u8 },
 }
 
 /// The state of one PID.
@@ -30,13 +32,15 @@ pub(crate) struct Continuity {
     last: Option<u8>,
     /// Duplicates since the counter last moved.
     repeats: u32,
+    /// Counters that were passed over within the last half turn of the counter, a bit for each.
+    passed: u16,
     length: u8,
     payload: [u8; PACKET - 4],
 }
 
 impl Continuity {
     pub(crate) const fn new() -> Self {
-        Self { last: None, repeats: 0, length: 0, payload: [0; PACKET - 4] }
+        Self { last: None, repeats: 0, passed: 0, length: 0, payload: [0; PACKET - 4] }
     }
 
     /// Forgets what came before: the next packet is not compared.
@@ -56,7 +60,7 @@ impl Continuity {
 
     fn compare(&mut self, header: &Header, payload: &[u8]) -> Verdict {
         let Some(last) = self.last.filter(|_| !header.discontinuity()) else {
-            self.repeats = 0;
+            (self.repeats, self.passed) = (0, 0);
             return Verdict::First;
         };
         let step = header.counter.wrapping_sub(last) & 0x0F;
@@ -69,8 +73,10 @@ impl Continuity {
         }
         if step != 0 {
             self.repeats = 0;
+            let late = self.pass(last, header.counter);
             return match step {
                 1 => Verdict::Expected,
+                _ if late => Verdict::Late { missing: step - 1 },
                 _ => Verdict::Error { missing: step - 1 },
             };
         }
@@ -83,6 +89,21 @@ impl Continuity {
             1 => Verdict::LegalDuplicate,
             _ => Verdict::ExcessDuplicate,
         }
+    }
+
+    /// Notes what a step of the counter passes over; whether it goes to what was passed over before.
+    fn pass(&mut self, last: u8, counter: u8) -> bool {
+        let bit = |counter: u8| 1u16 << (counter & 0x0F);
+        let late = self.passed & bit(counter) != 0;
+        // What is half a turn away is another packet by now.
+        self.passed &= !(bit(counter) | bit(counter.wrapping_add(8)));
+        let step = counter.wrapping_sub(last) & 0x0F;
+        if !late && (2..8).contains(&step) {
+            for missed in 1..step {
+                self.passed |= bit(last.wrapping_add(missed));
+            }
+        }
+        late
     }
 }
 
@@ -112,13 +133,29 @@ mod tests {
         build::packet(0x100, counter, false, &[])
     }
 
-    use Verdict::{Error, ExcessDuplicate, Expected, First, LegalDuplicate};
+    use Verdict::{Error, ExcessDuplicate, Expected, First, Late, LegalDuplicate};
 
     #[test]
     fn the_counter_moves_by_one_with_each_payload() {
         check(&[data(14, 1), data(15, 2), data(0, 3)], &[First, Expected, Expected]);
         check(&[data(3, 1), data(6, 2), data(7, 3)], &[First, Error { missing: 2 }, Expected]);
         check(&[data(3, 1), data(2, 2)], &[First, Error { missing: 14 }]);
+    }
+
+    #[test]
+    fn a_packet_that_was_passed_over_just_before_comes_late() {
+        check(
+            &[data(3, 1), data(5, 2), data(4, 3), data(6, 4), data(7, 5)],
+            &[First, Error { missing: 1 }, Late { missing: 14 }, Error { missing: 1 }, Expected],
+        );
+        // A turn of the counter later it is another packet.
+        let mut packets = alloc::vec![data(3, 0), data(5, 1)];
+        packets.extend((6..19).map(|i| data(i, i)));
+        packets.push(data(4, 99));
+        let mut expected = alloc::vec![First, Error { missing: 1 }];
+        expected.extend([Expected; 13]);
+        expected.push(Error { missing: 1 });
+        check(&packets, &expected);
     }
 
     #[test]

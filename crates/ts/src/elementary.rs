@@ -7,12 +7,12 @@ use tallylight_model::{MonoTime, Pid, Pts};
 
 use crate::{
     AccessUnit, Coding, Component, Event, Parameters, Payload, Position, UnitCounters,
-    checks::Watch,
     cutter::{Cutter, Draft},
     outbox::Outbox,
     packet::Header,
     pes::{self, Stamps},
     timeline::{Lead, MAX_STEP, Timeline},
+    watch::Watch,
 };
 
 /// A component's stamps are counted from anew after this long without a PCR, so that they never are a wrap-around away.
@@ -65,6 +65,13 @@ pub(crate) struct Elementary {
     /// Where an access unit began since the checks ran last.
     pub(crate) began: Option<Position>,
     pub(crate) scrambled_since: Option<Position>,
+    /// Presentation stamps, as TR 101 290, 2.5 asks for.
+    pub(crate) stamps: Watch,
+    /// Where a stamp came with the last packet, and how far it is from the one before by their own values.
+    pub(crate) stamped: Option<(Position, Option<Duration>)>,
+    last_stamp: Option<Pts>,
+    /// Pictures may stand still: stamps come as they like.
+    pub(crate) still: bool,
     /// What the stamps say of the time that passed without a PCR: since when, and how much.
     pub(crate) carry: Option<(Duration, Duration)>,
     pes: pes::Reader,
@@ -90,6 +97,10 @@ impl Elementary {
             alive: false,
             began: None,
             scrambled_since: None,
+            stamps: Watch::default(),
+            stamped: None,
+            last_stamp: None,
+            still: component.still,
             carry: None,
             pes: pes::Reader::default(),
             cutter: Cutter::new(component.coding.codec(), payload),
@@ -141,6 +152,12 @@ impl Elementary {
         self.counters.pes_errors += u64::from(part.broken);
         if let Some(stamps) = part.started {
             self.counters.pes += 1;
+            if let Some(pts) = stamps.pts {
+                let step = self.last_stamp.replace(pts).map(|last| pts.ticks_since(last));
+                let step = step.map(|ticks| Pts::from_ticks(ticks.unsigned_abs()));
+                let step = step.and_then(|step| step.since(Pts::from_ticks(0)));
+                self.stamped = Some((here.position(), step));
+            }
             let random_access = core::mem::take(&mut self.random_access);
             self.refer(here, stamps);
             self.cutter.stamps(stamps, random_access);
@@ -153,6 +170,11 @@ impl Elementary {
             let position = here.position();
             (self.began, self.last_unit) = (Some(position), Some(position));
         }
+    }
+
+    /// Whether no PES packet could be looked into.
+    pub(crate) const fn is_hidden(&self) -> bool {
+        self.scrambled_since.is_some() && self.counters.pes == 0
     }
 
     /// Packets are missing here.

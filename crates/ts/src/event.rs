@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use tallylight_model::{FaultKind, MonoTime, Pid};
 
-use crate::AccessUnit;
+use crate::{AccessUnit, Indicator};
 
 /// A place in the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,16 +73,33 @@ pub enum FindingKind {
         /// The section's table id.
         table_id: u8,
     },
-    /// More time than allowed lies between two PCR of a program (TR 101 290, 2.3a).
+    /// More time than allowed lies between two PCR of a program (TR 101 290, 2.3.a).
     PcrGap {
         /// The time between them by their own values.
         gap: Duration,
     },
-    /// The PCR steps back, or forward by more than a minute, without the discontinuity indicator (TR 101 290, 2.3b). Media
+    /// The PCR steps back, or forward by more than a minute, without the discontinuity indicator (TR 101 290, 2.3.b). Media
     /// time goes on without the step.
     PcrJump {
         /// The step in ticks of 27 MHz, by the shorter way round.
         ticks: i64,
+    },
+    /// Another table came where this one has its PID, or a PAT or CAT where a PMT has (TR 101 290, 1.3, 1.5 and 2.6).
+    ForeignTable {
+        /// Whose PID it is.
+        table: Table,
+        /// The section's table id.
+        table_id: u8,
+    },
+    /// A packet of a table is scrambled, which none may be (TR 101 290, 1.3 and 1.5).
+    ScrambledTable {
+        /// Whose packet it is.
+        table: Table,
+    },
+    /// A PCR is off the line of the stream's constant rate (TR 101 290, 2.4).
+    PcrOff {
+        /// By how much, in nanoseconds; positive where it is ahead.
+        nanos: i64,
     },
     /// A table of the analyser is full: programs, components or a section is larger than allowed and was left out.
     OverLimit,
@@ -98,8 +115,68 @@ impl FindingKind {
             Self::BoundaryContinuity { .. } => Some(FaultKind::BoundaryContinuity),
             Self::TransportError => Some(FaultKind::TransportError),
             Self::SectionCrc { .. } => Some(FaultKind::PsiCrc),
-            Self::PcrGap { .. } | Self::PcrJump { .. } => Some(FaultKind::Pcr),
+            Self::PcrGap { .. } | Self::PcrJump { .. } | Self::PcrOff { .. } => {
+                Some(FaultKind::Pcr)
+            }
+            Self::ForeignTable { .. } | Self::ScrambledTable { .. } => Some(FaultKind::PsiInvalid),
             Self::OverLimit => None,
+        }
+    }
+
+    /// The checks of TR 101 290 that a finding of this kind raises.
+    #[must_use]
+    pub const fn indicators(self) -> &'static [Indicator] {
+        use Indicator as I;
+        match self {
+            Self::SyncByte => &[I::SyncByte],
+            Self::Continuity { .. } | Self::ExcessDuplicate => &[I::ContinuityCount],
+            Self::TransportError => &[I::Transport],
+            Self::SectionCrc { .. } => &[I::Crc],
+            Self::PcrGap { gap } if gap.as_nanos() <= PCR_STEP.as_nanos() => {
+                &[I::Pcr, I::PcrRepetition]
+            }
+            Self::PcrGap { .. } => &[I::Pcr, I::PcrRepetition, I::PcrDiscontinuity],
+            Self::PcrJump { .. } => &[I::Pcr, I::PcrDiscontinuity],
+            Self::PcrOff { .. } => &[I::PcrAccuracy],
+            Self::ForeignTable { table, .. } | Self::ScrambledTable { table } => table.indicators(),
+            Self::NotTransportStream { .. } | Self::BoundaryContinuity { .. } | Self::OverLimit => {
+                &[]
+            }
+        }
+    }
+}
+
+/// The largest step between two PCR without a discontinuity indicator (TR 101 290, 2.3.b).
+const PCR_STEP: Duration = Duration::from_millis(100);
+
+/// A table with a PID of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// Program association, PID 0.
+    Pat,
+    /// Conditional access, PID 1.
+    Cat,
+    /// A program map, where the PAT says.
+    Pmt,
+}
+
+impl Table {
+    /// The checks that what is wrong on its PID raises.
+    const fn indicators(self) -> &'static [Indicator] {
+        match self {
+            Self::Pat => &[Indicator::Pat, Indicator::Pat2],
+            Self::Cat => &[Indicator::Cat],
+            Self::Pmt => &[Indicator::Pmt, Indicator::Pmt2],
+        }
+    }
+
+    /// Returns the table's abbreviation.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pat => "PAT",
+            Self::Cat => "CAT",
+            Self::Pmt => "PMT",
         }
     }
 }
@@ -126,12 +203,16 @@ pub struct Condition {
 pub enum Check {
     /// Packets are not found at their places (TR 101 290, 1.1): two corrupted sync bytes in a row begin it, five good end it.
     SyncLoss,
-    /// The PAT stays out (TR 101 290, 1.3a).
+    /// The PAT stays out (TR 101 290, 1.3.a).
     PatMissing,
-    /// A program's PMT stays out (TR 101 290, 1.5a).
+    /// A program's PMT stays out (TR 101 290, 1.5 and 1.5.a).
     PmtMissing,
-    /// A video or audio PID of the PMT carries nothing (TR 101 290, 1.6).
+    /// Packets are scrambled and no CAT says how (TR 101 290, 2.6).
+    CatMissing,
+    /// A PID of the PMT carries nothing (TR 101 290, 1.6).
     PidMissing,
+    /// A component has no presentation stamp (TR 101 290, 2.5).
+    StampsMissing,
     /// None of the program's video components has access units although packets keep coming.
     NoVideo,
     /// The program's main audio has no access units although packets keep coming.
@@ -146,11 +227,26 @@ impl Check {
     pub const fn fault(self) -> FaultKind {
         match self {
             Self::SyncLoss => FaultKind::SyncLoss,
-            Self::PatMissing | Self::PmtMissing => FaultKind::PsiMissing,
+            Self::PatMissing | Self::PmtMissing | Self::CatMissing => FaultKind::PsiMissing,
+            Self::StampsMissing => FaultKind::Pts,
             Self::PidMissing => FaultKind::PidMissing,
             Self::NoVideo => FaultKind::NoVideo,
             Self::NoAudio => FaultKind::NoAudio,
             Self::Scrambled => FaultKind::Scrambled,
+        }
+    }
+
+    /// The checks of TR 101 290 that this condition raises.
+    #[must_use]
+    pub const fn indicators(self) -> &'static [Indicator] {
+        match self {
+            Self::SyncLoss => &[Indicator::TsSyncLoss],
+            Self::PatMissing => &[Indicator::Pat2],
+            Self::PmtMissing => &[Indicator::Pmt, Indicator::Pmt2],
+            Self::CatMissing => &[Indicator::Cat],
+            Self::PidMissing => &[Indicator::Pid],
+            Self::StampsMissing => &[Indicator::Pts],
+            Self::NoVideo | Self::NoAudio | Self::Scrambled => &[],
         }
     }
 }

@@ -6,17 +6,19 @@ use core::time::Duration;
 use tallylight_model::{MonoTime, Pcr, Pid};
 
 use crate::{
-    AnalyserConfig, Check, CheckClock, Condition, Event, Finding, FindingKind, Position, Totals,
-    checks::Watch,
+    AnalyserConfig, Check, CheckClock, Condition, Event, Finding, FindingKind, Indicator, Position,
+    Setting, Totals,
     continuity::Verdict,
     elementary::{Elementary, Here},
+    ledger::{Ledger, Subject},
     outbox::Outbox,
     packet::{Header, PACKET},
     pids::{PidTable, Role},
-    program::{Program, Stray},
+    program::{Other, Program, Stray},
     sync::Frame,
     tables::Tables,
     timeline::Step,
+    watch::Watch,
 };
 
 /// Bytes in which packets must be found, or the input is called no transport stream.
@@ -38,6 +40,10 @@ pub(crate) struct Flow {
     pub(crate) streams: Vec<Elementary>,
     pub(crate) stray: Stray,
     pub(crate) pat: Watch,
+    /// Packets of the PAT's PID, whatever they carry.
+    pub(crate) pat_packets: Watch,
+    pub(crate) cat: Watch,
+    pub(crate) ledger: Ledger,
     /// Packets so far, with skipped bytes counted as packets: what clocks are interpolated by.
     pub(crate) place: u64,
     /// When the last bytes arrived, and for how long packets have been arriving.
@@ -45,6 +51,13 @@ pub(crate) struct Flow {
     pub(crate) traffic: Duration,
     pub(crate) next_check: u64,
     pub(crate) window_start: Duration,
+    pub(crate) next_sweep: Duration,
+    /// Scrambled packets at the last sweep.
+    pub(crate) scrambled_before: u64,
+    /// Whether packets were scrambled before the last sweep.
+    pub(crate) scrambling: bool,
+    /// Components that are not cut.
+    pub(crate) others: Vec<Other>,
     skipped: u64,
     /// Where the first of two corrupted sync bytes stood.
     corrupted: Option<Position>,
@@ -67,11 +80,18 @@ impl Flow {
             streams: Vec::new(),
             stray: Stray::default(),
             pat: Watch::default(),
+            pat_packets: Watch::default(),
+            cat: Watch::default(),
+            ledger: Ledger::new(),
             place: 0,
             at: None,
             traffic: Duration::ZERO,
             next_check: CHECK_EVERY,
             window_start: Duration::ZERO,
+            next_sweep: Duration::ZERO,
+            scrambled_before: 0,
+            scrambling: false,
+            others: Vec::new(),
             skipped: 0,
             corrupted: None,
             lost: None,
@@ -113,8 +133,38 @@ impl Flow {
 
     pub(crate) fn find(&mut self, kind: FindingKind, pid: Option<Pid>, program: Option<usize>) {
         let position = self.position(program);
+        self.find_at(kind, pid, program, position);
+    }
+
+    pub(crate) fn find_at(
+        &mut self,
+        kind: FindingKind,
+        pid: Option<Pid>,
+        program: Option<usize>,
+        position: Position,
+    ) {
+        let now = self.when(&position);
         let program = program.and_then(|i| Some(self.programs.get(i)?.service.program));
-        self.out.push(Event::Finding(Finding { kind, pid, program, position }));
+        let checks = kind.indicators();
+        let mut told = checks.is_empty();
+        for &check in checks {
+            let setting = self.config.profile.setting(check);
+            told |= setting == Setting::Fault;
+            if setting != Setting::Off {
+                self.ledger.event(check, (pid, program), now, position);
+            }
+        }
+        if told {
+            self.out.push(Event::Finding(Finding { kind, pid, program, position }));
+        }
+    }
+
+    /// A place by the clock of the checks.
+    pub(crate) fn when(&self, position: &Position) -> Duration {
+        match self.config.clock {
+            CheckClock::Media => position.media.unwrap_or_default(),
+            CheckClock::Arrival => position.at.since(MonoTime::ZERO),
+        }
     }
 
     pub(crate) fn frame(&mut self, frame: Frame<'_>) {
@@ -178,8 +228,37 @@ impl Flow {
     ) {
         let position = self.position(program);
         let program = program.and_then(|i| Some(self.programs.get(i)?.service.program));
-        let condition = Condition { check, pid, program, holds, since, position };
-        self.out.push(Event::Condition(condition));
+        let indicators = check.indicators();
+        let mut told = indicators.is_empty();
+        for &indicator in indicators {
+            told |= self.config.profile.setting(indicator) == Setting::Fault;
+            self.mark(indicator, (pid, program), holds, since, position);
+        }
+        if told {
+            let condition = Condition { check, pid, program, holds, since, position };
+            self.out.push(Event::Condition(condition));
+        }
+    }
+
+    /// Notes that a condition of a check began or ended.
+    pub(crate) fn mark(
+        &mut self,
+        indicator: Indicator,
+        subject: Subject,
+        holds: bool,
+        since: Position,
+        position: Position,
+    ) {
+        if self.config.profile.setting(indicator) == Setting::Off {
+            return;
+        }
+        if holds {
+            let since = self.when(&since);
+            self.ledger.begin(indicator, subject, since, position);
+        } else {
+            let now = self.when(&position);
+            self.ledger.end(indicator, subject, now);
+        }
     }
 
     fn packet(&mut self, raw: &[u8; PACKET]) {
@@ -232,10 +311,11 @@ impl Flow {
         if matches!(verdict, Verdict::LegalDuplicate | Verdict::ExcessDuplicate) {
             return;
         }
-        let lost = matches!(verdict, Verdict::Error { .. });
+        let lost = matches!(verdict, Verdict::Error { .. } | Verdict::Late { .. });
         match role {
             Role::None => {}
             Role::Tables(reader) => {
+                self.table_packet(reader, header);
                 if header.scrambled || header.transport_error {
                     self.tables.lost(reader);
                 } else {
@@ -266,12 +346,13 @@ impl Flow {
                 self.totals.excess_duplicates += 1;
                 FindingKind::ExcessDuplicate
             }
-            Verdict::Error { missing } if crossing => {
+            Verdict::Error { missing } | Verdict::Late { missing } if crossing => {
                 counters.boundary_continuity += 1;
                 self.totals.boundary_continuity += 1;
                 FindingKind::BoundaryContinuity { missing }
             }
-            Verdict::Error { missing } => {
+            Verdict::Error { missing } | Verdict::Late { missing } => {
+                counters.late_packets += u64::from(matches!(verdict, Verdict::Late { .. }));
                 counters.continuity_errors += 1;
                 counters.missing_packets += u64::from(missing);
                 self.totals.continuity_errors += 1;
@@ -301,6 +382,10 @@ impl Flow {
                 program.timeline.announce_with(pcr);
             }
             let step = program.timeline.pcr(pcr, self.place, start);
+            if !told {
+                self.compare(i, pcr, step);
+            }
+            let program = &mut self.programs[i];
             if step == Step::Suspect {
                 continue;
             }
@@ -309,7 +394,7 @@ impl Flow {
                 self.excuse_tables(i, gap);
             }
             let kind = match step {
-                Step::Passed(gap) if gap > self.config.limits.pcr && !excused => {
+                Step::Passed(gap) if gap > self.config.profile.limits.pcr && !excused => {
                     FindingKind::PcrGap { gap }
                 }
                 Step::Jump(ticks) => FindingKind::PcrJump { ticks },
@@ -348,7 +433,11 @@ impl Flow {
         let Role::Elementary(stream) = role else { return };
         let Some(owner) = self.owner(header.pid) else { return };
         let here = self.position(Some(owner));
-        let Some(stream) = self.streams.get_mut(usize::from(stream)) else { return };
+        let index = usize::from(stream);
+        if index < self.streams.len() {
+            self.drop_stamps(index);
+        }
+        let Some(stream) = self.streams.get_mut(index) else { return };
         let since = if header.scrambled {
             stream.scrambled_since = Some(here);
             Some(here)
@@ -363,7 +452,8 @@ impl Flow {
 
     /// Gives a payload to its component and takes what access units it completes.
     fn elementary(&mut self, stream: u16, lost: bool, header: &Header, payload: &[u8]) {
-        let Some(stream) = self.streams.get_mut(usize::from(stream)) else { return };
+        let index = usize::from(stream);
+        let Some(stream) = self.streams.get_mut(index) else { return };
         let owner = stream.owner;
         let Some(program) = self.programs.get_mut(owner) else { return };
         program.timeline.touch(self.place);
@@ -375,7 +465,11 @@ impl Flow {
         };
         stream.push(&here, lost, header, payload);
         let carry = stream.carry.take();
+        let stamped = stream.stamped.take();
         stream.drain(&mut program.timeline, &mut self.out);
+        if let Some((here, step)) = stamped {
+            self.stamped(index, here, step);
+        }
         if let Some((base, ahead)) = carry {
             // What was there before the step must not be taken for what comes after it.
             self.run_checks();
@@ -391,6 +485,7 @@ impl Flow {
         self.stray.announce();
         for program in &mut self.programs {
             program.timeline.announce();
+            program.meter.reset();
         }
     }
 
@@ -398,12 +493,14 @@ impl Flow {
     pub(crate) fn unobserved(&mut self) {
         for program in &mut self.programs {
             program.excused = true;
+            program.meter.reset();
         }
         self.resets = self.resets.wrapping_add(1);
         self.tables.lost_all();
         for stream in &mut self.streams {
             stream.lost();
         }
+        self.restart_stamps();
     }
 
     /// Counters begin anew and access units end here.
@@ -411,6 +508,7 @@ impl Flow {
         self.resets = self.resets.wrapping_add(1);
         self.tables.lost_all();
         self.flush();
+        self.restart_stamps();
     }
 
     pub(crate) fn flush(&mut self) {

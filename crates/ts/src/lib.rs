@@ -13,6 +13,7 @@
 
 extern crate alloc;
 
+mod accuracy;
 mod analyser;
 mod audio;
 mod bits;
@@ -25,6 +26,8 @@ mod event;
 mod flow;
 mod h264;
 mod hevc;
+mod indicator;
+mod ledger;
 mod mpeg_video;
 mod outbox;
 mod packet;
@@ -40,11 +43,14 @@ mod text;
 mod timeline;
 mod unit;
 mod video;
+mod watch;
 
-pub use analyser::{Analyser, AnalyserConfig, CheckClock, Limits, Payload, Wanted};
+pub use analyser::{Analyser, AnalyserConfig, CheckClock, Payload, Wanted};
 pub use coding::{Coding, MediaKind};
 pub use elementary::ElementaryReport;
-pub use event::{Check, Condition, Event, Finding, FindingKind, Position};
+pub use event::{Check, Condition, Event, Finding, FindingKind, Position, Table};
+pub use indicator::{CheckProfile, Indicator, Limits, Repetition, Setting};
+pub use ledger::{CheckReport, CheckSubject, CheckTally, Unavailable};
 pub use pids::{PidCounters, PidReport, Totals};
 pub use service::{AudioRole, Component, Service};
 pub use tallylight_model::{Codec, PictureType};

@@ -49,7 +49,9 @@ pub struct PidCounters {
     pub packets: u64,
     /// Continuity errors (TR 101 290, 1.4): packets that are neither expected nor duplicates.
     pub continuity_errors: u64,
-    /// Packets missing by the counter, modulo 16 at each error.
+    /// Those of them that were passed over just before: packets in another order than they were sent in.
+    pub late_packets: u64,
+    /// Packets missing by the counter, modulo 16 at each error; a late packet counts as 14 or so.
     pub missing_packets: u64,
     /// Packets that came twice, which is allowed.
     pub legal_duplicates: u64,

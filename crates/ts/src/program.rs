@@ -2,13 +2,16 @@
 
 use tallylight_model::{Pcr, Pid};
 
-use crate::{Service, checks::Watch, packet::Header, timeline::Timeline};
+use crate::{
+    MediaKind, Service, accuracy::Meter, packet::Header, timeline::Timeline, watch::Watch,
+};
 use core::time::Duration;
 
 /// A program that the PAT lists, or listed before.
 pub(crate) struct Program {
     pub(crate) service: Service,
     pub(crate) timeline: Timeline,
+    pub(crate) meter: Meter,
     /// Whether the PAT lists it.
     pub(crate) listed: bool,
     /// Whether its components are cut and watched.
@@ -25,6 +28,7 @@ impl Program {
         Self {
             service: Service { program, ..Service::default() },
             timeline: Timeline::default(),
+            meter: Meter::default(),
             listed: false,
             wanted: false,
             excused: false,
@@ -43,6 +47,22 @@ impl Program {
             (self.pmt, self.video, self.audio) = Default::default();
         }
         (self.listed, self.wanted) = (true, wanted);
+    }
+}
+
+/// A listed component that is neither video nor audio.
+pub(crate) struct Other {
+    pub(crate) pid: Pid,
+    pub(crate) program: u16,
+    pub(crate) kind: MediaKind,
+    /// Packets when it was last looked at.
+    pub(crate) packets: u64,
+    pub(crate) watch: Watch,
+}
+
+impl Other {
+    pub(crate) fn new(pid: Pid, program: u16, kind: MediaKind) -> Self {
+        Self { pid, program, kind, packets: 0, watch: Watch::default() }
     }
 }
 

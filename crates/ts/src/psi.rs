@@ -8,6 +8,7 @@ use crate::{AudioRole, Coding, Component, MediaKind, text};
 
 /// Table ids.
 pub(crate) const TABLE_PAT: u8 = 0x00;
+pub(crate) const TABLE_CAT: u8 = 0x01;
 pub(crate) const TABLE_PMT: u8 = 0x02;
 pub(crate) const TABLE_SDT: u8 = 0x42;
 
@@ -72,6 +73,7 @@ fn component(pid: Pid, stream_type: u8, info: &[u8], program_info: &[u8]) -> Com
     let coding = coding(stream_type, info, program_info);
     let mut language = None;
     let mut role = AudioRole::Main;
+    let mut still = false;
     for (tag, contents) in descriptors(info) {
         match (tag, contents) {
             // ISO_639_language_descriptor (ISO/IEC 13818-1, 2.6.18).
@@ -108,13 +110,17 @@ fn component(pid: Pid, stream_type: u8, info: &[u8], program_info: &[u8]) -> Com
                     _ => role,
                 };
             }
+            // video_stream_descriptor, AVC_video_descriptor and HEVC_video_descriptor.
+            (0x02, [flags, ..]) => still |= flags & 1 == 1,
+            (0x28, [_, _, _, flags, ..]) => still |= flags & 0x80 != 0,
+            (0x38, fields) => still |= fields.get(12).is_some_and(|flags| flags & 0x40 != 0),
             _ => {}
         }
     }
     if coding.kind() != MediaKind::Audio {
         role = AudioRole::Main;
     }
-    Component { pid, stream_type, coding, language, role }
+    Component { pid, stream_type, coding, language, role, still }
 }
 
 fn language_of(code: &[u8]) -> Option<String> {

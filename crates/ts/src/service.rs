@@ -46,6 +46,8 @@ pub struct Component {
     pub language: Option<String>,
     /// What sound it is; `Main` for anything that is not audio or not stated.
     pub role: AudioRole,
+    /// Whether pictures may stand still, by its video descriptor (ISO/IEC 13818-1, 2.6.2, 2.6.64 and 2.6.95).
+    pub still: bool,
 }
 
 /// What an audio component is for (ISO 639 language descriptor's audio type, or the supplementary audio, AC-3 and Enhanced AC-3

@@ -5,18 +5,21 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use tallylight_model::Pid;
 
 use crate::{
-    Check, Event, FindingKind, Wanted,
+    Check, Event, FindingKind, Table, Wanted,
     coding::MediaKind,
     elementary::Elementary,
     flow::Flow,
+    packet::Header,
     pids::Role,
-    program::Program,
-    psi::{self, TABLE_PAT, TABLE_PMT, TABLE_SDT},
+    program::{Other, Program},
+    psi::{self, TABLE_CAT, TABLE_PAT, TABLE_PMT, TABLE_SDT},
     section::{Assembler, Section, Unusable},
 };
 
 /// The service description table's PID (ETSI EN 300 468, 5.1.3).
 const SDT: Pid = Pid::from_bits(0x0011);
+/// Tables whose PID is theirs whatever the PAT says.
+const FIXED: [Pid; 3] = [Pid::PAT, Pid::CAT, SDT];
 /// Programs kept; a PAT that lists more is read up to here.
 const MAX_PROGRAMS: usize = 256;
 /// Components watched over all programs.
@@ -34,13 +37,15 @@ pub(crate) struct Tables {
 
 impl Default for Tables {
     fn default() -> Self {
-        let readers = [Pid::PAT, SDT].map(Reader::new).into();
+        let readers = FIXED.map(Reader::new).into();
         Self { readers, pat: BTreeMap::new(), pat_version: 0 }
     }
 }
 
 struct Reader {
     pid: Pid,
+    /// Which table has its PID; `None` for one that shares it.
+    table: Option<Table>,
     assembler: Assembler,
     /// Sections that were read: table, extension, number and CRC.
     known: Vec<(u8, u16, u8, u32)>,
@@ -48,7 +53,18 @@ struct Reader {
 
 impl Reader {
     fn new(pid: Pid) -> Self {
-        Self { pid, assembler: Assembler::default(), known: Vec::new() }
+        let table = own_table(pid, &[]);
+        Self { pid, table, assembler: Assembler::default(), known: Vec::new() }
+    }
+
+    /// Whether a table may be here. Private tables may share the PID of a PMT (ISO/IEC 13818-1, 2.4.4.1), others that of the SDT.
+    fn takes(&self, table_id: u8) -> bool {
+        match self.table {
+            Some(Table::Pat) => table_id == TABLE_PAT,
+            Some(Table::Cat) => table_id == TABLE_CAT,
+            Some(Table::Pmt) => !matches!(table_id, TABLE_PAT | TABLE_CAT),
+            None => true,
+        }
     }
 
     /// Whether a section says what it said before; remembers it.
@@ -69,6 +85,8 @@ impl Reader {
 /// What a section turned out to be.
 enum Read {
     Broken { table_id: u8 },
+    Foreign { table: Table, table_id: u8 },
+    Cat,
     Repeated { table_id: u8, extension: u16 },
     Pat { version: u8, number: u8, last: u8, entries: Vec<(u16, Pid)> },
     Pmt { program: u16, pmt: psi::Pmt },
@@ -107,12 +125,31 @@ impl Flow {
         }
     }
 
+    /// Looks at a packet of tables before its sections.
+    pub(crate) fn table_packet(&mut self, reader: u16, header: &Header) {
+        let Some(table) = self.tables.readers.get(usize::from(reader)).and_then(|r| r.table) else {
+            return;
+        };
+        if table == Table::Pat {
+            self.pat_packet_seen();
+        }
+        if header.scrambled && !header.transport_error && table != Table::Cat {
+            let kind = FindingKind::ScrambledTable { table };
+            self.find(kind, Some(header.pid), self.owner(header.pid));
+        }
+    }
+
     fn table(&mut self, pid: Pid, read: Read) {
         match read {
             Read::Broken { table_id } => {
                 self.totals.section_errors += 1;
                 self.find(FindingKind::SectionCrc { table_id }, Some(pid), self.owner(pid));
             }
+            Read::Foreign { table, table_id } => {
+                let kind = FindingKind::ForeignTable { table, table_id };
+                self.find(kind, Some(pid), self.owner(pid));
+            }
+            Read::Cat => self.cat_seen(),
             Read::Repeated { table_id: TABLE_PAT, .. } => self.pat_seen(),
             Read::Repeated { table_id: TABLE_PMT, extension } => self.pmt_seen(pid, extension),
             Read::Repeated { .. } => {}
@@ -244,8 +281,34 @@ impl Flow {
         let streams = self.streams.len();
         self.streams.iter_mut().for_each(|stream| stream.share(streams));
         self.close_watches(old);
+        self.list_others();
         if let Some(pid) = over {
             self.over_limit(pid);
+        }
+    }
+
+    /// Makes the list of components that are not cut; those that stay keep their state.
+    fn list_others(&mut self) {
+        let mut old = core::mem::take(&mut self.others);
+        for program in self.programs.iter().filter(|program| program.wanted) {
+            for component in &program.service.components {
+                let kind = component.coding.kind();
+                let (pid, number) = (component.pid, program.service.program);
+                if !matches!(kind, MediaKind::Text | MediaKind::Data)
+                    || self.others.len() == MAX_STREAMS
+                {
+                    continue;
+                }
+                let same = |o: &Other| (o.pid, o.program) == (pid, number);
+                let known = old.iter().position(same).map(|i| old.swap_remove(i));
+                self.others.push(known.unwrap_or_else(|| Other::new(pid, number, kind)));
+            }
+        }
+        for mut gone in old {
+            if let Some(change) = gone.watch.close() {
+                let owner = self.programs.iter().position(|p| p.service.program == gone.program);
+                self.condition(Check::PidMissing, Some(gone.pid), owner, false, change.since);
+            }
         }
     }
 
@@ -264,6 +327,10 @@ impl Flow {
                 let pid = Some(stream.pid);
                 self.condition(Check::PidMissing, pid, owner, false, change.since);
             }
+            if let Some(change) = stream.stamps.close() {
+                let pid = Some(stream.pid);
+                self.condition(Check::StampsMissing, pid, owner, false, change.since);
+            }
         }
     }
 
@@ -274,7 +341,7 @@ impl Flow {
         }
         let listed = self.programs.iter().filter(|program| program.listed);
         let pmts: Vec<_> = listed.filter_map(|program| program.service.pmt_pid).collect();
-        self.tables.readers.retain(|r| r.pid == Pid::PAT || r.pid == SDT || pmts.contains(&r.pid));
+        self.tables.readers.retain(|r| FIXED.contains(&r.pid) || pmts.contains(&r.pid));
         for &pid in &pmts {
             if !self.tables.readers.iter().any(|reader| reader.pid == pid) {
                 self.tables.readers.push(Reader::new(pid));
@@ -296,8 +363,14 @@ impl Flow {
             state.role = Role::Elementary(i as u16);
             state.program = Some(stream.program);
         }
-        for (i, reader) in self.tables.readers.iter().enumerate() {
-            self.pids.entry(reader.pid).role = Role::Tables(i as u16);
+        for (i, reader) in self.tables.readers.iter_mut().enumerate() {
+            let state = self.pids.entry(reader.pid);
+            reader.table = own_table(reader.pid, &pmts);
+            // Streams that are not of DVB may have a component where DVB has the SDT.
+            if matches!(state.role, Role::Elementary(_)) && reader.table.is_none() {
+                continue;
+            }
+            state.role = Role::Tables(i as u16);
         }
     }
 
@@ -317,24 +390,38 @@ impl Wanted {
     }
 }
 
+/// Which table has a PID, given those of PMTs.
+fn own_table(pid: Pid, pmts: &[Pid]) -> Option<Table> {
+    match pid {
+        Pid::PAT => Some(Table::Pat),
+        _ if pmts.contains(&pid) => Some(Table::Pmt),
+        Pid::CAT => Some(Table::Cat),
+        _ => None,
+    }
+}
+
 fn read(reader: &mut Reader, bytes: &[u8]) -> Option<Read> {
     let table_id = *bytes.first()?;
-    let expected = match reader.pid {
-        Pid::PAT => TABLE_PAT,
-        SDT => TABLE_SDT,
-        _ => TABLE_PMT,
+    let table = reader.table;
+    let foreign = table.filter(|_| !reader.takes(table_id));
+    let known = match table {
+        Some(Table::Pat) => TABLE_PAT,
+        Some(Table::Cat) => TABLE_CAT,
+        Some(Table::Pmt) => TABLE_PMT,
+        None => TABLE_SDT,
     };
-    // Other tables may share the PID of the SDT, and private ones that of a PMT.
-    if table_id != expected {
+    if table_id != known && foreign.is_none() {
         return None;
     }
-    let section = match Section::parse(bytes) {
-        Ok(section) => section,
-        Err(Unusable::Crc) => return Some(Read::Broken { table_id }),
-        Err(Unusable::Ignored) => return None,
+    let section = match (Section::parse(bytes), foreign) {
+        // A wrong CRC says that the table id may be wrong as well.
+        (Err(Unusable::Crc), _) => return Some(Read::Broken { table_id }),
+        (_, Some(table)) => return Some(Read::Foreign { table, table_id }),
+        (Err(Unusable::Ignored), _) => return None,
+        (Ok(section), _) => section,
     };
     let extension = section.extension;
-    if reader.repeats(&section) {
+    if table_id != TABLE_CAT && reader.repeats(&section) {
         return Some(Read::Repeated { table_id, extension });
     }
     Some(match table_id {
@@ -344,6 +431,7 @@ fn read(reader: &mut Reader, bytes: &[u8]) -> Option<Read> {
             last: section.last_number,
             entries: psi::pat(section.body).collect(),
         },
+        TABLE_CAT => Read::Cat,
         TABLE_PMT => Read::Pmt { program: extension, pmt: psi::pmt(section.body) },
         _ => Read::Sdt(psi::sdt(section.body)),
     })

@@ -4,9 +4,10 @@
 
 use std::{process::Command, sync::OnceLock, time::Duration};
 
-use tallylight_model::MonoTime;
+use tallylight_model::{FaultKind, MonoTime};
 use tallylight_ts::{
-    Analyser, AnalyserConfig, Check, CheckClock, Condition, Event, FindingKind, Payload, Wanted,
+    Analyser, AnalyserConfig, Check, CheckClock, CheckProfile, Condition, Event, FindingKind,
+    Indicator, Payload, Unavailable, Wanted,
 };
 
 mod reading;
@@ -92,8 +93,14 @@ fn seconds(media: Option<Duration>) -> f64 {
     media.unwrap().as_secs_f64()
 }
 
-/// Each condition with the seconds from and to which it held.
+/// Each condition with the seconds from and to which it held, but for stamps: those are missing with what carries them.
 fn spans(reading: &Reading) -> Vec<(Check, f64, Option<f64>)> {
+    let mut spans = all_spans(reading);
+    spans.retain(|span| span.0 != Check::StampsMissing);
+    spans
+}
+
+fn all_spans(reading: &Reading) -> Vec<(Check, f64, Option<f64>)> {
     let ends = |begin: &Condition| {
         let end = |c: &&Condition| {
             !c.holds && (c.check, c.pid, c.since) == (begin.check, begin.pid, begin.since)
@@ -138,6 +145,12 @@ fn lost_video_is_timed_although_the_clock_goes_with_it() {
         assert_eq!(reading.totals.continuity_errors, 0, "{what}");
         let lost = [(Check::NoVideo, 3.0, Some(9.0)), (Check::PidMissing, 3.0, Some(9.0))];
         assert_spans(&reading, &lost, what);
+        // The sound goes on, and the guideline's counters notice nothing but what is missing of the video.
+        assert_eq!(
+            tally(&reading, Indicator::Pts),
+            (1, tally(&reading, Indicator::Pts).1, vec![VIDEO])
+        );
+        assert_eq!(tally(&reading, Indicator::ContinuityCount).0, 0, "{what}");
     }
 }
 
@@ -154,7 +167,7 @@ fn a_clock_that_goes_on_alone_is_no_picture() {
         clock
     });
     let lost: Vec<_> = spans(&read(&cut)).into_iter().map(|span| span.0).collect();
-    assert_eq!(lost, [Check::NoVideo]);
+    assert_eq!(lost, [Check::NoVideo], "but the stamps");
 }
 
 #[test]
@@ -470,4 +483,228 @@ fn payload_is_handed_out_only_where_it_is_asked_for() {
     let reading = Reading::of(variable(), none);
     assert_eq!((reading.units.len(), reading.faults()), (0, vec![]));
     assert_eq!(reading.services.len(), 1);
+}
+
+/// What a check of TR 101 290 came to: how often, for how many milliseconds, and on which PIDs.
+fn tally(reading: &Reading, indicator: Indicator) -> (u64, u128, Vec<u16>) {
+    let check = reading.checks.iter().find(|check| check.indicator == indicator).unwrap();
+    let pids = check.subjects.iter().filter_map(|subject| Some(subject.pid?.get())).collect();
+    (check.tally.count, check.tally.held.as_millis(), pids)
+}
+
+/// The numbers of the checks that were raised.
+fn raised(reading: &Reading) -> Vec<&'static str> {
+    let raised = reading.checks.iter().filter(|check| check.tally.count > 0);
+    raised.map(|check| check.indicator.number()).collect()
+}
+
+fn strictly(bytes: &[u8]) -> Reading {
+    let profile = CheckProfile::BROADCAST;
+    Reading::of(bytes, AnalyserConfig { profile, ..AnalyserConfig::default() })
+}
+
+#[test]
+fn a_clean_stream_raises_no_check() {
+    for clip in [constant(), variable()] {
+        assert_eq!(raised(&read(clip)), [""; 0]);
+    }
+    let constant = strictly(constant());
+    let accuracy = constant.checks.iter().find(|c| c.indicator == Indicator::PcrAccuracy).unwrap();
+    assert_eq!((accuracy.unavailable, accuracy.tally.count), (None, 0));
+    let variable = read(variable());
+    let accuracy = variable.checks.iter().find(|c| c.indicator == Indicator::PcrAccuracy).unwrap();
+    assert_eq!(accuracy.unavailable, Some(Unavailable::NotConstantRate));
+}
+
+#[test]
+fn each_pcr_that_is_600_ns_off_is_found_and_no_other() {
+    let (mut clocks, mut planted) = (0, 0);
+    let cut = altered(constant(), |_, packet| {
+        let has_clock = packet[3] & 0x20 != 0 && packet[4] >= 7 && packet[5] & 0x10 != 0;
+        clocks += u32::from(has_clock);
+        if has_clock && clocks.is_multiple_of(25) {
+            planted += 1;
+            let field = u64::from_be_bytes([
+                0, 0, packet[6], packet[7], packet[8], packet[9], packet[10], packet[11],
+            ]);
+            let ticks = (field >> 15) * 300 + (field & 0x1FF) + 16;
+            let field = ((ticks / 300) << 15) | 0x7E00 | (ticks % 300);
+            packet[6..12].copy_from_slice(&field.to_be_bytes()[2..]);
+        }
+        true
+    });
+    assert!(planted > 10, "{planted}");
+    let reading = strictly(&cut);
+    assert_eq!(tally(&reading, Indicator::PcrAccuracy).0, planted);
+    let off = reading.findings.iter().filter_map(|finding| match finding.kind {
+        FindingKind::PcrOff { nanos } => Some(nanos),
+        _ => None,
+    });
+    assert!(off.into_iter().all(|nanos| (550..=635).contains(&nanos)));
+}
+
+#[test]
+fn packets_in_another_order_are_told_from_lost_ones() {
+    // Every 40th packet of the video changes its place with the next.
+    let packets: Vec<[u8; PACKET]> =
+        variable().chunks(PACKET).map(|p| p.try_into().unwrap()).collect();
+    let mut swapped = packets.clone();
+    let video: Vec<usize> = (0..packets.len()).filter(|&i| pid(&packets[i]) == VIDEO).collect();
+    let mut swaps = 0;
+    for pair in video.chunks_exact(40) {
+        swapped.swap(pair[10], pair[11]);
+        swaps += 1;
+    }
+    let reading = read(&swapped.concat());
+    let counters = reading.pids.iter().find(|p| p.pid.get() == VIDEO).unwrap().counters;
+    assert_eq!((counters.late_packets, counters.continuity_errors), (swaps, 3 * swaps));
+    assert_eq!(counters.excess_duplicates, 0);
+    assert_eq!(tally(&reading, Indicator::ContinuityCount).0, 3 * swaps);
+
+    let tripled: Vec<u8> = packets
+        .iter()
+        .enumerate()
+        .flat_map(|(i, packet)| {
+            packet.repeat(if i % 50 == 20 && pid(packet) == VIDEO { 3 } else { 1 })
+        })
+        .collect();
+    let times =
+        packets.iter().enumerate().filter(|(i, p)| i % 50 == 20 && pid(*p) == VIDEO).count();
+    let reading = read(&tripled);
+    let counters = reading.pids.iter().find(|p| p.pid.get() == VIDEO).unwrap().counters;
+    assert_eq!(
+        (counters.legal_duplicates, counters.excess_duplicates),
+        (times as u64, times as u64)
+    );
+    assert_eq!((counters.late_packets, counters.continuity_errors), (0, 0));
+    assert_eq!(tally(&reading, Indicator::ContinuityCount).0, times as u64);
+}
+
+#[test]
+fn what_does_not_belong_on_a_tables_pid_raises_both_forms_of_its_check() {
+    let mut wrong = 0;
+    let cut = altered(constant(), |at, packet| {
+        if pid(packet) == PAT && (4.0..6.0).contains(&at) {
+            // A table of another id with a right CRC.
+            let section = section(0x42, &packet[13..17]);
+            packet[5..5 + section.len()].copy_from_slice(&section);
+            wrong += 1;
+        }
+        true
+    });
+    let reading = strictly(&cut);
+    let (count, held, pids) = tally(&reading, Indicator::Pat2);
+    // The table itself stayed out meanwhile, which is one more.
+    assert_eq!((count, &pids[..]), (wrong + 1, &[PAT][..]));
+    assert!((1500..3100).contains(&held), "{held}");
+    assert_eq!(tally(&reading, Indicator::Pat).0, wrong, "packets came on the PID all the while");
+    assert_eq!(tally(&reading, Indicator::Crc).0, 0);
+
+    let mut scrambled = 0;
+    let cut = altered(constant(), |at, packet| {
+        if pid(packet) == PMT && (4.0..4.3).contains(&at) {
+            packet[3] |= 0x80;
+            scrambled += 1;
+        }
+        true
+    });
+    let reading = read(&cut);
+    assert_eq!(tally(&reading, Indicator::Pmt2).0, scrambled);
+    assert_eq!(tally(&reading, Indicator::Pmt).0, scrambled);
+    let told = reading.findings.iter().filter(|f| f.kind.fault() == Some(FaultKind::PsiInvalid));
+    assert_eq!(told.count() as u64, scrambled);
+}
+
+/// A section of the long form with its CRC, as long as a PAT of one program.
+fn section(table: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![table, 0xB0, (body.len() + 9) as u8, 0, 1, 0xC1, 0, 0];
+    bytes.extend(body);
+    bytes.extend(section_crc(&bytes));
+    bytes
+}
+
+#[test]
+fn every_broken_section_is_counted_once() {
+    let mut broken = 0;
+    let cut = altered(constant(), |_, packet| {
+        if matches!(pid(packet), PAT | PMT | 0x11) && packet[3] % 5 == 0 {
+            packet[14] ^= 0x10;
+            broken += 1;
+        }
+        true
+    });
+    let reading = read(&cut);
+    assert!(broken > 10);
+    assert_eq!(tally(&reading, Indicator::Crc).0, broken);
+    assert_eq!(reading.totals.section_errors, broken);
+    assert_eq!(tally(&reading, Indicator::Crc).2, [PAT, 0x11, PMT]);
+}
+
+#[test]
+fn stamps_that_stay_out_are_seen_while_pictures_come() {
+    // The stamps of the video are taken off where a picture begins; its packets go on.
+    let cut = altered(constant(), |at, packet| {
+        if pid(packet) == VIDEO && packet[1] & 0x40 != 0 && (3.0..6.0).contains(&at) {
+            let begin = 4 + if packet[3] & 0x20 != 0 { usize::from(packet[4]) + 1 } else { 0 };
+            packet[begin + 7] &= 0x3F;
+        }
+        true
+    });
+    let reading = read(&cut);
+    let (count, held, pids) = tally(&reading, Indicator::Pts);
+    assert_eq!((count, &pids[..]), (1, &[VIDEO][..]));
+    assert!((2900..3300).contains(&held), "{held}");
+    assert_eq!(raised(&reading), ["2.5"]);
+    let [(Check::StampsMissing, since, Some(end))] = all_spans(&reading)[..] else {
+        panic!("{:?}", all_spans(&reading));
+    };
+    assert!((since - 3.0).abs() < 0.1 && (end - 6.0).abs() < 0.1, "{since} to {end}");
+
+    let scrambled = altered(constant(), |_, packet| {
+        if matches!(pid(packet), VIDEO | AUDIO) && packet[3] & 0x10 != 0 {
+            packet[3] |= 0x80;
+        }
+        true
+    });
+    let reading = strictly(&scrambled);
+    let stamps = reading.checks.iter().find(|c| c.indicator == Indicator::Pts).unwrap();
+    assert_eq!((stamps.unavailable, stamps.tally.count), (Some(Unavailable::Scrambled), 0));
+    // Nor does a CAT say how it is scrambled.
+    let (count, held, pids) = tally(&reading, Indicator::Cat);
+    assert_eq!((count, &pids[..]), (1, &[1][..]));
+    assert!((11_000..12_100).contains(&held), "{held}");
+}
+
+#[test]
+fn a_pid_of_text_or_data_is_missed_where_a_limit_is_stated() {
+    // The sound is announced as teletext.
+    let as_text = |at_least: f64, packet: &mut [u8; PACKET], at: f64| {
+        if pid(packet) == PMT {
+            let begin = packet.windows(5).position(|w| w[0] == 0x0F && w[1..3] == [0xE1, 0x01]);
+            let begin = begin.unwrap();
+            packet[begin] = 0x05;
+            let length = usize::from(packet[7]);
+            let section = &packet[5..8 + length - 4].to_vec();
+            let crc = section_crc(section);
+            packet[8 + length - 4..8 + length].copy_from_slice(&crc);
+        }
+        pid(packet) != AUDIO || at < at_least
+    };
+    let cut = altered(constant(), |at, packet| as_text(4.0, packet, at));
+    let mut config = AnalyserConfig::default();
+    assert_eq!(tally(&Reading::of(&cut, config), Indicator::Pid).0, 0);
+    config.profile.limits.pid_data = Some(Duration::from_secs(3));
+    let (count, held, pids) = tally(&Reading::of(&cut, config), Indicator::Pid);
+    assert_eq!((count, &pids[..]), (1, &[AUDIO][..]));
+    assert!((7_500..8_500).contains(&held), "{held}");
+}
+
+fn section_crc(section: &[u8]) -> [u8; 4] {
+    let crc = section.iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).rev().fold(crc, |crc, bit| {
+            let carry = (crc >> 31) ^ u32::from(byte >> bit & 1);
+            (crc << 1) ^ (carry * 0x04C1_1DB7)
+        })
+    });
+    crc.to_be_bytes()
 }

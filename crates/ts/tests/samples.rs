@@ -74,7 +74,7 @@ fn a_clock_is_late_only_against_a_tighter_limit() {
     assert_eq!(reading.faults(), []);
 
     let mut config = AnalyserConfig::default();
-    config.limits.pcr = Duration::from_millis(40);
+    config.profile.limits.pcr = Duration::from_millis(40);
     let gaps: Vec<_> = Reading::of(&bytes, config)
         .findings
         .iter()

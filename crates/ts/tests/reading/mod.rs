@@ -2,8 +2,8 @@
 
 use tallylight_model::{FaultKind, MonoTime, Profile, ProfileName};
 use tallylight_ts::{
-    AccessUnit, Analyser, AnalyserConfig, Condition, ElementaryReport, Event, Finding, PidReport,
-    Service, Totals,
+    AccessUnit, Analyser, AnalyserConfig, CheckReport, Condition, ElementaryReport, Event, Finding,
+    PidReport, Service, Totals,
 };
 
 /// Everything that an analyser said of a stream.
@@ -16,6 +16,7 @@ pub(crate) struct Reading {
     pub(crate) pids: Vec<PidReport>,
     pub(crate) elementary: Vec<ElementaryReport>,
     pub(crate) totals: Totals,
+    pub(crate) checks: Vec<CheckReport>,
 }
 
 impl Reading {
@@ -57,6 +58,7 @@ impl Reading {
             pids: analyser.pids(),
             elementary: analyser.elementary().collect(),
             totals: analyser.totals(),
+            checks: analyser.checks().collect(),
         };
         for event in events {
             match event {

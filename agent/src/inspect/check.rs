@@ -1,0 +1,91 @@
+//! What a check of TR 101 290 came to.
+
+use std::{collections::BTreeSet, fmt};
+
+use serde::Serialize;
+use tallylight_model::MonoTime;
+use tallylight_ts::{Position, Setting};
+
+use super::rounded;
+
+/// PIDs and services that the report for people names of one check.
+const MAX_NAMED: usize = 8;
+
+/// One check.
+#[derive(Debug, Serialize)]
+pub struct CheckReport {
+    /// Its number in TR 101 290, clause 5.2.
+    pub number: &'static str,
+    /// Its name there.
+    pub name: &'static str,
+    /// Whether it makes a stream faulty (`fault`) or is only counted (`inform`).
+    pub setting: &'static str,
+    /// How often it was raised: once for each event, once for each condition however long.
+    pub count: u64,
+    /// Whether a condition of it held at the end.
+    pub active: bool,
+    /// For how long it was on: while a condition held, and a second after each event.
+    pub active_seconds: f64,
+    /// When it was last raised: in media time for a file, else since the probe began.
+    pub last_seconds: Option<f64>,
+    /// Where it was raised.
+    pub pids: BTreeSet<u16>,
+    /// In which services it was raised.
+    pub services: BTreeSet<u16>,
+    /// Why it could not be judged, where it could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_available: Option<&'static str>,
+}
+
+impl CheckReport {
+    /// Writes the report of a check. `began` is when a live probe began, `None` for a recording.
+    #[must_use]
+    pub fn new(check: &tallylight_ts::CheckReport, began: Option<MonoTime>) -> Self {
+        let seconds = |at: Position| match began {
+            Some(began) => Some(rounded(at.at.since(began))),
+            None => at.media.map(rounded),
+        };
+        let tally = check.tally;
+        Self {
+            number: check.indicator.number(),
+            name: check.indicator.name(),
+            setting: check.setting.name(),
+            count: tally.count,
+            active: tally.holds,
+            active_seconds: rounded(tally.held),
+            last_seconds: tally.last.and_then(seconds),
+            pids: check.subjects.iter().filter_map(|s| Some(s.pid?.get())).collect(),
+            services: check.subjects.iter().filter_map(|s| s.program).collect(),
+            not_available: check.unavailable.map(|reason| reason.name()),
+        }
+    }
+
+    /// Whether it is worth a line.
+    #[must_use]
+    pub const fn says_something(&self) -> bool {
+        self.count > 0 || self.not_available.is_some()
+    }
+}
+
+impl fmt::Display for CheckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:5} {:33}", self.number, self.name)?;
+        if let Some(reason) = self.not_available {
+            return write!(f, " not available: {reason}");
+        }
+        write!(f, " {:6} {:9.3} s", self.count, self.active_seconds)?;
+        if let Some(last) = self.last_seconds {
+            write!(f, ", last at {last:.3} s")?;
+        }
+        if self.setting == Setting::Inform.name() {
+            write!(f, ", informational")?;
+        }
+        for (at, pid) in self.pids.iter().take(MAX_NAMED).enumerate() {
+            write!(f, "{}0x{pid:04X}", if at == 0 { ", PID " } else { " " })?;
+        }
+        if let Some(more) = self.pids.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
+            write!(f, " and {more} more")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! Watching for one thing that stays out.
+
+use core::time::Duration;
+
+use crate::{Position, Repetition};
+
+/// Repetitions in time, one after another, after which a table counts as one that is repeated.
+const REGULAR: u8 = 3;
+
+/// A change of a condition.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Change {
+    pub(crate) holds: bool,
+    pub(crate) since: Position,
+}
+
+/// Watches one thing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Watch {
+    /// When it was last seen, or the watch began, and where.
+    last: Option<(Duration, Position)>,
+    seen: bool,
+    regular: u8,
+    holds: bool,
+}
+
+impl Watch {
+    /// The thing is there.
+    pub(crate) fn seen(
+        &mut self,
+        now: Duration,
+        limit: Duration,
+        here: Position,
+    ) -> Option<Change> {
+        let in_time = self.last.is_some_and(|(last, _)| now.saturating_sub(last) <= limit);
+        self.regular = if self.seen && in_time { self.regular.saturating_add(1) } else { 0 };
+        self.seen = true;
+        let since = self.last.replace((now, here)).map_or(here, |(_, since)| since);
+        core::mem::take(&mut self.holds).then_some(Change { holds: false, since })
+    }
+
+    /// Asks whether the thing stays out longer than `limit`.
+    pub(crate) fn overdue(
+        &mut self,
+        now: Duration,
+        limit: Duration,
+        here: Position,
+    ) -> Option<Change> {
+        let (last, since) = *self.last.get_or_insert((now, here));
+        if self.holds || now.saturating_sub(last) <= limit {
+            return None;
+        }
+        self.holds = true;
+        Some(Change { holds: true, since })
+    }
+
+    /// Asks the same of a table. Segmented streams (HLS) carry their tables once per segment; that is no fault of theirs, so a
+    /// table counts as missing only if it never came, or had been repeated in time before, unless it is expected to be.
+    pub(crate) fn table_overdue(
+        &mut self,
+        now: Duration,
+        limit: Duration,
+        repetition: Repetition,
+        here: Position,
+    ) -> Option<Change> {
+        if repetition == Repetition::Learned && self.seen && self.regular < REGULAR {
+            return None;
+        }
+        self.overdue(now, limit, here)
+    }
+
+    /// The thing is awaited from here on, whatever came before.
+    pub(crate) fn await_from(&mut self, now: Duration, here: Position) {
+        self.last = Some((now, here));
+    }
+
+    /// Whether the watch has begun.
+    pub(crate) const fn runs(&self) -> bool {
+        self.last.is_some()
+    }
+
+    /// So much of the clock's time passed without packets: it does not count.
+    pub(crate) fn excuse(&mut self, span: Duration) {
+        if let Some((last, _)) = &mut self.last {
+            *last += span;
+        }
+    }
+
+    /// Ends the condition if it holds: the thing is not expected any more.
+    pub(crate) fn close(&mut self) -> Option<Change> {
+        let (_, since) = self.last?;
+        core::mem::take(&mut self.holds).then_some(Change { holds: false, since })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(packet: u64) -> Position {
+        Position { packet, ..Position::default() }
+    }
+
+    const LIMIT: Duration = Duration::from_millis(500);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_condition_holds_from_where_the_thing_was_last_seen() {
+        let mut watch = Watch::default();
+        assert_eq!(watch.seen(ms(0), LIMIT, at(1)), None);
+        assert_eq!(watch.overdue(ms(500), LIMIT, at(2)), None);
+        assert_eq!(
+            watch.overdue(ms(501), LIMIT, at(3)),
+            Some(Change { holds: true, since: at(1) })
+        );
+        assert_eq!(watch.overdue(ms(900), LIMIT, at(4)), None);
+        assert_eq!(watch.seen(ms(1000), LIMIT, at(5)), Some(Change { holds: false, since: at(1) }));
+        assert_eq!(watch.seen(ms(1100), LIMIT, at(6)), None);
+    }
+
+    #[test]
+    fn what_never_came_is_missing_since_the_watch_began() {
+        let mut watch = Watch::default();
+        assert_eq!(watch.table_overdue(ms(0), LIMIT, Repetition::Learned, at(0)), None);
+        let begun = watch.table_overdue(ms(600), LIMIT, Repetition::Learned, at(9));
+        assert_eq!(begun, Some(Change { holds: true, since: at(0) }));
+    }
+
+    #[test]
+    fn a_table_of_a_segment_is_not_missing_between_segments() {
+        let mut watch = Watch::default();
+        for segment in 0..4 {
+            watch.seen(ms(6000 * segment), LIMIT, at(segment));
+            let (end, learned) = (ms(6000 * segment + 5900), Repetition::Learned);
+            assert_eq!(watch.table_overdue(end, LIMIT, learned, at(9)), None);
+        }
+        for repeat in 0..4 {
+            watch.seen(ms(30_000 + 100 * repeat), LIMIT, at(repeat));
+        }
+        assert!(watch.table_overdue(ms(31_000), LIMIT, Repetition::Learned, at(9)).is_some());
+        let mut strict = Watch::default();
+        strict.seen(ms(0), LIMIT, at(0));
+        assert!(strict.table_overdue(ms(501), LIMIT, Repetition::Expected, at(9)).is_some());
+    }
+}
