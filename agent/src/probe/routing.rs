@@ -104,6 +104,9 @@ impl Session {
             FindingKind::ForeignTable { table, table_id } => {
                 format!("table 0x{table_id:02X} is in the place of the {}", table.name())
             }
+            FindingKind::SectionsTooDense { table_id, gap } => {
+                format!("sections of table 0x{table_id:02X} within {} ms", gap.as_millis())
+            }
             FindingKind::ScrambledTable { table } => format!("the {} is scrambled", table.name()),
             FindingKind::SectionCrc { table_id } => {
                 format!("CRC of table 0x{table_id:02X} is wrong")
@@ -175,7 +178,10 @@ pub(super) fn stream_id(name: &str) -> Option<StreamId> {
 /// The worst that a condition can be for a view; `None` if it does not concern it.
 fn concern(view: &View, condition: &tallylight_ts::Condition) -> Option<Severity> {
     if condition.program.is_none()
-        && matches!(condition.check, Check::SyncLoss | Check::PatMissing | Check::CatMissing)
+        && matches!(
+            condition.check,
+            Check::SyncLoss | Check::PatMissing | Check::CatMissing | Check::Si(_)
+        )
     {
         return (view.part != Part::Service).then_some(Severity::Critical);
     }
@@ -207,6 +213,7 @@ fn concern(view: &View, condition: &tallylight_ts::Condition) -> Option<Severity
 
 const fn describe(check: Check) -> &'static str {
     match check {
+        Check::Si(indicator) => indicator.name(),
         Check::SyncLoss => "packets are not found at their places",
         Check::PatMissing => "the PAT stays out",
         Check::PmtMissing => "the PMT stays out",

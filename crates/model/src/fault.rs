@@ -208,6 +208,8 @@ faults! {
         "The program clock jumps, comes too seldom or is not accurate (TR 101 290, 2.3 and 2.4).";
     Pts "pts" None, Transport, Acts::Never,
         "Presentation stamps of picture or sound come too seldom (TR 101 290, 2.5).";
+    Si "si" None, Transport, Acts::Never,
+        "Service information is missing, late, too dense or of the wrong kind, or a PID is in no table (TR 101 290, 3.1 to 3.8).";
     Scrambled "scrambled" None, Transport, Acts::Never,
         "The service is scrambled although the lineup expects it in the clear.";
     DecodeErrors "decode_errors" Some(FaultClass::Decode), Picture, CRITICAL,

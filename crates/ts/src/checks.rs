@@ -59,7 +59,7 @@ impl Flow {
     }
 
     /// The clock of the checks: media time of a program or of the stream, or the time in which packets arrive.
-    fn check_clock(&self, program: Option<usize>) -> Option<Duration> {
+    pub(crate) fn check_clock(&self, program: Option<usize>) -> Option<Duration> {
         match self.config.clock {
             CheckClock::Media => self.media(program),
             CheckClock::Arrival => Some(self.traffic),
@@ -195,6 +195,7 @@ impl Flow {
             self.report(Check::CatMissing, Some(Pid::CAT), None, change);
         }
         self.sweep_others(now, here);
+        self.sweep_si(now, here);
     }
 
     /// Asks for the packets of components that are neither video nor audio, where a limit is stated.

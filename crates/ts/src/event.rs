@@ -91,6 +91,13 @@ pub enum FindingKind {
         /// The section's table id.
         table_id: u8,
     },
+    /// Two sections of a sub-table came too close to one another (TR 101 290, 3.1 to 3.8).
+    SectionsTooDense {
+        /// Their table id.
+        table_id: u8,
+        /// The time between their ends.
+        gap: Duration,
+    },
     /// A packet of a table is scrambled, which none may be (TR 101 290, 1.3 and 1.5).
     ScrambledTable {
         /// Whose packet it is.
@@ -118,7 +125,10 @@ impl FindingKind {
             Self::PcrGap { .. } | Self::PcrJump { .. } | Self::PcrOff { .. } => {
                 Some(FaultKind::Pcr)
             }
-            Self::ForeignTable { .. } | Self::ScrambledTable { .. } => Some(FaultKind::PsiInvalid),
+            Self::ForeignTable { table, .. } | Self::ScrambledTable { table } => {
+                Some(if table.is_si() { FaultKind::Si } else { FaultKind::PsiInvalid })
+            }
+            Self::SectionsTooDense { .. } => Some(FaultKind::Si),
             Self::OverLimit => None,
         }
     }
@@ -139,6 +149,14 @@ impl FindingKind {
             Self::PcrJump { .. } => &[I::Pcr, I::PcrDiscontinuity],
             Self::PcrOff { .. } => &[I::PcrAccuracy],
             Self::ForeignTable { table, .. } | Self::ScrambledTable { table } => table.indicators(),
+            Self::SectionsTooDense { table_id, .. } => match table_id {
+                0x40 => &[I::NitActual, I::SiRepetition],
+                0x42 => &[I::SdtActual, I::SiRepetition],
+                0x4E => &[I::EitActual, I::SiRepetition],
+                0x70 => &[I::Tdt, I::SiRepetition],
+                0x71 => &[I::Rst, I::SiRepetition],
+                _ => &[I::SiRepetition],
+            },
             Self::NotTransportStream { .. } | Self::BoundaryContinuity { .. } | Self::OverLimit => {
                 &[]
             }
@@ -158,6 +176,16 @@ pub enum Table {
     Cat,
     /// A program map, where the PAT says.
     Pmt,
+    /// Network information, PID 0x10.
+    Nit,
+    /// Service description and bouquet association, PID 0x11.
+    Sdt,
+    /// Event information, PID 0x12.
+    Eit,
+    /// Running status, PID 0x13.
+    Rst,
+    /// Time and date, and time offset, PID 0x14.
+    Tdt,
 }
 
 impl Table {
@@ -167,6 +195,30 @@ impl Table {
             Self::Pat => &[Indicator::Pat, Indicator::Pat2],
             Self::Cat => &[Indicator::Cat],
             Self::Pmt => &[Indicator::Pmt, Indicator::Pmt2],
+            Self::Nit => &[Indicator::Nit, Indicator::NitActual],
+            Self::Sdt => &[Indicator::Sdt, Indicator::SdtActual],
+            Self::Eit => &[Indicator::Eit, Indicator::EitActual],
+            Self::Rst => &[Indicator::Rst],
+            Self::Tdt => &[Indicator::Tdt],
+        }
+    }
+
+    /// Whether it is DVB's service information.
+    pub(crate) const fn is_si(self) -> bool {
+        matches!(self, Self::Nit | Self::Sdt | Self::Eit | Self::Rst | Self::Tdt)
+    }
+
+    /// Whether a table may be on its PID. Private tables may share that of a PMT (ISO/IEC 13818-1, 2.4.4.1).
+    pub(crate) const fn takes(self, table_id: u8) -> bool {
+        match self {
+            Self::Pat => table_id == 0x00,
+            Self::Cat => table_id == 0x01,
+            Self::Pmt => !matches!(table_id, 0x00 | 0x01),
+            Self::Nit => matches!(table_id, 0x40 | 0x41 | 0x72),
+            Self::Sdt => matches!(table_id, 0x42 | 0x46 | 0x4A | 0x72),
+            Self::Eit => matches!(table_id, 0x4E..=0x6F | 0x72),
+            Self::Rst => matches!(table_id, 0x71 | 0x72),
+            Self::Tdt => matches!(table_id, 0x70 | 0x72 | 0x73),
         }
     }
 
@@ -177,6 +229,11 @@ impl Table {
             Self::Pat => "PAT",
             Self::Cat => "CAT",
             Self::Pmt => "PMT",
+            Self::Nit => "NIT",
+            Self::Sdt => "SDT",
+            Self::Eit => "EIT",
+            Self::Rst => "RST",
+            Self::Tdt => "TDT",
         }
     }
 }
@@ -217,6 +274,8 @@ pub enum Check {
     NoVideo,
     /// The program's main audio has no access units although packets keep coming.
     NoAudio,
+    /// What a check of priority 3 asks for stays out, or what it forbids stays (TR 101 290, 3.1 to 3.8).
+    Si(Indicator),
     /// A component's payload is scrambled.
     Scrambled,
 }
@@ -229,6 +288,7 @@ impl Check {
             Self::SyncLoss => FaultKind::SyncLoss,
             Self::PatMissing | Self::PmtMissing | Self::CatMissing => FaultKind::PsiMissing,
             Self::StampsMissing => FaultKind::Pts,
+            Self::Si(_) => FaultKind::Si,
             Self::PidMissing => FaultKind::PidMissing,
             Self::NoVideo => FaultKind::NoVideo,
             Self::NoAudio => FaultKind::NoAudio,
@@ -246,7 +306,21 @@ impl Check {
             Self::CatMissing => &[Indicator::Cat],
             Self::PidMissing => &[Indicator::Pid],
             Self::StampsMissing => &[Indicator::Pts],
-            Self::NoVideo | Self::NoAudio | Self::Scrambled => &[],
+            Self::Si(Indicator::Nit) => &[Indicator::Nit],
+            Self::Si(Indicator::NitActual) => &[Indicator::NitActual],
+            Self::Si(Indicator::NitOther) => &[Indicator::NitOther, Indicator::SiRepetition],
+            Self::Si(Indicator::SdtActual) => &[Indicator::Sdt, Indicator::SdtActual],
+            Self::Si(Indicator::SdtOther) => &[Indicator::SdtOther, Indicator::SiRepetition],
+            Self::Si(Indicator::Eit) => &[Indicator::Eit],
+            Self::Si(Indicator::EitActual) => &[Indicator::EitActual],
+            Self::Si(Indicator::EitOther) => &[Indicator::EitOther, Indicator::SiRepetition],
+            Self::Si(Indicator::EitPf) => &[Indicator::EitPf],
+            Self::Si(Indicator::Tdt) => &[Indicator::Tdt],
+            Self::Si(Indicator::UnreferencedPid) => {
+                &[Indicator::UnreferencedPid, Indicator::UnreferencedPid2]
+            }
+            Self::Si(Indicator::SiRepetition) => &[Indicator::SiRepetition],
+            Self::Si(_) | Self::NoVideo | Self::NoAudio | Self::Scrambled => &[],
         }
     }
 }

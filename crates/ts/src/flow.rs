@@ -15,6 +15,7 @@ use crate::{
     packet::{Header, PACKET},
     pids::{PidTable, Role},
     program::{Other, Program, Stray},
+    si::Information,
     sync::Frame,
     tables::Tables,
     timeline::Step,
@@ -43,6 +44,7 @@ pub(crate) struct Flow {
     /// Packets of the PAT's PID, whatever they carry.
     pub(crate) pat_packets: Watch,
     pub(crate) cat: Watch,
+    pub(crate) information: Information,
     pub(crate) ledger: Ledger,
     /// Packets so far, with skipped bytes counted as packets: what clocks are interpolated by.
     pub(crate) place: u64,
@@ -82,6 +84,7 @@ impl Flow {
             pat: Watch::default(),
             pat_packets: Watch::default(),
             cat: Watch::default(),
+            information: Information::default(),
             ledger: Ledger::new(),
             place: 0,
             at: None,

@@ -82,6 +82,21 @@ indicators! {
     PcrAccuracy           "2.4"   "PCR_accuracy_error"                 Inform  Fault     Off;
     Pts                   "2.5"   "PTS_error"                          Fault   Fault     Fault;
     Cat                   "2.6"   "CAT_error"                          Inform  Fault     Off;
+    Nit                   "3.1"   "NIT_error"                          Inform  Fault     Off;
+    NitActual             "3.1.a" "NIT_actual_error"                   Inform  Fault     Off;
+    NitOther              "3.1.b" "NIT_other_error"                    Inform  Fault     Off;
+    SiRepetition          "3.2"   "SI_repetition_error"                Inform  Fault     Off;
+    UnreferencedPid       "3.4"   "Unreferenced_PID"                   Inform  Fault     Off;
+    UnreferencedPid2      "3.4.a" "Unreferenced_PID"                   Inform  Fault     Off;
+    Sdt                   "3.5"   "SDT_error"                          Inform  Fault     Off;
+    SdtActual             "3.5.a" "SDT_actual_error"                   Inform  Fault     Off;
+    SdtOther              "3.5.b" "SDT_other_error"                    Inform  Fault     Off;
+    Eit                   "3.6"   "EIT_error"                          Inform  Fault     Off;
+    EitActual             "3.6.a" "EIT_actual_error"                   Inform  Fault     Off;
+    EitOther              "3.6.b" "EIT_other_error"                    Inform  Fault     Off;
+    EitPf                 "3.6.c" "EIT_PF_error"                       Inform  Fault     Off;
+    Rst                   "3.7"   "RST_error"                          Inform  Fault     Off;
+    Tdt                   "3.8"   "TDT_error"                          Inform  Fault     Off;
 }
 
 impl fmt::Display for Indicator {
@@ -117,6 +132,20 @@ pub struct Limits {
     pub pts: Duration,
     /// The CAT while packets are scrambled: 1 s; TR 101 290, 2.6 states none.
     pub cat: Duration,
+    /// The NIT: 10 s by TR 101 290, 3.1.
+    pub nit: Duration,
+    /// The SDT of this stream: 2 s by TR 101 290, 3.5.
+    pub sdt: Duration,
+    /// The present and following events of this stream: 2 s by TR 101 290, 3.6.
+    pub eit: Duration,
+    /// SDT and EIT of other streams, and the BAT: 10 s by TR 101 290, 3.5.b and 3.6.b, and TR 101 211, 4.4.
+    pub si_other: Duration,
+    /// The TDT: 30 s by TR 101 290, 3.8.
+    pub tdt: Duration,
+    /// The least between two sections of a sub-table: 25 ms by EN 300 468, 5.1.4.
+    pub si_gap: Duration,
+    /// For how long a PID may be in no table: 500 ms by TR 101 290, 3.4.
+    pub unreferenced: Duration,
 }
 
 impl Limits {
@@ -133,6 +162,13 @@ impl Limits {
         pcr_accuracy: Duration::from_nanos(500),
         pts: Duration::from_millis(700),
         cat: Duration::from_secs(1),
+        nit: Duration::from_secs(10),
+        sdt: Duration::from_secs(2),
+        eit: Duration::from_secs(2),
+        si_other: Duration::from_secs(10),
+        tdt: Duration::from_secs(30),
+        si_gap: Duration::from_millis(25),
+        unreferenced: Duration::from_millis(500),
     };
 }
 

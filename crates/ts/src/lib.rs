@@ -6,8 +6,8 @@
 //! A damaged stream is the normal case. There are no errors, only findings (something happened once) and conditions
 //! (something holds from here to there). Whether either is a fault, and of which severity, is for the caller's profile.
 //!
-//! Packets, clocks and counters are this crate's reason to be and are written for it. Tables are thin (PAT, PMT, names out of
-//! the SDT), so they are read here as well: a table crate would be larger than what it saves.
+//! Packets, clocks and counters are this crate's reason to be and are written for it. Of tables it needs ids, numbers, PIDs and
+//! names, so they are read here as well: a table crate would be larger than what it saves.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -37,6 +37,7 @@ mod program;
 mod psi;
 mod section;
 mod service;
+mod si;
 mod sync;
 mod tables;
 mod text;

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use tallylight_model::{Bitrate, Pid};
 
-use crate::{continuity::Continuity, packet::PACKET};
+use crate::{Position, continuity::Continuity, packet::PACKET};
 
 /// What was counted of the whole stream. Counters only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,6 +112,11 @@ pub(crate) struct PidState {
     pub(crate) continuity: Continuity,
     pub(crate) bitrate: Option<Bitrate>,
     pub(crate) packets_at_window: u64,
+    /// Whether some table lists it.
+    pub(crate) listed: bool,
+    /// Since when it carries something that no table lists, and whether that has lasted.
+    pub(crate) stray_since: Option<Position>,
+    pub(crate) stray: bool,
 }
 
 /// All PIDs seen: a slot of two bytes for each possible one, a state for each that occurs.
@@ -141,6 +146,9 @@ impl PidTable {
                 continuity: Continuity::new(),
                 bitrate: None,
                 packets_at_window: 0,
+                listed: false,
+                stray_since: None,
+                stray: false,
             });
             *slot = self.states.len() as u16;
         }
@@ -150,6 +158,16 @@ impl PidTable {
     pub(crate) fn get(&self, pid: Pid) -> Option<&PidState> {
         let slot = self.slots[usize::from(pid.get())];
         self.states.get(usize::from(slot).checked_sub(1)?)
+    }
+
+    /// How many PIDs were seen.
+    pub(crate) fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    /// One of them, in the order in which they were first seen.
+    pub(crate) fn at(&mut self, index: usize) -> Option<&mut PidState> {
+        self.states.get_mut(index)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &PidState> {

@@ -5,6 +5,7 @@ use tallylight_model::{Pcr, Pid};
 use crate::{
     MediaKind, Service, accuracy::Meter, packet::Header, timeline::Timeline, watch::Watch,
 };
+use alloc::vec::Vec;
 use core::time::Duration;
 
 /// A program that the PAT lists, or listed before.
@@ -18,6 +19,10 @@ pub(crate) struct Program {
     pub(crate) wanted: bool,
     /// The distance to the next PCR says nothing: a segment began, or packets were dropped on this side.
     pub(crate) excused: bool,
+    /// Whether its PMT was read.
+    pub(crate) mapped: bool,
+    /// Where its entitlement messages are.
+    pub(crate) entitlements: Vec<Pid>,
     pub(crate) pmt: Watch,
     pub(crate) video: Watch,
     pub(crate) audio: Watch,
@@ -32,6 +37,8 @@ impl Program {
             listed: false,
             wanted: false,
             excused: false,
+            mapped: false,
+            entitlements: Vec::new(),
             pmt: Watch::default(),
             video: Watch::default(),
             audio: Watch::default(),
@@ -42,6 +49,7 @@ impl Program {
     pub(crate) fn list(&mut self, pmt_pid: Pid, wanted: bool) {
         if self.service.pmt_pid.replace(pmt_pid) != Some(pmt_pid) {
             self.service.components.clear();
+            self.mapped = false;
         }
         if !self.listed {
             (self.pmt, self.video, self.audio) = Default::default();

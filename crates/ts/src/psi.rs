@@ -11,17 +11,18 @@ pub(crate) const TABLE_PAT: u8 = 0x00;
 pub(crate) const TABLE_CAT: u8 = 0x01;
 pub(crate) const TABLE_PMT: u8 = 0x02;
 pub(crate) const TABLE_SDT: u8 = 0x42;
+pub(crate) const TABLE_TOT: u8 = 0x73;
 
+/// PIDs of entitlement messages kept of one program, or of the CAT.
+pub(crate) const MAX_ENTITLEMENTS: usize = 64;
 /// Components kept of one program; more are left out.
 const MAX_COMPONENTS: usize = 64;
 
-/// Reads a PAT section: program numbers and where their PMT is, without the network's entry.
+/// Reads a PAT section: program numbers and where their PMT is; number 0 is where the network information is.
 pub(crate) fn pat(body: &[u8]) -> impl Iterator<Item = (u16, Pid)> + '_ {
-    body.chunks_exact(4)
-        .map(|e| {
-            (u16::from_be_bytes([e[0], e[1]]), Pid::from_bits(u16::from_be_bytes([e[2], e[3]])))
-        })
-        .filter(|(program, _)| *program != 0)
+    body.chunks_exact(4).map(|e| {
+        (u16::from_be_bytes([e[0], e[1]]), Pid::from_bits(u16::from_be_bytes([e[2], e[3]])))
+    })
 }
 
 /// What a PMT says of its program.
@@ -29,6 +30,8 @@ pub(crate) fn pat(body: &[u8]) -> impl Iterator<Item = (u16, Pid)> + '_ {
 pub(crate) struct Pmt {
     pub(crate) pcr_pid: Option<Pid>,
     pub(crate) components: Vec<Component>,
+    /// Where entitlement messages are.
+    pub(crate) entitlements: Vec<Pid>,
     /// Some components were left out.
     pub(crate) truncated: bool,
 }
@@ -40,6 +43,7 @@ pub(crate) fn pmt(body: &[u8]) -> Pmt {
     let clock = Pid::from_bits(u16::from_be_bytes([head[0], head[1]]));
     pmt.pcr_pid = (clock != Pid::NULL).then_some(clock);
     let (program_info, mut rest) = split_length(head[2], head[3], rest);
+    pmt.entitlements.extend(entitlements(program_info).take(MAX_ENTITLEMENTS));
     while let Some((head, tail)) = rest.split_first_chunk::<5>() {
         let (info, tail) = split_length(head[3], head[4], tail);
         rest = tail;
@@ -48,6 +52,8 @@ pub(crate) fn pmt(body: &[u8]) -> Pmt {
             break;
         }
         let pid = Pid::from_bits(u16::from_be_bytes([head[1], head[2]]));
+        let room = MAX_ENTITLEMENTS - pmt.entitlements.len();
+        pmt.entitlements.extend(entitlements(info).take(room));
         pmt.components.push(component(pid, head[0], info, program_info));
     }
     pmt
@@ -57,6 +63,16 @@ pub(crate) fn pmt(body: &[u8]) -> Pmt {
 fn split_length(high: u8, low: u8, rest: &[u8]) -> (&[u8], &[u8]) {
     let length = usize::from(high & 0x0F) << 8 | usize::from(low);
     rest.split_at(length.min(rest.len()))
+}
+
+/// Where entitlement messages are, by CA_descriptors (ISO/IEC 13818-1, 2.6.16): those of a PMT, or of a CAT's whole body.
+pub(crate) fn entitlements(info: &[u8]) -> impl Iterator<Item = Pid> + '_ {
+    descriptors(info).filter_map(|(tag, contents)| match contents {
+        [_, _, high, low, ..] if tag == 0x09 => {
+            Some(Pid::from_bits(u16::from_be_bytes([*high, *low])))
+        }
+        _ => None,
+    })
 }
 
 /// Descriptors: tag and contents.
@@ -276,7 +292,7 @@ mod tests {
         let many = pmt(&body);
         assert_eq!((many.components.len(), many.truncated), (MAX_COMPONENTS, true));
         let programs: Vec<_> = pat(&[0, 0, 0xE0, 0x10, 0, 5, 0xE1, 0x00, 9]).collect();
-        assert_eq!(programs, [(5, Pid::from_bits(0x100))]);
+        assert_eq!(programs, [(0, Pid::from_bits(0x10)), (5, Pid::from_bits(0x100))]);
         let body = b"\x00\x01\xFF\x00\x05\xFC\x80\x0F\x48\x0D\x01\x04Prov\x06Name 1";
         let names = sdt(body);
         assert_eq!((names[0].program, names[0].name.as_str()), (5, "Name 1"));

@@ -12,14 +12,13 @@ use crate::{
     packet::Header,
     pids::Role,
     program::{Other, Program},
-    psi::{self, TABLE_CAT, TABLE_PAT, TABLE_PMT, TABLE_SDT},
-    section::{Assembler, Section, Unusable},
+    psi::{self, MAX_ENTITLEMENTS, TABLE_CAT, TABLE_PAT, TABLE_PMT, TABLE_SDT, TABLE_TOT},
+    section::{Assembler, Section, Unusable, crc32},
+    si::{EIT, NIT, RST, SDT, SiSection, TDT},
 };
 
-/// The service description table's PID (ETSI EN 300 468, 5.1.3).
-const SDT: Pid = Pid::from_bits(0x0011);
 /// Tables whose PID is theirs whatever the PAT says.
-const FIXED: [Pid; 3] = [Pid::PAT, Pid::CAT, SDT];
+const FIXED: [Pid; 7] = [Pid::PAT, Pid::CAT, NIT, SDT, EIT, RST, TDT];
 /// Programs kept; a PAT that lists more is read up to here.
 const MAX_PROGRAMS: usize = 256;
 /// Components watched over all programs.
@@ -33,12 +32,25 @@ pub(crate) struct Tables {
     /// The sections of the PAT that is being read, by number, with its version.
     pat: BTreeMap<u8, Vec<(u16, Pid)>>,
     pat_version: u8,
+    /// Where the PAT says that the network information is.
+    network: Option<Pid>,
+    /// Where the CAT says that entitlement messages are.
+    entitlements: Vec<Pid>,
+    /// Room for what a packet completes.
+    found: Vec<Read>,
 }
 
 impl Default for Tables {
     fn default() -> Self {
         let readers = FIXED.map(Reader::new).into();
-        Self { readers, pat: BTreeMap::new(), pat_version: 0 }
+        Self {
+            readers,
+            pat: BTreeMap::new(),
+            pat_version: 0,
+            network: None,
+            entitlements: Vec::new(),
+            found: Vec::new(),
+        }
     }
 }
 
@@ -55,16 +67,6 @@ impl Reader {
     fn new(pid: Pid) -> Self {
         let table = own_table(pid, &[]);
         Self { pid, table, assembler: Assembler::default(), known: Vec::new() }
-    }
-
-    /// Whether a table may be here. Private tables may share the PID of a PMT (ISO/IEC 13818-1, 2.4.4.1), others that of the SDT.
-    fn takes(&self, table_id: u8) -> bool {
-        match self.table {
-            Some(Table::Pat) => table_id == TABLE_PAT,
-            Some(Table::Cat) => table_id == TABLE_CAT,
-            Some(Table::Pmt) => !matches!(table_id, TABLE_PAT | TABLE_CAT),
-            None => true,
-        }
     }
 
     /// Whether a section says what it said before; remembers it.
@@ -86,7 +88,8 @@ impl Reader {
 enum Read {
     Broken { table_id: u8 },
     Foreign { table: Table, table_id: u8 },
-    Cat,
+    Cat { entitlements: Vec<Pid> },
+    Si(SiSection),
     Repeated { table_id: u8, extension: u16 },
     Pat { version: u8, number: u8, last: u8, entries: Vec<(u16, Pid)> },
     Pmt { program: u16, pmt: psi::Pmt },
@@ -94,6 +97,11 @@ enum Read {
 }
 
 impl Tables {
+    /// Whether a PAT was read.
+    pub(crate) fn has_pat(&self) -> bool {
+        !self.pat.is_empty()
+    }
+
     /// Packets of one reader were lost.
     pub(crate) fn lost(&mut self, reader: u16) {
         if let Some(reader) = self.readers.get_mut(usize::from(reader)) {
@@ -111,18 +119,24 @@ impl Tables {
 impl Flow {
     /// Gives a payload to a reader of tables and handles the sections that it completes.
     pub(crate) fn sections(&mut self, reader: u16, lost: bool, start: bool, payload: &[u8]) {
-        let Some(reader) = self.tables.readers.get_mut(usize::from(reader)) else { return };
+        let index = usize::from(reader);
+        let Some(reader) = self.tables.readers.get_mut(index) else { return };
         let pid = reader.pid;
         if lost {
             reader.assembler.reset();
         }
         let mut assembler = core::mem::take(&mut reader.assembler);
-        let mut found = Vec::new();
-        assembler.push(start, payload, &mut |bytes| found.extend(read(reader, bytes)));
+        let mut found = core::mem::take(&mut self.tables.found);
+        let Some(reader) = self.tables.readers.get_mut(index) else { return };
+        assembler.push(start, payload, &mut |bytes| {
+            found.extend(information(reader, bytes).map(Read::Si));
+            found.extend(read(reader, bytes));
+        });
         reader.assembler = assembler;
-        for read in found {
+        for read in found.drain(..) {
             self.table(pid, read);
         }
+        self.tables.found = found;
     }
 
     /// Looks at a packet of tables before its sections.
@@ -149,7 +163,14 @@ impl Flow {
                 let kind = FindingKind::ForeignTable { table, table_id };
                 self.find(kind, Some(pid), self.owner(pid));
             }
-            Read::Cat => self.cat_seen(),
+            Read::Cat { entitlements } => {
+                self.cat_seen();
+                if self.tables.entitlements != entitlements {
+                    self.tables.entitlements = entitlements;
+                    self.assign_roles();
+                }
+            }
+            Read::Si(section) => self.si_seen(section),
             Read::Repeated { table_id: TABLE_PAT, .. } => self.pat_seen(),
             Read::Repeated { table_id: TABLE_PMT, extension } => self.pmt_seen(pid, extension),
             Read::Repeated { .. } => {}
@@ -172,7 +193,8 @@ impl Flow {
     fn apply_pat(&mut self, last: u8) {
         let entries =
             self.tables.pat.range(..=last).flat_map(|(_, entries)| entries.iter().copied());
-        let listed: BTreeMap<u16, Pid> = entries.collect();
+        let mut listed: BTreeMap<u16, Pid> = entries.collect();
+        self.tables.network = listed.remove(&0);
         if listed.len() > MAX_PROGRAMS {
             self.over_limit(Pid::PAT);
         }
@@ -216,6 +238,8 @@ impl Flow {
         }
         program.service.pcr_pid = pmt.pcr_pid;
         program.service.components = pmt.components;
+        program.entitlements = pmt.entitlements;
+        program.mapped = true;
         if pmt.pcr_pid.is_some() {
             self.stray.settle();
         }
@@ -338,6 +362,7 @@ impl Flow {
     pub(crate) fn assign_roles(&mut self) {
         for state in self.pids.iter_mut() {
             (state.role, state.program, state.clock) = (Role::None, None, false);
+            state.listed = false;
         }
         let listed = self.programs.iter().filter(|program| program.listed);
         let pmts: Vec<_> = listed.filter_map(|program| program.service.pmt_pid).collect();
@@ -354,9 +379,14 @@ impl Flow {
                 if pid != Pid::NULL {
                     let state = self.pids.entry(pid);
                     state.program = state.program.or(Some(service.program));
+                    state.listed |= program.listed;
                     state.clock |= service.pcr_pid == Some(pid);
                 }
             }
+        }
+        let messages = self.programs.iter().flat_map(|program| &program.entitlements);
+        for &pid in messages.chain(&self.tables.entitlements).chain(&self.tables.network) {
+            self.pids.entry(pid).listed = true;
         }
         for (i, stream) in self.streams.iter().enumerate() {
             let state = self.pids.entry(stream.pid);
@@ -366,8 +396,8 @@ impl Flow {
         for (i, reader) in self.tables.readers.iter_mut().enumerate() {
             let state = self.pids.entry(reader.pid);
             reader.table = own_table(reader.pid, &pmts);
-            // Streams that are not of DVB may have a component where DVB has the SDT.
-            if matches!(state.role, Role::Elementary(_)) && reader.table.is_none() {
+            // Streams that are not of DVB may have a component where DVB has a table.
+            if matches!(state.role, Role::Elementary(_)) && reader.table.is_some_and(Table::is_si) {
                 continue;
             }
             state.role = Role::Tables(i as u16);
@@ -396,32 +426,65 @@ fn own_table(pid: Pid, pmts: &[Pid]) -> Option<Table> {
         Pid::PAT => Some(Table::Pat),
         _ if pmts.contains(&pid) => Some(Table::Pmt),
         Pid::CAT => Some(Table::Cat),
+        NIT => Some(Table::Nit),
+        SDT => Some(Table::Sdt),
+        EIT => Some(Table::Eit),
+        RST => Some(Table::Rst),
+        TDT => Some(Table::Tdt),
         _ => None,
     }
 }
 
+/// A section of the service information, whatever else it says; without its CRC where its form has none.
+fn information(reader: &Reader, bytes: &[u8]) -> Option<SiSection> {
+    let &[table_id, _, _, ref rest @ ..] = bytes else { return None };
+    reader.table.filter(|table| table.is_si() && table.takes(table_id))?;
+    if matches!(table_id, 0x70 | 0x71 | TABLE_TOT) {
+        let whole = table_id != TABLE_TOT || crc32(bytes) == 0;
+        return whole.then_some(SiSection { table_id, extension: 0, scope: 0, number: 0 });
+    }
+    let section = Section::parse(bytes).ok()?;
+    let &[_, _, _, _, _, first, second, ..] = rest else { return None };
+    Some(SiSection {
+        table_id,
+        extension: section.extension,
+        scope: match table_id {
+            // The original network of an SDT, and the transport stream of an EIT.
+            0x42 | 0x46 | 0x4E..=0x6F => u16::from_be_bytes([first, second]),
+            _ => 0,
+        },
+        number: section.number,
+    })
+}
+
 fn read(reader: &mut Reader, bytes: &[u8]) -> Option<Read> {
     let table_id = *bytes.first()?;
-    let table = reader.table;
-    let foreign = table.filter(|_| !reader.takes(table_id));
-    let known = match table {
-        Some(Table::Pat) => TABLE_PAT,
-        Some(Table::Cat) => TABLE_CAT,
-        Some(Table::Pmt) => TABLE_PMT,
-        None => TABLE_SDT,
-    };
-    if table_id != known && foreign.is_none() {
+    let table = reader.table?;
+    let foreign = !table.takes(table_id);
+    // Time tables, running status and stuffing are of the short form.
+    if table_id == TABLE_TOT && crc32(bytes) != 0 {
+        return Some(Read::Broken { table_id });
+    }
+    let private = table == Table::Pmt && table_id != TABLE_PMT && !foreign;
+    if private || table_id == 0x72 && !foreign {
         return None;
     }
     let section = match (Section::parse(bytes), foreign) {
         // A wrong CRC says that the table id may be wrong as well.
         (Err(Unusable::Crc), _) => return Some(Read::Broken { table_id }),
-        (_, Some(table)) => return Some(Read::Foreign { table, table_id }),
+        (_, true) => return Some(Read::Foreign { table, table_id }),
         (Err(Unusable::Ignored), _) => return None,
         (Ok(section), _) => section,
     };
     let extension = section.extension;
-    if table_id != TABLE_CAT && reader.repeats(&section) {
+    if table_id == TABLE_CAT {
+        let entitlements = psi::entitlements(section.body).take(MAX_ENTITLEMENTS).collect();
+        return Some(Read::Cat { entitlements });
+    }
+    if !matches!(table_id, TABLE_PAT | TABLE_PMT | TABLE_SDT) {
+        return None;
+    }
+    if reader.repeats(&section) {
         return Some(Read::Repeated { table_id, extension });
     }
     Some(match table_id {
@@ -431,7 +494,6 @@ fn read(reader: &mut Reader, bytes: &[u8]) -> Option<Read> {
             last: section.last_number,
             entries: psi::pat(section.body).collect(),
         },
-        TABLE_CAT => Read::Cat,
         TABLE_PMT => Read::Pmt { program: extension, pmt: psi::pmt(section.body) },
         _ => Read::Sdt(psi::sdt(section.body)),
     })

@@ -1,0 +1,274 @@
+//! Service information (ETSI EN 300 468; TR 101 290, 3.1, 3.2 and 3.4 to 3.8): what stays out, comes too seldom or too densely,
+//! lacks its other half, and PIDs that no table lists.
+//!
+//! Tables are awaited by their id; sections of sub-tables once they were seen. EIT schedules are not: there are hundreds of their
+//! sections, and the guideline's limits for them differ by network.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use tallylight_model::{Bitrate, Pid};
+
+use crate::{
+    Check, FindingKind, Indicator, Position, Setting,
+    flow::Flow,
+    indicator::Limits,
+    watch::{Change, Watch},
+};
+
+/// The network information table's PID (EN 300 468, 5.1.3).
+pub(crate) const NIT: Pid = Pid::from_bits(0x0010);
+/// The service description table's.
+pub(crate) const SDT: Pid = Pid::from_bits(0x0011);
+/// The event information table's.
+pub(crate) const EIT: Pid = Pid::from_bits(0x0012);
+/// The running status table's.
+pub(crate) const RST: Pid = Pid::from_bits(0x0013);
+/// The time and date table's.
+pub(crate) const TDT: Pid = Pid::from_bits(0x0014);
+/// PIDs from here on are for other standards' tables (ATSC A/53, part 3) and null packets.
+const OTHER_TABLES: u16 = 0x1FF0;
+/// PIDs below are for tables (EN 300 468, 5.1.3).
+const FIRST_FREE: u16 = 0x20;
+/// Sections of sub-tables that are awaited.
+const MAX_SECTIONS: usize = 512;
+/// A section that stays out for so many times its limit is not part of its table any more.
+const GIVE_UP: u32 = 6;
+
+/// A section as the service information's rules need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SiSection {
+    pub(crate) table_id: u8,
+    /// The service, transport stream or network.
+    pub(crate) extension: u16,
+    /// What tells sub-tables of other transport streams apart: the transport stream, or the network.
+    pub(crate) scope: u16,
+    pub(crate) number: u8,
+}
+
+/// A table that must be there, by its id and perhaps its section.
+struct Awaited {
+    check: Indicator,
+    first: u8,
+    last: u8,
+    number: Option<u8>,
+}
+
+const fn awaited(check: Indicator, first: u8, last: u8, number: Option<u8>) -> Awaited {
+    Awaited { check, first, last, number }
+}
+
+const AWAITED: [Awaited; 7] = [
+    awaited(Indicator::Nit, 0x40, 0x41, None),
+    awaited(Indicator::NitActual, 0x40, 0x40, None),
+    awaited(Indicator::SdtActual, 0x42, 0x42, None),
+    awaited(Indicator::Eit, 0x4E, 0x4E, None),
+    awaited(Indicator::EitActual, 0x4E, 0x4E, Some(0)),
+    awaited(Indicator::EitActual, 0x4E, 0x4E, Some(1)),
+    awaited(Indicator::Tdt, 0x70, 0x70, None),
+];
+
+/// One section of a sub-table.
+#[derive(Default)]
+struct Repeated {
+    watch: Watch,
+    first: Duration,
+    last: Duration,
+    /// When it was seen before that.
+    previous: Duration,
+    /// Since when its other half is missing.
+    unpaired: Option<Position>,
+}
+
+/// What is known of the service information.
+#[derive(Default)]
+pub(crate) struct Information {
+    tables: [Watch; AWAITED.len()],
+    sections: BTreeMap<SiSection, Repeated>,
+    /// When a section of a sub-table was last complete.
+    dense: BTreeMap<(u8, u16, u16), Duration>,
+}
+
+/// How often a table's sections must come (EN 300 468, 5.1.4; TR 101 211, 4.4); `None` where that is not judged.
+fn interval(limits: &Limits, table_id: u8) -> Option<Duration> {
+    match table_id {
+        0x40 | 0x41 => Some(limits.nit),
+        0x42 => Some(limits.sdt),
+        0x46 | 0x4A => Some(limits.si_other),
+        0x4E => Some(limits.eit),
+        0x4F => Some(limits.si_other),
+        0x70 | 0x73 => Some(limits.tdt),
+        _ => None,
+    }
+}
+
+/// What a section that comes too seldom raises.
+const fn seldom(table_id: u8) -> Indicator {
+    match table_id {
+        0x41 => Indicator::NitOther,
+        0x46 => Indicator::SdtOther,
+        0x4F => Indicator::EitOther,
+        _ => Indicator::SiRepetition,
+    }
+}
+
+const fn pid_of(table_id: u8) -> Pid {
+    match table_id {
+        0x40 | 0x41 => NIT,
+        0x42 | 0x46 | 0x4A => SDT,
+        0x70 | 0x73 => TDT,
+        0x71 => RST,
+        _ => EIT,
+    }
+}
+
+impl Flow {
+    /// A section of the service information is complete.
+    pub(crate) fn si_seen(&mut self, section: SiSection) {
+        let Some(now) = self.check_clock(None) else { return };
+        let here = self.position(None);
+        let limits = self.config.profile.limits;
+        let SiSection { table_id, extension, scope, number } = section;
+        for (i, row) in AWAITED.iter().enumerate() {
+            let here_it_is = (row.first..=row.last).contains(&table_id)
+                && row.number.is_none_or(|wanted| wanted == number);
+            if here_it_is && let Some(limit) = interval(&limits, table_id) {
+                let late = self.information.tables[i].overdue(now, limit, here);
+                let over = self.information.tables[i].seen(now, limit, here);
+                self.si_change(row.check, table_id, late);
+                self.si_change(row.check, table_id, over);
+            }
+        }
+        self.si_dense((table_id, extension, scope), now);
+        let Some(limit) = interval(&limits, table_id) else { return };
+        let sections = &mut self.information.sections;
+        if sections.len() >= MAX_SECTIONS && !sections.contains_key(&section) {
+            return;
+        }
+        let state = sections
+            .entry(section)
+            .or_insert_with(|| Repeated { first: now, ..Repeated::default() });
+        state.previous = core::mem::replace(&mut state.last, now);
+        let late = state.watch.overdue(now, limit, here);
+        let over = state.watch.seen(now, limit, here);
+        self.si_change(seldom(table_id), table_id, late);
+        self.si_change(seldom(table_id), table_id, over);
+    }
+
+    /// Sections of one sub-table need 25 ms between them. Ends are compared with ends, which can only be further apart than an end
+    /// and the next begin.
+    fn si_dense(&mut self, key: (u8, u16, u16), now: Duration) {
+        let limit = self.config.profile.limits.si_gap;
+        let dense = &mut self.information.dense;
+        if dense.len() >= MAX_SECTIONS && !dense.contains_key(&key) {
+            return;
+        }
+        let before = dense.insert(key, now);
+        if let Some(gap) = before.and_then(|before| now.checked_sub(before)).filter(|g| *g < limit)
+        {
+            let kind = FindingKind::SectionsTooDense { table_id: key.0, gap };
+            self.find(kind, Some(pid_of(key.0)), None);
+        }
+    }
+
+    fn si_change(&mut self, check: Indicator, table_id: u8, change: Option<Change>) {
+        if let Some(Change { holds, since }) = change {
+            self.condition(Check::Si(check), Some(pid_of(table_id)), None, holds, since);
+        }
+    }
+
+    /// Asks for what stays out.
+    pub(crate) fn sweep_si(&mut self, now: Duration, here: Position) {
+        let limits = self.config.profile.limits;
+        for (i, row) in AWAITED.iter().enumerate() {
+            if let Some(limit) = interval(&limits, row.first)
+                && self.config.profile.setting(row.check) != Setting::Off
+            {
+                let change = self.information.tables[i].overdue(now, limit, here);
+                self.si_change(row.check, row.first, change);
+            }
+        }
+        let mut sections = core::mem::take(&mut self.information.sections);
+        for (section, state) in &mut sections {
+            let Some(limit) = interval(&limits, section.table_id) else { continue };
+            let change = match now.saturating_sub(state.last) > limit * GIVE_UP {
+                true => state.watch.close(),
+                false => state.watch.overdue(now, limit, here),
+            };
+            self.si_change(seldom(section.table_id), section.table_id, change);
+        }
+        self.sweep_pairs(&mut sections, now, here);
+        sections.retain(|section, state| {
+            let limit = interval(&limits, section.table_id).unwrap_or_default();
+            now.saturating_sub(state.last) <= limit * GIVE_UP
+        });
+        self.information.sections = sections;
+        if self.config.profile.setting(Indicator::UnreferencedPid) != Setting::Off
+            || self.config.profile.setting(Indicator::UnreferencedPid2) != Setting::Off
+        {
+            self.sweep_pids(here);
+        }
+    }
+
+    /// The present and the following event of a service come together (3.6.c).
+    fn sweep_pairs(
+        &mut self,
+        sections: &mut BTreeMap<SiSection, Repeated>,
+        now: Duration,
+        here: Position,
+    ) {
+        let limits = self.config.profile.limits;
+        let halves = SiSection { table_id: 0x4E, extension: 0, scope: 0, number: 0 };
+        let end = SiSection { table_id: 0x50, ..halves };
+        let seen: alloc::vec::Vec<(SiSection, Duration)> =
+            sections.range(halves..end).map(|(section, state)| (*section, state.last)).collect();
+        for (section, state) in sections.range_mut(halves..end) {
+            let Some(limit) = interval(&limits, section.table_id) else { continue };
+            let other = SiSection { number: section.number ^ 1, ..*section };
+            let other = seen.binary_search_by_key(&other, |(section, _)| *section);
+            let other = other.ok().map(|i| seen[i].1);
+            let out = |last: Duration| now.saturating_sub(last) > limit;
+            // Both may stay out; what came twice since its other half did is alone.
+            let alone = other.is_none_or(|other| out(other) && state.previous > other);
+            let lacks = section.number < 2 && alone && out(state.first) && !out(state.last);
+            match (lacks, state.unpaired) {
+                (true, None) => {
+                    state.unpaired = Some(here);
+                    self.condition(Check::Si(Indicator::EitPf), Some(EIT), None, true, here);
+                }
+                (false, Some(since)) => {
+                    state.unpaired = None;
+                    self.condition(Check::Si(Indicator::EitPf), Some(EIT), None, false, since);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Looks for PIDs that carry something and that no table lists (3.4), once all tables are known.
+    fn sweep_pids(&mut self, here: Position) {
+        let known = self.programs.iter().filter(|p| p.listed).all(|p| p.mapped);
+        if !known || !self.tables.has_pat() {
+            return;
+        }
+        let grace = self.config.profile.limits.unreferenced;
+        let now = self.when(&here);
+        for i in 0..self.pids.len() {
+            let Some(state) = self.pids.at(i) else { continue };
+            let number = state.pid.get();
+            let silent = state.counters.packets == 0 || state.bitrate == Some(Bitrate::from_bps(0));
+            let stray = !state.listed && !silent && (FIRST_FREE..OTHER_TABLES).contains(&number);
+            let pid = Some(state.pid);
+            let since = match stray {
+                true => Some(*state.stray_since.get_or_insert(here)),
+                false => state.stray_since.take(),
+            };
+            let Some(since) = since else { continue };
+            let over = stray && now.saturating_sub(self.when(&since)) > grace;
+            let Some(state) = self.pids.at(i) else { continue };
+            if core::mem::replace(&mut state.stray, over) != over {
+                self.condition(Check::Si(Indicator::UnreferencedPid), pid, None, over, since);
+            }
+        }
+    }
+}
