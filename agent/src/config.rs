@@ -5,17 +5,28 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tallylight_config::{Document, Placed, Problems, Table, value};
 use tallylight_model::{Bitrate, NodeId};
 use url::Url;
 
+use crate::evidence::Span;
+
 /// Where `/metrics` listens unless told otherwise.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
 const MAX_DECODE_THREADS: i64 = 256;
 /// From some datagrams to a second of 1 Gb/s.
 const RECEIVE_BUFFER_BYTES: std::ops::RangeInclusive<i64> = 16_384..=134_217_728;
+
+/// A minute of 50 Mb/s fits in the most.
+const MEMORY: std::ops::RangeInclusive<u64> = 1_000_000..=1_000_000_000;
+const DEFAULT_MEMORY: usize = 32_000_000;
+const MIN_DISK_BUDGET: u64 = 10_000_000;
+const DEFAULT_DISK_BUDGET: u64 = 10_000_000_000;
+const DEFAULT_AROUND: Duration = Duration::from_secs(10);
+const AROUND: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 
 /// A checked configuration. Paths are resolved against the file's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +53,19 @@ pub struct Config {
     pub uplink: Option<Bitrate>,
     /// Where traces go, by OTLP/gRPC.
     pub traces: Option<Url>,
+    /// Where and how much of faulty streams is kept; `None` keeps nothing.
+    pub evidence: Option<EvidenceConfig>,
+}
+
+/// What is kept of faulty streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvidenceConfig {
+    /// Where the clips are.
+    pub folder: PathBuf,
+    /// What they may take up there, in bytes.
+    pub disk_budget: u64,
+    /// How much of a stream is kept.
+    pub span: Span,
 }
 
 /// Where the agent's token is.
@@ -106,6 +130,7 @@ impl Config {
         let threads = root.optional("decode_threads", value::integer(1..=MAX_DECODE_THREADS));
         let uplink = root.optional_placed("uplink", value::bitrate);
         let traces = root.optional_placed("traces", value::url(&["http", "https"]));
+        let evidence = root.table("evidence").map(|table| evidence(&document, table, folder));
         root.finish();
         for url in [&collector, &assignment, &traces].into_iter().flatten() {
             check_endpoint(&document, url);
@@ -126,6 +151,10 @@ impl Config {
                 decode_threads: threads.and_then(|threads| usize::try_from(threads).ok()),
                 uplink: uplink.map(|uplink| uplink.value),
                 traces: traces.map(|traces| traces.value),
+                evidence: match evidence {
+                    Some(evidence) => Some(evidence?),
+                    None => None,
+                },
             })
         })();
         document.finish(config)
@@ -140,6 +169,7 @@ impl Config {
             ("state_dir", self.state_dir != new.state_dir),
             ("decode_threads", self.decode_threads != new.decode_threads),
             ("traces", self.traces != new.traces),
+            ("evidence", self.evidence != new.evidence),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
@@ -168,6 +198,36 @@ fn token(document: &Document<'_>, root: &mut Table<'_>, folder: &Path) -> Option
             None
         }
     }
+}
+
+fn evidence(document: &Document<'_>, mut table: Table<'_>, base: &Path) -> Option<EvidenceConfig> {
+    let folder = table.required("folder", value::path);
+    let budget = table.optional_placed("disk_budget", value::bytes);
+    let before = table.optional_placed("before", value::duration);
+    let after = table.optional_placed("after", value::duration);
+    let memory = table.optional_placed("memory_per_stream", value::bytes);
+    table.finish();
+    for around in [&before, &after].into_iter().flatten() {
+        if !AROUND.contains(&around.value) {
+            document.problem(&around.place, "is out of bounds; allowed are 1s to 60s");
+        }
+    }
+    if let Some(little) = budget.as_ref().filter(|budget| budget.value < MIN_DISK_BUDGET) {
+        document.problem(&little.place, "is too little for a clip; allowed are 10MB and more");
+    }
+    if let Some(wrong) = memory.as_ref().filter(|memory| !MEMORY.contains(&memory.value)) {
+        document.problem(&wrong.place, "is out of bounds; allowed are 1MB to 1GB");
+    }
+    let memory = memory.and_then(|memory| usize::try_from(memory.value).ok());
+    Some(EvidenceConfig {
+        folder: base.join(folder?),
+        disk_budget: budget.map_or(DEFAULT_DISK_BUDGET, |budget| budget.value),
+        span: Span {
+            before: before.map_or(DEFAULT_AROUND, |before| before.value),
+            after: after.map_or(DEFAULT_AROUND, |after| after.value),
+            memory: memory.unwrap_or(DEFAULT_MEMORY),
+        },
+    })
 }
 
 fn ip_address(text: &str) -> Result<IpAddr, &'static str> {
@@ -208,10 +268,9 @@ mod tests {
         let all: String = example
             .lines()
             .map(|line| {
-                match line
-                    .strip_prefix("# ")
-                    .filter(|rest| rest.contains(" = \"") || rest.contains(" = 1"))
-                {
+                match line.strip_prefix("# ").filter(|rest| {
+                    rest.contains(" = \"") || rest.contains(" = 1") || rest.starts_with('[')
+                }) {
                     Some(rest) if !rest.starts_with("Relative") => format!("{rest}\n"),
                     _ => format!("{line}\n"),
                 }
@@ -222,13 +281,25 @@ mod tests {
         assert_eq!(config.receive_buffer_bytes, Some(1_048_576));
         assert_eq!(config.uplink, Some(Bitrate::from_bps(1_000_000_000)));
         assert!(config.source_address.is_some() && config.traces.is_some());
+        // What is shown is what is taken where it is left out.
+        let least = format!("{example}\n[evidence]\nfolder = \"evidence\"\n");
+        assert_eq!(config.evidence, parse(&least).unwrap().evidence);
     }
 
     #[test]
     fn what_is_absent_has_its_default() {
         let config = parse(GOOD).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:9464");
-        assert_eq!(config.decode_threads, None);
+        assert_eq!((config.decode_threads, config.evidence), (None, None));
+        let config = parse(&format!("{GOOD}[evidence]\nfolder = \"clips\"\n")).unwrap();
+        let span = Span {
+            before: Duration::from_secs(10),
+            after: Duration::from_secs(10),
+            memory: 32_000_000,
+        };
+        let folder = "etc/clips".into();
+        let expected = EvidenceConfig { folder, disk_budget: 10_000_000_000, span };
+        assert_eq!(config.evidence.as_ref(), Some(&expected));
         assert!(!format!("{config:?}").contains("0123456789"));
     }
 
@@ -278,7 +349,23 @@ mod tests {
             ),
             (
                 with("streams = []"),
-                "etc/agent.toml:6:1: streams: unknown key; allowed are node, collector, assignment, token, token_file, listen, state_dir, source_address, receive_buffer_bytes, decode_threads, uplink, traces",
+                "etc/agent.toml:6:1: streams: unknown key; allowed are node, collector, assignment, token, token_file, listen, state_dir, source_address, receive_buffer_bytes, decode_threads, uplink, traces, evidence",
+            ),
+            (
+                with("[evidence]\nbefore = \"0s\""),
+                "etc/agent.toml:6:1: evidence.folder: is missing\netc/agent.toml:7:11: evidence.before: is out of bounds; allowed are 1s to 60s",
+            ),
+            (
+                with("[evidence]\nfolder = \"e\"\ndisk_budget = \"1MB\""),
+                "etc/agent.toml:8:16: evidence.disk_budget: is too little for a clip; allowed are 10MB and more",
+            ),
+            (
+                with("[evidence]\nfolder = \"e\"\nmemory_per_stream = \"2GB\""),
+                "etc/agent.toml:8:22: evidence.memory_per_stream: is out of bounds; allowed are 1MB to 1GB",
+            ),
+            (
+                with("[evidence]\nfolder = \"e\"\nafter = \"10\""),
+                "etc/agent.toml:8:10: evidence.after: \"10\" is not a duration; write a number and ms, s, min or h, as in \"5s\"",
             ),
         ];
         for (text, expected) in cases {

@@ -43,6 +43,32 @@ impl ExportResult {
     }
 }
 
+/// What became of a clip, as the label `result` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ClipResult {
+    /// It was written.
+    Written,
+    /// It was written, and is shorter than it should be.
+    Cut,
+    /// Nothing of it is kept.
+    Dropped,
+    /// It was deleted to make room.
+    Deleted,
+}
+
+impl ClipResult {
+    const ALL: [Self; 4] = [Self::Written, Self::Cut, Self::Dropped, Self::Deleted];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Cut => "cut",
+            Self::Dropped => "dropped",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
 /// How the queue for the collector stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
@@ -62,6 +88,8 @@ pub struct Board {
     saturation: NodeReport,
     exports: BTreeMap<ExportResult, u64>,
     decode_refused: u64,
+    clips: BTreeMap<ClipResult, u64>,
+    clip_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +121,8 @@ impl Board {
             saturation: NodeReport::default(),
             exports: BTreeMap::new(),
             decode_refused: 0,
+            clips: BTreeMap::new(),
+            clip_bytes: 0,
         }
     }
 
@@ -160,6 +190,16 @@ impl Board {
         self.decode_refused += 1;
     }
 
+    /// Counts what became of a clip.
+    pub fn clip(&mut self, result: ClipResult) {
+        *self.clips.entry(result).or_default() += 1;
+    }
+
+    /// Shows what clips take up on disk.
+    pub const fn clip_bytes(&mut self, bytes: u64) {
+        self.clip_bytes = bytes;
+    }
+
     /// Writes the page.
     #[must_use]
     pub fn render(&self, backlog: Backlog) -> String {
@@ -198,6 +238,12 @@ impl Board {
         one(&mut page, Metric::AgentLostSlices, &[], backlog.lost_slices as f64);
         one(&mut page, Metric::AgentLostFaults, &[], backlog.lost_faults as f64);
         one(&mut page, Metric::AgentDecodeRefused, &[], self.decode_refused as f64);
+        one(&mut page, Metric::AgentEvidenceBytes, &[], self.clip_bytes as f64);
+        page.metric(Metric::AgentEvidenceClips);
+        for result in ClipResult::ALL {
+            let count = self.clips.get(&result).copied().unwrap_or_default();
+            page.series(&[("result", result.name())], count as f64);
+        }
         page.metric(Metric::AgentExports);
         for result in [ExportResult::Accepted, ExportResult::Retried, ExportResult::Refused] {
             let count = self.exports.get(&result).copied().unwrap_or_default();
@@ -403,6 +449,8 @@ mod tests {
         board.received(&stream("one/a"), counts);
         board.received(&stream("one/a"), counts);
         board.exported(ExportResult::Accepted);
+        board.clip(ClipResult::Cut);
+        board.clip_bytes(7);
         board
     }
 
@@ -429,6 +477,8 @@ mod tests {
             ("tallylight_agent_lost_slices_total", 4.0),
             ("tallylight_agent_lost_faults_total", 5.0),
             (r#"tallylight_agent_exports_total{result="accepted"}"#, 1.0),
+            (r#"tallylight_agent_evidence_clips_total{result="cut"}"#, 1.0),
+            ("tallylight_agent_evidence_bytes", 7.0),
         ] {
             assert_eq!(value(&page, series), Some(expected), "{series}\n{page}");
         }

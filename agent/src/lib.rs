@@ -4,6 +4,7 @@
 pub mod assignment;
 pub mod config;
 pub mod decode;
+pub mod evidence;
 pub mod exposition;
 pub mod host;
 pub mod input;

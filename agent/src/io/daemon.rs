@@ -25,6 +25,7 @@ use tokio::{
 use super::{
     assign::Assigner,
     decoding::Decoders,
+    evidence::Keeper,
     export::{Collector, Exporter, Lane},
     host::HostReader,
     input::Inputs,
@@ -98,7 +99,10 @@ pub async fn run(path: PathBuf) -> anyhow::Result<()> {
     let outbox = Arc::new(Outbox::new(queue, Board::new(node.clone())));
     let (saturated_tx, saturated) = watch::channel(None);
     let threads = checked.config.decode_threads.unwrap_or_else(half_the_cores);
+    let evidence = checked.config.evidence.as_ref();
+    let evidence = evidence.map(|evidence| Keeper::start(evidence, Arc::clone(&outbox)));
     let shared = Shared {
+        evidence: evidence.transpose().context("cannot start the thread that writes clips")?,
         outbox,
         inputs: Inputs::new(checked.config.source_address, checked.config.receive_buffer_bytes),
         decoders: Decoders::start(threads).context("cannot start decoding threads")?,
@@ -205,6 +209,9 @@ impl Agent {
         tracing::info!("stopping");
         self.groups.values().for_each(|(_, running)| running.abort());
         self.flush().await;
+        if let Some(evidence) = &self.shared.evidence {
+            evidence.finish(FLUSH).await;
+        }
         self.shared.tracer.shut_down();
         tasks.shutdown().await;
         Ok(())
@@ -258,6 +265,7 @@ impl Agent {
         let old = std::mem::replace(&mut self.checked, new).config;
         self.checked.config.node = old.node;
         self.checked.config.state_dir = old.state_dir;
+        self.checked.config.evidence = old.evidence;
         Ok(restart)
     }
 

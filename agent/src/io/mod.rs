@@ -5,6 +5,7 @@ mod attend;
 pub mod clock;
 pub mod daemon;
 pub mod decoding;
+pub mod evidence;
 pub mod export;
 pub mod file;
 mod hls;

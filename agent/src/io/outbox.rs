@@ -6,7 +6,7 @@ use tallylight_model::{FaultRecord, NodeReport, Slice, StreamId};
 use tokio::sync::Notify;
 
 use crate::{
-    exposition::{Backlog, Board},
+    exposition::{Backlog, Board, ClipResult},
     input::{arrival::Arrival, rtp::RtpCounts},
     report::Queue,
 };
@@ -75,6 +75,16 @@ impl Outbox {
     /// Counts an access unit that no decoder had time for.
     pub fn decode_refused(&self) {
         self.board().decode_refused();
+    }
+
+    /// Counts what became of a clip.
+    pub fn clip(&self, result: ClipResult) {
+        self.board().clip(result);
+    }
+
+    /// Shows what clips take up on disk.
+    pub fn clip_bytes(&self, bytes: u64) {
+        self.board().clip_bytes(bytes);
     }
 
     /// Shows exactly these streams.

@@ -11,6 +11,7 @@ use tokio::{
 use super::{
     clock,
     decoding::{Answer, Decoders, Desk},
+    evidence::{Keeper, Recording},
     input::Inputs,
     outbox::Outbox,
     trace::Tracer,
@@ -43,6 +44,8 @@ pub struct Shared {
     pub joins: Arc<Semaphore>,
     /// Where traces go.
     pub tracer: Tracer,
+    /// Keeps clips of faults; `None` where none are to be kept.
+    pub evidence: Option<Keeper>,
 }
 
 /// Streams of the lineup on one URL.
@@ -115,7 +118,8 @@ async fn run(group: Group, shared: Shared, stopped: oneshot::Receiver<()>) {
         })
         .collect();
     let session = Session::new(session_config(&spec, group.streams.iter()));
-    let mut driver = Driver { session, desk, shared, group, refused: 0 };
+    let recording = shared.evidence.as_ref().map(Keeper::recording);
+    let mut driver = Driver { session, desk, shared, group, refused: 0, recording };
     driver.run(stopped, event_rx, answer_rx, latency_rx).await;
     input.abort();
     joins.iter().for_each(JoinHandle::abort);
@@ -159,6 +163,7 @@ struct Driver {
     group: Group,
     /// Access units that no decoder had time for.
     refused: u64,
+    recording: Option<Recording>,
 }
 
 impl Driver {
@@ -205,7 +210,10 @@ impl Driver {
     }
 
     /// Tells what of an event is not for the session.
-    fn note(&self, event: &InputEvent) {
+    fn note(&mut self, event: &InputEvent) {
+        if let Some(recording) = &mut self.recording {
+            recording.note(event);
+        }
         match event {
             InputEvent::Sound { place: SoundPlace::Elsewhere, .. } => {
                 tracing::warn!(stream = %self.name(), "the sound is in a playlist of its own and is not watched");
@@ -225,6 +233,9 @@ impl Driver {
     }
 
     fn drain(&mut self) {
+        if let Some(recording) = &mut self.recording {
+            recording.tick();
+        }
         while let Some(output) = self.session.poll() {
             match output {
                 Output::Decode { view, request } => {
@@ -238,7 +249,10 @@ impl Driver {
                         self.session.decoded(clock::now(), view, 1, Vec::new());
                     }
                 }
-                Output::Fault(record) => {
+                Output::Fault(mut record) => {
+                    if let Some(recording) = &mut self.recording {
+                        recording.fault(&mut record);
+                    }
                     let phase = match record.phase {
                         FaultPhase::Begin => "begin",
                         FaultPhase::Raise => "raise",

@@ -5,6 +5,7 @@
 #[expect(dead_code, reason = "the other test that shares it uses more of it")]
 mod clip;
 mod tls;
+#[expect(dead_code, reason = "the other test that shares it uses more of it")]
 mod world;
 
 use std::{

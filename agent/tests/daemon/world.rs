@@ -7,7 +7,7 @@ use std::{
     io::Read as _,
     net::{Ipv4Addr, TcpListener as StdListener},
     os::unix::process::ExitStatusExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -343,6 +343,11 @@ impl Agent {
         let agent = Self { folder, child, listen, roots };
         agent.up().await;
         agent
+    }
+
+    /// Where its configuration is, and everything that stands in there without a folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) async fn restart(&mut self) {

@@ -115,6 +115,25 @@ pub fn bitrate(value: &ValueInner<'_>) -> Result<Bitrate, String> {
     number.checked_mul(bits).map(Bitrate::from_bps).ok_or_else(wrong)
 }
 
+/// Reads an amount of data: a number and a unit, as in `"500MB"`, `"10GB"`.
+///
+/// # Errors
+/// The value is not of this form.
+pub fn bytes(value: &ValueInner<'_>) -> Result<u64, String> {
+    let text = text(value)?;
+    let wrong =
+        || format!("{text:?} is not a size; write a number and kB, MB, GB or TB, as in \"10GB\"");
+    let (number, unit) = number_and_unit(&text).ok_or_else(wrong)?;
+    let bytes = match unit {
+        "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(bytes).ok_or_else(wrong)
+}
+
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let split = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(split);
@@ -181,6 +200,8 @@ mod tests {
         assert_eq!(bitrate(&string("8Mbps")), Ok(Bitrate::from_bps(8_000_000)));
         assert!(bitrate(&string("8mbps")).is_err());
         assert!(bitrate(&ValueInner::Integer(8)).is_err());
+        assert_eq!(bytes(&string("10GB")), Ok(10_000_000_000));
+        assert!(["10", "10GiB", "-1MB", "99999999TB"].iter().all(|it| bytes(&string(it)).is_err()));
     }
 
     #[test]

@@ -212,6 +212,10 @@ metrics! {
         "Access units that no decoder had time for: parts of picture and sound were not observed.";
     AgentExports "tallylight_agent_exports_total" "tallylight.agent.exports" Counter "{request}" ["result"] Agent
         "Batches offered to the collector, by result.";
+    AgentEvidenceClips "tallylight_agent_evidence_clips_total" "tallylight.agent.evidence_clips" Counter "{clip}" ["result"] Agent
+        "Clips of faults: written, cut short, dropped (no disk, or too many of a stream in an hour), and deleted to make room.";
+    AgentEvidenceBytes "tallylight_agent_evidence_bytes" "tallylight.agent.evidence" Gauge "By" [] Agent
+        "What clips of faults take up on disk.";
     CollectorRequests "tallylight_collector_requests_total" "tallylight.collector.requests" Counter "{request}" ["transport" "result"] Collector
         "OTLP requests, by transport and result.";
     CollectorSlices "tallylight_collector_slices_total" "tallylight.collector.slices" Counter "{slice}" ["result"] Collector
