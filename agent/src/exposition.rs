@@ -14,7 +14,7 @@ use tallylight_model::{
 
 use crate::input::{
     arrival::{Arrival, Gaps},
-    rtp::RtpCounts,
+    rtp::{FecDirection, RtpCounts},
 };
 
 /// Start latencies kept for the quantiles.
@@ -109,6 +109,7 @@ struct Totals {
     missing: u64,
     /// What became of RTP packets, beside those that were lost.
     rtp: RtpCounts,
+    fec: BTreeMap<FecDirection, u64>,
 }
 
 impl Board {
@@ -173,6 +174,14 @@ impl Board {
         if let Some(totals) = self.streams.get_mut(stream) {
             totals.rtp.add(counts);
         }
+    }
+
+    /// Counts packets of forward error correction beside a stream; true for the first of their direction.
+    pub fn corrected(&mut self, stream: &StreamId, direction: FecDirection, packets: u64) -> bool {
+        let Some(totals) = self.streams.get_mut(stream) else { return false };
+        let sum = totals.fec.entry(direction).or_default();
+        *sum += packets;
+        *sum == packets
     }
 
     /// Shows how the node is.
@@ -302,6 +311,13 @@ impl Board {
             }
             page.suffixed("_sum", &[channel, name], gaps.sum.as_secs_f64());
             page.suffixed("_count", &[channel, name], gaps.count() as f64);
+        }
+        page.metric(Metric::StreamRtpFec);
+        for (stream, totals) in &self.streams {
+            for (direction, packets) in &totals.fec {
+                let [channel, name] = labels(stream);
+                page.series(&[channel, name, ("direction", direction.name())], *packets as f64);
+            }
         }
         page.metric(Metric::StreamMediaLoss);
         for (stream, totals, _) in arrivals() {
@@ -448,6 +464,8 @@ mod tests {
             RtpCounts { reordered: 1, duplicates: 2, late: 3, restarts: 4, ..RtpCounts::default() };
         board.received(&stream("one/a"), counts);
         board.received(&stream("one/a"), counts);
+        assert!(board.corrected(&stream("one/a"), FecDirection::Row, 5));
+        assert!(!board.corrected(&stream("one/a"), FecDirection::Row, 6));
         board.exported(ExportResult::Accepted);
         board.clip(ClipResult::Cut);
         board.clip_bytes(7);
@@ -509,6 +527,11 @@ mod tests {
             (one("rtp_duplicates_total"), 4.0),
             (one("rtp_late_total"), 6.0),
             (one("rtp_restarts_total"), 8.0),
+            (
+                r#"iptv_stream_rtp_fec_packets_total{channel="one",stream="a",direction="row"}"#
+                    .into(),
+                11.0,
+            ),
         ] {
             assert_eq!(value(&page, &series), Some(expected), "{series}\n{page}");
         }

@@ -107,6 +107,13 @@ pub enum InputEvent {
         /// How many, of each kind.
         counts: rtp::RtpCounts,
     },
+    /// Packets of forward error correction came beside the stream since the last such event of their direction, at most once a second.
+    Fec {
+        /// What its header says.
+        fec: rtp::Fec,
+        /// How many.
+        packets: u64,
+    },
     /// How datagrams arrived, once a second while they do.
     Arrival {
         /// When that second was over.
@@ -147,7 +154,8 @@ impl InputEvent {
     #[must_use]
     pub const fn at(&self) -> Option<MonoTime> {
         match self {
-            Self::Recording => None,
+            // That comes by sockets of its own.
+            Self::Recording | Self::Fec { .. } => None,
             Self::Opened { at, .. }
             | Self::Bytes { at, .. }
             | Self::Segment { at, .. }

@@ -1,9 +1,11 @@
 //! RTP (RFC 3550) with transport stream payload (RFC 2250, payload type 33): reads packets, puts them back in order and counts what
 //! became of them.
 
+mod fec;
 mod jitter;
 mod reorder;
 
+pub use fec::{FEC_PORTS, Fec, FecDirection};
 pub use jitter::Jitter;
 pub use reorder::{MAX_WAIT, Reorder, RtpCounts, WINDOW};
 

@@ -7,7 +7,10 @@ use tokio::sync::Notify;
 
 use crate::{
     exposition::{Backlog, Board, ClipResult},
-    input::{arrival::Arrival, rtp::RtpCounts},
+    input::{
+        arrival::Arrival,
+        rtp::{Fec, RtpCounts},
+    },
     report::Queue,
 };
 
@@ -63,6 +66,11 @@ impl Outbox {
     /// Shows what became of a stream's RTP packets.
     pub fn received(&self, stream: &StreamId, counts: RtpCounts) {
         self.board().received(stream, counts);
+    }
+
+    /// Shows packets of forward error correction beside a stream; true for the first of their direction.
+    pub fn corrected(&self, stream: &StreamId, fec: Fec, packets: u64) -> bool {
+        self.board().corrected(stream, fec.direction, packets)
     }
 
     /// Queues the node's report and shows it.

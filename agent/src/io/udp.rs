@@ -39,11 +39,13 @@ use super::{
 use crate::input::{
     Attention, Backoff, DatagramSpec, Framing, InputEvent, Phases,
     arrival::{Arrival, ArrivalMeter},
-    rtp::{Reorder, RtpError, RtpPacket},
+    rtp::{FEC_PORTS, Reorder, RtpError, RtpPacket},
 };
 
+mod correction;
 mod outbox;
 
+use correction::Correction;
 use outbox::Outbox;
 
 /// How often the sockets are swept.
@@ -61,6 +63,9 @@ const DATAGRAM: usize = 65_536;
 const REJOIN_AFTER: Duration = Duration::from_secs(30);
 /// What is asked of the kernel for each socket unless told otherwise, in bytes: a second of 60 Mb/s, as the sweeping thread may have to wait for a core.
 pub const RECEIVE_BUFFER: usize = 8 << 20;
+
+/// The same for a socket on which forward error correction may come: it is only counted.
+const CORRECTION_BUFFER: usize = 256 << 10;
 
 /// Why a socket cannot be opened. The texts hold no address.
 #[derive(Debug, thiserror::Error)]
@@ -186,6 +191,7 @@ async fn receive(
                     let _ = tx.send(InputEvent::End { at: clock::now(), error }).await;
                     return;
                 };
+                let _correction = sweeper.add_correction(spec, tx);
                 if !spec.address.ip().is_multicast() {
                     // There is no membership to lose, and the port would not be free at once.
                     return tx.closed().await;
@@ -278,10 +284,44 @@ impl Sweeper {
         framing: Framing,
         tx: mpsc::Sender<InputEvent>,
     ) -> Option<Registration> {
+        let content = match framing {
+            Framing::Ts => Content::Ts,
+            Framing::Rtp => Content::Rtp(Box::default()),
+        };
+        self.add_slot(socket, content, tx)
+    }
+
+    /// Listens for forward error correction beside a multicast RTP stream. A unicast socket on a port nearby might take away what is meant
+    /// for somebody else on this host, so there it stays unknown.
+    fn add_correction(
+        &self,
+        spec: &DatagramSpec,
+        tx: &mpsc::Sender<InputEvent>,
+    ) -> Vec<Registration> {
+        if spec.framing != Framing::Rtp || !spec.address.ip().is_multicast() {
+            return Vec::new();
+        }
+        let ports = FEC_PORTS.into_iter().filter_map(|step| spec.address.port().checked_add(step));
+        ports
+            .filter_map(|port| {
+                let mut spec = spec.clone();
+                spec.address.set_port(port);
+                // What cannot be listened for is not seen, and the stream is none the worse.
+                let socket = open(&spec, CORRECTION_BUFFER).ok()?;
+                self.add_slot(socket, Content::Fec(Correction::default()), tx.clone())
+            })
+            .collect()
+    }
+
+    fn add_slot(
+        &self,
+        socket: Socket,
+        content: Content,
+        tx: mpsc::Sender<InputEvent>,
+    ) -> Option<Registration> {
         let shared = Arc::new(Shared::default());
         let registration = Registration(Arc::clone(&shared));
-        let rtp = (framing == Framing::Rtp).then(Reorder::default);
-        self.arrivals.send(Slot::new(socket.into(), shared, rtp, Outbox::new(tx))).ok()?;
+        self.arrivals.send(Slot::new(socket.into(), shared, content, Outbox::new(tx))).ok()?;
         Some(registration)
     }
 }
@@ -342,12 +382,20 @@ struct Received {
     drops: Option<u32>,
 }
 
+/// What comes by a socket.
+#[derive(Debug)]
+enum Content {
+    Ts,
+    Rtp(Box<Reorder>),
+    Fec(Correction),
+}
+
 /// One socket and the session behind it.
 #[derive(Debug)]
 struct Slot {
     socket: OwnedFd,
     shared: Arc<Shared>,
-    rtp: Option<Reorder>,
+    content: Content,
     meter: ArrivalMeter,
     outbox: Outbox,
     opened: MonoTime,
@@ -366,12 +414,12 @@ enum Left {
 }
 
 impl Slot {
-    fn new(socket: OwnedFd, shared: Arc<Shared>, rtp: Option<Reorder>, outbox: Outbox) -> Self {
+    fn new(socket: OwnedFd, shared: Arc<Shared>, content: Content, outbox: Outbox) -> Self {
         let now = clock::now();
         Self {
             socket,
             shared,
-            rtp,
+            content,
             meter: ArrivalMeter::default(),
             outbox,
             opened: now,
@@ -407,6 +455,9 @@ impl Slot {
     fn take(&mut self, received: &Received, datagram: &[u8], stamps: SweepStamps) {
         let at = stamps.moment(received.stamp).max(self.last);
         self.last = at;
+        if let Content::Fec(correction) = &mut self.content {
+            return correction.handle(datagram);
+        }
         if !self.begun {
             self.begun = true;
             let phases = Phases { first_byte: Some(at.since(self.opened)), ..Phases::default() };
@@ -421,7 +472,7 @@ impl Slot {
         if dropped > 0 || !stamped {
             self.meter.unobserved();
         }
-        let Some(reorder) = &mut self.rtp else {
+        let Content::Rtp(reorder) = &mut self.content else {
             let account = stamped.then(|| self.meter.handle(at, datagram)).flatten();
             self.outbox.tell(account);
             self.outbox.append(at, datagram);
@@ -445,9 +496,13 @@ impl Slot {
     }
 
     fn flush(&mut self, now: MonoTime) {
-        if let Some(reorder) = &mut self.rtp {
-            reorder.handle_deadline(now);
-            drain(reorder, &mut self.outbox, self.last);
+        match &mut self.content {
+            Content::Ts => {}
+            Content::Rtp(reorder) => {
+                reorder.handle_deadline(now);
+                drain(reorder, &mut self.outbox, self.last);
+            }
+            Content::Fec(correction) => return correction.flush(now, &self.outbox.tx),
         }
         self.outbox.flush();
     }
@@ -455,7 +510,11 @@ impl Slot {
     /// Everything that had arrived by this moment was read. A session that nothing was handed to of late is told so, unless something
     /// is on its way to it.
     fn looked(&mut self, at: MonoTime) {
-        let waits = self.rtp.as_ref().is_some_and(|reorder| reorder.deadline().is_some());
+        let waits = match &self.content {
+            Content::Ts => false,
+            Content::Rtp(reorder) => reorder.deadline().is_some(),
+            Content::Fec(_) => return,
+        };
         if at.since(self.told.max(self.last)) >= QUIET_EVERY && !waits && self.outbox.quiet(at) {
             self.told = at;
         }

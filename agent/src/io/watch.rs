@@ -223,6 +223,15 @@ impl Driver {
                     self.shared.outbox.arrived(&watch.stream, arrival);
                 }
             }
+            InputEvent::Fec { fec, packets } => {
+                for watch in &self.group.streams {
+                    let (stream, direction) = (&watch.stream, fec.direction.name());
+                    if self.shared.outbox.corrected(stream, *fec, *packets) {
+                        let (offset, covers) = (fec.offset, fec.packets);
+                        tracing::info!(%stream, direction, offset, covers, "forward error correction is sent beside the stream");
+                    }
+                }
+            }
             InputEvent::Rtp { counts, .. } => {
                 for watch in &self.group.streams {
                     self.shared.outbox.received(&watch.stream, *counts);

@@ -205,7 +205,7 @@ impl Session {
             // Whoever made this session chose its source.
             InputEvent::Recording => {}
             // It is shown as it is, and no fault.
-            InputEvent::Arrival { .. } => {}
+            InputEvent::Arrival { .. } | InputEvent::Fec { .. } => {}
             // The counters of the packets inside tell whether a viewer misses anything.
             InputEvent::Rtp { counts, .. } => {
                 self.views.iter_mut().for_each(|v| v.counters.rtp_lost += counts.lost);

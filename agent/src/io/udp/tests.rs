@@ -1,7 +1,10 @@
 use std::net::UdpSocket;
 
 use super::*;
-use crate::input::{InputSpec, rtp::RtpCounts};
+use crate::input::{
+    InputSpec,
+    rtp::{Fec, FecDirection, RtpCounts},
+};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -164,7 +167,7 @@ fn an_overflowed_socket_says_how_many_datagrams_it_dropped() {
         sender.send_to(&[0x47; 1316], &spec.address.into()).unwrap();
     }
     let (tx, mut rx) = mpsc::channel(100);
-    let mut slot = Slot::new(socket.into(), Arc::default(), None, Outbox::new(tx));
+    let mut slot = Slot::new(socket.into(), Arc::default(), Content::Ts, Outbox::new(tx));
     let mut clock = StampClock::default();
     let mut buffer = vec![0; BATCH * DATAGRAM];
     slot.receive(&mut buffer, &mut clock);
@@ -239,6 +242,38 @@ async fn rtp_is_unpacked_in_order_and_its_losses_are_told() {
     assert_eq!((counts.lost, counts.reordered), (2, 1));
     // The sixth, and what was sent until the group was joined.
     assert!(counts.duplicates >= 1, "{counts:?}");
+}
+
+#[tokio::test]
+async fn error_correction_beside_a_stream_is_seen_and_is_no_part_of_it() {
+    let sweeper = Sweeper::start(RECEIVE_BUFFER).unwrap();
+    let spec = spec(&format!("rtp://239.255.71.9:{}", free_port()));
+    let beside = |step| SocketAddr::new(spec.address.ip(), spec.address.port() + step);
+    let (columns, rows) = (beside(2), beside(4));
+    let to = spec.address;
+    let mut receiver = Receiver::start(&sweeper, spec);
+    let sender = sender("127.0.0.1");
+    let packet = [0x80, 33, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 7];
+    let rtp = [0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let header = [0, 9, 5, 36, 0x80 | 33, 0, 0, 0, 1, 2, 3, 4, 0, 5, 20, 0];
+    let begun = clock::now();
+    let mut seen = None;
+    while seen.is_none() {
+        assert!(clock::now().since(begun) < DEADLINE);
+        sender.send_to(&packet, &to.into()).unwrap();
+        sender.send_to(&[&rtp, &header[..], &[9; 1316]].concat(), &columns.into()).unwrap();
+        sender.send_to(&packet, &rows.into()).unwrap();
+        let event = tokio::time::timeout(Duration::from_millis(20), receiver.rx.recv()).await;
+        match event {
+            Ok(Some(InputEvent::Fec { fec, packets })) => seen = Some((fec, packets)),
+            Ok(Some(InputEvent::Bytes { data, .. })) => assert!(data.iter().all(|it| *it == 7)),
+            Ok(None) => panic!("the input ended"),
+            _ => {}
+        }
+    }
+    let (fec, packets) = seen.unwrap();
+    assert_eq!(fec, Fec { direction: FecDirection::Column, offset: 5, packets: 20 });
+    assert!(packets >= 1);
 }
 
 #[tokio::test]
