@@ -309,7 +309,12 @@ fn back_to_a_good_server(rules: &Rules, at: MonoTime, command: &Command) -> Resu
         bad.len() > good.len()
     };
     let bad = streams.iter().filter(is_bad).count();
-    must(2 * bad <= streams.len(), || format!("{bad} of {}", streams.len()))
+    must(2 * bad <= streams.len(), || {
+        let claims = rules.claims(at, &streams);
+        let claims: Vec<_> =
+            claims.iter().map(|it| (it.path, it.stream, it.kind, it.onset)).collect();
+        format!("{bad} of {}: {claims:?}", streams.len())
+    })
 }
 
 /// Of the servers that viewers of a drained one may come to, not all are known to be full.

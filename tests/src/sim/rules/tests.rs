@@ -70,7 +70,7 @@ fn nothing(node: &NodeId) -> Batch {
 }
 
 fn claim(rules: &mut Rules, of: &str) {
-    let claim = Claim { severity: Severity::Critical, onset: START, said: START };
+    let claim = Claim { severity: Severity::Critical, onset: START, declared: START, said: START };
     let word = headend(rules).words.entry(stream(of)).or_default();
     word.standing.insert(FaultKind::NoData, claim);
 }
@@ -302,6 +302,33 @@ fn what_was_said_before_the_end_of_a_fault_and_comes_after_it_is_no_claim() {
     assert_eq!(heard(&mut rules, before, &late), 0);
     let again = Batch { slices: Vec::from([says(START + second)]), ..empty };
     assert_eq!(heard(&mut rules, START + second, &again), 1);
+}
+
+#[test]
+fn a_record_that_a_later_one_has_overtaken_takes_nothing_back() {
+    let mut rules = rules();
+    let node = headend(&mut rules).node.clone();
+    let told = |seq: u64, phase: FaultPhase, severity: Severity| Batch {
+        faults: Vec::from([FaultRecord {
+            seq,
+            stream: stream("one/primary"),
+            kind: FaultKind::Continuity,
+            phase,
+            severity,
+            pid: None,
+            onset: START,
+            declared: START,
+            evidence: String::new(),
+        }]),
+        ..nothing(&node)
+    };
+    let second = Duration::from_secs(1);
+    let raise = told(2, FaultPhase::Raise, Severity::Critical);
+    headend(&mut rules).heard(START + second, &raise);
+    headend(&mut rules).heard(START, &told(1, FaultPhase::Begin, Severity::Warning));
+    let of = BTreeSet::from([stream("one/primary")]);
+    let claims = rules.claims(START + second, &of);
+    assert!(claims.iter().any(|it| it.kind == FaultKind::Continuity));
 }
 
 #[test]

@@ -23,6 +23,8 @@ const LOAD_AGE: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub(super) struct Word {
     pub(super) standing: BTreeMap<FaultKind, Claim>,
+    /// When the latest record of a kind was cut.
+    records: BTreeMap<FaultKind, MonoTime>,
     /// When it was said that a fault is over: what was said before and comes in after that says nothing of it.
     over: BTreeMap<FaultKind, MonoTime>,
     pub(super) recent: VecDeque<Seen>,
@@ -32,6 +34,8 @@ pub(super) struct Word {
 pub(super) struct Claim {
     pub(super) severity: Severity,
     pub(super) onset: MonoTime,
+    /// When it was first said, and last.
+    pub(super) declared: MonoTime,
     pub(super) said: MonoTime,
 }
 
@@ -97,25 +101,30 @@ impl Witness {
         }
         for record in &batch.faults {
             let word = self.words.entry(record.stream.clone()).or_default();
+            // A record that a later one has overtaken.
+            let latest = word.records.entry(record.kind).or_insert(cut);
+            if *latest > cut {
+                continue;
+            }
+            *latest = cut;
             if let FaultPhase::End(_) = record.phase {
                 word.standing.remove(&record.kind);
                 word.over.insert(record.kind, cut);
                 continue;
             }
-            // A record that its end has overtaken.
-            if word.over.get(&record.kind).is_some_and(|&it| it >= cut) {
-                continue;
-            }
-            let claim = Claim { severity: record.severity, onset: record.onset, said: cut };
+            let (severity, onset) = (record.severity, record.onset);
+            let said = word.standing.get(&record.kind).map_or(cut, |it| it.said.max(cut));
+            let claim = Claim { severity, onset, declared: cut, said };
             word.standing.insert(record.kind, claim);
         }
         for slice in &batch.slices {
             let word = self.words.entry(slice.stream.clone()).or_default();
+            // One that was cut behind the news of an end may still be of the time before it.
             let over = &word.over;
-            let is_news = |kind: &FaultKind| over.get(kind).is_none_or(|&it| it < cut);
+            let is_news = |kind: &FaultKind| over.get(kind).is_none_or(|&it| it < slice.end);
             for (&kind, &severity) in slice.standing.iter().filter(|it| is_news(it.0)) {
                 let onset = slice.end;
-                let claim = Claim { severity, onset, said: cut };
+                let claim = Claim { severity, onset, declared: slice.end, said: cut };
                 let known = word.standing.entry(kind).or_insert(claim);
                 known.said = known.said.max(cut);
                 known.severity = known.severity.max(severity);
@@ -124,7 +133,7 @@ impl Witness {
             let begin = slice.end - slice.length;
             if word.recent.iter().all(|it| it.end <= slice.end) {
                 let lists = |kind: &FaultKind| slice.standing.contains_key(kind);
-                word.standing.retain(|kind, it| lists(kind) || it.said >= begin);
+                word.standing.retain(|kind, it| lists(kind) || it.declared >= begin);
             }
             word.recent.push_back(Seen {
                 start: begin,
