@@ -1,6 +1,9 @@
 //! Names for what no incident explains: a new incident, or a wider name for young ones that turn out to be parts of one cause.
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use core::time::Duration;
 
 use tallylight_model::{IncidentId, MonoTime, NodeId, Ratio, StreamId};
@@ -109,12 +112,16 @@ pub(super) fn name_anew(
     }
     let with_young = unexplained | &of_young(scene, ledger, bad);
     // What fails one by one is made of what has failed before: only what fails at once is not.
+    let open: BTreeMap<&Subject, &Case> =
+        ledger.open_cases().map(|it| (&it.incident.subject, it)).collect();
     let elsewhere = |subject: &Subject, stream: StreamNo| {
+        // Most streams are well, and many causes are asked about each.
+        if !bad.contains(stream) || left.contains(stream) || with_young.contains(&stream) {
+            return false;
+        }
         let spreads = matches!(subject.cause(), Cause::Server | Cause::Region);
-        let own = ledger.open_case_of(subject).and_then(|it| ledger.case(it));
-        let is_own = own.is_some_and(|it| it.streams().binary_search(&stream).is_ok());
-        let is_explained = bad.contains(stream) && !left.contains(stream);
-        is_explained && !spreads && !is_own && !with_young.contains(&stream)
+        let own = open.get(subject);
+        !spreads && own.is_none_or(|it| it.streams().binary_search(&stream).is_err())
     };
     for verdict in cause::explain(scene, &with_young, &elsewhere) {
         if compares || !verdict.fit.explained.is_disjoint(unexplained) {
