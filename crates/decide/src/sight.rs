@@ -201,8 +201,9 @@ impl Sight {
         self.good_run = extended(self.good_run, &seen, is_newest);
         // What came late counts for its own time and says nothing about what stands by now.
         if is_newest {
-            self.speak_of(end);
-            self.mend(now, end, end.max(confirmed), slice);
+            let confirmed = end.max(confirmed);
+            self.speak_of(confirmed);
+            self.mend(now, end, confirmed, slice);
         }
     }
 
