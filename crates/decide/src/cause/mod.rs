@@ -98,10 +98,13 @@ const CAUSES: &[CauseRule] = &[
 
 /// Coverage at which candidates compete, best first. Below the second a name is weak whatever it is, so that one cause of a third
 /// of its streams is more likely than several of half of theirs.
-const LEVELS: [f64; 4] = [0.9, WEAK_BELOW, 0.3, 0.0];
+const LEVELS: [f64; 4] = [PARTIAL_BELOW, WEAK_BELOW, 0.3, 0.0];
 
 /// What fails together has onsets no further apart.
 pub(crate) const TOGETHER: Duration = Duration::from_secs(5);
+
+/// Onsets are known no finer than to the second: what is no further apart may have begun in one moment.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Fewer channels or sources than this share no fate worth a name.
 const AT_LEAST: usize = 2;
@@ -109,6 +112,9 @@ const AT_LEAST: usize = 2;
 /// So many streams that fail together and of which one cause breaks at least half are its.
 const MANY: usize = 3;
 const HALF: f64 = 0.5;
+
+/// From this coverage on a cause breaks nearly all that it could.
+pub(crate) const PARTIAL_BELOW: f64 = 0.9;
 
 /// Below this coverage a cause may be named, but nothing acts on it.
 pub(crate) const WEAK_BELOW: f64 = 0.7;
@@ -155,7 +161,7 @@ impl Fit {
 
     /// Whether it breaks less than nearly all that it could: what has not been seen yet may be of something else.
     pub(crate) fn is_partial(&self) -> bool {
-        self.coverage() < LEVELS[0]
+        self.coverage() < PARTIAL_BELOW
     }
 
     /// Whether it would be weak if all that has not been seen yet turned out to be good. What is wrong with sources is seen there.
@@ -362,6 +368,8 @@ fn choose(scene: &Scene<'_>, fits: &[Fit], left: &BTreeSet<StreamNo>) -> Option<
 
 /// What many streams share that fail together, where the best name explains less than half of them: several causes in one moment
 /// are less likely than one that breaks only a part. What shows a condition on a server that is not declared yet fails with the rest.
+/// Of what fails in the very same second on one server, two are enough, however little of the server it is: its name is weak then,
+/// so that people are called for it, where one restart after the other would be a guess each.
 fn shared(scene: &Scene<'_>, fits: &[Fit], left: &BTreeSet<StreamNo>, best: usize) -> usize {
     let own: BTreeSet<StreamNo> = fits[best].explained.intersection(left).copied().collect();
     let Some(onset) = own.iter().filter_map(|&it| scene.onset_at(it)).min() else { return best };
@@ -371,9 +379,16 @@ fn shared(scene: &Scene<'_>, fits: &[Fit], left: &BTreeSet<StreamNo>, best: usiz
         let suspect = if is_server { it.suspect } else { 0 };
         it.explained.intersection(left).filter(is_together).count() + suspect
     };
+    let is_at_once = |it: &&StreamNo| differs(scene, **it, onset).is_some_and(|by| by <= AT_ONCE);
+    let is_one_moment = |it: &Fit| {
+        let is_inferred = is_inferred(&fits[best].subject);
+        let at_once = || it.explained.intersection(left).filter(is_at_once).count();
+        is_inferred && matches!(it.subject, Subject::Server(_)) && at_once() > own.len()
+    };
     let wider = fits.iter().enumerate().filter(|(_, it)| {
-        let is_possible = it.possible == Possible::Yes && it.coverage() >= HALF;
-        is_possible && own.is_subset(&it.explained) && breaks(it) >= MANY.max(2 * own.len())
+        let is_most = it.coverage() >= HALF && breaks(it) >= MANY.max(2 * own.len());
+        let is_wider = it.possible == Possible::Yes && own.is_subset(&it.explained);
+        is_wider && (is_most || is_one_moment(it))
     });
     wider.max_by_key(|(_, it)| (breaks(it), it.key())).map_or(best, |(index, _)| index)
 }
@@ -448,7 +463,17 @@ fn may_explain(
 
 /// Whether a stream's faults began together with what began at a moment.
 fn begins_with(scene: &Scene<'_>, stream: StreamNo, onset: MonoTime) -> bool {
-    scene.onset_at(stream).is_some_and(|at| at.max(onset).since(at.min(onset)) <= TOGETHER)
+    differs(scene, stream, onset).is_some_and(|by| by <= TOGETHER)
+}
+
+/// How far from a moment a stream's faults began.
+fn differs(scene: &Scene<'_>, stream: StreamNo, moment: MonoTime) -> Option<Duration> {
+    scene.onset_at(stream).map(|at| at.max(moment).since(at.min(moment)))
+}
+
+/// Whether a cause is itself not seen, but told from what it feeds.
+fn is_inferred(subject: &Subject) -> bool {
+    matches!(subject.cause(), Cause::Processing | Cause::Provider)
 }
 
 /// Until when what is named may turn out to be the beginning of something larger, which breaks its parts one by one: a provider
@@ -479,11 +504,13 @@ fn server_grows_until(
     first_arrival: MonoTime,
     (settle, longest): (Duration, Duration),
 ) -> Option<MonoTime> {
-    let is_inferred = matches!(fit.subject.cause(), Cause::Processing | Cause::Provider);
-    let beside = server::only(scene, &fit.explained).filter(|_| is_inferred)?;
+    let beside = server::only(scene, &fit.explained).filter(|_| is_inferred(&fit.subject))?;
     let watched = || beside.iter().filter(|it| scene.is_watched(**it));
-    let is_unseen = |it: &StreamNo| scene.state_at(*it, fit.onset) == State::Unknown;
-    let waits = if watched().any(is_unseen) { longest } else { settle };
+    // What was well a moment after the first may still follow.
+    let may_follow = |it: &StreamNo| {
+        matches!(scene.state_at(*it, fit.onset + TOGETHER), State::Unknown | State::Suspect)
+    };
+    let waits = if watched().any(may_follow) { longest } else { settle };
     (watched().count() >= MANY).then(|| first_arrival + waits)
 }
 

@@ -15,6 +15,7 @@ use tallylight_model::{ChannelId, IncidentId, MonoTime, Ratio, RegionId, Severit
 use super::{Answer, Proposal, mode};
 use crate::{
     action::Reason,
+    cause::{PARTIAL_BELOW, WEAK_BELOW},
     incident::{Candidate, Cause, Incident, Side, Subject},
     ledger::{Case, Ledger},
     lineup::{StreamNo, StreamRef},
@@ -81,34 +82,33 @@ fn gathering(
     };
     let mut regions: BTreeMap<&RegionId, Gathered<'_>> = BTreeMap::new();
     for case in ledger.open_cases().filter(is_of_it) {
-        let mut own: BTreeMap<&RegionId, Vec<&ChannelId>> = BTreeMap::new();
         for (channel, region) in &case.incident.affected {
-            own.entry(region).or_default().push(channel);
-        }
-        for (region, channels) in own {
             let gathered = regions.entry(region).or_default();
-            gathered.largest = gathered.largest.max(channels.len());
-            gathered.channels.extend(channels);
-            gathered.causes.push(case.incident.id);
+            if gathered.causes.last() != Some(&case.incident.id) {
+                gathered.causes.push(case.incident.id);
+            }
+            gathered.channels.push((channel, Behind::of(&case.incident)));
         }
     }
     for found in unnamed.iter().map(|it| scene.facts.lineup.at(*it)) {
         if let StreamRef::Delivery(channel, ..) = found {
-            regions.entry(found.region()).or_default().channels.push(&channel.id);
+            regions
+                .entry(found.region())
+                .or_default()
+                .channels
+                .push((&channel.id, Behind::Unknown));
         }
     }
     let is_storm = |region: &RegionId, it: &Gathered<'_>| {
-        let is_of_many = |bad: usize| {
-            let one_cause = guards.storm_one_cause.get() * bad as f64;
-            bad > guards.storm_channels && it.causes.len() > 1 && (it.largest as f64) < one_cause
-        };
-        // Each channel is counted once, which takes long where one cause has nearly all of them.
-        if !is_of_many(it.channels.len()) {
+        // Each channel is counted once, which takes long where there are many.
+        if it.channels.len() <= guards.storm_channels || it.causes.len() < 2 {
             return false;
         }
-        let bad = it.channels.iter().collect::<BTreeSet<_>>().len();
-        is_of_many(bad)
-            && bad as f64 > guards.storm_share.get() * scene.facts.lineup.channels_in(region) as f64
+        let (bad, largest) = it.count();
+        let all = scene.facts.lineup.channels_in(region);
+        bad > guards.storm_channels
+            && (largest as f64) < guards.storm_one_cause.get() * bad as f64
+            && bad as f64 > guards.storm_share.get() * all as f64
     };
     let storms = regions.into_iter().filter(|(region, it)| is_storm(region, it));
     storms.map(|(region, it)| (region.clone(), it.causes)).collect()
@@ -117,11 +117,58 @@ fn gathering(
 /// What turned bad in a region.
 #[derive(Default)]
 struct Gathered<'a> {
-    /// One may come twice.
-    channels: Vec<&'a ChannelId>,
+    /// One may come several times.
+    channels: Vec<(&'a ChannelId, Behind)>,
     causes: Vec<IncidentId>,
-    /// How many channels one cause explains at most.
-    largest: usize,
+}
+
+/// What is behind one channel, as far as it is known.
+#[derive(Clone, Copy, PartialEq)]
+enum Behind {
+    /// A cause that breaks nearly all that it could.
+    All(IncidentId),
+    /// One that breaks a part of it.
+    Part(IncidentId),
+    /// Nothing that has a name, or no more of one than a storm has.
+    Unknown,
+}
+
+impl Behind {
+    fn of(incident: &Incident) -> Self {
+        let coverage = incident.fit.coverage.get();
+        match incident.cause() {
+            Cause::Region if coverage < WEAK_BELOW => Self::Unknown,
+            _ if coverage < PARTIAL_BELOW => Self::Part(incident.id),
+            _ => Self::All(incident.id),
+        }
+    }
+
+    /// The better of two answers. What a part of a server would explain and is bad for another reason too may be there by chance.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::All(_), _) => self,
+            (_, Self::All(_)) => other,
+            _ if self == other => self,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl Gathered<'_> {
+    /// How many channels are bad, and how many of them one cause explains at most.
+    fn count(&self) -> (usize, usize) {
+        let mut by: BTreeMap<&ChannelId, Behind> = BTreeMap::new();
+        for &(channel, behind) in &self.channels {
+            by.entry(channel).and_modify(|it| *it = it.and(behind)).or_insert(behind);
+        }
+        let mut explained: BTreeMap<IncidentId, usize> = BTreeMap::new();
+        for behind in by.values() {
+            if let Behind::All(id) | Behind::Part(id) = behind {
+                *explained.entry(*id).or_default() += 1;
+            }
+        }
+        (by.len(), explained.into_values().max().unwrap_or(0))
+    }
 }
 
 /// Opens a region's storm, or keeps it up.
