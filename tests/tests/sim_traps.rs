@@ -181,6 +181,36 @@ fn a_group_whose_first_channel_is_not_helped_stops_there() {
 }
 
 #[test]
+fn a_group_that_did_not_help_one_channel_stops_though_its_cause_strikes_again() {
+    let mut parts = parts(&TEN);
+    for channel in parts.channels.iter_mut().filter(|it| it.id == channel("ten")) {
+        let (first, second) = channel.sources.split_at_mut(1);
+        core::mem::swap(&mut first[0].provider, &mut second[0].provider);
+    }
+    let dead =
+        TEN.map(
+            |it| if it == "ten" { stream("ten/backup") } else { stream(&format!("{it}/primary")) },
+        );
+    let dead = dead.map(|it| trouble(0.0, 400.0, Trouble::Source(it, FaultKind::NoData)));
+    let unfit = trouble(-60.0, 600.0, Trouble::Unfit(stream("four/backup"), FaultKind::NoVideo));
+    let events: Vec<Event> = dead.into_iter().chain([unfit]).collect();
+    for by_hand in [20.0, 30.0, 40.0, 50.0] {
+        let mut world = world_of(1, parts.clone(), events.clone());
+        world.run_for(WARM_UP + secs(by_hand));
+        world.switch_by_hand(&channel("ten"), stream("ten/backup"));
+        world.run_for(secs(200.0));
+        let story = world.story();
+        let log = format!("by hand after {by_hand} s\n{}", story.log);
+        let failed = story.actions.iter().find(|it| it.state == ActionState::NotVerified);
+        let failed = failed.unwrap_or_else(|| panic!("{log}"));
+        assert_eq!(failed.target.channel(), Some(&channel("four")), "{log}");
+        let after = |it: &&Action| it.undoes.is_none() && Some(it.decided) > failed.ended;
+        assert_eq!(story.actions.iter().filter(after).count(), 0, "{log}");
+        assert!(pages(&story).contains(&"group_stopped"), "{log}");
+    }
+}
+
+#[test]
 fn a_group_goes_on_after_a_crash_as_if_there_had_been_none() {
     let world = || provider_world(|_| (), Vec::new());
     let outputs = run(world(), 150.0).outputs;

@@ -74,14 +74,15 @@ struct Standing<'a> {
 }
 
 impl<'a> Standing<'a> {
-    /// Reads it off the actions since the cause last struck.
+    /// Reads it off the incident's actions. What went well counts since the cause last struck; what did not stops the group
+    /// for good, for the cause may strike one channel after the other.
     fn of(ledger: &'a Ledger, case: &Case, failures: usize) -> Self {
         let since = case.struck_again.unwrap_or_default();
-        let own = |it: &&Action| it.group.is_some() && it.undoes.is_none() && it.decided >= since;
+        let own = |it: &&Action| it.group.is_some() && it.undoes.is_none();
         let actions: Vec<&Action> = ledger.actions_of(case.incident.id).filter(own).collect();
         let is_in = |state| move |it: &&&Action| it.state == state;
-        let verified: Vec<&Action> =
-            actions.iter().filter(is_in(ActionState::Verified)).copied().collect();
+        let verified = actions.iter().filter(is_in(ActionState::Verified)).copied();
+        let verified: Vec<&Action> = verified.filter(|it| it.decided >= since).collect();
         let last = verified.iter().filter_map(|it| it.group).max();
         let not_helped = actions.iter().any(|it| it.state == ActionState::NotVerified);
         // What was not carried out taught nothing; a panel that does not carry out one batch after the other is another matter.
