@@ -349,6 +349,9 @@ impl<'a> Scene<'a> {
         if let Some(state) = self.state_if_plain(stream, since) {
             return state;
         }
+        if self.is_plainly_bad(stream) {
+            return State::Bad;
+        }
         let (mut bad, mut suspect, mut good) = (0, 0, 0);
         self.words(stream, since, |word| match word {
             Word::Bad => bad += 1,
@@ -386,6 +389,13 @@ impl<'a> Scene<'a> {
             }
         }
         Some(state)
+    }
+
+    /// Whether everybody whose word counts calls a stream bad: what most are of which somebody does.
+    fn is_plainly_bad(&self, stream: StreamNo) -> bool {
+        let mut said = self.facts.lineup.watchers(stream).filter(|(_, agent)| self.counts(*agent));
+        let first = said.next().is_some_and(|(place, agent)| self.is_bad_at(place, agent));
+        first && said.all(|(place, agent)| self.is_bad_at(place, agent)) && self.is_on_air(stream)
     }
 
     /// What all who watch a stream say of it, if each sees it well at present and the word of each counts.
@@ -452,7 +462,8 @@ impl<'a> Scene<'a> {
 
     /// Whether agents agree that a stream is bad since the fault was first seen on it.
     pub(crate) fn is_bad(&self, stream: StreamNo) -> bool {
-        self.onset_at(stream).is_some_and(|onset| self.state_at(stream, onset) == State::Bad)
+        self.is_plainly_bad(stream)
+            || self.onset_at(stream).is_some_and(|it| self.state_at(stream, it) == State::Bad)
     }
 
     /// Whether anybody with a vote has spoken of a stream lately.
@@ -548,6 +559,9 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) fn onset_at(&self, stream: StreamNo) -> Option<MonoTime> {
+        if self.facts.calm(stream).holds {
+            return None;
+        }
         let watchers = self.facts.lineup.watchers(stream);
         let bad =
             watchers.filter(|&(place, agent)| self.counts(agent) && self.is_bad_at(place, agent));

@@ -66,9 +66,9 @@ enum Reach {
 
 impl Reach {
     /// From when on a stream speaks about a cause with this onset.
-    fn since(self, onset: MonoTime, delay: Duration) -> MonoTime {
+    fn since(self, scene: &Scene<'_>, onset: MonoTime, stream: StreamNo) -> MonoTime {
         match self {
-            Self::WithMedia => onset + delay,
+            Self::WithMedia => onset + scene.facts.lineup.delay(stream),
             Self::AtOnce => onset,
         }
     }
@@ -281,8 +281,16 @@ fn fit_beside(
     let (subject, reach) = (subject.clone(), rule.reach);
     let is_source = matches!(subject, Subject::Source(_));
     let (mut broken, mut spared, mut pending, mut suspect, mut disputed) = (0, 0, 0, 0, 0);
-    for &stream in breaks.iter().filter(|it| !elsewhere(&subject, **it)) {
-        let since = reach.since(onset, scene.facts.lineup.delay(stream));
+    for &stream in &breaks {
+        let since = reach.since(scene, onset, stream);
+        // Of a large cause nearly all are: of those nothing else need be asked.
+        if !is_source && scene.is_plainly_good(stream, since) {
+            spared += 1;
+            continue;
+        }
+        if elsewhere(&subject, stream) {
+            continue;
+        }
         match scene.state_by(stream, onset, since) {
             State::Bad => broken += 1,
             State::Suspect => {
@@ -401,7 +409,7 @@ fn rival(scene: &Scene<'_>, named: &Fit, other: &Fit) -> Option<Rival> {
     }
     let is_of_both = |it: &StreamNo| named.breaks.binary_search(it).is_ok();
     let late = other.breaks.iter().filter(|it| !is_of_both(it)).filter_map(|&stream| {
-        let since = other.reach.since(named.onset, scene.facts.lineup.delay(stream));
+        let since = other.reach.since(scene, named.onset, stream);
         let waits = scene.state_at(stream, since) == State::Unknown && scene.is_watched(stream);
         waits.then(|| since.since(named.onset))
     });
@@ -452,11 +460,15 @@ fn may_explain(
     if !named.explained.iter().all(|it| breaks.binary_search(it).is_ok()) {
         return false;
     }
-    let broken = breaks.iter().filter(|it| bad.contains(it));
-    let onsets = broken.filter_map(|&it| scene.onset_at(it));
-    let Some(onset) = onsets.min() else { return false };
+    // Where all that is bad is the named cause's, both have the same onset.
+    let onset = if named.explained.len() == bad.len() {
+        Some(named.onset)
+    } else {
+        common(&breaks, bad).iter().filter_map(|&it| scene.onset_at(it)).min()
+    };
+    let Some(onset) = onset else { return false };
     !breaks.iter().any(|&stream| {
-        let since = rule.reach.since(onset, scene.facts.lineup.delay(stream));
+        let since = rule.reach.since(scene, onset, stream);
         scene.state_by(stream, onset, since) == State::Good
     })
 }
@@ -517,7 +529,7 @@ fn server_grows_until(
 /// Whether every vantage point with a vote that watches the cause's streams has reported a slice of one of them that begins
 /// after the onset, and has spoken of all that the cause explains.
 pub(crate) fn all_have_reported(scene: &Scene<'_>, fit: &Fit) -> bool {
-    let since = |stream| fit.reach.since(fit.onset, scene.facts.lineup.delay(stream));
+    let since = |stream| fit.reach.since(scene, fit.onset, stream);
     let is_owed = |it: &Said<'_>| {
         let is_unsaid = it.counts && it.word == Word::Unknown;
         is_unsaid && scene.facts.is_fresh(it.node, it.sight, scene.now)
