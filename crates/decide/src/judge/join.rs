@@ -19,33 +19,36 @@ use crate::{
 pub(super) fn join(scene: &Scene<'_>, ledger: &mut Ledger, bad: &Marks) -> Marks {
     ledger.number(&scene.facts.lineup);
     let mut left = bad.clone();
-    let (mut joined, mut left_by, mut streams) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut joined, mut left_by) = (Vec::new(), Vec::new());
     for case in ledger.open_cases() {
         if case.incident.cause() == Cause::Probe {
             continue;
         }
-        let both = case.scope().iter().chain(case.streams());
-        streams.clear();
-        streams.extend(both.copied().filter(|&it| left.contains(it)));
-        streams.sort_unstable();
-        streams.dedup();
-        if streams.is_empty() {
+        if !case.streams().iter().chain(case.scope()).any(|it| left.contains(*it)) {
             continue;
         }
-        let mut new = Vec::new();
         let effect_on = effect(scene, ledger, case);
-        for &stream in &streams {
-            let id = scene.facts.lineup.id(stream);
-            let effect =
-                effect_on(id).filter(|&at| case.struck_again.is_none_or(|again| at > again));
+        let in_time = |stream: StreamNo| {
+            let effect = effect_on(scene.facts.lineup.id(stream));
+            let effect = effect.filter(|&at| case.struck_again.is_none_or(|again| at > again));
             let onset = || scene.earliest_onset(stream).unwrap_or(scene.now);
-            let in_time = effect.is_none_or(|at| onset() <= at + echo::EDGE);
-            let is_known = case.streams().binary_search(&stream).is_ok();
-            let is_of_it = case.scope().binary_search(&stream).is_ok();
-            if in_time && is_of_it || is_known && (in_time || is_root(scene, case, id)) {
+            effect.is_none_or(|at| onset() <= at + echo::EDGE)
+        };
+        let mut new = Vec::new();
+        for &stream in case.scope() {
+            let is_known = || case.streams().binary_search(&stream).is_ok();
+            if left.contains(stream) && !is_known() && in_time(stream) {
                 left.remove(stream);
-                new.extend((!is_known).then(|| id.clone()));
-            } else if is_known {
+                new.push(scene.facts.lineup.id(stream).clone());
+            }
+        }
+        for &stream in case.streams() {
+            if !left.contains(stream) {
+                continue;
+            }
+            if in_time(stream) || is_root(scene, case, scene.facts.lineup.id(stream)) {
+                left.remove(stream);
+            } else {
                 left_by.push(case.incident.id);
             }
         }

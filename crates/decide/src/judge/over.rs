@@ -60,16 +60,16 @@ pub(super) fn is_moot(scene: &Scene<'_>, ledger: &Ledger, case: &Case) -> bool {
             };
             let is_good = |it: &StreamId| scene.state(it, case.incident.onset) == State::Good;
             let outlives = |it: &&StreamId| *it != id && outlives(it);
-            let hope = hope(scene, ledger, case.incident.id);
-            let is_lost = |it: &StreamId| match hope {
-                Hope::None => true,
-                Hope::ToUndo => is_unmoved(scene, it),
-                Hope::Left => false,
+            let is_lost = || {
+                let hope = hope(scene, ledger, case.incident.id);
+                let is_lost = |it: &StreamId| match hope {
+                    Hope::None => true,
+                    Hope::ToUndo => is_unmoved(scene, it),
+                    Hope::Left => false,
+                };
+                hope != Hope::Left && case.incident.streams.iter().filter(outlives).any(is_lost)
             };
-            lineup.stream(id).is_none()
-                || is_good(id)
-                    && hope != Hope::Left
-                    && case.incident.streams.iter().filter(outlives).any(is_lost)
+            lineup.stream(id).is_none() || is_good(id) && is_lost()
         }
         Subject::Provider(id) => lineup.providers().all(|it| it.id != *id),
         Subject::Processing(id) => lineup.channel(id).is_none(),
