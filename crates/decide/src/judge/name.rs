@@ -115,13 +115,14 @@ pub(super) fn name_anew(
     let open: BTreeMap<&Subject, &Case> =
         ledger.open_cases().map(|it| (&it.incident.subject, it)).collect();
     let elsewhere = |subject: &Subject, stream: StreamNo| {
+        let spreads = matches!(subject.cause(), Cause::Server | Cause::Region);
         // Most streams are well, and many causes are asked about each.
-        if !bad.contains(stream) || left.contains(stream) || with_young.contains(&stream) {
+        if spreads || !bad.contains(stream) || left.contains(stream) {
             return false;
         }
-        let spreads = matches!(subject.cause(), Cause::Server | Cause::Region);
         let own = open.get(subject);
-        !spreads && own.is_none_or(|it| it.streams().binary_search(&stream).is_err())
+        !with_young.contains(&stream)
+            && own.is_none_or(|it| it.streams().binary_search(&stream).is_err())
     };
     for verdict in cause::explain(scene, &with_young, &elsewhere) {
         if compares || !verdict.fit.explained.is_disjoint(unexplained) {
