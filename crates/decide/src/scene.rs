@@ -107,6 +107,8 @@ pub(crate) struct Scene<'a> {
     heard: Vec<bool>,
     /// In which regions the word of every agent counts.
     trusted: Vec<bool>,
+    /// From this moment on a slice that shows a stream well is believed without asking whose it is; `None` where that matters.
+    plain_from: Option<MonoTime>,
     /// What each agent alone calls bad.
     pub(crate) dissents: BTreeMap<&'a NodeId, Vec<Dissent>>,
     /// Streams with a standing fault by an agent whose vote counts.
@@ -124,11 +126,14 @@ impl<'a> Scene<'a> {
         };
         let votes = agents().zip(&heard).map(vote).collect();
         let (dissents, trusted, troubled) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let mut scene = Self { facts, now, votes, heard, trusted, dissents, troubled };
+        let plain_from = None;
+        let mut scene = Self { facts, now, votes, heard, trusted, plain_from, dissents, troubled };
         let claims = scene.claims();
         scene.weigh_contradictions(&claims);
         let all_count = |agents: &[AgentNo]| agents.iter().all(|&it| scene.counts(it));
         scene.trusted = facts.lineup.agents_by_region().map(all_count).collect();
+        let is_plain = facts.all_on_air() && scene.trusted.iter().all(|&it| it);
+        scene.plain_from = is_plain.then(|| Facts::present_from(now));
         let counts = |it: &&Claim| scene.votes[it.agent.index()] == Vote::Counts;
         let mut troubled: Vec<StreamNo> =
             claims.iter().filter(counts).map(|it| it.stream).collect();
@@ -207,6 +212,10 @@ impl<'a> Scene<'a> {
             // A fault that is only waiting for its clear time is no claim about the present.
             let glance = self.facts.glance(claim.place);
             if glance.is_observed && !glance.has_conditions {
+                continue;
+            }
+            // Nobody denies what all say, but for those who see what the stream feeds.
+            if !self.facts.is_feeding(claim.stream) && self.is_plainly_bad(claim.stream) {
                 continue;
             }
             if let Some(dissent) = self.dissent(claim) {
@@ -370,12 +379,11 @@ impl<'a> Scene<'a> {
 
     /// The state of a stream of which nobody says anything bad: what most are, and large causes have thousands of.
     fn state_if_plain(&self, stream: StreamNo, since: MonoTime) -> Option<State> {
-        match self.calm(stream) {
-            Some(calm) if calm.last < since => return Some(State::Unknown),
-            Some(calm) if calm.first >= since && self.is_on_air(stream) => {
-                return Some(State::Good);
-            }
-            _ => {}
+        if self.is_plainly_good(stream, since) {
+            return Some(State::Good);
+        }
+        if self.calm(stream).is_some_and(|it| it.last < since) {
+            return Some(State::Unknown);
         }
         let mut state = State::Unknown;
         for (place, agent) in self.facts.lineup.watchers(stream) {
@@ -408,6 +416,9 @@ impl<'a> Scene<'a> {
 
     /// Whether all who watch a stream see it well since a moment: [`state_at`](Self::state_at), without looking closer.
     pub(crate) fn is_plainly_good(&self, stream: StreamNo, since: MonoTime) -> bool {
+        if self.plain_from.is_some_and(|it| since > it) {
+            return self.facts.well_from(stream) >= since;
+        }
         self.calm(stream).is_some_and(|it| it.first >= since) && self.is_on_air(stream)
     }
 
@@ -559,7 +570,7 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) fn onset_at(&self, stream: StreamNo) -> Option<MonoTime> {
-        if self.facts.calm(stream).holds {
+        if self.facts.well_from(stream) > MonoTime::ZERO {
             return None;
         }
         let watchers = self.facts.lineup.watchers(stream);
