@@ -157,17 +157,19 @@ impl Behind {
 impl Gathered<'_> {
     /// How many channels are bad, and how many of them one cause explains at most.
     fn count(&self) -> (usize, usize) {
-        let mut by: BTreeMap<&ChannelId, Behind> = BTreeMap::new();
-        for &(channel, behind) in &self.channels {
-            by.entry(channel).and_modify(|it| *it = it.and(behind)).or_insert(behind);
-        }
+        let mut channels = self.channels.clone();
+        // Those of one incident are in order, which leaves a sort little to do.
+        channels.sort_by_key(|it| it.0);
+        let mut bad = 0;
         let mut explained: BTreeMap<IncidentId, usize> = BTreeMap::new();
-        for behind in by.values() {
-            if let Behind::All(id) | Behind::Part(id) = behind {
-                *explained.entry(*id).or_default() += 1;
+        for one in channels.chunk_by(|a, b| a.0 == b.0) {
+            bad += 1;
+            let behind = one.iter().map(|it| it.1).reduce(Behind::and);
+            if let Some(Behind::All(id) | Behind::Part(id)) = behind {
+                *explained.entry(id).or_default() += 1;
             }
         }
-        (by.len(), explained.into_values().max().unwrap_or(0))
+        (bad, explained.into_values().max().unwrap_or(0))
     }
 }
 

@@ -95,9 +95,9 @@ fn effect<'a>(
     case: &Case,
 ) -> impl Fn(&StreamId) -> Option<MonoTime> + use<'a> {
     let id = case.incident.id;
-    let is_under_way = ledger.actions_of(id).any(|it| it.state.is_in_flight());
+    let is_under_way = || ledger.actions_of(id).any(|it| it.state.is_in_flight());
     let left = match &case.incident.subject {
-        Subject::Source(stream) if !scene.facts.is_active(stream) && !is_under_way => {
+        Subject::Source(stream) if !scene.facts.is_active(stream) && !is_under_way() => {
             let channel = scene.facts.lineup.stream(stream).map(|it| &it.channel().id);
             channel.and_then(|it| scene.facts.on_since(it))
         }

@@ -30,12 +30,11 @@ pub(super) fn settle(
         _ => is_clean(scene, case),
     };
     let since = clean.then(|| case.clean_since.unwrap_or(scene.now));
+    let Some(case) = ledger.case_mut(id) else { return };
+    case.clean_since = since;
+    let Some(since) = since else { return };
     let shown_last = case.scope().iter().map(|&it| scene.facts.lineup.delay(it));
     let delay = shown_last.max().unwrap_or_default();
-    if let Some(case) = ledger.case_mut(id) {
-        case.clean_since = since;
-    }
-    let Some(since) = since else { return };
     let until = since + scene.facts.policy.guards.close_after + delay;
     if scene.now < until {
         desk.look_again(until);
