@@ -68,8 +68,8 @@ pub(crate) struct Facts {
     glances: Vec<Glance>,
     /// What those of a stream come to, by number.
     calm: Vec<Calm>,
-    /// The first begin of the newest slices of a stream that everybody sees well; `ZERO` of others. It is all that is asked of
-    /// the thousands of streams that a large cause would break, so it lies closer together than the rest.
+    /// When the newest slice begins of a stream that everybody sees well; `ZERO` of others. It is all that is asked of the
+    /// thousands of streams that a large cause would break, so it lies closer together than the rest.
     well_from: Vec<MonoTime>,
     /// Streams on which some agent has a standing fault of the stream's own.
     faulty: BTreeSet<StreamNo>,
@@ -170,7 +170,7 @@ impl Facts {
     fn note_calm(&mut self, stream: StreamNo) {
         let glances = self.lineup.watchers(stream).map(|(place, _)| &self.glances[place]);
         let calm = Calm::of(self.lineup.region_of(stream), glances);
-        self.well_from[stream.index()] = if calm.holds { calm.first } else { MonoTime::ZERO };
+        self.well_from[stream.index()] = if calm.holds { calm.last } else { MonoTime::ZERO };
         self.calm[stream.index()] = calm;
     }
 
@@ -355,7 +355,7 @@ impl Facts {
         &self.calm[stream.index()]
     }
 
-    /// When the oldest of the newest slices of a stream begins, if everybody sees it well; else `ZERO`.
+    /// When the newest slice of a stream begins, if everybody sees it well; else `ZERO`.
     pub(crate) fn well_from(&self, stream: StreamNo) -> MonoTime {
         self.well_from[stream.index()]
     }

@@ -107,7 +107,7 @@ pub(crate) struct Scene<'a> {
     heard: Vec<bool>,
     /// In which regions the word of every agent counts.
     trusted: Vec<bool>,
-    /// From this moment on a slice that shows a stream well is believed without asking whose it is; `None` where that matters.
+    /// After this moment a slice that shows a stream well is believed without asking whose it is; `None` where that matters.
     plain_from: Option<MonoTime>,
     /// What each agent alone calls bad.
     pub(crate) dissents: BTreeMap<&'a NodeId, Vec<Dissent>>,
@@ -379,11 +379,15 @@ impl<'a> Scene<'a> {
 
     /// The state of a stream of which nobody says anything bad: what most are, and large causes have thousands of.
     fn state_if_plain(&self, stream: StreamNo, since: MonoTime) -> Option<State> {
-        if self.is_plainly_good(stream, since) {
-            return Some(State::Good);
+        if let Some(state) = self.state_if_well(stream, since) {
+            return Some(state);
         }
-        if self.calm(stream).is_some_and(|it| it.last < since) {
-            return Some(State::Unknown);
+        match self.calm(stream) {
+            Some(calm) if calm.last < since => return Some(State::Unknown),
+            Some(calm) if calm.first >= since && self.is_on_air(stream) => {
+                return Some(State::Good);
+            }
+            _ => {}
         }
         let mut state = State::Unknown;
         for (place, agent) in self.facts.lineup.watchers(stream) {
@@ -416,10 +420,20 @@ impl<'a> Scene<'a> {
 
     /// Whether all who watch a stream see it well since a moment: [`state_at`](Self::state_at), without looking closer.
     pub(crate) fn is_plainly_good(&self, stream: StreamNo, since: MonoTime) -> bool {
-        if self.plain_from.is_some_and(|it| since > it) {
-            return self.facts.well_from(stream) >= since;
+        let is_good = || self.calm(stream).is_some_and(|it| it.first >= since);
+        match self.state_if_well(stream, since) {
+            Some(state) => state == State::Good,
+            None => is_good() && self.is_on_air(stream),
         }
-        self.calm(stream).is_some_and(|it| it.first >= since) && self.is_on_air(stream)
+    }
+
+    /// The state of a stream that everybody sees well at present, where all of them have a vote: good if any has seen it since,
+    /// else unknown. What thousands of streams are asked for, so it looks at one moment of each.
+    pub(crate) fn state_if_well(&self, stream: StreamNo, since: MonoTime) -> Option<State> {
+        let plain_from = self.plain_from.filter(|it| since > *it)?;
+        let well_from = self.facts.well_from(stream);
+        let state = if well_from >= since { State::Good } else { State::Unknown };
+        (well_from > plain_from).then_some(state)
     }
 
     /// On how many independent paths a stream is seen well.

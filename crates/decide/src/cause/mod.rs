@@ -283,15 +283,12 @@ fn fit_beside(
     let (mut broken, mut spared, mut pending, mut suspect, mut disputed) = (0, 0, 0, 0, 0);
     for &stream in &breaks {
         let since = reach.since(scene, onset, stream);
-        // Of a large cause nearly all are: of those nothing else need be asked.
-        if !is_source && scene.is_plainly_good(stream, since) {
-            spared += 1;
+        // Of a large cause nearly all are well: of those nothing else need be asked.
+        let well = scene.state_if_well(stream, since).filter(|_| !is_source);
+        if well.is_none() && elsewhere(&subject, stream) {
             continue;
         }
-        if elsewhere(&subject, stream) {
-            continue;
-        }
-        match scene.state_by(stream, onset, since) {
+        match well.unwrap_or_else(|| scene.state_by(stream, onset, since)) {
             State::Bad => broken += 1,
             State::Suspect => {
                 broken += 1;
@@ -302,7 +299,9 @@ fn fit_beside(
             }
             State::Good => spared += 1,
             State::Disputed => disputed += 1,
-            State::Unknown => pending += usize::from(scene.is_watched(stream)),
+            State::Unknown => {
+                pending += usize::from(well.is_some() || scene.is_watched(stream));
+            }
         }
     }
     Some(Fit {
