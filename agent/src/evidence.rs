@@ -20,8 +20,8 @@ use tallylight_model::{
 /// What is received is gathered up to this many bytes, or for this long.
 const BLOCK: usize = 64 << 10;
 const BLOCK_LASTS: Duration = Duration::from_secs(1);
-/// How much later than its media a fault may be declared, and the seconds before it still be there: the longest hold, and segments.
-const DECLARED_WITHIN: Duration = Duration::from_secs(30);
+/// How much later than its media a fault may be declared, and the seconds before it still be there: a hold of 10 s, and a segment.
+const DECLARED_WITHIN: Duration = Duration::from_secs(20);
 /// How far the arrival may be behind the clock at a clip's end.
 const BEHIND: Duration = Duration::from_secs(2);
 /// Where faults follow each other without end, a clip takes up those of so long a time; the next fault begins another.

@@ -183,7 +183,8 @@ impl Recording {
                     self.clip = self.keeper.next.fetch_add(1, Ordering::Relaxed);
                     let clip = self.clip;
                     self.state = State::Whole;
-                    if !self.send(Message::Begin { clip, name, data }) {
+                    // While an end is owed there is no room for a beginning.
+                    if self.owed.is_some() || !self.send(Message::Begin { clip, name, data }) {
                         self.state = State::Idle;
                         self.keeper.outbox.clip(ClipResult::Dropped);
                     }

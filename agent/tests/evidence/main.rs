@@ -18,11 +18,15 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 use tallylight_model::{FaultKind, FaultPhase, FaultRecord};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use world::{Agent, Assignments, Collector, Station, Verdict, eventually};
 
@@ -117,6 +121,60 @@ async fn a_clip_of_a_connection_holds_the_fault_that_it_is_named_after() {
     assert_eq!(agent.signal_and_wait().await, Some(0));
     assert_eq!(clips(&agent, "no_data").len(), 1);
     assert_eq!(ffprobe(&clips(&agent, "no_data")[0]).0, ["video", "audio"]);
+}
+
+/// Serves a clip as a live HLS stream of segments of 2 s, from its eighth second on.
+async fn origin(clip: Vec<u8>) -> String {
+    const SEGMENT: usize = 2;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/live.m3u8", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let begun = Instant::now();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 2048];
+            let Ok(length) = stream.read(&mut request).await else { continue };
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let path = request.split(' ').nth(1).unwrap_or("");
+            let number = path.trim_start_matches('/').trim_end_matches(".ts").parse::<usize>();
+            let second = |second: usize| clip::at(second as f64).min(clip.len());
+            let body = match number {
+                Ok(number) => {
+                    clip[second(number * SEGMENT)..second((number + 1) * SEGMENT)].to_vec()
+                }
+                Err(_) => {
+                    let last = 3 + begun.elapsed().as_secs() as usize / SEGMENT;
+                    let head = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE";
+                    let list = (last - 3..=last).map(|n| format!("#EXTINF:2,\n{n}.ts\n"));
+                    format!("{head}:{}\n{}", last - 3, list.collect::<String>()).into_bytes()
+                }
+            };
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clip_of_segments_holds_the_fault_that_it_is_named_after() {
+    let mut whole = clip::clip(24, "", "");
+    let (from, to) = (clip::at(13.0), clip::at(13.05));
+    clip::mute(&mut whole, clip::VIDEO, from, to);
+    let assignments = Assignments::start(TOKEN, &origin(whole).await).await;
+    let grpc = world::free_port();
+    let _collector = Collector::start(grpc, TOKEN, Verdict::Take).await;
+    let to = format!("http://127.0.0.1:{grpc}");
+    let agent = Agent::start_with(&to, &assignments.url(), TOKEN, EVIDENCE, None).await;
+    let path = clip_of(&agent, "continuity").await;
+    assert_eq!(ffprobe(&path).0, ["video", "audio"]);
+    let report = probe(&path);
+    assert_eq!(found(&report, "continuity").len(), 1, "{report:#}");
+    assert_eq!(report["continuity_errors"].as_u64(), Some(1), "{report:#}");
+    assert_eq!(report["skipped_bytes"].as_u64(), Some(0), "{report:#}");
+    assert_eq!(agent.stop().await, Some(0));
 }
 
 /// Passes datagrams on, and leaves out some where it is told to.

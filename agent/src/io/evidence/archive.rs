@@ -5,7 +5,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -16,7 +16,8 @@ use crate::{evidence::is_clip_name, exposition::ClipResult, io::outbox::Outbox};
 
 /// How the file of a clip that is not complete ends.
 const PART: &str = ".part";
-/// One part in so many of the disk stays free, whatever the budget says.
+/// This much of the disk stays free, or one part in so many of a small one: others write there, too.
+const FREE_BYTES: u64 = 1_000_000_000;
 const FREE_SHARE: u64 = 20;
 
 /// Everything in the folder that is ours.
@@ -145,9 +146,9 @@ impl Archive {
         under_way.into_iter().for_each(|clip| self.end(clip, false));
     }
 
-    /// Deletes the oldest clips until so many bytes fit; false if they do not.
+    /// Deletes the oldest clips until so many bytes are within the budget; false if they are not, or the disk is short of others' doing.
     fn make_room(&mut self, bytes: u64) -> bool {
-        while self.used + bytes > self.budget || !leaves_free(&self.folder, bytes) {
+        while self.used + bytes > self.budget {
             let Some((name, size)) = self.complete.pop_first() else { return false };
             match fs::remove_file(self.folder.join(&name)) {
                 Ok(()) => self.outbox.clip(ClipResult::Deleted),
@@ -162,7 +163,17 @@ impl Archive {
             self.used -= size;
             self.told();
         }
-        true
+        // Where it cannot be said what is free, writing will tell.
+        let roomy = statvfs(&self.folder).map_or(true, |disk| {
+            let unit = disk.fragment_size();
+            let [free, all] =
+                [disk.blocks_available(), disk.blocks()].map(|blocks| blocks.saturating_mul(unit));
+            leaves_free(free, all, bytes)
+        });
+        if !roomy {
+            self.failed(&io::ErrorKind::StorageFull.into());
+        }
+        roomy
     }
 
     /// Nothing of a clip is kept that cannot be written.
@@ -197,17 +208,15 @@ impl Archive {
     }
 }
 
-/// Whether so many bytes more leave enough of the disk to others; where that cannot be said, writing will tell.
-fn leaves_free(folder: &Path, bytes: u64) -> bool {
-    statvfs(folder).map_or(true, |disk| {
-        let unit = disk.fragment_size();
-        let free = disk.blocks_available().saturating_mul(unit);
-        free.saturating_sub(bytes) >= disk.blocks().saturating_mul(unit) / FREE_SHARE
-    })
+/// Whether so many bytes more leave enough of a disk to others.
+fn leaves_free(free: u64, all: u64, bytes: u64) -> bool {
+    free.saturating_sub(bytes) >= FREE_BYTES.min(all / FREE_SHARE)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use tallylight_model::{Epoch, NodeId};
 
     use super::*;
@@ -297,6 +306,22 @@ mod tests {
         archive.begin(4, name(4), &[data]);
         archive.finish();
         assert_eq!((names(folder.path()), clips(&outbox)), (vec![name(3), name(4)], [1, 3, 0, 2]));
+    }
+
+    #[test]
+    fn a_disk_that_is_nearly_full_is_left_to_others() {
+        const GB: u64 = 1_000_000_000;
+        let cases = [
+            (500 * GB, 2 * GB, 0, true),
+            (500 * GB, GB, 0, true),
+            (500 * GB, GB, 1, false),
+            (10 * GB, GB / 2, 0, true),
+            (10 * GB, GB / 2 - 1, 0, false),
+            (0, 0, 0, true),
+        ];
+        for (all, free, bytes, fine) in cases {
+            assert_eq!(leaves_free(free, all, bytes), fine, "{free} of {all}");
+        }
     }
 
     #[test]
