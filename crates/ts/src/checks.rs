@@ -32,8 +32,8 @@ const SWEEP: Duration = Duration::from_millis(100);
 impl Flow {
     /// Runs every check as of now.
     pub(crate) fn run_checks(&mut self) {
-        if let Some(now) = self.check_clock(None) {
-            let here = self.position(None);
+        let here = self.position(None);
+        if let Some(now) = self.clock_at(&here) {
             self.check_pat(now, here);
             if now >= self.next_sweep {
                 self.next_sweep = now + SWEEP;
@@ -42,10 +42,11 @@ impl Flow {
             }
         }
         for i in 0..self.programs.len() {
-            if self.programs[i].wanted
-                && let Some(now) = self.check_clock(Some(i))
-            {
-                self.check_program(i, now);
+            if self.programs[i].wanted {
+                let here = self.position(Some(i));
+                if let Some(now) = self.clock_at(&here) {
+                    self.check_program(i, now, here);
+                }
             }
         }
     }
@@ -59,19 +60,17 @@ impl Flow {
     }
 
     /// The clock of the checks: media time of a program or of the stream, or the time in which packets arrive.
-    pub(crate) fn check_clock(&self, program: Option<usize>) -> Option<Duration> {
+    pub(crate) fn clock_at(&self, here: &Position) -> Option<Duration> {
         match self.config.clock {
-            CheckClock::Media => self.media(program),
+            CheckClock::Media => here.media,
             CheckClock::Arrival => Some(self.traffic),
         }
     }
 
-    fn check_program(&mut self, i: usize, now: Duration) {
-        let profile = self.config.profile;
-        let limits = profile.limits;
-        let here = self.position(Some(i));
+    fn check_program(&mut self, i: usize, now: Duration, here: Position) {
+        let (limits, repetition) = (self.config.profile.limits, self.config.profile.repetition);
         let pmt_pid = self.programs[i].service.pmt_pid;
-        let change = self.programs[i].pmt.table_overdue(now, limits.pmt, profile.repetition, here);
+        let change = self.programs[i].pmt.table_overdue(now, limits.pmt, repetition, here);
         self.report(Check::PmtMissing, pmt_pid, Some(i), change);
 
         let (mut video, mut audio) = (false, false);
@@ -147,7 +146,7 @@ impl Flow {
     fn table_clock(&self, program: Option<usize>) -> (Duration, Position) {
         let here = self.position(program);
         let media = here.media.or(Some(Duration::ZERO));
-        (self.check_clock(program).unwrap_or_default(), Position { media, ..here })
+        (self.clock_at(&here).unwrap_or_default(), Position { media, ..here })
     }
 
     /// Ends every open condition of a program that is not listed any more.
@@ -221,16 +220,12 @@ impl Flow {
 
     /// A component's presentation stamp came here, so far from the one before by their own values.
     pub(crate) fn stamped(&mut self, stream: usize, here: Position, step: Option<Duration>) {
+        let Some(now) = self.clock_at(&here) else { return };
         let Some(stream) = self.streams.get_mut(stream) else { return };
         if stream.still {
             return;
         }
         let (pid, owner) = (Some(stream.pid), Some(stream.owner));
-        let now = match self.config.clock {
-            CheckClock::Media => here.media,
-            CheckClock::Arrival => Some(self.traffic),
-        };
-        let Some(now) = now else { return };
         let limit = self.config.profile.limits.pts;
         // Where PCRs stay out, the clock goes in steps, and the stamps themselves know better.
         let near = step.is_some_and(|step| step <= limit.mul_f64(NEAR));

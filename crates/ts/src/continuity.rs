@@ -53,7 +53,11 @@ impl Continuity {
         self.last = Some(header.counter);
         if header.has_payload {
             self.length = payload.len() as u8;
-            self.payload[..payload.len()].copy_from_slice(payload);
+            // Most packets are full, and a copy of a known length is a few moves.
+            match payload.try_into() {
+                Ok(full) => self.payload = full,
+                Err(_) => self.payload[..payload.len()].copy_from_slice(payload),
+            }
         }
         verdict
     }

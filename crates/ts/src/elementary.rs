@@ -172,6 +172,11 @@ impl Elementary {
         }
     }
 
+    /// Whether the last packet left nothing to do, as most do.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.ready.is_empty() && self.carry.is_none() && self.stamped.is_none()
+    }
+
     /// Whether no PES packet could be looked into.
     pub(crate) const fn is_hidden(&self) -> bool {
         self.scrambled_since.is_some() && self.counters.pes == 0

@@ -419,6 +419,9 @@ impl Flow {
         self.programs[program].pmt.excuse(silent);
         if self.primary() == Some(program) {
             self.pat.excuse(silent);
+            self.pat_packets.excuse(silent);
+            self.cat.excuse(silent);
+            self.excuse_si(silent);
         }
     }
 
@@ -467,6 +470,9 @@ impl Flow {
             timeline: &program.timeline,
         };
         stream.push(&here, lost, header, payload);
+        if stream.is_idle() {
+            return;
+        }
         let carry = stream.carry.take();
         let stamped = stream.stamped.take();
         stream.drain(&mut program.timeline, &mut self.out);

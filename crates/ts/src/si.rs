@@ -76,6 +76,8 @@ struct Repeated {
     last: Duration,
     /// When it was seen before that.
     previous: Duration,
+    /// When its other half was.
+    other: Option<Duration>,
     /// Since when its other half is missing.
     unpaired: Option<Position>,
 }
@@ -125,8 +127,8 @@ const fn pid_of(table_id: u8) -> Pid {
 impl Flow {
     /// A section of the service information is complete.
     pub(crate) fn si_seen(&mut self, section: SiSection) {
-        let Some(now) = self.check_clock(None) else { return };
         let here = self.position(None);
+        let Some(now) = self.clock_at(&here) else { return };
         let limits = self.config.profile.limits;
         let SiSection { table_id, extension, scope, number } = section;
         for (i, row) in AWAITED.iter().enumerate() {
@@ -142,12 +144,18 @@ impl Flow {
         self.si_dense((table_id, extension, scope), now);
         let Some(limit) = interval(&limits, table_id) else { return };
         let sections = &mut self.information.sections;
+        let half = SiSection { number: number ^ 1, ..section };
+        let other = sections.get_mut(&half).map(|half| {
+            half.other = Some(now);
+            half.last
+        });
         if sections.len() >= MAX_SECTIONS && !sections.contains_key(&section) {
             return;
         }
         let state = sections
             .entry(section)
             .or_insert_with(|| Repeated { first: now, ..Repeated::default() });
+        state.other = state.other.max(other);
         state.previous = core::mem::replace(&mut state.last, now);
         let late = state.watch.overdue(now, limit, here);
         let over = state.watch.seen(now, limit, here);
@@ -174,6 +182,16 @@ impl Flow {
     fn si_change(&mut self, check: Indicator, table_id: u8, change: Option<Change>) {
         if let Some(Change { holds, since }) = change {
             self.condition(Check::Si(check), Some(pid_of(table_id)), None, holds, since);
+        }
+    }
+
+    /// So much of the clock's time passed without packets: it does not count.
+    pub(crate) fn excuse_si(&mut self, span: Duration) {
+        let Information { tables, sections, .. } = &mut self.information;
+        tables.iter_mut().for_each(|watch| watch.excuse(span));
+        for state in sections.values_mut() {
+            state.watch.excuse(span);
+            (state.last, state.previous) = (state.last + span, state.previous + span);
         }
     }
 
@@ -220,16 +238,11 @@ impl Flow {
         let limits = self.config.profile.limits;
         let halves = SiSection { table_id: 0x4E, extension: 0, scope: 0, number: 0 };
         let end = SiSection { table_id: 0x50, ..halves };
-        let seen: alloc::vec::Vec<(SiSection, Duration)> =
-            sections.range(halves..end).map(|(section, state)| (*section, state.last)).collect();
         for (section, state) in sections.range_mut(halves..end) {
             let Some(limit) = interval(&limits, section.table_id) else { continue };
-            let other = SiSection { number: section.number ^ 1, ..*section };
-            let other = seen.binary_search_by_key(&other, |(section, _)| *section);
-            let other = other.ok().map(|i| seen[i].1);
             let out = |last: Duration| now.saturating_sub(last) > limit;
             // Both may stay out; what came twice since its other half did is alone.
-            let alone = other.is_none_or(|other| out(other) && state.previous > other);
+            let alone = state.other.is_none_or(|other| out(other) && state.previous > other);
             let lacks = section.number < 2 && alone && out(state.first) && !out(state.last);
             match (lacks, state.unpaired) {
                 (true, None) => {

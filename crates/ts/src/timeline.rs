@@ -257,8 +257,11 @@ impl Timeline {
         let near = Duration::from_nanos(self.pace.saturating_mul(place.saturating_sub(anchor)));
         let near = near.min(self.interval).min(MAX_INTERPOLATION);
         let others = place.saturating_sub(anchor.max(self.last_packet));
-        let far = Duration::from_nanos(self.mean().saturating_mul(others));
-        Some((time + near.max(in_lull(far))).max(self.floor))
+        let far = match others {
+            0 => Duration::ZERO,
+            _ => in_lull(Duration::from_nanos(self.mean().saturating_mul(others))),
+        };
+        Some((time + near.max(far)).max(self.floor))
     }
 
     /// The media time of a presentation stamp of what begins at a media time, in an era.

@@ -390,9 +390,10 @@ fn next_start(bytes: &[u8]) -> usize {
     content.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
 }
 
-/// 32 pairs of neighbours.
-const BLOCK: usize = 33;
+/// 64 pairs of neighbours.
+const BLOCK: usize = 65;
 
+#[inline]
 fn has_zero_pair(block: &[u8; BLOCK]) -> bool {
     (1..BLOCK).fold(0, |found, i| found | u8::from(block[i - 1] | block[i] == 0)) != 0
 }

@@ -4,7 +4,7 @@ use std::alloc::System;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tallylight_model::MonoTime;
-use tallylight_ts::{Analyser, AnalyserConfig, Payload};
+use tallylight_ts::{Analyser, AnalyserConfig, CheckProfile, Payload};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -41,6 +41,79 @@ fn table(pid: u16, section: &[u8]) -> Vec<u8> {
 
 fn drain(analyser: &mut Analyser) -> usize {
     std::iter::from_fn(|| analyser.poll()).count()
+}
+
+/// A packet without payload that carries a PCR.
+fn clock(pid: u16, counter: u8, ticks: u64) -> Vec<u8> {
+    let mut bytes = packet(pid, counter, false, &[]);
+    let field = ((ticks / 300) << 15) | 0x7E00 | (ticks % 300);
+    bytes[3] = 0x20 | counter & 15;
+    bytes[4..6].copy_from_slice(&[183, 0x10]);
+    bytes[6..12].copy_from_slice(&field.to_be_bytes()[2..]);
+    bytes
+}
+
+/// The same at a constant rate of 8 Mb/s, with a clock, null packets, and tables that are repeated.
+fn broadcast(pictures: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let components = [0xE1, 0x01, 0xF0, 0, 0x1B, 0xE1, 0x00, 0xF0, 0];
+    let tables = [
+        (0, section(0, 1, &[0, 1, 0xE0, 0x20])),
+        (0x20, section(2, 1, &components)),
+        (0x10, section(0x40, 1, &[0xF0, 0, 0xF0, 0])),
+        (0x11, section(0x42, 1, &[0, 1, 0xFF])),
+        (0x12, section(0x4E, 1, &[0, 1, 0, 1, 1, 0x4E])),
+    ];
+    let (mut packets, mut counter) = (0u64, 0u8);
+    for picture in 0..pictures {
+        if picture % 10 == 0 {
+            for (pid, section) in &tables {
+                bytes.extend(packet(
+                    *pid,
+                    (picture / 10) as u8,
+                    true,
+                    &[&[0], &section[..]].concat(),
+                ));
+            }
+        }
+        let head = [0, 0, 1, 0xE0, 0, 0, 0x80, 0, 0, 0, 0, 1, 9, 0xF0, 0, 0, 1, 0x41, 0x9A, 0x20];
+        for i in 0..20 {
+            counter = counter.wrapping_add(1);
+            let body = [0xAA; 184];
+            bytes.extend(packet(0x100, counter, i == 0, if i == 0 { &head } else { &body }));
+        }
+        while bytes.len() / 188 % 212 != 211 {
+            bytes.extend(packet(0x1FFF, 0, false, &[0; 184]));
+        }
+        packets = (bytes.len() / 188) as u64;
+        bytes.extend(clock(0x101, 0, packets * 5076));
+    }
+    assert!(packets > 0);
+    bytes
+}
+
+/// Tables without an end: each PMT is another one, sections are never complete, sub-tables never the same, clocks jump.
+fn endless() -> Vec<u8> {
+    let mut bytes = table(0, &section(0, 1, &[0, 1, 0xE0, 0x20]));
+    for i in 0..20_000u16 {
+        let [high, low] = (0x100 + i % 0x1D00).to_be_bytes();
+        let kinds = [0x1B, 0x0F, 0x06, 0x86];
+        let components: Vec<u8> = (0..20)
+            .flat_map(|c| [kinds[c % 4], 0xE0 | high, low.wrapping_add(c as u8), 0xF0, 6])
+            .collect::<Vec<_>>()
+            .chunks(5)
+            .flat_map(|entry| [entry, &[9, 4, 1, 0, 0xE0 | high, low]].concat())
+            .collect();
+        let body = [&[0xE0 | high, low, 0xF0, 0], &components[..]].concat();
+        bytes.extend(table(0x20, &section(2, 1, &body)));
+        for (pid, id) in [(0x10, 0x41), (0x11, 0x46), (0x12, 0x4E), (0x01, 0x01), (0x11, 0x42)] {
+            bytes.extend(table(pid, &section(id, i, &[high, low, 0, 1, 1, 0x4E])));
+        }
+        bytes.extend(packet(0x12, i as u8, true, &[0, 0x4F, 0xFF, 0xFF]));
+        let ticks = u64::from(i).wrapping_mul(0x9E37_79B9_7F4A) % ((1 << 33) * 300);
+        bytes.extend(clock(0x100 + i % 0x1D00, 0, ticks));
+    }
+    bytes
 }
 
 /// One program with H.264, and pictures of ten packets.
@@ -84,6 +157,32 @@ fn hostile() -> Vec<u8> {
     bytes
 }
 
+fn steady_in_all_checks() {
+    let profile = CheckProfile::BROADCAST;
+    let config = AnalyserConfig { payload: Payload::None, profile, ..AnalyserConfig::default() };
+    let region = Region::new(ALLOCATOR);
+    let mut analyser = Analyser::new(config);
+    let bytes = broadcast(1000);
+    let made = region.change().bytes_allocated;
+    let (warm, steady) = bytes.split_at(bytes.len() / 188 / 2 * 188);
+    for chunk in warm.chunks(1316) {
+        analyser.push(MonoTime::ZERO, chunk);
+        drain(&mut analyser);
+    }
+    let region_steady = Region::new(ALLOCATOR);
+    for chunk in steady.chunks(1316) {
+        analyser.push(MonoTime::ZERO, chunk);
+        drain(&mut analyser);
+    }
+    let change = region_steady.change();
+    assert_eq!(change.allocations + change.reallocations, 0, "{change:?}");
+    assert!(analyser.checks().all(|check| check.unavailable.is_none()), "a constant rate");
+    let change = region.change();
+    let held = change.bytes_allocated - change.bytes_deallocated;
+    assert!(made > bytes.len());
+    assert!(held - bytes.capacity() < 256 << 10, "{} bytes held", held - bytes.capacity());
+}
+
 #[test]
 fn memory_is_bounded_and_packets_allocate_nothing() {
     let config = AnalyserConfig { payload: Payload::None, ..AnalyserConfig::default() };
@@ -103,6 +202,21 @@ fn memory_is_bounded_and_packets_allocate_nothing() {
     let change = region.change();
     assert!(units > 1400, "{units} events");
     assert_eq!(change.allocations + change.reallocations, 0, "{change:?}");
+
+    steady_in_all_checks();
+
+    let profile = CheckProfile::BROADCAST;
+    let bytes = endless();
+    let region = Region::new(ALLOCATOR);
+    let mut analyser = Analyser::new(AnalyserConfig { profile, ..config });
+    for chunk in bytes.chunks(65_536) {
+        analyser.push(MonoTime::ZERO, chunk);
+        drain(&mut analyser);
+    }
+    let change = region.change();
+    let held = change.bytes_allocated - change.bytes_deallocated;
+    assert!(analyser.totals().section_errors == 0 && analyser.services().count() == 1);
+    assert!(held < 6 << 20, "{held} bytes held");
 
     let bytes = hostile();
     let region = Region::new(ALLOCATOR);

@@ -26,6 +26,15 @@ fn read(name: &str) -> Option<Reading> {
     sample(name).map(|bytes| Reading::of(&bytes, AnalyserConfig::default()))
 }
 
+/// The checks of priority 1 and 2 that were raised.
+fn serious(reading: &Reading) -> Vec<&'static str> {
+    let raised = reading.checks.iter().filter(|check| check.tally.count > 0);
+    raised
+        .map(|check| check.indicator.number())
+        .filter(|number| !number.starts_with("3."))
+        .collect()
+}
+
 #[test]
 fn losses_are_counted_as_other_tools_count_them() {
     let Some(reading) = read("tsduck-test-059.2.ts") else { return };
@@ -52,6 +61,7 @@ fn losses_are_counted_as_other_tools_count_them() {
         })
         .collect();
     assert_eq!(gaps, [(Some(0x1A4), 18_205)]);
+    assert_eq!(serious(&reading), ["1.4", "2.3", "2.3.a", "2.3.b"]);
 }
 
 #[test]
@@ -72,6 +82,7 @@ fn a_clock_is_late_only_against_a_tighter_limit() {
     assert_eq!(reading.totals.continuity_errors, 0);
     assert_eq!(reading.findings, []);
     assert_eq!(reading.faults(), []);
+    assert_eq!(serious(&reading), [""; 0]);
 
     let mut config = AnalyserConfig::default();
     config.profile.limits.pcr = Duration::from_millis(40);
@@ -93,5 +104,6 @@ fn a_clean_multiplex_of_many_programs_is_clean() {
     assert_eq!(reading.pids.iter().filter(|pid| pid.counters.pcrs > 0).count(), 9);
     assert_eq!(reading.findings, []);
     assert_eq!(reading.faults(), []);
+    assert_eq!(serious(&reading), [""; 0]);
     assert_eq!(reading.units.iter().filter(|unit| unit.damaged).count(), 0);
 }
