@@ -187,7 +187,9 @@ impl Flow {
                 self.totals.sync_losses += 1;
                 let since = self.corrupted.take().unwrap_or_else(|| self.position(None));
                 self.lose_sync(since);
-                // The two packets are searched again and counted there.
+                // The two packets are searched again and counted there; time does not go back with them.
+                self.stray.timeline.keep(self.place);
+                self.programs.iter_mut().for_each(|program| program.timeline.keep(self.place));
                 self.place -= 2;
             }
             Frame::Searching { bytes } => {

@@ -1,7 +1,7 @@
 //! What every check came to: how often, for how long, when last, and where.
 //!
 //! A check's state is on while a condition of it holds, and for a second after each event, so that its duration counts error
-//! seconds. Counts and durations only grow.
+//! seconds. Counts only grow; durations do as far as the clocks of several programs agree.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::time::Duration;

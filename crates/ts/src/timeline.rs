@@ -128,7 +128,7 @@ impl Timeline {
     }
 
     /// Takes the estimate for this place as the least that time can be from here on.
-    fn keep(&mut self, place: u64) {
+    pub(crate) fn keep(&mut self, place: u64) {
         self.floor = self.now(place).unwrap_or_default();
     }
 

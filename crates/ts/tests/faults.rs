@@ -204,6 +204,14 @@ fn garbage_within_the_stream_loses_synchronisation_for_its_time() {
     let [(_, since, Some(end))] = loss[..] else { panic!("{loss:?}") };
     assert!((since - 5.0).abs() < 0.2 && (end - 7.0).abs() < 0.2, "{since} to {end}");
     assert_eq!(reading.totals.sync_losses, 1);
+    let mut analyser = Analyser::new(AnalyserConfig::default());
+    let mut before = None;
+    for packet in cut.chunks(PACKET) {
+        analyser.push(MonoTime::ZERO, packet);
+        let media = analyser.position().media;
+        assert!(media >= before, "{media:?} after {before:?}");
+        before = media;
+    }
 }
 
 #[test]

@@ -185,6 +185,7 @@ proptest! {
         let mut analyser = Analyser::new(all());
         let mut before: Vec<(Pid, PidCounters)> = Vec::new();
         let mut media = None;
+        let mut raised: Vec<u64> = Vec::new();
         for packet in stream(&steps).chunks(188) {
             analyser.push(MonoTime::ZERO, packet);
             for (pid, old) in &before {
@@ -192,6 +193,9 @@ proptest! {
                 prop_assert!(grew(old, &new), "{}: {:?} {:?}", pid, old, new);
             }
             before = analyser.pids().into_iter().map(|pid| (pid.pid, pid.counters)).collect();
+            let counts: Vec<u64> = analyser.checks().map(|check| check.tally.count).collect();
+            prop_assert!(raised.iter().zip(&counts).all(|(old, new)| old <= new));
+            raised = counts;
             let now = analyser.position().media;
             prop_assert!(now >= media, "{:?} after {:?}", now, media);
             media = now;
@@ -204,6 +208,7 @@ fn grew(old: &PidCounters, new: &PidCounters) -> bool {
         [
             c.packets,
             c.continuity_errors,
+            c.late_packets,
             c.missing_packets,
             c.legal_duplicates,
             c.excess_duplicates,
