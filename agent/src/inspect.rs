@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use tallylight_model::{
     Bitrate, FaultKind, FaultPhase, FaultRecord, MonoTime, Pid, ProfileName, Severity, StreamId,
 };
-use tallylight_ts::{Analyser, MediaKind, Service};
+use tallylight_ts::{Analyser, MediaKind, Rates, Service};
 
 use crate::probe::Scrutiny;
 pub use check::CheckReport;
@@ -45,6 +45,9 @@ pub struct Report {
     pub duration_seconds: Option<f64>,
     /// Mean rate of all packets, in bits per second.
     pub bitrate_bps: Option<u64>,
+    /// The rates of its seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rates: Option<RatesReport>,
     /// Continuity errors over all PIDs.
     pub continuity_errors: u64,
     /// Packets missing by the counters, over all PIDs.
@@ -109,6 +112,9 @@ pub struct ServiceReport {
     pub pmt_pid: Option<u16>,
     /// Where its clock is.
     pub pcr_pid: Option<u16>,
+    /// The rates of its seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rates: Option<RatesReport>,
     /// Its components in the PMT's order.
     pub components: Vec<ComponentReport>,
 }
@@ -133,12 +139,33 @@ pub struct PidReport {
     pub packets: u64,
     /// Mean rate, in bits per second.
     pub bitrate_bps: Option<u64>,
+    /// The rates of its seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rates: Option<RatesReport>,
     /// What its counters said.
     pub continuity: ContinuityReport,
     /// Packets with the transport error indicator.
     pub transport_errors: u64,
     /// Scrambled packets.
     pub scrambled_packets: u64,
+}
+
+/// The rates of whole seconds, in bits per second.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct RatesReport {
+    /// The second with the least.
+    pub min_bps: u64,
+    /// All of them together.
+    pub mean_bps: u64,
+    /// The second with the most.
+    pub max_bps: u64,
+}
+
+impl From<Rates> for RatesReport {
+    fn from(rates: Rates) -> Self {
+        let Rates { min, mean, max } = rates;
+        Self { min_bps: min.bps(), mean_bps: mean.bps(), max_bps: max.bps() }
+    }
 }
 
 /// What a PID's continuity counter said (TR 101 290, 1.4).
@@ -336,6 +363,7 @@ impl Report {
             skipped_bytes: totals.skipped_bytes,
             duration_seconds: (!duration.is_zero()).then(|| rounded(duration)),
             bitrate_bps: rate(totals.packets),
+            rates: analyser.rates().map(RatesReport::from),
             continuity_errors: totals.continuity_errors,
             missing_packets: totals.missing_packets,
             sync_byte_errors: totals.sync_byte_errors,
@@ -399,6 +427,7 @@ impl ServiceReport {
             provider: service.provider.clone(),
             pmt_pid: service.pmt_pid.map(Pid::get),
             pcr_pid: service.pcr_pid.map(Pid::get),
+            rates: analyser.service_rates(service.program).map(RatesReport::from),
             components: (service.components.iter())
                 .map(|component| ComponentReport::new(component, analyser, scrutiny, rate))
                 .collect(),
@@ -425,6 +454,7 @@ impl PidReport {
             language: component.and_then(|c| c.language.clone()),
             packets: counters.packets,
             bitrate_bps: rate(counters.packets),
+            rates: report.rates.map(RatesReport::from),
             continuity: ContinuityReport {
                 errors: counters.continuity_errors,
                 late_packets: counters.late_packets,

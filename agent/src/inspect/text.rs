@@ -5,7 +5,8 @@ use std::fmt::{self, Write as _};
 use tallylight_model::{Bitrate, Codec, Severity};
 
 use super::{
-    CheckReport, ComponentReport, FaultReport, NotChecked, Report, ServiceReport, Verdict,
+    CheckReport, ComponentReport, FaultReport, NotChecked, RatesReport, Report, ServiceReport,
+    Verdict,
 };
 
 /// For people: the verdict first, then what is wrong, then what it is.
@@ -31,7 +32,12 @@ impl fmt::Display for Report {
         }
         let seconds = self.duration_seconds.map_or(String::new(), |s| format!(", {s:.1} s"));
         let packets = if self.packets == 1 { "packet" } else { "packets" };
-        writeln!(f, "{} {packets}{seconds}{}", self.packets, rate_of(self.bitrate_bps))?;
+        let null = match self.null_packets as f64 * 100.0 / self.packets.max(1) as f64 {
+            0.0 => String::new(),
+            share => format!(", {share:.1} % of them null packets"),
+        };
+        let rate = rate_of(self.bitrate_bps) + &span_of(self.rates);
+        writeln!(f, "{} {packets}{seconds}{rate}{null}", self.packets)?;
         self.write_counts(f)?;
         self.notes.iter().try_for_each(|note| writeln!(f, "Note: {note}"))?;
         if !self.faults.is_empty() {
@@ -113,7 +119,8 @@ impl fmt::Display for ServiceReport {
             .provider
             .as_deref()
             .map_or(String::new(), |p| format!(" of \"{}\"", p.escape_debug()));
-        writeln!(f, "Service {}{name}{provider}", self.service_id)?;
+        let rates = rate_of(self.rates.map(|r| r.mean_bps)) + &span_of(self.rates);
+        writeln!(f, "Service {}{name}{provider}{rates}", self.service_id)?;
         for c in &self.components {
             write!(f, "  0x{:04X} {:5} {}", c.pid, c.kind, c.codec)?;
             if let (Some(width), Some(height)) = (c.width, c.height) {
@@ -142,6 +149,12 @@ impl fmt::Display for ServiceReport {
         }
         Ok(())
     }
+}
+
+/// The least and the most of its seconds.
+fn span_of(rates: Option<RatesReport>) -> String {
+    let rate = Bitrate::from_bps;
+    rates.map_or(String::new(), |r| format!(" ({} to {})", rate(r.min_bps), rate(r.max_bps)))
 }
 
 fn rate_of(bps: Option<u64>) -> String {

@@ -6,8 +6,8 @@ use core::time::Duration;
 use tallylight_model::{MonoTime, Pid};
 
 use crate::{
-    CheckProfile, CheckReport, ElementaryReport, Event, PidReport, Position, Service, Totals,
-    elementary::Elementary, flow::Flow, sync::Framer,
+    CheckProfile, CheckReport, ElementaryReport, Event, PidReport, Position, Rates, Service,
+    Totals, elementary::Elementary, flow::Flow, sync::Framer,
 };
 
 /// By which clock the time-outs run.
@@ -158,6 +158,18 @@ impl Analyser {
     /// Returns the components that are cut into access units or watched.
     pub fn elementary(&self) -> impl Iterator<Item = ElementaryReport> + '_ {
         self.flow.streams.iter().map(Elementary::report)
+    }
+
+    /// Returns the rates of the whole stream, null packets included; `None` before its first complete second.
+    #[must_use]
+    pub fn rates(&self) -> Option<Rates> {
+        self.flow.rate.rates()
+    }
+
+    /// Returns the rates of one program: its tables, clock and components. A PID that several programs list counts for one.
+    #[must_use]
+    pub fn service_rates(&self, program: u16) -> Option<Rates> {
+        self.flow.programs.iter().find(|p| p.service.program == program)?.rate.rates()
     }
 
     /// Returns the checks of TR 101 290 that the profile looks at, by number.

@@ -14,6 +14,7 @@ use crate::{
     elementary::Elementary,
     flow::Flow,
     program::Program,
+    rates::RateMeter,
     timeline::Step,
     watch::{Change, Watch},
 };
@@ -306,15 +307,37 @@ impl Flow {
         }
     }
 
-    /// Takes the rate of every PID once a second.
+    /// Takes rates once a second: of the stream, its programs and PIDs.
     fn run_window(&mut self, now: Duration) {
-        let span = now.saturating_sub(self.window_start);
-        if span < WINDOW {
-            return;
+        let Some(begin) = self.window else {
+            self.window = Some(now);
+            return self.rate(None);
+        };
+        let span = now.saturating_sub(begin);
+        if span >= WINDOW {
+            self.window = Some(now);
+            // Where the clock jumped, nothing is known of the time between.
+            self.rate(Some(span).filter(|span| *span < WINDOW * 2));
         }
-        self.window_start = now;
+    }
+
+    fn rate(&mut self, span: Option<Duration>) {
+        let take = |meter: &mut RateMeter, packets: u64| match span {
+            Some(span) => meter.end(packets, span),
+            None => meter.begin(packets),
+        };
+        take(&mut self.rate, self.totals.packets);
+        self.programs.iter_mut().for_each(|program| program.packets = 0);
         for state in self.pids.iter_mut() {
-            state.end_window(span);
+            take(&mut state.rate, state.counters.packets);
+            let Some(number) = state.program else { continue };
+            let owner = self.programs.binary_search_by_key(&number, |p| p.service.program);
+            if let Some(program) = owner.ok().and_then(|i| self.programs.get_mut(i)) {
+                program.packets += state.counters.packets;
+            }
+        }
+        for program in &mut self.programs {
+            take(&mut program.rate, program.packets);
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     packet::{Header, PACKET},
     pids::{PidTable, Role},
     program::{Other, Program, Stray},
+    rates::RateMeter,
     si::Information,
     sync::Frame,
     tables::Tables,
@@ -52,7 +53,9 @@ pub(crate) struct Flow {
     pub(crate) at: Option<MonoTime>,
     pub(crate) traffic: Duration,
     pub(crate) next_check: u64,
-    pub(crate) window_start: Duration,
+    /// When the second of the rates began.
+    pub(crate) window: Option<Duration>,
+    pub(crate) rate: RateMeter,
     pub(crate) next_sweep: Duration,
     /// Scrambled packets at the last sweep.
     pub(crate) scrambled_before: u64,
@@ -90,7 +93,8 @@ impl Flow {
             at: None,
             traffic: Duration::ZERO,
             next_check: CHECK_EVERY,
-            window_start: Duration::ZERO,
+            window: None,
+            rate: RateMeter::default(),
             next_sweep: Duration::ZERO,
             scrambled_before: 0,
             scrambling: false,

@@ -1,11 +1,10 @@
 //! What is kept of each PID.
 
 use alloc::{boxed::Box, vec, vec::Vec};
-use core::time::Duration;
 
 use tallylight_model::{Bitrate, Pid};
 
-use crate::{Position, continuity::Continuity, packet::PACKET};
+use crate::{Position, Rates, continuity::Continuity, rates::RateMeter};
 
 /// What was counted of the whole stream. Counters only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +81,8 @@ pub struct PidReport {
     pub scrambled: bool,
     /// Rate of whole packets over the last complete second by the stream's clock; `None` before.
     pub bitrate: Option<Bitrate>,
+    /// The rates of all seconds since it came first.
+    pub rates: Option<Rates>,
 }
 
 /// What carries on a PID and who reads it.
@@ -110,8 +111,7 @@ pub(crate) struct PidState {
     pub(crate) boundaries: u32,
     pub(crate) counters: PidCounters,
     pub(crate) continuity: Continuity,
-    pub(crate) bitrate: Option<Bitrate>,
-    pub(crate) packets_at_window: u64,
+    pub(crate) rate: RateMeter,
     /// Whether some table lists it.
     pub(crate) listed: bool,
     /// Since when it carries something that no table lists, and whether that has lasted.
@@ -144,8 +144,7 @@ impl PidTable {
                 boundaries: 0,
                 counters: PidCounters::default(),
                 continuity: Continuity::new(),
-                bitrate: None,
-                packets_at_window: 0,
+                rate: RateMeter::default(),
                 listed: false,
                 stray_since: None,
                 stray: false,
@@ -180,20 +179,14 @@ impl PidTable {
 }
 
 impl PidState {
-    /// Takes the rate over a span that ends here.
-    pub(crate) fn end_window(&mut self, span: Duration) {
-        let packets = self.counters.packets - self.packets_at_window;
-        self.packets_at_window = self.counters.packets;
-        self.bitrate = Some(Bitrate::of(packets * PACKET as u64, span));
-    }
-
     pub(crate) fn report(&self) -> PidReport {
         PidReport {
             pid: self.pid,
             program: self.program,
             counters: self.counters,
             scrambled: self.scrambled,
-            bitrate: self.bitrate,
+            bitrate: self.rate.last(),
+            rates: self.rate.rates(),
         }
     }
 }

@@ -3,7 +3,8 @@
 use tallylight_model::{Pcr, Pid};
 
 use crate::{
-    MediaKind, Service, accuracy::Meter, packet::Header, timeline::Timeline, watch::Watch,
+    MediaKind, Service, accuracy::Meter, packet::Header, rates::RateMeter, timeline::Timeline,
+    watch::Watch,
 };
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -19,6 +20,9 @@ pub(crate) struct Program {
     pub(crate) wanted: bool,
     /// The distance to the next PCR says nothing: a segment began, or packets were dropped on this side.
     pub(crate) excused: bool,
+    pub(crate) rate: RateMeter,
+    /// Packets of its PIDs, when rates were last taken.
+    pub(crate) packets: u64,
     /// Whether its PMT was read.
     pub(crate) mapped: bool,
     /// Where its entitlement messages are.
@@ -37,6 +41,8 @@ impl Program {
             listed: false,
             wanted: false,
             excused: false,
+            rate: RateMeter::default(),
+            packets: 0,
             mapped: false,
             entitlements: Vec::new(),
             pmt: Watch::default(),

@@ -269,7 +269,8 @@ impl Flow {
         for i in 0..self.pids.len() {
             let Some(state) = self.pids.at(i) else { continue };
             let number = state.pid.get();
-            let silent = state.counters.packets == 0 || state.bitrate == Some(Bitrate::from_bps(0));
+            let silent =
+                state.counters.packets == 0 || state.rate.last() == Some(Bitrate::from_bps(0));
             let stray = !state.listed && !silent && (FIRST_FREE..OTHER_TABLES).contains(&number);
             let pid = Some(state.pid);
             let since = match stray {

@@ -440,6 +440,29 @@ fn serious(reading: &Reading) -> Vec<&'static str> {
 }
 
 #[test]
+fn the_rates_of_seconds_are_those_of_the_multiplex() {
+    let reading = read(constant());
+    let rates = reading.rates.unwrap();
+    for rate in [rates.min, rates.mean, rates.max] {
+        // A packet is 1,504 bits.
+        assert!(rate.bps().abs_diff(1_200_000) <= 2 * 1504, "{rates:?}");
+    }
+    // A service that is silent for three seconds has its tables alone.
+    let silent = altered(constant(), |at, packet| {
+        if matches!(pid(packet), VIDEO | AUDIO) && (4.0..7.5).contains(&at) {
+            *packet = null();
+        }
+        true
+    });
+    let reading = read(&silent);
+    let service = reading.service_rates[0].1.unwrap();
+    assert!(service.min.bps() < 40_000 && service.max.bps() > 600_000, "{service:?}");
+    let sound = reading.pids.iter().find(|p| p.pid.get() == AUDIO).unwrap().rates.unwrap();
+    assert_eq!(sound.min.bps(), 0);
+    assert!((90_000..160_000).contains(&sound.max.bps()), "{sound:?}");
+}
+
+#[test]
 fn a_clean_stream_raises_no_check() {
     for clip in [constant(), variable()] {
         assert_eq!(serious(&read(clip)), [""; 0]);

@@ -3,7 +3,7 @@
 use tallylight_model::{FaultKind, MonoTime, Profile, ProfileName};
 use tallylight_ts::{
     AccessUnit, Analyser, AnalyserConfig, CheckReport, Condition, ElementaryReport, Event, Finding,
-    PidReport, Service, Totals,
+    PidReport, Rates, Service, Totals,
 };
 
 /// Everything that an analyser said of a stream.
@@ -17,6 +17,8 @@ pub(crate) struct Reading {
     pub(crate) elementary: Vec<ElementaryReport>,
     pub(crate) totals: Totals,
     pub(crate) checks: Vec<CheckReport>,
+    pub(crate) rates: Option<Rates>,
+    pub(crate) service_rates: Vec<(u16, Option<Rates>)>,
 }
 
 impl Reading {
@@ -59,6 +61,11 @@ impl Reading {
             elementary: analyser.elementary().collect(),
             totals: analyser.totals(),
             checks: analyser.checks().collect(),
+            rates: analyser.rates(),
+            service_rates: analyser
+                .services()
+                .map(|service| (service.program, analyser.service_rates(service.program)))
+                .collect(),
         };
         for event in events {
             match event {
