@@ -436,6 +436,52 @@ fn people_read_the_verdict_first() {
     assert!(text.contains("0x0100 video h264 320x180 25.00 fps"), "{text}");
 }
 
+/// The row of a check of TR 101 290.
+fn check<'a>(report: &'a Value, number: &str) -> Option<&'a Value> {
+    report["checks"].as_array().unwrap().iter().find(|check| check["number"] == number)
+}
+
+#[test]
+fn the_checks_of_the_guideline_are_listed_by_number() {
+    let folder = Folder::new();
+    let clip = clip::clip(12, "", "");
+    let clean = folder.file("clean.ts", &clip);
+    let (_, report) = probe(&clean, &["--no-decode"]);
+    for check in report["checks"].as_array().unwrap() {
+        // The clip has no service information, which is only counted.
+        assert!(check["count"] == 0 || check["setting"] == "inform", "{check:#}");
+    }
+    assert!(check(&report, "3.1").is_some());
+    let (code, report) = probe(&clean, &["--no-decode", "--profile", "ott"]);
+    assert_eq!((code, check(&report, "3.1")), (0, None));
+    let (code, report) = probe(&clean, &["--no-decode", "--profile", "broadcast"]);
+    assert_eq!((code, &check(&report, "3.6").unwrap()["setting"]), (1, &Value::from("fault")));
+    assert!(kinds(&report).contains(&"si"), "{report:#}");
+
+    // Every 500th packet with video is gone.
+    let packets = clip.chunks_exact(clip::PACKET).enumerate();
+    let video =
+        packets.filter(|(_, packet)| clip::pid(packet) == clip::VIDEO && packet[3] & 0x10 != 0);
+    let lost: Vec<usize> = video.map(|(at, _)| at).skip(250).step_by(500).collect();
+    let lossy = clip::filter(&clip, |at, _| !lost.contains(&at));
+    let gone = lost.len() as u64;
+    let file = folder.file("lossy.ts", &lossy);
+    let (code, report) = probe(&file, &["--no-decode"]);
+    let continuity = check(&report, "1.4").unwrap();
+    assert_eq!((code, continuity["count"].as_u64()), (1, Some(gone)));
+    assert_eq!(continuity["pids"], serde_json::json!([clip::VIDEO]));
+    assert_eq!(continuity["services"], serde_json::json!([1]));
+    let last = continuity["last_seconds"].as_f64().unwrap();
+    assert!((1.0..12.0).contains(&last) && gone > 3, "{last} {gone}");
+    let text = String::from_utf8(agent(&["probe", "--no-decode", file.to_str().unwrap()]).stdout);
+    let text = text.unwrap();
+    assert!(text.contains("1.4   Continuity_count_error"), "{text}");
+    let rates = &report["rates"];
+    assert!(rates["min_bps"].as_u64() <= rates["mean_bps"].as_u64(), "{rates}");
+    assert!(rates["mean_bps"].as_u64() <= rates["max_bps"].as_u64(), "{rates}");
+    assert!(report["services"][0]["rates"]["max_bps"].as_u64() > Some(100_000));
+}
+
 #[test]
 fn check_says_everything_that_is_wrong_at_once() {
     let folder = Folder::new();
