@@ -12,7 +12,7 @@ mod over;
 use alloc::{collections::BTreeSet, vec::Vec};
 use core::time::Duration;
 
-use tallylight_model::{ChannelId, IncidentId};
+use tallylight_model::{ChannelId, IncidentId, MonoTime};
 
 use crate::{
     action::{Action, ActionKind, ActionState},
@@ -31,6 +31,8 @@ use crate::{
 
 /// While anything is wrong the facts are looked at this often, since silence is news too.
 const WATCH: Duration = Duration::from_secs(1);
+/// Into so many parts a second is divided, so that not all is done at its begin.
+const TURNS: u64 = 32;
 
 /// What a young incident says is brought up to date each time that the facts are looked at, an older one's seldom.
 const YOUNG: Duration = Duration::from_secs(15);
@@ -109,9 +111,18 @@ fn is_to_ask(scene: &Scene<'_>, ledger: &Ledger, id: IncidentId) -> bool {
     let is_over = asked.answer.held.and_then(|it| it.until).is_some_and(|it| scene.now >= it);
     let is_live = |it: &Action| it.state.is_in_flight() || it.state == ActionState::Waiting;
     scene.now.since(asked.same_since) <= YOUNG
-        || scene.now >= asked.at + WATCH
+        || scene.now >= own_turn(id, asked.at)
         || is_over
         || ledger.actions_of(id).any(is_live)
+}
+
+/// When an incident is to be asked again: each has its own part of the second, for after news all were asked at one moment, and
+/// hundreds at a time keep a new one waiting.
+fn own_turn(id: IncidentId, asked: MonoTime) -> MonoTime {
+    let second = WATCH.as_nanos() as u64;
+    let part = id.0 % TURNS * (second / TURNS);
+    let gone = (asked.as_nanos() + second - part) % second;
+    asked + Duration::from_nanos(second - gone)
 }
 
 fn ask(desk: &mut Desk<'_>, ledger: &mut Ledger, id: IncidentId, bad: &Marks) {
