@@ -38,7 +38,10 @@ fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {
     let lineup = &scene.facts.lineup;
     for server in lineup.servers().filter(|it| it.region == *region) {
         let own = lineup.on_server(&server.id);
-        let is_bad = |it| matches!(scene.state_by(it, onset, onset), State::Bad | State::Suspect);
+        let is_bad = |it| {
+            scene.state_if_well(it, onset).is_none()
+                && matches!(scene.state_by(it, onset, onset), State::Bad | State::Suspect)
+        };
         servers += usize::from(!own.is_empty());
         bad += usize::from(own.iter().any(|&it| is_bad(it)));
         if bad > 1 {
