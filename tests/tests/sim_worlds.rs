@@ -28,6 +28,18 @@ fn drawn_worlds_break_no_rule_and_are_named_and_mended_rightly() {
     assert!(wrong * WRONG_ONE_IN <= actions, "{wrong} of {actions} actions are wrong\n{all}");
 }
 
+/// Worlds in which a rule was broken once, by the judgement or in the rule's own view.
+const ONCE_BROKEN: [u64; 10] =
+    [5752, 28126, 30101, 41294, 54738, 57741, 79772, 90587, 99576, 99785];
+
+#[test]
+fn what_broke_a_rule_once_breaks_none() {
+    for seed in ONCE_BROKEN {
+        let score = score(&draw(seed, None));
+        assert!(score.broken.is_empty(), "{}", complaint(&score));
+    }
+}
+
 /// With three and more vantage points.
 const PRECISION: f64 = 0.98;
 const RECALL: f64 = 0.97;
