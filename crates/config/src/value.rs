@@ -79,18 +79,9 @@ pub fn integer(
 /// # Errors
 /// The value is not of this form, or too long to count in milliseconds.
 pub fn duration(value: &ValueInner<'_>) -> Result<Duration, String> {
-    let text = text(value)?;
-    let wrong =
-        || format!("{text:?} is not a duration; write a number and ms, s, min or h, as in \"5s\"");
-    let (number, unit) = number_and_unit(&text).ok_or_else(wrong)?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "min" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(wrong)
+    let form = "a duration; write a number and ms, s, min or h, as in \"5s\"";
+    let units = [("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000)];
+    amount(value, form, &units).map(Duration::from_millis)
 }
 
 /// Reads a bit rate: a number and a unit, as in `"800kbps"`, `"8Mbps"`, `"10Gbps"`.
@@ -98,21 +89,9 @@ pub fn duration(value: &ValueInner<'_>) -> Result<Duration, String> {
 /// # Errors
 /// The value is not of this form.
 pub fn bitrate(value: &ValueInner<'_>) -> Result<Bitrate, String> {
-    let text = text(value)?;
-    let wrong = || {
-        format!(
-            "{text:?} is not a rate; write a number and bps, kbps, Mbps or Gbps, as in \"8Mbps\""
-        )
-    };
-    let (number, unit) = number_and_unit(&text).ok_or_else(wrong)?;
-    let bits = match unit {
-        "bps" => 1,
-        "kbps" => 1_000,
-        "Mbps" => 1_000_000,
-        "Gbps" => 1_000_000_000,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(bits).map(Bitrate::from_bps).ok_or_else(wrong)
+    let form = "a rate; write a number and bps, kbps, Mbps or Gbps, as in \"8Mbps\"";
+    let units = [("bps", 1), ("kbps", 1_000), ("Mbps", 1_000_000), ("Gbps", 1_000_000_000)];
+    amount(value, form, &units).map(Bitrate::from_bps)
 }
 
 /// Reads an amount of data: a number and a unit, as in `"500MB"`, `"10GB"`.
@@ -120,18 +99,21 @@ pub fn bitrate(value: &ValueInner<'_>) -> Result<Bitrate, String> {
 /// # Errors
 /// The value is not of this form.
 pub fn bytes(value: &ValueInner<'_>) -> Result<u64, String> {
+    let form = "a size; write a number and kB, MB, GB or TB, as in \"10GB\"";
+    let units =
+        [("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000)];
+    amount(value, form, &units)
+}
+
+/// A number and one of these units, each with how many of the smallest it is.
+fn amount(value: &ValueInner<'_>, form: &str, units: &[(&str, u64)]) -> Result<u64, String> {
     let text = text(value)?;
-    let wrong =
-        || format!("{text:?} is not a size; write a number and kB, MB, GB or TB, as in \"10GB\"");
-    let (number, unit) = number_and_unit(&text).ok_or_else(wrong)?;
-    let bytes = match unit {
-        "kB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "TB" => 1_000_000_000_000,
-        _ => return Err(wrong()),
+    let read = || {
+        let (number, unit) = number_and_unit(&text)?;
+        let (_, scale) = units.iter().find(|it| it.0 == unit)?;
+        number.checked_mul(*scale)
     };
-    number.checked_mul(bytes).ok_or_else(wrong)
+    read().ok_or_else(|| format!("{text:?} is not {form}"))
 }
 
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
