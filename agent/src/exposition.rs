@@ -110,6 +110,8 @@ struct Totals {
     /// What became of RTP packets, beside those that were lost.
     rtp: RtpCounts,
     fec: BTreeMap<FecDirection, u64>,
+    /// Changes of what it carries.
+    changes: u64,
 }
 
 impl Board {
@@ -176,6 +178,13 @@ impl Board {
         }
     }
 
+    /// Counts a change of what a stream carries.
+    pub fn changed(&mut self, stream: &StreamId) {
+        if let Some(totals) = self.streams.get_mut(stream) {
+            totals.changes += 1;
+        }
+    }
+
     /// Counts packets of forward error correction beside a stream; true for the first of their direction.
     pub fn corrected(&mut self, stream: &StreamId, direction: FecDirection, packets: u64) -> bool {
         let Some(totals) = self.streams.get_mut(stream) else { return false };
@@ -224,6 +233,10 @@ impl Board {
             for (stream, totals) in &self.streams {
                 page.series(&labels(stream), value(&totals.rtp) as f64);
             }
+        }
+        page.metric(Metric::StreamStructureChanges);
+        for (stream, totals) in &self.streams {
+            page.series(&labels(stream), totals.changes as f64);
         }
         page.metric(Metric::StreamDecodeErrors);
         for (stream, totals) in &self.streams {

@@ -2,6 +2,7 @@
 
 mod check;
 mod component;
+mod event;
 mod text;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -15,6 +16,7 @@ use tallylight_ts::{Analyser, MediaKind, Rates, Service};
 use crate::probe::Scrutiny;
 pub use check::CheckReport;
 pub use component::{ComponentReport, NotChecked};
+pub use event::{EventReport, Events, Is};
 
 /// Faults that are listed; what is beyond is counted.
 const MAX_FAULTS: usize = 10_000;
@@ -73,6 +75,11 @@ pub struct Report {
     /// Faults that were too many to be listed.
     #[serde(skip_serializing_if = "is_zero")]
     pub more_faults: u64,
+    /// What changed in what it carries, earliest first.
+    pub events: Vec<EventReport>,
+    /// Events that were too many to be listed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_events: u64,
 }
 
 /// The result in one word.
@@ -110,6 +117,8 @@ pub struct ServiceReport {
     pub provider: Option<String>,
     /// Where its PMT is.
     pub pmt_pid: Option<u16>,
+    /// How often its PMT came to say something else.
+    pub pmt_changes: u64,
     /// Where its clock is.
     pub pcr_pid: Option<u16>,
     /// The rates of its seconds.
@@ -292,6 +301,8 @@ impl Faults {
 pub struct Findings {
     /// The faults.
     pub faults: Faults,
+    /// What changed.
+    pub events: Events,
     /// The thresholds used.
     pub profile: ProfileName,
     /// When a live probe began; `None` for a recording, whose time is media time.
@@ -316,6 +327,7 @@ impl Report {
     pub fn new(analyser: &Analyser, findings: Findings) -> Self {
         let Findings {
             faults,
+            events,
             profile,
             began,
             service,
@@ -338,6 +350,7 @@ impl Report {
         let checks = analyser.checks().map(|check| CheckReport::new(&check, began)).collect();
         let pids = pids.iter().map(|pid| PidReport::new(pid, analyser, &rate)).collect();
         let (mut faults, mut more_faults) = faults.finish();
+        let (events, more_events) = events.finish();
         let chance = not_packets(analyser);
         if chance.is_some() {
             (faults, more_faults) = (Vec::new(), 0);
@@ -376,6 +389,8 @@ impl Report {
             checks,
             faults,
             more_faults,
+            events,
+            more_events,
         }
     }
 }
@@ -426,6 +441,7 @@ impl ServiceReport {
             name: service.name.clone(),
             provider: service.provider.clone(),
             pmt_pid: service.pmt_pid.map(Pid::get),
+            pmt_changes: service.pmt_changes,
             pcr_pid: service.pcr_pid.map(Pid::get),
             rates: analyser.service_rates(service.program).map(RatesReport::from),
             components: (service.components.iter())

@@ -9,6 +9,9 @@ use super::{
     Verdict,
 };
 
+/// Events that the report for people lists.
+const MAX_SHOWN: usize = 50;
+
 /// For people: the verdict first, then what is wrong, then what it is.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,6 +55,7 @@ impl fmt::Display for Report {
             let checks = self.checks.iter().filter(|check| check.says_something());
             checks.into_iter().try_for_each(|check| writeln!(f, "  {check}"))?;
         }
+        self.write_events(f)?;
         if self.services.is_empty() && self.error.is_none() {
             writeln!(f, "\nNo service: no PAT and PMT were found.")?;
         }
@@ -74,6 +78,19 @@ impl Report {
         } else {
             ""
         }
+    }
+
+    fn write_events(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.events.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nWhat changed:")?;
+        self.events.iter().take(MAX_SHOWN).try_for_each(|event| writeln!(f, "  {event}"))?;
+        let beyond = self.events.len().saturating_sub(MAX_SHOWN) as u64 + self.more_events;
+        if beyond > 0 {
+            writeln!(f, "  and {beyond} more")?;
+        }
+        Ok(())
     }
 
     fn write_counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

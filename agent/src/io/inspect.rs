@@ -10,7 +10,7 @@ use crate::{
     assignment::Expectation,
     decode::{Analyser, Reply},
     input::{InputEvent, InputSpec, Purpose, SoundPlace},
-    inspect::{Faults, Findings, Report},
+    inspect::{Events, Faults, Findings, Report},
     probe::{Decoding, Output, Session, SessionConfig, Source, Watched},
 };
 
@@ -60,6 +60,7 @@ struct Probe {
     session: Session,
     analysers: BTreeMap<usize, Analyser>,
     faults: Faults,
+    events: Events,
     pictures: u64,
     error: Option<String>,
     ended: bool,
@@ -85,6 +86,7 @@ impl Probe {
             session,
             analysers: BTreeMap::new(),
             faults: Faults::new(zero),
+            events: Events::new((source != Source::Recording).then_some(began)),
             pictures: 0,
             error: None,
             ended: false,
@@ -177,6 +179,7 @@ impl Probe {
                     self.session.decoded(clock::now(), view, 1, replies);
                 }
                 Output::Fault(record) => self.faults.add(record),
+                Output::Structure { change, .. } => self.events.add(&change),
                 Output::Slice(_) | Output::Started { .. } => {}
                 Output::Ended(error) => {
                     self.ended = true;
@@ -201,6 +204,7 @@ impl Probe {
         };
         let findings = Findings {
             faults: self.faults,
+            events: self.events,
             profile: options.profile,
             began: (source != Source::Recording).then_some(began),
             service: options.service,

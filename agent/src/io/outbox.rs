@@ -68,6 +68,11 @@ impl Outbox {
         self.board().received(stream, counts);
     }
 
+    /// Counts a change of what a stream carries.
+    pub fn changed(&self, stream: &StreamId) {
+        self.board().changed(stream);
+    }
+
     /// Shows packets of forward error correction beside a stream; true for the first of their direction.
     pub fn corrected(&self, stream: &StreamId, fec: Fec, packets: u64) -> bool {
         self.board().corrected(stream, fec.direction, packets)

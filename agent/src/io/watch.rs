@@ -278,6 +278,13 @@ impl Driver {
                         self.shared.tracer.started(&watch.stream, &start);
                     }
                 }
+                Output::Structure { view, change } => {
+                    if let Some(watch) = self.group.streams.get(view) {
+                        let (stream, kind, pid) = (&watch.stream, change.kind.name(), change.pid);
+                        tracing::debug!(%stream, kind, %pid, "what the stream carries changed");
+                        self.shared.outbox.changed(stream);
+                    }
+                }
                 Output::Ended(error) => {
                     let error = error.unwrap_or_else(|| "it ended".to_owned());
                     tracing::warn!(stream = %self.name(), error, "the input is over");
@@ -351,7 +358,7 @@ async fn join(watch: &Watch, spec: &InputSpec, shared: &Shared) -> Option<Start>
                 }
                 Output::Started { start, .. } => return Some(start),
                 Output::Ended(_) => return None,
-                Output::Fault(_) | Output::Slice(_) => {}
+                Output::Fault(_) | Output::Slice(_) | Output::Structure { .. } => {}
             }
         }
     }

@@ -14,6 +14,7 @@
 use std::time::Duration;
 
 use tallylight_model::{FaultRecord, MonoTime, Slice};
+use tallylight_ts::StructureChange;
 
 use crate::{decode::Request, input::Phases};
 
@@ -47,6 +48,13 @@ pub enum Output {
         view: usize,
         /// How long it took.
         start: Start,
+    },
+    /// Something that the stream carries changed.
+    Structure {
+        /// The view's index: a stream whose service it is, or the multiplex.
+        view: usize,
+        /// What.
+        change: StructureChange,
     },
     /// The input is over, for the reason given if it could not be read.
     Ended(Option<String>),

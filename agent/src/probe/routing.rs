@@ -1,9 +1,10 @@
 //! Which of a session's views an event of the analyser concerns, and what it means to each.
 
 use tallylight_model::{ChannelId, Pid, Severity, StreamId};
-use tallylight_ts::{AccessUnit, Check, Event, Finding, FindingKind, Position};
+use tallylight_ts::{AccessUnit, Check, Event, Finding, FindingKind, Position, StructureChange};
 
 use super::{
+    Output,
     expected::must_be_clear,
     session::{Decoding, Session, Watched},
     view::{Claim, Part, View, ViewConfig},
@@ -21,6 +22,24 @@ impl Session {
             Event::Finding(finding) => self.route_finding(&finding),
             Event::Condition(condition) => self.route_condition(&condition),
             Event::Services(position) => self.route_services(&position),
+            Event::Structure(change) => self.route_structure(&change),
+        }
+    }
+
+    fn route_structure(&mut self, change: &StructureChange) {
+        let only = match &self.config.watched {
+            Watched::Everything { only, .. } => *only,
+            Watched::Streams(_) => None,
+        };
+        for (index, view) in self.views.iter().enumerate() {
+            let concerned = match view.part {
+                Part::Stream => view.config.service.or(view.program()) == Some(change.program),
+                Part::Service => false,
+                Part::Multiplex => only.is_none_or(|only| only == change.program),
+            };
+            if concerned {
+                self.outputs.push_back(Output::Structure { view: index, change: change.clone() });
+            }
         }
     }
 

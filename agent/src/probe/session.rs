@@ -118,7 +118,7 @@ pub struct Session {
     open: Spans,
     pub(super) blind: Spans,
     blind_until: MonoTime,
-    outputs: VecDeque<Output>,
+    pub(super) outputs: VecDeque<Output>,
 }
 
 /// That the stream comes in segments.

@@ -124,6 +124,8 @@ metrics! {
         "How often an RTP sender began anew: another source (SSRC), or a jump of the sequence number (RFC 3550, A.1).";
     StreamRtpFec "iptv_stream_rtp_fec_packets_total" "iptv.stream.rtp_fec_packets" Counter "{packet}" ["channel" "stream" "direction"] Agent
         "Packets of forward error correction (SMPTE ST 2022-1) seen beside a multicast RTP stream, by direction (column, row); nothing is repaired with them.";
+    StreamStructureChanges "iptv_stream_structure_changes_total" "iptv.stream.structure_changes" Counter "{change}" ["channel" "stream"] Agent
+        "Changes of what the stream carries: PMTs that say something else, services and components that appear, go, move, change, stop or come again.";
     StreamArrivalGap "iptv_stream_arrival_gap_seconds" "iptv.stream.arrival_gap" Histogram "s" ["channel" "stream"] Agent
         "Time between datagrams by the kernel's receive stamps.";
     StreamDelayFactor "iptv_stream_delay_factor_seconds" "iptv.stream.delay_factor" Gauge "s" ["channel" "stream"] Agent

@@ -194,6 +194,7 @@ impl Flow {
             let change = self.cat.overdue(now, self.config.profile.limits.cat, here);
             self.report(Check::CatMissing, Some(Pid::CAT), None, change);
         }
+        self.sweep_components();
         self.sweep_others(now, here);
         self.sweep_si(now, here);
     }

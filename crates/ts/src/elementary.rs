@@ -11,6 +11,7 @@ use crate::{
     outbox::Outbox,
     packet::Header,
     pes::{self, Stamps},
+    structure::Life,
     timeline::{Lead, MAX_STEP, Timeline},
     watch::Watch,
 };
@@ -64,6 +65,7 @@ pub(crate) struct Elementary {
     pub(crate) alive: bool,
     /// Where an access unit began since the checks ran last.
     pub(crate) began: Option<Position>,
+    pub(crate) life: Life,
     pub(crate) scrambled_since: Option<Position>,
     /// Presentation stamps, as TR 101 290, 2.5 asks for.
     pub(crate) stamps: Watch,
@@ -96,6 +98,7 @@ impl Elementary {
             packets: Watch::default(),
             alive: false,
             began: None,
+            life: Life::default(),
             scrambled_since: None,
             stamps: Watch::default(),
             stamped: None,
@@ -143,7 +146,9 @@ impl Elementary {
             self.pes.reset();
             self.cutter.flush(&mut self.ready);
             if header.has_payload {
-                self.began = Some(here.position());
+                let position = here.position();
+                self.began = Some(position);
+                self.life.sign(position);
             }
             return;
         }
@@ -169,6 +174,7 @@ impl Elementary {
         if began {
             let position = here.position();
             (self.began, self.last_unit) = (Some(position), Some(position));
+            self.life.sign(position);
         }
     }
 

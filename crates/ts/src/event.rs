@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use tallylight_model::{FaultKind, MonoTime, Pid};
 
-use crate::{AccessUnit, Indicator};
+use crate::{AccessUnit, Indicator, StructureChange};
 
 /// A place in the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub enum Event {
     Condition(Condition),
     /// The list of services changed: see [`services`](crate::Analyser::services).
     Services(Position),
+    /// Something that the stream carries changed, or stopped coming.
+    Structure(StructureChange),
 }
 
 /// Something that happened once.

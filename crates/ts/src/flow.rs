@@ -17,6 +17,7 @@ use crate::{
     program::{Other, Program, Stray},
     rates::RateMeter,
     si::Information,
+    structure::Told,
     sync::Frame,
     tables::Tables,
     timeline::Step,
@@ -63,6 +64,7 @@ pub(crate) struct Flow {
     pub(crate) scrambling: bool,
     /// Components that are not cut.
     pub(crate) others: Vec<Other>,
+    pub(crate) told: Told,
     skipped: u64,
     /// Where the first of two corrupted sync bytes stood.
     corrupted: Option<Position>,
@@ -99,6 +101,7 @@ impl Flow {
             scrambled_before: 0,
             scrambling: false,
             others: Vec::new(),
+            told: Told::default(),
             skipped: 0,
             corrupted: None,
             lost: None,
@@ -423,6 +426,9 @@ impl Flow {
             return;
         }
         self.programs[program].pmt.excuse(silent);
+        for stream in self.streams.iter_mut().filter(|stream| stream.owner == program) {
+            stream.life.excuse(silent);
+        }
         if self.primary() == Some(program) {
             self.pat.excuse(silent);
             self.pat_packets.excuse(silent);

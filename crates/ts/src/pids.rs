@@ -35,7 +35,9 @@ pub struct Totals {
     pub scrambled_packets: u64,
     /// Sections whose CRC is wrong (TR 101 290, 2.2).
     pub section_errors: u64,
-    /// Events given up because nobody took them out of the queue.
+    /// Changes of what the stream carries.
+    pub structure_changes: u64,
+    /// Events given up because nobody took them out of the queue, or changes came by the packet.
     pub dropped_events: u64,
     /// Tables, programs or components left out because a limit was reached.
     pub over_limit: u64,

@@ -3,8 +3,8 @@
 use tallylight_model::{Pcr, Pid};
 
 use crate::{
-    MediaKind, Service, accuracy::Meter, packet::Header, rates::RateMeter, timeline::Timeline,
-    watch::Watch,
+    Component, MediaKind, Service, accuracy::Meter, packet::Header, rates::RateMeter,
+    timeline::Timeline, watch::Watch,
 };
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -23,8 +23,12 @@ pub(crate) struct Program {
     pub(crate) rate: RateMeter,
     /// Packets of its PIDs, when rates were last taken.
     pub(crate) packets: u64,
-    /// Whether its PMT was read.
+    /// Whether its PMT was read, from where the PAT says now.
     pub(crate) mapped: bool,
+    /// The version and CRC of its last PMT, from wherever.
+    pub(crate) pmt_version: Option<(u8, u32)>,
+    /// The components by the PMT that was elsewhere.
+    pub(crate) former: Vec<Component>,
     /// Where its entitlement messages are.
     pub(crate) entitlements: Vec<Pid>,
     pub(crate) pmt: Watch,
@@ -44,6 +48,8 @@ impl Program {
             rate: RateMeter::default(),
             packets: 0,
             mapped: false,
+            pmt_version: None,
+            former: Vec::new(),
             entitlements: Vec::new(),
             pmt: Watch::default(),
             video: Watch::default(),
@@ -53,9 +59,10 @@ impl Program {
 
     /// The PAT lists it.
     pub(crate) fn list(&mut self, pmt_pid: Pid, wanted: bool) {
-        if self.service.pmt_pid.replace(pmt_pid) != Some(pmt_pid) {
-            self.service.components.clear();
-            self.mapped = false;
+        if self.service.pmt_pid.replace(pmt_pid) != Some(pmt_pid)
+            && core::mem::take(&mut self.mapped)
+        {
+            self.former = core::mem::take(&mut self.service.components);
         }
         if !self.listed {
             (self.pmt, self.video, self.audio) = Default::default();

@@ -13,6 +13,8 @@ pub struct Service {
     pub program: u16,
     /// Where its PMT is; `None` never occurs after the PAT was read.
     pub pmt_pid: Option<Pid>,
+    /// How often its PMT came to say something else.
+    pub pmt_changes: u64,
     /// Where its clock is; `None` until its PMT was read, or if it has none.
     pub pcr_pid: Option<Pid>,
     /// Its name by the SDT.

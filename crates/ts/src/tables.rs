@@ -15,6 +15,7 @@ use crate::{
     psi::{self, MAX_ENTITLEMENTS, TABLE_CAT, TABLE_PAT, TABLE_PMT, TABLE_SDT, TABLE_TOT},
     section::{Assembler, Section, Unusable, crc32},
     si::{EIT, NIT, RST, SDT, SiSection, TDT},
+    structure::ChangeKind,
 };
 
 /// Tables whose PID is theirs whatever the PAT says.
@@ -32,6 +33,8 @@ pub(crate) struct Tables {
     /// The sections of the PAT that is being read, by number, with its version.
     pat: BTreeMap<u8, Vec<(u16, Pid)>>,
     pat_version: u8,
+    /// Whether programs were listed before.
+    has_listed: bool,
     /// Where the PAT says that the network information is.
     network: Option<Pid>,
     /// Where the CAT says that entitlement messages are.
@@ -47,6 +50,7 @@ impl Default for Tables {
             readers,
             pat: BTreeMap::new(),
             pat_version: 0,
+            has_listed: false,
             network: None,
             entitlements: Vec::new(),
             found: Vec::new(),
@@ -92,7 +96,7 @@ enum Read {
     Si(SiSection),
     Repeated { table_id: u8, extension: u16 },
     Pat { version: u8, number: u8, last: u8, entries: Vec<(u16, Pid)> },
-    Pmt { program: u16, pmt: psi::Pmt },
+    Pmt { program: u16, version: (u8, u32), pmt: psi::Pmt },
     Sdt(Vec<psi::Names>),
 }
 
@@ -100,6 +104,11 @@ impl Tables {
     /// Whether a PAT was read.
     pub(crate) fn has_pat(&self) -> bool {
         !self.pat.is_empty()
+    }
+
+    /// Whether programs were listed before.
+    pub(crate) const fn has_listed(&self) -> bool {
+        self.has_listed
     }
 
     /// Packets of one reader were lost.
@@ -185,7 +194,7 @@ impl Flow {
                     self.apply_pat(last);
                 }
             }
-            Read::Pmt { program, pmt } => self.apply_pmt(pid, program, pmt),
+            Read::Pmt { program, version, pmt } => self.apply_pmt(pid, program, version, pmt),
             Read::Sdt(names) => self.apply_names(names),
         }
     }
@@ -206,8 +215,12 @@ impl Flow {
                 self.programs.insert(at, Program::new(number));
                 at
             });
-            self.programs[at].list(pmt_pid, wanted);
+            let program = &mut self.programs[at];
+            let (was_listed, was_at) = (program.listed, program.service.pmt_pid);
+            program.list(pmt_pid, wanted);
+            self.relisted(at, was_listed, was_at);
         }
+        self.tables.has_listed = true;
         // What other tables said of programs that were not there, or are new, must be read again.
         for reader in self.tables.readers.iter_mut().filter(|reader| reader.pid != Pid::PAT) {
             reader.known.clear();
@@ -222,7 +235,10 @@ impl Flow {
             let program = &mut self.programs[i];
             if program.listed && !listed.contains_key(&program.service.program) {
                 (program.listed, program.wanted) = (false, false);
+                let number = program.service.program;
                 self.close_program(i);
+                let here = self.position(Some(i));
+                self.changed(ChangeKind::ServiceGone, Pid::PAT, number, here);
             }
         }
         if self.programs.len() + listed.len() > MAX_PROGRAMS {
@@ -230,22 +246,20 @@ impl Flow {
         }
     }
 
-    fn apply_pmt(&mut self, pid: Pid, number: u16, pmt: psi::Pmt) {
+    fn apply_pmt(&mut self, pid: Pid, number: u16, version: (u8, u32), pmt: psi::Pmt) {
         let same = |p: &Program| p.service.program == number && p.service.pmt_pid == Some(pid);
-        let Some(program) = self.programs.iter_mut().find(|p| same(p)) else { return };
+        let Some(index) = self.programs.iter().position(same) else { return };
+        let program = &mut self.programs[index];
         if program.service.pcr_pid.is_some() && program.service.pcr_pid != pmt.pcr_pid {
             program.timeline.announce();
         }
-        program.service.pcr_pid = pmt.pcr_pid;
-        program.service.components = pmt.components;
-        program.entitlements = pmt.entitlements;
-        program.mapped = true;
         if pmt.pcr_pid.is_some() {
             self.stray.settle();
         }
         if pmt.truncated {
             self.over_limit(pid);
         }
+        self.take_pmt(index, pmt, version);
         self.services_changed();
         self.pmt_seen(pid, number);
     }
@@ -494,7 +508,11 @@ fn read(reader: &mut Reader, bytes: &[u8]) -> Option<Read> {
             last: section.last_number,
             entries: psi::pat(section.body).collect(),
         },
-        TABLE_PMT => Read::Pmt { program: extension, pmt: psi::pmt(section.body) },
+        TABLE_PMT => Read::Pmt {
+            program: extension,
+            version: (section.version, section.crc),
+            pmt: psi::pmt(section.body),
+        },
         _ => Read::Sdt(psi::sdt(section.body)),
     })
 }

@@ -3,7 +3,7 @@
 use tallylight_model::{FaultKind, MonoTime, Profile, ProfileName};
 use tallylight_ts::{
     AccessUnit, Analyser, AnalyserConfig, CheckReport, Condition, ElementaryReport, Event, Finding,
-    PidReport, Rates, Service, Totals,
+    PidReport, Rates, Service, StructureChange, Totals,
 };
 
 /// Everything that an analyser said of a stream.
@@ -18,6 +18,7 @@ pub(crate) struct Reading {
     pub(crate) totals: Totals,
     pub(crate) checks: Vec<CheckReport>,
     pub(crate) rates: Option<Rates>,
+    pub(crate) changes: Vec<StructureChange>,
     pub(crate) service_rates: Vec<(u16, Option<Rates>)>,
 }
 
@@ -62,6 +63,7 @@ impl Reading {
             totals: analyser.totals(),
             checks: analyser.checks().collect(),
             rates: analyser.rates(),
+            changes: Vec::new(),
             service_rates: analyser
                 .services()
                 .map(|service| (service.program, analyser.service_rates(service.program)))
@@ -72,6 +74,7 @@ impl Reading {
                 Event::Unit(unit) => reading.units.push(unit),
                 Event::Finding(finding) => reading.findings.push(finding),
                 Event::Condition(condition) => reading.conditions.push(condition),
+                Event::Structure(change) => reading.changes.push(change),
                 Event::Services(_) => {}
             }
         }
