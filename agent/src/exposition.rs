@@ -112,6 +112,8 @@ struct Totals {
     fec: BTreeMap<FecDirection, u64>,
     /// Changes of what it carries.
     changes: u64,
+    /// Cues for splices.
+    cues: u64,
 }
 
 impl Board {
@@ -185,6 +187,13 @@ impl Board {
         }
     }
 
+    /// Counts a cue for a splice.
+    pub fn cued(&mut self, stream: &StreamId) {
+        if let Some(totals) = self.streams.get_mut(stream) {
+            totals.cues += 1;
+        }
+    }
+
     /// Counts packets of forward error correction beside a stream; true for the first of their direction.
     pub fn corrected(&mut self, stream: &StreamId, direction: FecDirection, packets: u64) -> bool {
         let Some(totals) = self.streams.get_mut(stream) else { return false };
@@ -237,6 +246,10 @@ impl Board {
         page.metric(Metric::StreamStructureChanges);
         for (stream, totals) in &self.streams {
             page.series(&labels(stream), totals.changes as f64);
+        }
+        page.metric(Metric::StreamCues);
+        for (stream, totals) in &self.streams {
+            page.series(&labels(stream), totals.cues as f64);
         }
         page.metric(Metric::StreamDecodeErrors);
         for (stream, totals) in &self.streams {

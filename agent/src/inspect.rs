@@ -2,6 +2,7 @@
 
 mod check;
 mod component;
+mod cue;
 mod event;
 mod text;
 
@@ -16,6 +17,7 @@ use tallylight_ts::{Analyser, MediaKind, Rates, Service};
 use crate::probe::Scrutiny;
 pub use check::CheckReport;
 pub use component::{ComponentReport, NotChecked};
+pub use cue::{CueReport, CuesReport, SegmentReport};
 pub use event::{EventReport, Events, Is};
 
 /// Faults that are listed; what is beyond is counted.

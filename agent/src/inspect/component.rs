@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use tallylight_model::{Codec, Pid};
 use tallylight_ts::{Analyser, AudioRole, Component, MediaKind};
 
-use super::kind_of;
+use super::{CuesReport, kind_of};
 use crate::probe::Scrutiny;
 
 /// One component of a service.
@@ -44,6 +44,9 @@ pub struct ComponentReport {
     pub scrambled: bool,
     /// Pictures or audio frames seen.
     pub units: u64,
+    /// What was counted of cues for splices, where it carries them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cues: Option<CuesReport>,
     /// Why its picture or sound says nothing about its faults, if it was to be looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_checked: Option<NotChecked>,
@@ -118,6 +121,7 @@ impl ComponentReport {
             sample_rate_hz: parameters.sample_rate_hz,
             units,
             scrambled,
+            cues: analyser.cues().find(|(pid, _)| *pid == c.pid).map(|(_, cues)| cues.into()),
             not_checked: scrutiny.and_then(|_| not_checked(c, seen, units, scrambled)),
             decode_errors: seen.filter(|s| says && s.looked_at > 0).map(|s| s.damaged),
             bitrate_bps: rate(counters.packets),

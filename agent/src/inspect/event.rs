@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 use tallylight_model::{MonoTime, Pid};
-use tallylight_ts::{ChangeKind, Coding, Position, StructureChange};
+use tallylight_ts::{ChangeKind, Coding, Cue, Position, StructureChange};
 
-use super::rounded;
+use super::{CueReport, rounded};
 
 /// Events that are listed; what is beyond is counted.
 const MAX_EVENTS: usize = 10_000;
@@ -21,7 +21,8 @@ pub struct EventReport {
     /// Packets before it.
     pub packet: u64,
     /// In which service.
-    pub service_id: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_id: Option<u16>,
     /// On which PID: the component's, or that of the table that says so.
     pub pid: u16,
     /// What it was before.
@@ -30,6 +31,9 @@ pub struct EventReport {
     /// What it is now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Is>,
+    /// What a cue for a splice says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cue: Option<CueReport>,
 }
 
 /// What something is, before or after a change.
@@ -60,21 +64,41 @@ impl Events {
     }
 
     /// Takes a change of what the stream carries.
-    pub fn add(&mut self, change: &StructureChange) {
+    pub fn change(&mut self, change: &StructureChange) {
+        let (from, to) = sides(&change.kind);
+        self.add(EventReport {
+            kind: change.kind.name(),
+            seconds: self.seconds(change.position),
+            packet: change.position.packet,
+            service_id: Some(change.program),
+            pid: change.pid.get(),
+            from,
+            to,
+            cue: None,
+        });
+    }
+
+    /// Takes a cue for a splice.
+    pub fn cue(&mut self, cue: &Cue) {
+        let seconds = self.seconds(cue.position);
+        self.add(EventReport {
+            kind: cue.info.command.name(),
+            seconds,
+            packet: cue.position.packet,
+            service_id: cue.program,
+            pid: cue.pid.get(),
+            from: None,
+            to: None,
+            cue: Some(CueReport::new(cue, seconds, self.began.is_some())),
+        });
+    }
+
+    fn add(&mut self, event: EventReport) {
         if self.list.len() >= MAX_EVENTS {
             self.more += 1;
             return;
         }
-        let (from, to) = sides(&change.kind);
-        self.list.push(EventReport {
-            kind: change.kind.name(),
-            seconds: self.seconds(change.position),
-            packet: change.position.packet,
-            service_id: change.program,
-            pid: change.pid.get(),
-            from,
-            to,
-        });
+        self.list.push(event);
     }
 
     /// The events, earliest first, and how many more there were.
@@ -132,8 +156,13 @@ impl fmt::Display for EventReport {
             Some(seconds) => write!(f, "{seconds:10.3} s")?,
             None => write!(f, "  at the begin")?,
         }
-        write!(f, "  service {} PID 0x{:04X} ", self.service_id, self.pid)?;
-        write!(f, "{}", self.kind.replace('_', " "))?;
+        if let Some(service) = self.service_id {
+            write!(f, "  service {service}")?;
+        }
+        write!(f, " PID 0x{:04X} {}", self.pid, self.kind.replace('_', " "))?;
+        if let Some(cue) = &self.cue {
+            return write!(f, "{cue}");
+        }
         match (&self.from, &self.to) {
             (None, None) => Ok(()),
             (Some(from), Some(to)) => write!(f, ": {from} to {to}"),
@@ -162,11 +191,11 @@ mod tests {
         };
         let mut events = Events::new(None);
         let (from, to) = (Some("eng".to_owned()), None);
-        events.add(&change(300, ChangeKind::LanguageChanged { from, to }));
-        events.add(&change(200, ChangeKind::Stopped));
-        events.add(&change(400, ChangeKind::PmtVersion { from: 3, to: 4 }));
+        events.change(&change(300, ChangeKind::LanguageChanged { from, to }));
+        events.change(&change(200, ChangeKind::Stopped));
+        events.change(&change(400, ChangeKind::PmtVersion { from: 3, to: 4 }));
         for _ in 0..MAX_EVENTS {
-            events.add(&change(500, ChangeKind::Resumed));
+            events.change(&change(500, ChangeKind::Resumed));
         }
         let (list, more) = events.finish();
         assert_eq!((list.len(), more), (MAX_EVENTS, 3));

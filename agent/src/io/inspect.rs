@@ -179,7 +179,8 @@ impl Probe {
                     self.session.decoded(clock::now(), view, 1, replies);
                 }
                 Output::Fault(record) => self.faults.add(record),
-                Output::Structure { change, .. } => self.events.add(&change),
+                Output::Structure { change, .. } => self.events.change(&change),
+                Output::Cue { cue, .. } => self.events.cue(&cue),
                 Output::Slice(_) | Output::Started { .. } => {}
                 Output::Ended(error) => {
                     self.ended = true;

@@ -73,6 +73,11 @@ impl Outbox {
         self.board().changed(stream);
     }
 
+    /// Counts a cue for a splice.
+    pub fn cued(&self, stream: &StreamId) {
+        self.board().cued(stream);
+    }
+
     /// Shows packets of forward error correction beside a stream; true for the first of their direction.
     pub fn corrected(&self, stream: &StreamId, fec: Fec, packets: u64) -> bool {
         self.board().corrected(stream, fec.direction, packets)

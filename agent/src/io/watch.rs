@@ -285,6 +285,13 @@ impl Driver {
                         self.shared.outbox.changed(stream);
                     }
                 }
+                Output::Cue { view, cue } => {
+                    if let Some(watch) = self.group.streams.get(view) {
+                        let (stream, command) = (&watch.stream, cue.info.command.name());
+                        tracing::debug!(%stream, command, preroll_ms = cue.preroll_ms, "a cue for a splice came");
+                        self.shared.outbox.cued(stream);
+                    }
+                }
                 Output::Ended(error) => {
                     let error = error.unwrap_or_else(|| "it ended".to_owned());
                     tracing::warn!(stream = %self.name(), error, "the input is over");
@@ -358,7 +365,8 @@ async fn join(watch: &Watch, spec: &InputSpec, shared: &Shared) -> Option<Start>
                 }
                 Output::Started { start, .. } => return Some(start),
                 Output::Ended(_) => return None,
-                Output::Fault(_) | Output::Slice(_) | Output::Structure { .. } => {}
+                Output::Fault(_) | Output::Slice(_) => {}
+                Output::Structure { .. } | Output::Cue { .. } => {}
             }
         }
     }

@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use tallylight_model::{FaultRecord, MonoTime, Slice};
-use tallylight_ts::StructureChange;
+use tallylight_ts::{Cue, StructureChange};
 
 use crate::{decode::Request, input::Phases};
 
@@ -55,6 +55,13 @@ pub enum Output {
         view: usize,
         /// What.
         change: StructureChange,
+    },
+    /// A cue for a splice came.
+    Cue {
+        /// The view's index, as for a change.
+        view: usize,
+        /// What it says.
+        cue: Box<Cue>,
     },
     /// The input is over, for the reason given if it could not be read.
     Ended(Option<String>),

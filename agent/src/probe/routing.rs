@@ -1,7 +1,9 @@
 //! Which of a session's views an event of the analyser concerns, and what it means to each.
 
 use tallylight_model::{ChannelId, Pid, Severity, StreamId};
-use tallylight_ts::{AccessUnit, Check, Event, Finding, FindingKind, Position, StructureChange};
+use tallylight_ts::{
+    AccessUnit, Check, Cue, Event, Finding, FindingKind, Position, StructureChange,
+};
 
 use super::{
     Output,
@@ -23,24 +25,34 @@ impl Session {
             Event::Condition(condition) => self.route_condition(&condition),
             Event::Services(position) => self.route_services(&position),
             Event::Structure(change) => self.route_structure(&change),
+            Event::Cue(cue) => self.route_cue(&cue),
         }
     }
 
     fn route_structure(&mut self, change: &StructureChange) {
+        for view in self.concerned(Some(change.program)) {
+            self.outputs.push_back(Output::Structure { view, change: change.clone() });
+        }
+    }
+
+    fn route_cue(&mut self, cue: &Cue) {
+        for view in self.concerned(cue.program) {
+            self.outputs.push_back(Output::Cue { view, cue: Box::new(cue.clone()) });
+        }
+    }
+
+    /// The views to which something of a program is told: its streams, or the multiplex for all of them.
+    fn concerned(&self, program: Option<u16>) -> Vec<usize> {
         let only = match &self.config.watched {
             Watched::Everything { only, .. } => *only,
             Watched::Streams(_) => None,
         };
-        for (index, view) in self.views.iter().enumerate() {
-            let concerned = match view.part {
-                Part::Stream => view.config.service.or(view.program()) == Some(change.program),
-                Part::Service => false,
-                Part::Multiplex => only.is_none_or(|only| only == change.program),
-            };
-            if concerned {
-                self.outputs.push_back(Output::Structure { view: index, change: change.clone() });
-            }
-        }
+        let concerns = |view: &View| match view.part {
+            Part::Stream => program.is_some() && view.config.service.or(view.program()) == program,
+            Part::Service => false,
+            Part::Multiplex => only.is_none() || only == program,
+        };
+        (0..self.views.len()).filter(|&index| concerns(&self.views[index])).collect()
     }
 
     fn route_unit(&mut self, unit: AccessUnit) {

@@ -64,3 +64,63 @@ fn what_changed_is_told_with_its_time_and_place() {
     let (report, text) = probe(&mux.bytes);
     assert_eq!((&report["events"], text.contains("What changed")), (&json!([]), false));
 }
+
+/// A cue: command and segmentation descriptors.
+fn cue(kind: u8, command: &[u8], descriptors: &[u8]) -> Vec<u8> {
+    let length = (17 + command.len() + descriptors.len()) as u8;
+    let mut bytes = vec![0xFC, 0x30, length, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xF0];
+    bytes.extend([command.len() as u8, kind]);
+    bytes.extend(command);
+    bytes.extend([0, descriptors.len() as u8]);
+    bytes.extend(descriptors);
+    let crc = mux::crc(&bytes);
+    bytes.extend(crc);
+    bytes
+}
+
+#[test]
+fn cues_for_splices_are_told_with_their_times() {
+    const CUES: u16 = 0x1F0;
+    let components = [(0x1B, VIDEO, &[][..]), (0x86, CUES, b"\x05\x04CUEI")];
+    let plan = Plan {
+        tables: vec![(0, pat(0, &[(1, PMT)])), (PMT, pmt(1, 0, VIDEO, &components))],
+        clock: VIDEO,
+        units: vec![(VIDEO, 0xE0, picture())],
+    };
+    let mut mux = Mux::default();
+    mux.play(&plan, 50);
+    // Out at 6 s of the clock for 30 s, with return; two seconds are over.
+    let [time, length] = [6 * 90_000_u32, 30 * 90_000].map(u32::to_be_bytes);
+    let insert =
+        [&[0, 0, 0, 17, 0x7F, 0xEF, 0xFE][..], &time, &[0xFE], &length, &[0, 1, 0, 0]].concat();
+    mux.section(CUES, &cue(5, &insert, &[]));
+    mux.play(&plan, 1);
+    mux.section(CUES, &cue(5, &insert, &[]));
+    let segment = [&b"\x02\x14CUEI\x00\x00\x00\x05\x7F\xFF\x00"[..], &length, &[0, 0, 0x34, 1, 1]];
+    mux.section(
+        CUES,
+        &cue(6, &[&[0xFE][..], &90_000_u32.to_be_bytes()].concat(), &segment.concat()),
+    );
+    mux.section(CUES, &cue(0, &[], &[]));
+    mux.play(&plan, 25);
+    let (report, text) = probe(&mux.bytes);
+    let events = report["events"].as_array().unwrap();
+    let [insert, signal] = &events[..] else { panic!("{report:#}") };
+    assert_eq!((&insert["kind"], &insert["pid"]), (&json!("splice_insert"), &json!(CUES)));
+    let cue = &insert["cue"];
+    assert_eq!((&cue["event_id"], &cue["out_of_network"]), (&json!(17), &json!(true)));
+    assert_eq!((&cue["duration_seconds"], &cue["auto_return"]), (&json!(30.0), &json!(true)));
+    let near = |found: &Value, expected: f64| {
+        assert!((found.as_f64().unwrap() - expected).abs() < 0.005, "{found} not {expected}");
+    };
+    near(&cue["preroll_seconds"], 4.0);
+    near(&cue["splice_seconds"], 5.8);
+    let cue = &signal["cue"];
+    near(&cue["preroll_seconds"], -1.038);
+    assert_eq!(cue["segmentations"][0]["type"], "provider placement opportunity start");
+    assert_eq!(cue["segmentations"][0]["duration_seconds"], 30.0);
+    let counted = json!({"cues": 2, "repeats": 1, "heartbeats": 1, "damaged": 0});
+    assert_eq!(report["services"][0]["components"][1]["cues"], counted);
+    assert!(text.contains("splice insert 17, out, for 5.8"), "{text}");
+    assert!(text.contains("(LATE by 1.0"), "{text}");
+}

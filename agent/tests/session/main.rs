@@ -115,7 +115,8 @@ impl Run {
                 }
                 Output::Fault(record) => self.faults.push(record),
                 Output::Slice(slice) => self.slices.push(slice),
-                Output::Started { .. } | Output::Structure { .. } | Output::Ended(_) => {}
+                Output::Started { .. } | Output::Ended(_) => {}
+                Output::Structure { .. } | Output::Cue { .. } => {}
             }
         }
     }

@@ -126,6 +126,8 @@ metrics! {
         "Packets of forward error correction (SMPTE ST 2022-1) seen beside a multicast RTP stream, by direction (column, row); nothing is repaired with them.";
     StreamStructureChanges "iptv_stream_structure_changes_total" "iptv.stream.structure_changes" Counter "{change}" ["channel" "stream"] Agent
         "Changes of what the stream carries: PMTs that say something else, services and components that appear, go, move, change, stop or come again.";
+    StreamCues "iptv_stream_cues_total" "iptv.stream.cues" Counter "{cue}" ["channel" "stream"] Agent
+        "Cues for splices (SCTE 35), each once however often it is repeated.";
     StreamArrivalGap "iptv_stream_arrival_gap_seconds" "iptv.stream.arrival_gap" Histogram "s" ["channel" "stream"] Agent
         "Time between datagrams by the kernel's receive stamps.";
     StreamDelayFactor "iptv_stream_delay_factor_seconds" "iptv.stream.delay_factor" Gauge "s" ["channel" "stream"] Agent

@@ -6,8 +6,8 @@ use core::time::Duration;
 use tallylight_model::{MonoTime, Pid};
 
 use crate::{
-    CheckProfile, CheckReport, ElementaryReport, Event, PidReport, Position, Rates, Service,
-    Totals, elementary::Elementary, flow::Flow, sync::Framer,
+    CheckProfile, CheckReport, CueCounters, ElementaryReport, Event, PidReport, Position, Rates,
+    Service, Totals, elementary::Elementary, flow::Flow, sync::Framer,
 };
 
 /// By which clock the time-outs run.
@@ -158,6 +158,11 @@ impl Analyser {
     /// Returns the components that are cut into access units or watched.
     pub fn elementary(&self) -> impl Iterator<Item = ElementaryReport> + '_ {
         self.flow.streams.iter().map(Elementary::report)
+    }
+
+    /// Returns what was counted of cues for splices (SCTE 35), by PID.
+    pub fn cues(&self) -> impl Iterator<Item = (Pid, CueCounters)> + '_ {
+        self.flow.tables.cues()
     }
 
     /// Returns the rates of the whole stream, null packets included; `None` before its first complete second.

@@ -33,6 +33,11 @@ impl<'a> Bits<'a> {
         Some(byte)
     }
 
+    /// Bytes that were not begun.
+    pub(crate) const fn bytes_left(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(crate) fn bit(&mut self) -> Option<bool> {
         if self.left == 0 {
             self.current = self.byte()?;

@@ -1,10 +1,11 @@
 //! What the analyser says, and where in the stream it happened.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use tallylight_model::{FaultKind, MonoTime, Pid};
 
-use crate::{AccessUnit, Indicator, StructureChange};
+use crate::{AccessUnit, Cue, Indicator, StructureChange};
 
 /// A place in the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub enum Event {
     Services(Position),
     /// Something that the stream carries changed, or stopped coming.
     Structure(StructureChange),
+    /// A cue for a splice came (SCTE 35); its repetitions are only counted.
+    Cue(Box<Cue>),
 }
 
 /// Something that happened once.

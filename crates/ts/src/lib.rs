@@ -20,6 +20,7 @@ mod bits;
 mod checks;
 mod coding;
 mod continuity;
+mod cue;
 mod cutter;
 mod elementary;
 mod event;
@@ -36,6 +37,7 @@ mod pids;
 mod program;
 mod psi;
 mod rates;
+mod scte35;
 mod section;
 mod service;
 mod si;
@@ -56,6 +58,9 @@ pub use indicator::{CheckProfile, Indicator, Limits, Repetition, Setting};
 pub use ledger::{CheckReport, CheckSubject, CheckTally, Unavailable};
 pub use pids::{PidCounters, PidReport, Totals};
 pub use rates::Rates;
+pub use scte35::{
+    Cue, CueCounters, NoCue, Segment, Segmentation, Splice, SpliceCommand, SpliceInfo, SpliceInsert,
+};
 pub use service::{AudioRole, Component, Service};
 pub use structure::{ChangeKind, StructureChange};
 pub use tallylight_model::{Codec, PictureType};

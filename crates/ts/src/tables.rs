@@ -1,12 +1,13 @@
 //! From sections to programs and components.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 
 use tallylight_model::Pid;
 
 use crate::{
-    Check, Event, FindingKind, Table, Wanted,
+    Check, Coding, CueCounters, Event, FindingKind, SpliceInfo, Table, Wanted,
     coding::MediaKind,
+    cue::Cues,
     elementary::Elementary,
     flow::Flow,
     packet::Header,
@@ -26,6 +27,8 @@ const MAX_PROGRAMS: usize = 256;
 const MAX_STREAMS: usize = 512;
 /// Sections remembered of one PID, to pass over their repetitions.
 const MAX_KNOWN: usize = 64;
+/// PIDs of cues that are read.
+const MAX_CUE_PIDS: usize = 64;
 
 /// The PIDs that carry tables.
 pub(crate) struct Tables {
@@ -62,6 +65,8 @@ struct Reader {
     pid: Pid,
     /// Which table has its PID; `None` for one that shares it.
     table: Option<Table>,
+    /// What of SCTE-35 cues came, on their PIDs.
+    cues: Option<Cues>,
     assembler: Assembler,
     /// Sections that were read: table, extension, number and CRC.
     known: Vec<(u8, u16, u8, u32)>,
@@ -70,7 +75,7 @@ struct Reader {
 impl Reader {
     fn new(pid: Pid) -> Self {
         let table = own_table(pid, &[]);
-        Self { pid, table, assembler: Assembler::default(), known: Vec::new() }
+        Self { pid, table, cues: None, assembler: Assembler::default(), known: Vec::new() }
     }
 
     /// Whether a section says what it said before; remembers it.
@@ -98,6 +103,7 @@ enum Read {
     Pat { version: u8, number: u8, last: u8, entries: Vec<(u16, Pid)> },
     Pmt { program: u16, version: (u8, u32), pmt: psi::Pmt },
     Sdt(Vec<psi::Names>),
+    Cue(Box<SpliceInfo>),
 }
 
 impl Tables {
@@ -109,6 +115,11 @@ impl Tables {
     /// Whether programs were listed before.
     pub(crate) const fn has_listed(&self) -> bool {
         self.has_listed
+    }
+
+    /// What of cues came on which PIDs.
+    pub(crate) fn cues(&self) -> impl Iterator<Item = (Pid, CueCounters)> + '_ {
+        self.readers.iter().filter_map(|reader| Some((reader.pid, reader.cues.as_ref()?.counters)))
     }
 
     /// Packets of one reader were lost.
@@ -196,6 +207,7 @@ impl Flow {
             }
             Read::Pmt { program, version, pmt } => self.apply_pmt(pid, program, version, pmt),
             Read::Sdt(names) => self.apply_names(names),
+            Read::Cue(info) => self.cue(pid, *info),
         }
     }
 
@@ -380,8 +392,10 @@ impl Flow {
         }
         let listed = self.programs.iter().filter(|program| program.listed);
         let pmts: Vec<_> = listed.filter_map(|program| program.service.pmt_pid).collect();
-        self.tables.readers.retain(|r| FIXED.contains(&r.pid) || pmts.contains(&r.pid));
-        for &pid in &pmts {
+        let cues = self.cue_pids(&pmts);
+        let lists = [&FIXED[..], &pmts, &cues];
+        self.tables.readers.retain(|r| lists.iter().any(|list| list.contains(&r.pid)));
+        for &pid in pmts.iter().chain(&cues) {
             if !self.tables.readers.iter().any(|reader| reader.pid == pid) {
                 self.tables.readers.push(Reader::new(pid));
             }
@@ -410,12 +424,32 @@ impl Flow {
         for (i, reader) in self.tables.readers.iter_mut().enumerate() {
             let state = self.pids.entry(reader.pid);
             reader.table = own_table(reader.pid, &pmts);
+            match cues.contains(&reader.pid) {
+                true => reader.cues = Some(reader.cues.take().unwrap_or_default()),
+                false => reader.cues = None,
+            }
             // Streams that are not of DVB may have a component where DVB has a table.
             if matches!(state.role, Role::Elementary(_)) && reader.table.is_some_and(Table::is_si) {
                 continue;
             }
             state.role = Role::Tables(i as u16);
         }
+    }
+
+    /// The PIDs of cues that are no table's. Those of a program that is not listed for a while are read on.
+    fn cue_pids(&self, pmts: &[Pid]) -> Vec<Pid> {
+        let wanted = |program: &&Program| self.config.wanted.includes(program.service.program);
+        let programs = self.programs.iter().filter(wanted);
+        let all = programs.flat_map(|program| &program.service.components);
+        let mut pids: Vec<Pid> = all
+            .filter(|component| component.coding == Coding::Scte35)
+            .map(|component| component.pid)
+            .filter(|pid| own_table(*pid, pmts).is_none())
+            .collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids.truncate(MAX_CUE_PIDS);
+        pids
     }
 
     fn over_limit(&mut self, pid: Pid) {
@@ -472,6 +506,9 @@ fn information(reader: &Reader, bytes: &[u8]) -> Option<SiSection> {
 }
 
 fn read(reader: &mut Reader, bytes: &[u8]) -> Option<Read> {
+    if let Some(cues) = &mut reader.cues {
+        return cues.read(bytes).map(|info| Read::Cue(Box::new(info)));
+    }
     let table_id = *bytes.first()?;
     let table = reader.table?;
     let foreign = !table.takes(table_id);

@@ -264,6 +264,22 @@ impl Timeline {
         Some((time + near.max(far)).max(self.floor))
     }
 
+    /// What the program's clock shows at a place; `None` where it is not known.
+    pub(crate) fn clock(&self, place: u64) -> Option<Pcr> {
+        let (pcr, time, _) = self.pcr.filter(|_| !self.fresh && self.suspect.is_none())?;
+        let passed = nanos(self.now(place)?.saturating_sub(time));
+        Some(Pcr::from_ticks(pcr.ticks() + passed.saturating_mul(27) / 1000))
+    }
+
+    /// The media time at which a presentation stamp is due, as pictures are placed.
+    pub(crate) fn due(&self, pts: Pts) -> Option<Duration> {
+        let (pcr, time, _) = self.pcr.filter(|_| !self.fresh && self.suspect.is_none())?;
+        let ahead = pts.ticks_since(Pts::from_ticks(pcr.ticks() / 300));
+        let lead = self.lead.map_or(0, |(_, lead)| lead);
+        let due = ticks(time).saturating_add(ahead - lead).max(0);
+        Some(Duration::from_nanos(due.unsigned_abs().saturating_mul(100_000) / 9))
+    }
+
     /// The media time of a presentation stamp of what begins at a media time, in an era.
     pub(crate) fn presented(
         &mut self,

@@ -38,8 +38,12 @@ impl Mux {
         let first = self.packets();
         for _ in 0..frames {
             let end = self.packets() + FRAME;
-            if self.frames.is_multiple_of(2) {
-                plan.tables.iter().for_each(|(pid, section)| self.section(*pid, section));
+            for (pid, section) in &plan.tables {
+                // The clock stands at the same place in every frame.
+                match self.frames.is_multiple_of(2) {
+                    true => self.section(*pid, section),
+                    false => (0..section.len() / 184 + 1).for_each(|_| self.null()),
+                }
             }
             self.clock(plan.clock, self.frames * TICKS * 300);
             for (pid, id, data) in &plan.units {
@@ -47,11 +51,15 @@ impl Mux {
             }
             assert!(self.packets() <= end, "more than a frame holds");
             while self.packets() < end {
-                self.packet(0x1FFF, false, &[0xFF; 184]);
+                self.null();
             }
             self.frames += 1;
         }
         first
+    }
+
+    fn null(&mut self) {
+        self.packet(0x1FFF, false, &[0xFF; 184]);
     }
 
     pub(crate) fn packet(&mut self, pid: u16, start: bool, payload: &[u8]) {

@@ -1,9 +1,9 @@
 //! Reads a stream to its end and keeps what was said of it.
 
-use tallylight_model::{FaultKind, MonoTime, Profile, ProfileName};
+use tallylight_model::{FaultKind, MonoTime, Pid, Profile, ProfileName};
 use tallylight_ts::{
-    AccessUnit, Analyser, AnalyserConfig, CheckReport, Condition, ElementaryReport, Event, Finding,
-    PidReport, Rates, Service, StructureChange, Totals,
+    AccessUnit, Analyser, AnalyserConfig, CheckReport, Condition, Cue, CueCounters,
+    ElementaryReport, Event, Finding, PidReport, Rates, Service, StructureChange, Totals,
 };
 
 /// Everything that an analyser said of a stream.
@@ -19,6 +19,8 @@ pub(crate) struct Reading {
     pub(crate) checks: Vec<CheckReport>,
     pub(crate) rates: Option<Rates>,
     pub(crate) changes: Vec<StructureChange>,
+    pub(crate) cues: Vec<Cue>,
+    pub(crate) cue_counters: Vec<(Pid, CueCounters)>,
     pub(crate) service_rates: Vec<(u16, Option<Rates>)>,
 }
 
@@ -64,6 +66,8 @@ impl Reading {
             checks: analyser.checks().collect(),
             rates: analyser.rates(),
             changes: Vec::new(),
+            cues: Vec::new(),
+            cue_counters: analyser.cues().collect(),
             service_rates: analyser
                 .services()
                 .map(|service| (service.program, analyser.service_rates(service.program)))
@@ -75,6 +79,7 @@ impl Reading {
                 Event::Finding(finding) => reading.findings.push(finding),
                 Event::Condition(condition) => reading.conditions.push(condition),
                 Event::Structure(change) => reading.changes.push(change),
+                Event::Cue(cue) => reading.cues.push(*cue),
                 Event::Services(_) => {}
             }
         }
