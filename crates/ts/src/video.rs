@@ -369,39 +369,45 @@ impl Unit {
 }
 
 /// Where content ends: before the zero bytes of the next start code, or before those that end it for the time being.
-///
-/// Every byte of every video stream passes here. Two zeros in a row are rare in coded bytes, so blocks without such a pair are
-/// passed over whole, which compilers turn into a few vector instructions.
 fn next_start(bytes: &[u8]) -> usize {
-    let (mut found, mut at) = (None, 0);
-    while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
-        if has_zero_pair(block) {
-            found = start_within(bytes, at);
-            if found.is_some() {
-                break;
-            }
-        }
-        at += BLOCK - 1;
-    }
-    if found.is_none() && bytes.last_chunk().is_none_or(has_zero_pair) {
-        found = start_within(bytes, at);
-    }
-    let content = &bytes[..found.unwrap_or(bytes.len())];
+    let content = &bytes[..start_code(bytes).unwrap_or(bytes.len())];
     content.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
 }
 
-/// 64 pairs of neighbours.
-const BLOCK: usize = 65;
-
-#[inline]
-fn has_zero_pair(block: &[u8; BLOCK]) -> bool {
-    (1..BLOCK).fold(0, |found, i| found | u8::from(block[i - 1] | block[i] == 0)) != 0
+/// Finds 00 00 01.
+///
+/// Every byte of every video stream passes here. However it lies, a start code has a pair of bytes at an even place that is
+/// 00 00 or 00 01. Such pairs are rare in coded bytes, so blocks without one are passed over whole, which compilers turn into a
+/// few vector instructions.
+fn start_code(bytes: &[u8]) -> Option<usize> {
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    let within = |from: usize, to: usize| {
+        let places = from.saturating_sub(1)..to.min(bytes.len());
+        places.into_iter().find(|&at| bytes[at..].starts_with(&[0, 0, 1]))
+    };
+    for (i, block) in blocks.iter().enumerate() {
+        if may_start(block)
+            && let Some(found) = within(i * BLOCK, (i + 1) * BLOCK)
+        {
+            return Some(found);
+        }
+    }
+    let end = bytes.len() - rest.len();
+    match bytes.last_chunk() {
+        // Bytes that were looked at before are looked at again rather than few of them one by one.
+        Some(last) if !may_start(last) => None,
+        _ => within(end, bytes.len()),
+    }
 }
 
-/// Looks for 00 00 01 that begins in the block at an offset.
-fn start_within(bytes: &[u8], block: usize) -> Option<usize> {
-    let end = bytes.len().min(block + BLOCK);
-    (block..end).find(|&at| bytes[at..].starts_with(&[0, 0, 1]))
+const BLOCK: usize = 64;
+
+/// Whether a start code may begin in a block or with the byte before it.
+fn may_start(block: &[u8; BLOCK]) -> bool {
+    let (pairs, _) = block.as_chunks::<2>();
+    pairs.iter().fold(0, |found, &pair| {
+        found | if u16::from_le_bytes(pair) & 0xFEFF == 0 { u16::MAX } else { 0 }
+    }) != 0
 }
 
 #[cfg(test)]
@@ -454,6 +460,23 @@ mod tests {
                 })
                 .collect();
             assert_eq!(found.join(" "), expected, "chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn a_start_code_is_found_wherever_it_lies() {
+        // What may be taken for one at first sight is everywhere.
+        for filler in [&[7, 0, 0, 2][..], &[0, 1], &[1, 0, 1, 3, 0], &[9, 0, 0, 3, 0, 0], &[0xFF]] {
+            for length in 0..200 {
+                let plain: Vec<u8> = filler.iter().copied().cycle().take(length).collect();
+                assert_eq!(start_code(&plain), None);
+                for at in 0..length.saturating_sub(2) {
+                    let mut bytes = plain.clone();
+                    bytes[at..at + 3].copy_from_slice(&[0, 0, 1]);
+                    let first = bytes.windows(3).position(|three| three == [0, 0, 1]);
+                    assert_eq!(start_code(&bytes), first, "at {at} of {length} in {filler:?}");
+                }
+            }
         }
     }
 
