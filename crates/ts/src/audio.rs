@@ -40,6 +40,8 @@ pub(crate) struct AudioCutter {
     pub(crate) resyncs: u64,
     codec: Codec,
     bytes: Vec<u8>,
+    /// How many of them are needed to go on.
+    wanted: usize,
     /// Where the first of `bytes` stands.
     begin: Position,
     era: u32,
@@ -60,6 +62,7 @@ impl AudioCutter {
             resyncs: 0,
             codec,
             bytes: Vec::new(),
+            wanted: HEADER,
             begin: Position::default(),
             era: 0,
             marks: Vec::new(),
@@ -92,6 +95,9 @@ impl AudioCutter {
             self.stand(here);
         }
         self.bytes.extend_from_slice(data);
+        if self.bytes.len() < self.wanted {
+            return false;
+        }
         let before = ready.len();
         let mut used = 0;
         while let Some(length) = self.next(used, ready) {
@@ -111,10 +117,7 @@ impl AudioCutter {
             (draft.size, draft.damaged) = (self.bytes.len(), true);
             ready.push(draft);
         }
-        self.bytes.clear();
-        self.marks.clear();
-        self.clock = None;
-        (self.in_sync, self.searching) = (false, true);
+        self.begin_anew();
     }
 
     /// Ends the stream. What cannot be a whole frame is what the end of a capture cut, and no access unit.
@@ -125,7 +128,12 @@ impl AudioCutter {
         {
             self.hand_out(0, frame, ready);
         }
+        self.begin_anew();
+    }
+
+    fn begin_anew(&mut self) {
         self.bytes.clear();
+        self.wanted = HEADER;
         self.marks.clear();
         self.clock = None;
         (self.in_sync, self.searching) = (false, true);
@@ -134,33 +142,25 @@ impl AudioCutter {
     /// Handles what stands at an offset; returns how many bytes are done with, `None` if more are needed.
     fn next(&mut self, at: usize, ready: &mut Vec<Draft>) -> Option<usize> {
         let rest = &self.bytes[at..];
+        self.wanted = HEADER;
         if rest.len() < HEADER {
             return None;
         }
-        match parse(self.codec, rest) {
-            Some(frame) if self.in_sync || self.proven(rest, frame)? => {
-                if rest.len() < frame.length {
-                    return None;
-                }
+        if let Some(frame) = parse(self.codec, rest) {
+            // The first frame is proven by another header that follows it.
+            self.wanted = frame.length + if self.in_sync { 0 } else { HEADER };
+            if rest.len() < self.wanted {
+                return None;
+            }
+            if self.in_sync || parse(self.codec, &rest[frame.length..]).is_some() {
                 (self.in_sync, self.searching) = (true, false);
                 self.hand_out(at, frame, ready);
-                Some(frame.length)
-            }
-            _ => {
-                self.in_sync = false;
-                self.resyncs += u64::from(!core::mem::replace(&mut self.searching, true));
-                Some(1)
+                return Some(frame.length);
             }
         }
-    }
-
-    /// Whether another header follows a frame; `None` while that cannot be seen.
-    fn proven(&self, rest: &[u8], frame: Frame) -> Option<bool> {
-        let following = rest.get(frame.length..)?;
-        if following.len() < HEADER {
-            return None;
-        }
-        Some(parse(self.codec, following).is_some())
+        self.in_sync = false;
+        self.resyncs += u64::from(!core::mem::replace(&mut self.searching, true));
+        Some(1)
     }
 
     fn hand_out(&mut self, at: usize, mut frame: Frame, ready: &mut Vec<Draft>) {
