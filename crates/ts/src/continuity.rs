@@ -27,20 +27,29 @@ pub(crate) enum Verdict {
 }
 
 /// The state of one PID.
+///
+/// A duplicate is known by the payload before it. That is left where it came, in a run of packets, and kept only when the run
+/// ends: copying each would take as long as all else that most packets need.
 #[derive(Clone)]
 pub(crate) struct Continuity {
     last: Option<u8>,
-    /// Duplicates since the counter last moved.
-    repeats: u32,
     /// Counters that were passed over within the last half turn of the counter, a bit for each.
     passed: u16,
+    /// Duplicates since the counter last moved.
+    repeats: u32,
+    /// Where in the run the last payload begins; [`KEPT`] where it came before the run.
+    place: usize,
     length: u8,
-    payload: [u8; PACKET - 4],
+    kept: [u8; PACKET - 4],
 }
+
+/// No place in a run.
+const KEPT: usize = usize::MAX;
 
 impl Continuity {
     pub(crate) const fn new() -> Self {
-        Self { last: None, repeats: 0, passed: 0, length: 0, payload: [0; PACKET - 4] }
+        let kept = [0; PACKET - 4];
+        Self { last: None, passed: 0, repeats: 0, place: KEPT, length: 0, kept }
     }
 
     /// Forgets what came before: the next packet is not compared.
@@ -48,26 +57,42 @@ impl Continuity {
         self.last = None;
     }
 
-    pub(crate) fn handle(&mut self, header: &Header, payload: &[u8]) -> Verdict {
-        let verdict = self.compare(header, payload);
+    /// Takes the packet that begins at `at` in a run. Where this is the PID's first payload in it, [`keep`](Self::keep) is to
+    /// be called at the run's end.
+    pub(crate) fn handle(&mut self, header: &Header, run: &[u8], at: usize) -> Verdict {
+        let verdict = self.compare(header, run, at);
         self.last = Some(header.counter);
         if header.has_payload {
-            self.length = payload.len() as u8;
-            // Most packets are full, and a copy of a known length is a few moves.
-            match payload.try_into() {
-                Ok(full) => self.payload = full,
-                Err(_) => self.payload[..payload.len()].copy_from_slice(payload),
-            }
+            let payload = header.payload_place();
+            (self.place, self.length) = (at + payload, (PACKET - payload) as u8);
         }
         verdict
     }
 
-    fn compare(&mut self, header: &Header, payload: &[u8]) -> Verdict {
+    /// Whether the last payload is the run's.
+    pub(crate) const fn is_lent(&self) -> bool {
+        self.place != KEPT
+    }
+
+    /// The run ends.
+    pub(crate) fn keep(&mut self, run: &[u8]) {
+        let length = usize::from(self.length);
+        if let Some(payload) = run.get(self.place..).and_then(|rest| rest.get(..length)) {
+            self.kept[..length].copy_from_slice(payload);
+        }
+        self.place = KEPT;
+    }
+
+    fn compare(&mut self, header: &Header, run: &[u8], at: usize) -> Verdict {
         let Some(last) = self.last.filter(|_| !header.discontinuity()) else {
             (self.repeats, self.passed) = (0, 0);
             return Verdict::First;
         };
         let step = header.counter.wrapping_sub(last) & 0x0F;
+        if step == 1 && header.has_payload && self.passed == 0 {
+            self.repeats = 0;
+            return Verdict::Expected;
+        }
         if !header.has_payload {
             if step != 0 {
                 self.repeats = 0;
@@ -84,7 +109,7 @@ impl Continuity {
                 _ => Verdict::Error { missing: step - 1 },
             };
         }
-        if payload != &self.payload[..usize::from(self.length)] {
+        if &run[at + header.payload_place()..at + PACKET] != self.payload(run) {
             // Sixteen packets lost, or none: nothing says that any is missing.
             return Verdict::Error { missing: 0 };
         }
@@ -93,6 +118,12 @@ impl Continuity {
             1 => Verdict::LegalDuplicate,
             _ => Verdict::ExcessDuplicate,
         }
+    }
+
+    /// The last payload.
+    fn payload<'a>(&'a self, run: &'a [u8]) -> &'a [u8] {
+        let lent = run.get(self.place..);
+        &lent.unwrap_or(&self.kept)[..usize::from(self.length)]
     }
 
     /// Notes what a step of the counter passes over; whether it goes to what was passed over before.
@@ -117,16 +148,25 @@ mod tests {
     use crate::packet::build;
     use alloc::vec::Vec;
 
-    fn check(packets: &[[u8; PACKET]], expected: &[Verdict]) {
+    /// What packets are found to be, in runs of so many of them.
+    fn found(packets: &[[u8; PACKET]], run: usize) -> Vec<Verdict> {
         let mut state = Continuity::new();
-        let found: Vec<_> = packets
-            .iter()
-            .map(|raw| {
-                let header = Header::parse(raw);
-                state.handle(&header, header.payload(raw))
-            })
-            .collect();
-        assert_eq!(found, expected);
+        let mut found = Vec::new();
+        for run in packets.chunks(run) {
+            let run = run.concat();
+            for at in (0..run.len()).step_by(PACKET) {
+                let header = Header::parse(run[at..].first_chunk().unwrap());
+                found.push(state.handle(&header, &run, at));
+            }
+            state.keep(&run);
+        }
+        found
+    }
+
+    fn check(packets: &[[u8; PACKET]], expected: &[Verdict]) {
+        for run in 1..=packets.len() {
+            assert_eq!(found(packets, run), expected, "runs of {run}");
+        }
     }
 
     fn data(counter: u8, byte: u8) -> [u8; PACKET] {

@@ -73,6 +73,8 @@ pub(crate) struct Flow {
     ever_in_sync: bool,
     resets: u32,
     pub(crate) boundaries: u32,
+    /// PIDs whose last payload is in the run that is being read.
+    lent: Vec<Pid>,
 }
 
 impl Flow {
@@ -108,6 +110,7 @@ impl Flow {
             ever_in_sync: false,
             resets: 0,
             boundaries: 0,
+            lent: Vec::new(),
         };
         flow.assign_roles();
         flow
@@ -179,9 +182,14 @@ impl Flow {
 
     pub(crate) fn frame(&mut self, frame: Frame<'_>) {
         match frame {
-            Frame::Packet(raw) => {
+            Frame::Packets(run) => {
                 self.corrupted = None;
-                self.packet(raw);
+                for (at, raw) in run.packets() {
+                    self.packet(raw, run.bytes, at);
+                }
+                for pid in self.lent.drain(..) {
+                    self.pids.entry(pid).continuity.keep(run.bytes);
+                }
             }
             Frame::Corrupted => {
                 self.totals.sync_byte_errors += 1;
@@ -273,12 +281,13 @@ impl Flow {
         }
     }
 
-    fn packet(&mut self, raw: &[u8; PACKET]) {
+    /// Takes the packet that begins at `at` in a run.
+    fn packet(&mut self, raw: &[u8; PACKET], run: &[u8], at: usize) {
         let header = Header::parse(raw);
         if header.pid == Pid::NULL {
             self.totals.null_packets += 1;
         } else {
-            self.carried(&header, raw);
+            self.carried(&header, raw, run, at);
         }
         self.totals.packets += 1;
         self.place += 1;
@@ -288,7 +297,7 @@ impl Flow {
         }
     }
 
-    fn carried(&mut self, header: &Header, raw: &[u8; PACKET]) {
+    fn carried(&mut self, header: &Header, raw: &[u8; PACKET], run: &[u8], at: usize) {
         let payload = header.payload(raw);
         let state = self.pids.entry(header.pid);
         state.counters.packets += 1;
@@ -299,7 +308,10 @@ impl Flow {
         }
         let crossing = state.boundaries != self.boundaries;
         state.boundaries = self.boundaries;
-        let verdict = state.continuity.handle(header, payload);
+        if header.has_payload && !state.continuity.is_lent() {
+            self.lent.push(header.pid);
+        }
+        let verdict = state.continuity.handle(header, run, at);
         let (role, clock) = (state.role, state.clock);
         let scrambling = header.scrambled || state.scrambled;
         if header.transport_error {

@@ -43,7 +43,12 @@ impl Header {
     }
 
     pub(crate) fn payload<'a>(&self, raw: &'a [u8; PACKET]) -> &'a [u8] {
-        &raw[usize::from(self.payload_at)..]
+        &raw[self.payload_place()..]
+    }
+
+    /// Where in the packet the payload begins; at its end where there is none.
+    pub(crate) fn payload_place(&self) -> usize {
+        usize::from(self.payload_at).min(PACKET)
     }
 
     pub(crate) const fn discontinuity(&self) -> bool {

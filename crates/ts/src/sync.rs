@@ -19,8 +19,8 @@ const SEARCH: usize = 4096;
 /// What the framer found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
-    /// A packet with a good sync byte.
-    Packet(&'a [u8; PACKET]),
+    /// Packets with good sync bytes, one after another.
+    Packets(Run<'a>),
     /// A packet whose sync byte is corrupted: not looked at.
     Corrupted,
     /// The second corrupted sync byte in a row.
@@ -37,6 +37,22 @@ pub(crate) enum Frame<'a> {
         /// Bytes skipped since the last time.
         bytes: u64,
     },
+}
+
+/// Whole packets in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// From one packet to the next.
+    stride: usize,
+}
+
+impl<'a> Run<'a> {
+    /// The packets and where each begins in the bytes.
+    pub(crate) fn packets(self) -> impl Iterator<Item = (usize, &'a [u8; PACKET])> {
+        let places = self.bytes.chunks_exact(self.stride).enumerate();
+        places.filter_map(move |(i, place)| Some((i * self.stride, place.first_chunk()?)))
+    }
 }
 
 /// Cuts bytes into packets. Holds less than [`WINDOW`] plus [`SEARCH`] bytes.
@@ -124,11 +140,16 @@ impl Framer {
             self.carry = whole;
         }
         while bytes.len() >= stride {
-            let (now, later) = bytes.split_at(stride);
+            let good = bytes.chunks_exact(stride).take_while(|place| place[0] == SYNC).count();
+            let (good, later) = bytes.split_at(good * stride);
+            self.good(good, stride, emit);
             bytes = later;
-            if self.one(now, emit) {
-                self.lose(now, emit);
-                return bytes;
+            if let Some((now, later)) = bytes.split_at_checked(stride) {
+                bytes = later;
+                if self.corrupted(now, emit) {
+                    self.lose(now, emit);
+                    return bytes;
+                }
             }
         }
         self.carry.extend_from_slice(bytes);
@@ -137,18 +158,26 @@ impl Framer {
 
     /// Handles what stands at one packet's place; true if synchronisation is lost with it.
     fn one(&mut self, place: &[u8], emit: &mut impl FnMut(Frame<'_>)) -> bool {
-        let Some(raw) = place.first_chunk::<PACKET>() else { return false };
-        if raw[0] == SYNC {
-            self.bad = None;
-            emit(Frame::Packet(raw));
-            return false;
+        if place[0] != SYNC {
+            return self.corrupted(place, emit);
         }
-        emit(Frame::Corrupted);
-        if self.bad.is_some() {
-            return true;
-        }
-        self.bad = Some(*raw);
+        self.good(place, place.len(), emit);
         false
+    }
+
+    fn good(&mut self, bytes: &[u8], stride: usize, emit: &mut impl FnMut(Frame<'_>)) {
+        if !bytes.is_empty() {
+            self.bad = None;
+            emit(Frame::Packets(Run { bytes, stride }));
+        }
+    }
+
+    /// Handles a packet without its sync byte; true if synchronisation is lost with it.
+    fn corrupted(&mut self, place: &[u8], emit: &mut impl FnMut(Frame<'_>)) -> bool {
+        emit(Frame::Corrupted);
+        let again = self.bad.is_some();
+        self.bad = self.bad.or(place.first_chunk().copied());
+        again
     }
 
     /// Searches again from the first corrupted sync byte on.
@@ -203,7 +232,9 @@ mod tests {
         let mut framer = Framer::new();
         let mut found = String::new();
         let mut emit = |frame: Frame<'_>| match frame {
-            Frame::Packet(raw) => found += &(raw[3] % 10).to_string(),
+            Frame::Packets(run) => {
+                run.packets().for_each(|(_, raw)| found += &(raw[3] % 10).to_string());
+            }
             Frame::Corrupted => found += "x",
             Frame::Lost => found += "L",
             Frame::Gained { again, .. } => found += if again { "G" } else { "g" },
