@@ -43,11 +43,19 @@ impl Flow {
             }
         }
         for i in 0..self.programs.len() {
-            if self.programs[i].wanted {
-                let here = self.position(Some(i));
-                if let Some(now) = self.clock_at(&here) {
-                    self.check_program(i, now, here);
-                }
+            self.check_program(i);
+        }
+    }
+
+    /// Runs the checks that the clock on a PID moves: those of its programs, and all where it is the stream's.
+    pub(crate) fn run_checks_by(&mut self, clock: Pid) {
+        let has_it = |p: &Program| p.service.pcr_pid == Some(clock);
+        if self.primary().is_none_or(|i| has_it(&self.programs[i])) {
+            return self.run_checks();
+        }
+        for i in 0..self.programs.len() {
+            if has_it(&self.programs[i]) {
+                self.check_program(i);
             }
         }
     }
@@ -68,17 +76,21 @@ impl Flow {
         }
     }
 
-    fn check_program(&mut self, i: usize, now: Duration, here: Position) {
+    fn check_program(&mut self, i: usize) {
+        let here = self.position(Some(i));
+        let Some(now) = self.clock_at(&here).filter(|_| self.programs[i].wanted) else { return };
         let (limits, repetition) = (self.config.profile.limits, self.config.profile.repetition);
         let pmt_pid = self.programs[i].service.pmt_pid;
         let change = self.programs[i].pmt.table_overdue(now, limits.pmt, repetition, here);
         self.report(Check::PmtMissing, pmt_pid, Some(i), change);
 
         let (mut video, mut audio) = (false, false);
-        for s in 0..self.streams.len() {
+        // They stand in the order of their programs.
+        let first = self.streams.partition_point(|stream| stream.owner < i);
+        for s in first..self.streams.len() {
             let stream = &mut self.streams[s];
             if stream.owner != i {
-                continue;
+                break;
             }
             let pid = stream.pid;
             let limit = match stream.coding.kind() {

@@ -26,8 +26,9 @@ use crate::{
 
 /// Bytes in which packets must be found, or the input is called no transport stream.
 const MAX_SEARCH: u64 = 64 << 10;
-/// The checks run every so many packets: 11 ms of a 4 Mb/s stream.
+/// The checks run every so many packets for each program, of which [`MANY`] count: 11 ms of a 4 Mb/s stream.
 const CHECK_EVERY: u64 = 32;
+const MANY: usize = 16;
 /// A pause counts towards time-outs for at most this long: one between arrivals towards all of them, one in media time (packets
 /// of a capture are missing) towards those of tables. See [`checks`](crate::checks).
 const MAX_PAUSE: Duration = Duration::from_millis(250);
@@ -138,7 +139,7 @@ impl Flow {
     }
 
     /// The program whose clock stands for the stream: the first wanted one whose clock runs.
-    fn primary(&self) -> Option<usize> {
+    pub(crate) fn primary(&self) -> Option<usize> {
         let programs = || self.programs.iter().enumerate().filter(|(_, p)| p.timeline.runs());
         let (index, _) = programs().find(|(_, p)| p.wanted).or_else(|| programs().next())?;
         Some(index)
@@ -292,7 +293,7 @@ impl Flow {
         self.totals.packets += 1;
         self.place += 1;
         if self.place >= self.next_check {
-            self.next_check = self.place + CHECK_EVERY;
+            self.next_check = self.place + CHECK_EVERY * self.programs.len().clamp(1, MANY) as u64;
             self.run_checks();
         }
     }
@@ -389,7 +390,7 @@ impl Flow {
 
     /// Gives a PCR to the programs that have their clock on its PID, or to the stray clock while no program has one.
     fn clock(&mut self, header: &Header, pcr: Pcr, listed: bool) {
-        self.run_checks();
+        self.run_checks_by(header.pid);
         self.pids.entry(header.pid).counters.pcrs += 1;
         let start = self.media(None).unwrap_or_default();
         if !listed {
@@ -428,7 +429,7 @@ impl Flow {
                 self.find(kind, Some(header.pid), Some(i));
             }
         }
-        self.run_checks();
+        self.run_checks_by(header.pid);
     }
 
     /// Media time made a step: packets of a capture are missing, or stamps carry the time. Tables could not come meanwhile.
