@@ -31,8 +31,6 @@ const PCR_AWAY: Duration = Duration::from_millis(500);
 const MAX_JUMP_TIME: Duration = Duration::from_secs(1);
 /// How far packets alone carry time past the last PCR, unless nothing of the program comes.
 const MAX_INTERPOLATION: Duration = Duration::from_millis(100);
-/// Packets of others in a row after which they may have carried time.
-const LULL: u64 = 16;
 /// Packets of others alone carry time from `LULL_FROM` on, and fully from `LULL_FULL` on. Between the two the estimate is led
 /// over without a step: a step would look like an interval in which every table and clock of the multiplex was missing.
 const LULL_FROM: Duration = Duration::from_millis(100);
@@ -64,11 +62,12 @@ pub(crate) struct Timeline {
     suspect_stamp: Option<Duration>,
     /// Where time was last known, by PCR or by stamps.
     anchor: Option<(Duration, u64)>,
-    /// Nanoseconds per packet between the last two PCRs, and their distance.
+    /// Nanoseconds per packet between the last two PCRs, and how far that carries time past the last one.
     pace: u64,
-    interval: Duration,
-    /// The first anchor, for the mean.
+    reach: u64,
+    /// The first anchor, and nanoseconds per packet since then.
     first: Option<(Duration, u64)>,
+    mean: u64,
     /// Counts PCRs, for components to know whether they still come.
     ticks: u32,
     /// The next PCR is announced to be of another clock.
@@ -120,8 +119,10 @@ impl Timeline {
     }
 
     /// A packet of the program's components or clock stands at `place`.
+    #[inline]
     pub(crate) fn touch(&mut self, place: u64) {
-        if place.saturating_sub(self.last_packet) > LULL {
+        let since = place.saturating_sub(self.last_packet);
+        if self.mean.saturating_mul(since) > nanos(LULL_FROM) {
             self.keep(place);
         }
         self.last_packet = place;
@@ -190,7 +191,7 @@ impl Timeline {
     fn pass(&mut self, pcr: Pcr, step: Duration, place: u64) {
         let Some((_, time, last_place)) = self.pcr else { return };
         if let Some(pace) = nanos(step).checked_div(place.saturating_sub(last_place)) {
-            (self.pace, self.interval) = (pace, step);
+            (self.pace, self.reach) = (pace, nanos(step.min(MAX_INTERPOLATION)));
         }
         self.set_clock(pcr, time + step, place);
     }
@@ -254,14 +255,10 @@ impl Timeline {
     /// The media time at a place; `None` before the first PCR.
     pub(crate) fn now(&self, place: u64) -> Option<Duration> {
         let (time, anchor) = self.anchor?;
-        let near = Duration::from_nanos(self.pace.saturating_mul(place.saturating_sub(anchor)));
-        let near = near.min(self.interval).min(MAX_INTERPOLATION);
+        let near = self.pace.saturating_mul(place.saturating_sub(anchor)).min(self.reach);
         let others = place.saturating_sub(anchor.max(self.last_packet));
-        let far = match others {
-            0 => Duration::ZERO,
-            _ => in_lull(Duration::from_nanos(self.mean().saturating_mul(others))),
-        };
-        Some((time + near.max(far)).max(self.floor))
+        let far = in_lull(Duration::from_nanos(self.mean.saturating_mul(others)));
+        Some((time + Duration::from_nanos(near).max(far)).max(self.floor))
     }
 
     /// What the program's clock shows at a place; `None` where it is not known.
@@ -318,31 +315,26 @@ impl Timeline {
 
     fn set_anchor(&mut self, time: Duration, place: u64) {
         self.anchor = Some((time, place));
-        self.first.get_or_insert((time, place));
-    }
-
-    /// Nanoseconds per packet since the first anchor.
-    fn mean(&self) -> u64 {
-        match (self.first, self.anchor) {
-            (Some((start, from)), Some((end, to))) if to > from => {
-                nanos(end.saturating_sub(start)) / (to - from)
-            }
-            _ => 0,
-        }
+        let (start, from) = *self.first.get_or_insert((time, place));
+        let packets = place.saturating_sub(from);
+        self.mean = nanos(time.saturating_sub(start)).checked_div(packets).unwrap_or(0);
     }
 
     fn paced(&self, packets: u64) -> Duration {
-        Duration::from_nanos(self.mean().saturating_mul(packets)).min(MAX_JUMP_TIME)
+        Duration::from_nanos(self.mean.saturating_mul(packets)).min(MAX_JUMP_TIME)
     }
 }
 
 /// What counts of the time that packets of others took.
 fn in_lull(far: Duration) -> Duration {
+    if far <= LULL_FROM {
+        return Duration::ZERO;
+    }
     if far >= LULL_FULL {
         return far;
     }
     let slope = LULL_FULL.as_secs_f64() / (LULL_FULL - LULL_FROM).as_secs_f64();
-    far.saturating_sub(LULL_FROM).mul_f64(slope)
+    (far - LULL_FROM).mul_f64(slope)
 }
 
 fn nanos(span: Duration) -> u64 {
@@ -380,6 +372,15 @@ mod tests {
             line(&[(0, WRAP - SECOND), (100, WRAP - SECOND / 2), (200, SECOND / 2)]);
         assert_eq!(steps, [Step::First, Step::Passed(millis(500)), Step::Passed(millis(1000))]);
         assert_eq!(line.now(200), Some(millis(1500)));
+    }
+
+    #[test]
+    fn time_does_not_go_back_in_a_stream_of_few_packets() {
+        let (mut line, _) = line(&[(0, 0), (2, SECOND / 3)]);
+        let before = line.now(4);
+        assert!(before > line.now(3), "packets of others carry time");
+        line.touch(4);
+        assert_eq!(line.now(4), before);
     }
 
     #[test]
