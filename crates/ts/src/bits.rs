@@ -38,27 +38,36 @@ impl<'a> Bits<'a> {
         self.bytes.len()
     }
 
-    pub(crate) fn bit(&mut self) -> Option<bool> {
+    /// Reads as many of so many bits as the current byte has left: their value, and how many.
+    fn some(&mut self, wanted: u8) -> Option<(u32, u8)> {
         if self.left == 0 {
             self.current = self.byte()?;
             self.left = 8;
         }
-        self.left -= 1;
-        Some(self.current >> self.left & 1 == 1)
+        let count = wanted.min(self.left);
+        self.left -= count;
+        Some((u32::from(self.current) >> self.left & ((1 << count) - 1), count))
+    }
+
+    pub(crate) fn bit(&mut self) -> Option<bool> {
+        Some(self.some(1)?.0 == 1)
     }
 
     /// Reads up to 32 bits.
     pub(crate) fn get(&mut self, count: u8) -> Option<u32> {
-        let mut value = 0;
-        for _ in 0..count {
-            value = value << 1 | u32::from(self.bit()?);
+        let (mut value, mut missing) = (0, count);
+        while missing > 0 {
+            let (some, count) = self.some(missing)?;
+            value = value << count | some;
+            missing -= count;
         }
         Some(value)
     }
 
     pub(crate) fn skip(&mut self, count: u32) -> Option<()> {
-        for _ in 0..count {
-            self.bit()?;
+        let mut missing = count;
+        while missing > 0 {
+            missing -= u32::from(self.some(missing.min(8) as u8)?.1);
         }
         Some(())
     }
