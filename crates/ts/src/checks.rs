@@ -42,8 +42,10 @@ impl Flow {
                 self.run_window(now);
             }
         }
+        let primary = self.primary();
         for i in 0..self.programs.len() {
-            self.check_program(i);
+            let here = if primary == Some(i) { here } else { self.position(Some(i)) };
+            self.check_program(i, here);
         }
     }
 
@@ -55,7 +57,7 @@ impl Flow {
         }
         for i in 0..self.programs.len() {
             if has_it(&self.programs[i]) {
-                self.check_program(i);
+                self.check_program(i, self.position(Some(i)));
             }
         }
     }
@@ -76,8 +78,7 @@ impl Flow {
         }
     }
 
-    fn check_program(&mut self, i: usize) {
-        let here = self.position(Some(i));
+    fn check_program(&mut self, i: usize, here: Position) {
         let Some(now) = self.clock_at(&here).filter(|_| self.programs[i].wanted) else { return };
         let (limits, repetition) = (self.config.profile.limits, self.config.profile.repetition);
         let pmt_pid = self.programs[i].service.pmt_pid;

@@ -46,12 +46,12 @@ impl Watch {
         limit: Duration,
         here: Position,
     ) -> Option<Change> {
-        let (last, since) = *self.last.get_or_insert((now, here));
-        if self.holds || now.saturating_sub(last) <= limit {
+        let (last, since) = self.last.get_or_insert((now, here));
+        if self.holds || now.saturating_sub(*last) <= limit {
             return None;
         }
         self.holds = true;
-        Some(Change { holds: true, since })
+        Some(Change { holds: true, since: *since })
     }
 
     /// Asks the same of a table. Segmented streams (HLS) carry their tables once per segment; that is no fault of theirs, so a
