@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use tallylight_model::{Codec, Pts};
 
 use crate::{
-    Parameters, Payload, Position, bits::Bits, cutter::Draft, elementary::Here, pes::Stamps,
+    Parameters, Payload, Position, bits::Bits, cutter::Draft, elementary::Here, packet::PAYLOAD,
+    pes::Stamps,
 };
 
 /// The longest frame of any of the codings: AAC in LATM, 13 bits of length and its header.
@@ -108,6 +109,15 @@ impl AudioCutter {
             self.stand(here);
         }
         ready.len() > before
+    }
+
+    /// Takes bytes that complete no frame; false if they may.
+    pub(crate) fn carry_on(&mut self, data: &[u8; PAYLOAD]) -> bool {
+        let inside = !self.bytes.is_empty() && self.bytes.len() + data.len() < self.wanted;
+        if inside {
+            self.bytes.extend_from_slice(data);
+        }
+        inside
     }
 
     /// Bytes are missing: the frame in progress is damaged, the next one has to be found.

@@ -7,7 +7,7 @@
 //! - A duplicate repeats counter and payload (its PCR may differ). It is legal once; further ones are excess, until the
 //!   counter moves. The same counter with another payload is an error.
 
-use crate::packet::{Header, PACKET};
+use crate::packet::{Header, PACKET, PAYLOAD};
 
 /// What one packet is to the packets of its PID before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(crate) struct Continuity {
     /// Where in the run the last payload begins; [`KEPT`] where it came before the run.
     place: usize,
     length: u8,
-    kept: [u8; PACKET - 4],
+    kept: [u8; PAYLOAD],
 }
 
 /// No place in a run.
@@ -48,7 +48,7 @@ const KEPT: usize = usize::MAX;
 
 impl Continuity {
     pub(crate) const fn new() -> Self {
-        let kept = [0; PACKET - 4];
+        let kept = [0; PAYLOAD];
         Self { last: None, passed: 0, repeats: 0, place: KEPT, length: 0, kept }
     }
 
@@ -67,6 +67,17 @@ impl Continuity {
             (self.place, self.length) = (at + payload, (PACKET - payload) as u8);
         }
         verdict
+    }
+
+    /// Whether a packet with this counter and a payload goes on from the last one in the run, with nothing passed over lately.
+    pub(crate) fn goes_on(&self, counter: u8) -> bool {
+        self.is_lent() && self.passed == 0 && self.last == Some(counter.wrapping_sub(1) & 0x0F)
+    }
+
+    /// Takes a full packet that [goes on](Self::goes_on), whose payload begins at `place`.
+    pub(crate) fn go_on(&mut self, counter: u8, place: usize) {
+        (self.last, self.repeats) = (Some(counter), 0);
+        (self.place, self.length) = (place, PAYLOAD as u8);
     }
 
     /// Whether the last payload is the run's.
@@ -89,10 +100,6 @@ impl Continuity {
             return Verdict::First;
         };
         let step = header.counter.wrapping_sub(last) & 0x0F;
-        if step == 1 && header.has_payload && self.passed == 0 {
-            self.repeats = 0;
-            return Verdict::Expected;
-        }
         if !header.has_payload {
             if step != 0 {
                 self.repeats = 0;

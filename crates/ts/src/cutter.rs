@@ -5,8 +5,8 @@ use alloc::{boxed::Box, vec::Vec};
 use tallylight_model::{Codec, PictureType};
 
 use crate::{
-    Parameters, Payload, Position, audio::AudioCutter, elementary::Here, pes::Stamps,
-    video::VideoCutter,
+    Parameters, Payload, Position, audio::AudioCutter, elementary::Here, packet::PAYLOAD,
+    pes::Stamps, video::VideoCutter,
 };
 
 /// An access unit as a cutter knows it.
@@ -74,6 +74,15 @@ impl Cutter {
             Self::None => false,
             Self::Video(video) => video.push(data, here, ready),
             Self::Audio(audio) => audio.push(data, here, ready),
+        }
+    }
+
+    /// Takes bytes that only carry on what is in progress; false if there is more to them.
+    pub(crate) fn carry_on(&mut self, data: &[u8; PAYLOAD]) -> bool {
+        match self {
+            Self::None => true,
+            Self::Video(video) => video.carry_on(data),
+            Self::Audio(audio) => audio.carry_on(data),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     AccessUnit, Coding, Component, Event, Parameters, Payload, Position, UnitCounters,
     cutter::{Cutter, Draft},
     outbox::Outbox,
-    packet::Header,
+    packet::{Header, PAYLOAD},
     pes::{self, Stamps},
     structure::Life,
     timeline::{Lead, MAX_STEP, Timeline},
@@ -176,6 +176,16 @@ impl Elementary {
             (self.began, self.last_unit) = (Some(position), Some(position));
             self.life.sign(position);
         }
+    }
+
+    /// Takes a full payload that only carries on what is in progress, which leaves nothing to do; false if there is more to it.
+    pub(crate) fn carry_on(&mut self, data: &[u8; PAYLOAD]) -> bool {
+        let taken = self.pes.expects(data.len()) && self.cutter.carry_on(data);
+        if taken {
+            self.pes.take(data.len());
+            self.alive = true;
+        }
+        taken
     }
 
     /// Whether the last packet left nothing to do, as most do.

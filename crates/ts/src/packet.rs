@@ -7,6 +7,17 @@ pub(crate) const PACKET: usize = 188;
 /// The first byte of a transport packet.
 pub(crate) const SYNC: u8 = 0x47;
 
+/// Bytes of the payload that fills a packet.
+pub(crate) const PAYLOAD: usize = PACKET - 4;
+
+/// PID, counter and payload of a packet as most are: full, neither scrambled nor damaged, and no unit begins with it.
+pub(crate) fn plain(raw: &[u8; PACKET]) -> Option<(Pid, u8, &[u8; PAYLOAD])> {
+    let (&[_, high, low, last], _) = raw.split_first_chunk()?;
+    let usual = high & 0xC0 == 0 && last & 0xF0 == 0x10;
+    let pid = Pid::from_bits(u16::from_be_bytes([high, low]));
+    usual.then(|| Some((pid, last & 0x0F, raw.last_chunk()?))).flatten()
+}
+
 /// A packet's header and where its payload is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {

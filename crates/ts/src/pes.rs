@@ -75,6 +75,18 @@ impl Reader {
         Part { data: self.body(rest), ..Part::default() }
     }
 
+    /// Whether at least so many bytes of data follow.
+    pub(crate) fn expects(&self, bytes: usize) -> bool {
+        matches!(self.state, State::Data(left) if left.is_none_or(|left| left >= bytes))
+    }
+
+    /// Passes so many of the data that it [expects](Self::expects).
+    pub(crate) fn take(&mut self, bytes: usize) {
+        if let State::Data(Some(left)) = &mut self.state {
+            *left -= bytes;
+        }
+    }
+
     /// How long the header is as far as known.
     fn wanted(&self) -> usize {
         match *self.head {

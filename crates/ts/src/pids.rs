@@ -161,6 +161,11 @@ impl PidTable {
         self.states.get(usize::from(slot).checked_sub(1)?)
     }
 
+    pub(crate) fn get_mut(&mut self, pid: Pid) -> Option<&mut PidState> {
+        let slot = self.slots[usize::from(pid.get())];
+        self.states.get_mut(usize::from(slot).checked_sub(1)?)
+    }
+
     /// How many PIDs were seen.
     pub(crate) fn len(&self) -> usize {
         self.states.len()
