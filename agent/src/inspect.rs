@@ -1,27 +1,27 @@
 //! What `tallylight-agent probe` says of a stream: what it is, and what is wrong with it.
 
 mod check;
+mod clock;
 mod component;
 mod cue;
 mod event;
+mod fault;
 mod text;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Serialize, Serializer};
-use tallylight_model::{
-    Bitrate, FaultKind, FaultPhase, FaultRecord, MonoTime, Pid, ProfileName, Severity, StreamId,
-};
+use tallylight_model::{Bitrate, MonoTime, Pid, ProfileName};
 use tallylight_ts::{Analyser, MediaKind, Rates, Service};
 
 use crate::probe::Scrutiny;
 pub use check::CheckReport;
+pub use clock::ClockReport;
 pub use component::{ComponentReport, NotChecked};
 pub use cue::{CueReport, CuesReport, SegmentReport};
 pub use event::{EventReport, Events, Is};
+pub use fault::{FaultReport, Faults};
 
-/// Faults that are listed; what is beyond is counted.
-const MAX_FAULTS: usize = 10_000;
 /// Bytes of a transport packet (ISO/IEC 13818-1, 2.4.3.2).
 const PACKET: u64 = 188;
 
@@ -30,6 +30,8 @@ const PACKET: u64 = 188;
 pub struct Report {
     /// The result in one word.
     pub verdict: Verdict,
+    /// The result in one sentence: `no faults`, or how many and the worst of them.
+    pub summary: String,
     /// Why it is unreadable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -68,6 +70,8 @@ pub struct Report {
     pub decoded_pictures: Option<u64>,
     /// The services, by number.
     pub services: Vec<ServiceReport>,
+    /// The clocks of the services.
+    pub clocks: Vec<ClockReport>,
     /// The PIDs, null packets left out.
     pub pids: Vec<PidReport>,
     /// The checks of TR 101 290 that the profile looks at, by number.
@@ -97,6 +101,16 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    fn of(error: Option<&str>, faults: &[FaultReport], unlisted: u64) -> Self {
+        if error.is_some() {
+            Self::Unreadable
+        } else if faults.iter().any(FaultReport::is_serious) || unlisted > 0 {
+            Self::Faulty
+        } else {
+            Self::Clean
+        }
+    }
+
     /// The exit code of `probe`.
     #[must_use]
     pub const fn exit_code(self) -> u8 {
@@ -149,7 +163,7 @@ pub struct PidReport {
     /// Packets.
     pub packets: u64,
     /// Mean rate, in bits per second.
-    pub bitrate_bps: Option<u64>,
+    pub bitrate: Option<u64>,
     /// The rates of its seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rates: Option<RatesReport>,
@@ -192,110 +206,6 @@ pub struct ContinuityReport {
     pub legal_duplicates: u64,
     /// Packets that came more than twice.
     pub excess_duplicates: u64,
-}
-
-/// One fault.
-#[derive(Clone, Debug, Serialize)]
-pub struct FaultReport {
-    /// The kind.
-    #[serde(serialize_with = "kind_name")]
-    pub kind: FaultKind,
-    /// The worst that it was.
-    #[serde(serialize_with = "severity_name")]
-    pub severity: Severity,
-    /// The PID, where it is of one.
-    #[serde(serialize_with = "pid_number", skip_serializing_if = "Option::is_none")]
-    pub pid: Option<Pid>,
-    /// The service, where it is of one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_id: Option<u16>,
-    /// Its onset: in media time for a file, else since the probe began.
-    pub start_seconds: f64,
-    /// Its end; `null` while it lasts.
-    pub end_seconds: Option<f64>,
-    /// What was measured.
-    pub evidence: String,
-}
-
-/// What tells open faults apart.
-type FaultKey = (StreamId, FaultKind, Option<Pid>);
-
-/// Gathers fault records into faults.
-#[derive(Debug)]
-pub struct Faults {
-    zero: MonoTime,
-    open: BTreeMap<FaultKey, usize>,
-    list: Vec<FaultReport>,
-    more: u64,
-}
-
-impl Faults {
-    /// Counts seconds from `zero` on.
-    #[must_use]
-    pub const fn new(zero: MonoTime) -> Self {
-        Self { zero, open: BTreeMap::new(), list: Vec::new(), more: 0 }
-    }
-
-    /// Takes a record.
-    pub fn add(&mut self, record: FaultRecord) {
-        let FaultRecord { stream, kind, pid, phase, severity, onset, evidence, .. } = record;
-        let key = (stream, kind, pid);
-        let seconds = |at: MonoTime| rounded(at.since(self.zero));
-        match phase {
-            FaultPhase::Begin if self.list.len() >= MAX_FAULTS => self.more += 1,
-            FaultPhase::Begin => {
-                let service_id = key.0.as_str().rsplit('/').next().and_then(|n| n.parse().ok());
-                self.open.insert(key, self.list.len());
-                let start_seconds = seconds(onset);
-                let end_seconds = None;
-                let fault = FaultReport {
-                    kind,
-                    severity,
-                    pid,
-                    service_id,
-                    start_seconds,
-                    end_seconds,
-                    evidence,
-                };
-                self.list.push(fault);
-            }
-            FaultPhase::Raise => {
-                let open = self.open_key(&key).and_then(|key| self.open.get(&key));
-                if let Some(fault) = open.and_then(|at| self.list.get_mut(*at)) {
-                    fault.severity = severity;
-                    fault.evidence = evidence;
-                }
-            }
-            FaultPhase::End(end) => {
-                let end = seconds(end);
-                let open = self.open_key(&key).and_then(|key| self.open.remove(&key));
-                if let Some(fault) = open.and_then(|at| self.list.get_mut(at)) {
-                    fault.end_seconds = Some(end);
-                    fault.evidence = evidence;
-                }
-            }
-        }
-    }
-
-    /// The fault that a record is about. A service may have got another picture meanwhile; its fault is the same.
-    fn open_key(&self, key: &FaultKey) -> Option<FaultKey> {
-        let same = |other: &&FaultKey| (&other.0, other.1) == (&key.0, key.1);
-        let exact = self.open.get_key_value(key).map(|(key, _)| key);
-        exact.or_else(|| self.open.keys().filter(|_| key.2.is_none()).find(same)).cloned()
-    }
-
-    /// The faults, earliest first; what several services share once.
-    fn finish(mut self) -> (Vec<FaultReport>, u64) {
-        self.list.sort_by(|a, b| {
-            let order = |f: &FaultReport| (f.kind, f.pid, f.service_id);
-            a.start_seconds.total_cmp(&b.start_seconds).then(order(a).cmp(&order(b)))
-        });
-        self.list.dedup_by(|b, a| {
-            let same = a.kind == b.kind && a.pid == b.pid && a.pid.is_some();
-            same && a.start_seconds == b.start_seconds && a.end_seconds == b.end_seconds
-        });
-        (self.list, self.more)
-    }
 }
 
 /// What a report is made of, beside the analyser's own counts.
@@ -350,6 +260,7 @@ impl Report {
             .map(|service| ServiceReport::new(service, analyser, scrutiny.as_ref(), &rate))
             .collect();
         let checks = analyser.checks().map(|check| CheckReport::new(&check, began)).collect();
+        let clocks = analyser.clocks().map(ClockReport::from).collect();
         let pids = pids.iter().map(|pid| PidReport::new(pid, analyser, &rate)).collect();
         let (mut faults, mut more_faults) = faults.finish();
         let (events, more_events) = events.finish();
@@ -361,15 +272,9 @@ impl Report {
             .or(chance)
             .or_else(|| without_program(analyser, duration).filter(|_| faults.is_empty()))
             .or_else(|| service.and_then(|service| not_listed(analyser, service)));
-        let verdict = if error.is_some() {
-            Verdict::Unreadable
-        } else if faults.iter().any(|fault| fault.severity > Severity::Info) || more_faults > 0 {
-            Verdict::Faulty
-        } else {
-            Verdict::Clean
-        };
         Self {
-            verdict,
+            verdict: Verdict::of(error.as_deref(), &faults, more_faults),
+            summary: error.clone().unwrap_or_else(|| fault::summary(&faults, more_faults)),
             error,
             notes,
             profile,
@@ -387,6 +292,7 @@ impl Report {
             scrambled_packets: totals.scrambled_packets,
             decoded_pictures,
             services,
+            clocks,
             pids,
             checks,
             faults,
@@ -471,7 +377,7 @@ impl PidReport {
             codec: component.map(|c| c.coding.name()),
             language: component.and_then(|c| c.language.clone()),
             packets: counters.packets,
-            bitrate_bps: rate(counters.packets),
+            bitrate: rate(counters.packets),
             rates: report.rates.map(RatesReport::from),
             continuity: ContinuityReport {
                 errors: counters.continuity_errors,
@@ -508,14 +414,5 @@ fn profile_name<S: Serializer>(profile: &ProfileName, s: S) -> Result<S::Ok, S::
     s.serialize_str(profile.name())
 }
 
-fn kind_name<S: Serializer>(kind: &FaultKind, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_str(kind.name())
-}
-
-fn severity_name<S: Serializer>(severity: &Severity, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_str(severity.name())
-}
-
-fn pid_number<S: Serializer>(pid: &Option<Pid>, s: S) -> Result<S::Ok, S::Error> {
-    pid.map(Pid::get).serialize(s)
-}
+#[cfg(test)]
+mod tests;

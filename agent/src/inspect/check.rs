@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, fmt};
 
 use serde::Serialize;
 use tallylight_model::MonoTime;
-use tallylight_ts::{Position, Setting};
+use tallylight_ts::Position;
 
-use super::rounded;
+use super::{rounded, text::to_millis};
 
 /// PIDs and services that the report for people names of one check.
-const MAX_NAMED: usize = 8;
+const MAX_NAMED: usize = 3;
 
 /// One check.
 #[derive(Debug, Serialize)]
@@ -60,32 +60,21 @@ impl CheckReport {
         }
     }
 
-    /// Whether it is worth a line.
-    #[must_use]
-    pub const fn says_something(&self) -> bool {
-        self.count > 0 || self.not_available.is_some()
-    }
+    /// What stands above the rows.
+    pub(super) const HEADING: &str =
+        "  no.   check                              count     on for  last at       PIDs";
 }
 
 impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:5} {:33}", self.number, self.name)?;
-        if let Some(reason) = self.not_available {
-            return write!(f, " not available: {reason}");
-        }
-        write!(f, " {:6} {:9.3} s", self.count, self.active_seconds)?;
-        if let Some(last) = self.last_seconds {
-            write!(f, ", last at {last:.3} s")?;
-        }
-        if self.setting == Setting::Inform.name() {
-            write!(f, ", informational")?;
-        }
-        for (at, pid) in self.pids.iter().take(MAX_NAMED).enumerate() {
-            write!(f, "{}0x{pid:04X}", if at == 0 { ", PID " } else { " " })?;
-        }
+        let last = self.last_seconds.map_or(String::new(), to_millis);
+        let (number, name, count, on) = (self.number, self.name, self.count, self.active_seconds);
+        let pids = self.pids.iter().take(MAX_NAMED).map(|pid| format!("0x{pid:04X}"));
+        let mut pids = pids.collect::<Vec<_>>().join(" ");
         if let Some(more) = self.pids.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
-            write!(f, " and {more} more")?;
+            pids += &format!(" +{more}");
         }
-        Ok(())
+        let row = format!("{number:5} {name:33} {count:>6} {on:>8.3} s  {last:12}  {pids}");
+        f.write_str(row.trim_end())
     }
 }

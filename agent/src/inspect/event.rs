@@ -6,7 +6,7 @@ use serde::Serialize;
 use tallylight_model::{MonoTime, Pid};
 use tallylight_ts::{ChangeKind, Coding, Cue, Position, StructureChange};
 
-use super::{CueReport, rounded};
+use super::{CueReport, rounded, text::to_millis};
 
 /// Events that are listed; what is beyond is counted.
 const MAX_EVENTS: usize = 10_000;
@@ -150,16 +150,20 @@ impl fmt::Display for Is {
     }
 }
 
+impl EventReport {
+    /// When it was, as twelve columns.
+    pub(super) fn moment(&self) -> String {
+        self.seconds.map_or("at the begin".to_owned(), to_millis)
+    }
+}
+
+/// What it is.
 impl fmt::Display for EventReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.seconds {
-            Some(seconds) => write!(f, "{seconds:10.3} s")?,
-            None => write!(f, "  at the begin")?,
-        }
         if let Some(service) = self.service_id {
-            write!(f, "  service {service}")?;
+            write!(f, "service {service} ")?;
         }
-        write!(f, " PID 0x{:04X} {}", self.pid, self.kind.replace('_', " "))?;
+        write!(f, "PID 0x{:04X} {}", self.pid, self.kind.replace('_', " "))?;
         if let Some(cue) = &self.cue {
             return write!(f, "{cue}");
         }
@@ -199,13 +203,14 @@ mod tests {
         }
         let (list, more) = events.finish();
         assert_eq!((list.len(), more), (MAX_EVENTS, 3));
-        let lines: Vec<String> = list[..3].iter().map(|event| event.to_string()).collect();
+        let lines: Vec<String> =
+            list[..3].iter().map(|it| format!("{}  {it}", it.moment())).collect();
         assert_eq!(
             lines,
             [
-                "     2.000 s  service 1 PID 0x0101 component stopped",
-                "     3.000 s  service 1 PID 0x0101 language changed: was eng",
-                "     4.000 s  service 1 PID 0x0101 pmt version: 3 to 4",
+                "00:00:02.000  service 1 PID 0x0101 component stopped",
+                "00:00:03.000  service 1 PID 0x0101 language changed: was eng",
+                "00:00:04.000  service 1 PID 0x0101 pmt version: 3 to 4",
             ]
         );
         let json = serde_json::to_value(&list[2]).unwrap();

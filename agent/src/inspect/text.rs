@@ -1,65 +1,55 @@
-//! The report for people.
+//! The report for people: no line is wider than a terminal usually is, unless a name is.
 
 use std::fmt::{self, Write as _};
 
-use tallylight_model::{Bitrate, Codec, Severity};
+use tallylight_model::{Bitrate, Codec};
+use tallylight_ts::Setting;
 
 use super::{
-    CheckReport, ComponentReport, FaultReport, NotChecked, RatesReport, Report, ServiceReport,
-    Verdict,
+    CheckReport, ClockReport, ComponentReport, FaultReport, NotChecked, RatesReport, Report,
+    ServiceReport, Verdict,
 };
 
-/// Events that the report for people lists.
-const MAX_SHOWN: usize = 50;
+/// Columns.
+pub(super) const WIDTH: usize = 100;
+/// Rows of one list; JSON has all of them.
+const MAX_ROWS: usize = 20;
 
-/// For people: the verdict first, then what is wrong, then what it is.
+/// The verdict first, then what is wrong, what it is, and how good it is.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(error) = &self.error {
-            writeln!(f, "UNREADABLE: {error}")?;
-            if self.packets == 0 {
-                return Ok(());
-            }
-        } else {
-            let faulty = self.verdict == Verdict::Faulty;
-            write!(f, "{}", if faulty { "FAULTY" } else { "CLEAN" })?;
-            if !faulty {
-                write!(f, "{}", self.reservation())?;
-            }
-            let serious = self.faults.iter().filter(|x| x.severity > Severity::Info).count() as u64;
-            match serious + self.more_faults {
-                0 => writeln!(f)?,
-                1 => writeln!(f, ": 1 fault")?,
-                more => writeln!(f, ": {more} faults")?,
-            }
+        match self.verdict {
+            Verdict::Unreadable => writeln!(f, "UNREADABLE: {}", self.summary)?,
+            Verdict::Faulty => writeln!(f, "FAULTY: {}", self.summary)?,
+            Verdict::Clean => writeln!(f, "CLEAN{}", self.reservation())?,
         }
-        let seconds = self.duration_seconds.map_or(String::new(), |s| format!(", {s:.1} s"));
-        let packets = if self.packets == 1 { "packet" } else { "packets" };
-        let null = match self.null_packets as f64 * 100.0 / self.packets.max(1) as f64 {
-            0.0 => String::new(),
-            share => format!(", {share:.1} % of them null packets"),
-        };
-        let rate = rate_of(self.bitrate_bps) + &span_of(self.rates);
-        writeln!(f, "{} {packets}{seconds}{rate}{null}", self.packets)?;
-        self.write_counts(f)?;
-        self.notes.iter().try_for_each(|note| writeln!(f, "Note: {note}"))?;
-        if !self.faults.is_empty() {
-            writeln!(f, "\nFaults (profile {}):", self.profile.name())?;
-            self.faults.iter().try_for_each(|fault| writeln!(f, "  {fault}"))?;
+        if self.error.is_some() && self.packets == 0 {
+            return Ok(());
         }
-        if self.more_faults > 0 {
-            writeln!(f, "  and {} more", self.more_faults)?;
-        }
-        if self.checks.iter().any(CheckReport::says_something) {
-            writeln!(f, "\nChecks of TR 101 290 (raised, for how long):")?;
-            let checks = self.checks.iter().filter(|check| check.says_something());
-            checks.into_iter().try_for_each(|check| writeln!(f, "  {check}"))?;
+        self.write_stream(f)?;
+        let (faults, remarks): (Vec<_>, Vec<_>) =
+            self.faults.iter().partition(|fault| fault.is_serious());
+        if !faults.is_empty() {
+            writeln!(f, "\nFaults by profile {}:", self.profile.name())?;
+            write_faults(f, &faults, self.more_faults)?;
         }
         self.write_events(f)?;
         if self.services.is_empty() && self.error.is_none() {
             writeln!(f, "\nNo service: no PAT and PMT were found.")?;
         }
-        self.services.iter().try_for_each(|service| write!(f, "\n{service}"))
+        self.services.iter().try_for_each(|service| write!(f, "\n{service}"))?;
+        self.write_checks(f)?;
+        if !self.clocks.is_empty() {
+            writeln!(f, "\nTiming:")?;
+            let rows = self.clocks.iter().take(MAX_ROWS);
+            rows.into_iter().try_for_each(|clock| writeln!(f, "  {clock}"))?;
+            write_more(f, self.clocks.len())?;
+        }
+        if !remarks.is_empty() {
+            writeln!(f, "\nSeen as well, and no fault by profile {}:", self.profile.name())?;
+            write_faults(f, &remarks, 0)?;
+        }
+        Ok(())
     }
 }
 
@@ -85,15 +75,27 @@ impl Report {
             return Ok(());
         }
         writeln!(f, "\nWhat changed:")?;
-        self.events.iter().take(MAX_SHOWN).try_for_each(|event| writeln!(f, "  {event}"))?;
-        let beyond = self.events.len().saturating_sub(MAX_SHOWN) as u64 + self.more_events;
+        for event in self.events.iter().take(MAX_ROWS) {
+            let (moment, what) = (event.moment(), event.to_string());
+            write!(f, "  {moment}  ")?;
+            write_wrapped(f, 16, &what)?;
+        }
+        let beyond = self.events.len().saturating_sub(MAX_ROWS) as u64 + self.more_events;
         if beyond > 0 {
-            writeln!(f, "  and {beyond} more")?;
+            writeln!(f, "  and {beyond} more; --json lists them")?;
         }
         Ok(())
     }
 
-    fn write_counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write_stream(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.duration_seconds.map_or(String::new(), |s| format!(", {s:.1} s"));
+        let packets = if self.packets == 1 { "packet" } else { "packets" };
+        let null = match self.null_packets as f64 * 100.0 / self.packets.max(1) as f64 {
+            0.0 => String::new(),
+            share => format!(", {share:.1} % of them null packets"),
+        };
+        let rate = rate_of(self.bitrate_bps) + &span_of(self.rates);
+        writeln!(f, "{} {packets}{seconds}{rate}{null}", self.packets)?;
         let counts = [
             (self.continuity_errors, "continuity error", ""),
             (self.missing_packets, "packet", " missing by the counters"),
@@ -108,24 +110,81 @@ impl Report {
             let comma = if line.is_empty() { "" } else { ", " };
             write!(line, "{comma}{count} {what}{more}{rest}")?;
         }
-        if line.is_empty() { Ok(()) } else { writeln!(f, "{line}") }
+        if !line.is_empty() {
+            write_wrapped(f, 0, &line)?;
+        }
+        self.notes.iter().try_for_each(|note| writeln!(f, "Note: {note}"))
+    }
+
+    fn write_checks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.checks.is_empty() || self.packets == 0 {
+            return Ok(());
+        }
+        writeln!(f, "\nChecks of TR 101 290 by profile {}:", self.profile.name())?;
+        let judged = || self.checks.iter().filter(|check| check.not_available.is_none());
+        let raised = |setting: Setting| {
+            judged().filter(move |check| check.count > 0 && check.setting == setting.name())
+        };
+        if judged().any(|check| check.count > 0) {
+            writeln!(f, "{}", CheckReport::HEADING)?;
+        }
+        raised(Setting::Fault).try_for_each(|check| writeln!(f, "  {check}"))?;
+        if raised(Setting::Inform).next().is_some() {
+            writeln!(f, "  counted, and no fault:")?;
+        }
+        raised(Setting::Inform).try_for_each(|check| writeln!(f, "  {check}"))?;
+        for check in &self.checks {
+            if let Some(why) = check.not_available {
+                writeln!(f, "  {:5} {}: not available: {why}", check.number, check.name)?;
+            }
+        }
+        let quiet: Vec<&str> = judged().filter(|it| it.count == 0).map(|it| it.number).collect();
+        if !quiet.is_empty() {
+            write!(f, "  nothing: ")?;
+            write_wrapped(f, 11, &quiet.join(" "))?;
+        }
+        Ok(())
     }
 }
 
-impl fmt::Display for FaultReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.end_seconds.map_or("to the end".to_owned(), |end| format!("to {end:.3} s"));
-        let pid = self.pid.map_or(String::new(), |pid| format!(" PID {pid}"));
-        let service = self.service_id.map_or(String::new(), |id| format!(" service {id}"));
-        write!(
-            f,
-            "{:8} {:18} from {:.3} s {end}{service}{pid}: {}",
-            self.severity.name(),
-            self.kind.name(),
-            self.start_seconds,
-            self.evidence
-        )
+fn write_faults(f: &mut fmt::Formatter<'_>, all: &[&FaultReport], unlisted: u64) -> fmt::Result {
+    let rows = &all[..all.len().min(MAX_ROWS)];
+    let kinds = rows.iter().map(|fault| fault.kind.name().len()).max().unwrap_or(0);
+    let places = rows.iter().map(|fault| fault.place().len()).max().unwrap_or(0);
+    for fault in rows {
+        let (severity, kind) = (fault.severity.name(), fault.kind.name());
+        let lasted = fault.lasted().map_or("to the end".to_owned(), |s| format!("{s:.3} s"));
+        let (from, place) = (to_millis(fault.start_seconds), fault.place());
+        let row = format!("  {from}  {lasted:>10}  {severity:8}  {kind:kinds$}  {place:places$}  ");
+        write!(f, "{row}")?;
+        write_wrapped(f, row.len(), &fault.evidence)?;
     }
+    write_more(f, all.len() + usize::try_from(unlisted).unwrap_or(usize::MAX))
+}
+
+fn write_more(f: &mut fmt::Formatter<'_>, all: usize) -> fmt::Result {
+    match all.checked_sub(MAX_ROWS) {
+        None | Some(0) => Ok(()),
+        Some(more) => writeln!(f, "  and {more} more; --json lists them"),
+    }
+}
+
+/// Writes words from a column on, and on from there in further lines.
+fn write_wrapped(f: &mut impl fmt::Write, column: usize, text: &str) -> fmt::Result {
+    let mut at = column;
+    for word in text.split(' ') {
+        let width = word.chars().count();
+        if at > column && at + 1 + width > WIDTH {
+            write!(f, "\n{:column$}", "")?;
+            at = column;
+        } else if at > column {
+            f.write_char(' ')?;
+            at += 1;
+        }
+        f.write_str(word)?;
+        at += width;
+    }
+    writeln!(f)
 }
 
 impl fmt::Display for ServiceReport {
@@ -138,33 +197,51 @@ impl fmt::Display for ServiceReport {
             .map_or(String::new(), |p| format!(" of \"{}\"", p.escape_debug()));
         let rates = rate_of(self.rates.map(|r| r.mean_bps)) + &span_of(self.rates);
         writeln!(f, "Service {}{name}{provider}{rates}", self.service_id)?;
-        for c in &self.components {
-            write!(f, "  0x{:04X} {:5} {}", c.pid, c.kind, c.codec)?;
-            if let (Some(width), Some(height)) = (c.width, c.height) {
-                write!(f, " {width}x{height}")?;
-            }
-            if let Some(milli) = c.frame_rate_milli {
-                write!(f, " {:.2} fps", f64::from(milli) / 1000.0)?;
-            }
-            if let (Some(channels), Some(rate)) = (c.channels, c.sample_rate_hz) {
-                write!(f, " {channels} ch {rate} Hz")?;
-            }
-            if let Some(language) = &c.language {
-                write!(f, " {}", language.escape_debug())?;
-            }
-            write!(f, "{}", rate_of(c.bitrate_bps))?;
-            match c.not_checked {
-                Some(NotChecked::Secondary) => write!(f, ", not checked")?,
-                Some(why) => write!(f, ", NOT CHECKED: {why}")?,
-                None if c.scrambled => write!(f, ", not looked at where scrambled")?,
-                None if c.codec == Codec::Hevc.name() => {
-                    write!(f, ", decode errors not available")?;
-                }
-                None => {}
-            }
-            writeln!(f)?;
+        self.components.iter().try_for_each(|component| writeln!(f, "  {component}"))
+    }
+}
+
+impl fmt::Display for ComponentReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut what = self.codec.to_owned();
+        if let (Some(width), Some(height)) = (self.width, self.height) {
+            write!(what, " {width}x{height}")?;
         }
-        Ok(())
+        if let Some(milli) = self.frame_rate_milli {
+            write!(what, " {:.2} fps", f64::from(milli) / 1000.0)?;
+        }
+        if let (Some(channels), Some(rate)) = (self.channels, self.sample_rate_hz) {
+            write!(what, " {channels} ch {rate} Hz")?;
+        }
+        if let Some(language) = &self.language {
+            write!(what, " {}", language.escape_debug())?;
+        }
+        let rate = self.bitrate_bps.map_or(String::new(), |bps| Bitrate::from_bps(bps).to_string());
+        let row = format!("0x{:04X}  {:5}  {what:36}{rate:>11}", self.pid, self.kind);
+        write!(f, "{}", row.trim_end())?;
+        let note = match self.not_checked {
+            Some(NotChecked::Secondary) => "not checked".to_owned(),
+            Some(why) => format!("NOT CHECKED: {why}"),
+            None if self.scrambled => "not looked at where scrambled".to_owned(),
+            None if self.codec == Codec::Hevc.name() => "decode errors not available".to_owned(),
+            None => return Ok(()),
+        };
+        // A row stands two columns in.
+        let fits = row.len() + note.len() + 4 <= WIDTH;
+        write!(f, "{}{note}", if fits { "  " } else { "\n          " })
+    }
+}
+
+impl fmt::Display for ClockReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "service {}: PCR on 0x{:04X}", self.service_id, self.pid)?;
+        if let (Some(mean), Some(max)) = (self.interval_mean_seconds, self.interval_max_seconds) {
+            write!(f, " every {:.1} ms, {:.1} ms at most", mean * 1e3, max * 1e3)?;
+        }
+        match self.accuracy_ns {
+            Some(nanos) => write!(f, "; {nanos} ns off at most"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -176,4 +253,45 @@ fn span_of(rates: Option<RatesReport>) -> String {
 
 fn rate_of(bps: Option<u64>) -> String {
     bps.map_or(String::new(), |bps| format!(", {}", Bitrate::from_bps(bps)))
+}
+
+/// A moment of the stream as 00:01:03.
+pub(super) fn to_seconds(seconds: f64) -> String {
+    let whole = seconds as u64;
+    format!("{:02}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60)
+}
+
+/// A moment of the stream as 00:01:03.200.
+pub(super) fn to_millis(seconds: f64) -> String {
+    let millis = (seconds * 1e3).round() as u64;
+    format!("{}.{:03}", to_seconds((millis / 1000) as f64), millis % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read_as_on_a_player() {
+        let cases = [
+            (0.0, "00:00:00.000"),
+            (63.2, "00:01:03.200"),
+            (3599.9996, "01:00:00.000"),
+            (360_000.0, "100:00:00.000"),
+        ];
+        for (seconds, expected) in cases {
+            assert_eq!(to_millis(seconds), expected);
+        }
+        assert_eq!(to_seconds(63.999), "00:01:03");
+    }
+
+    #[test]
+    fn words_go_on_below_where_they_began() {
+        let mut text = "x ".to_owned();
+        write_wrapped(&mut text, 2, &["word"; 40].join(" ")).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|line| line.len() <= WIDTH && !line.ends_with(' ')), "{text}");
+        assert!(lines[1].starts_with("  word") && lines[0].len() + 5 > WIDTH, "{text}");
+    }
 }

@@ -433,7 +433,7 @@ fn people_read_the_verdict_first() {
     let output = agent(&["probe", file.to_str().unwrap()]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("CLEAN\n"), "{text}");
-    assert!(text.contains("0x0100 video h264 320x180 25.00 fps"), "{text}");
+    assert!(text.contains("  0x0100  video  h264 320x180 25.00 fps  "), "{text}");
 }
 
 /// The row of a check of TR 101 290.

@@ -9,7 +9,7 @@
 //! line has moved, which counts once. The rejected alternative, comparing each PCR with the one before by a mean rate, finds
 //! each error twice and calls a change of rate an error.
 
-use core::mem;
+use core::{mem, time::Duration};
 
 use alloc::collections::VecDeque;
 
@@ -46,6 +46,8 @@ pub(crate) struct Meter {
     last: Option<(Pcr, i64)>,
     /// Whether the rate has been constant for long enough to say something.
     pub(crate) judged: bool,
+    /// The furthest that a PCR was off a line that it is compared with.
+    furthest_ns: u64,
 }
 
 impl Meter {
@@ -56,8 +58,27 @@ impl Meter {
         self.last = None;
     }
 
+    /// The furthest that a PCR was off the line; `None` before one could be compared.
+    pub(crate) fn furthest_off(&self) -> Option<Duration> {
+        self.judged.then(|| Duration::from_nanos(self.furthest_ns))
+    }
+
     /// Takes a PCR; gives those that turn out to be further off than `limit_ns`.
     pub(crate) fn pcr(
+        &mut self,
+        pcr: Pcr,
+        place: u64,
+        position: Position,
+        limit_ns: f64,
+    ) -> VecDeque<Point> {
+        let found = self.compare(pcr, place, position, limit_ns);
+        for point in found.iter().chain(self.good.back()) {
+            self.furthest_ns = self.furthest_ns.max(point.off_ns.unsigned_abs());
+        }
+        found
+    }
+
+    fn compare(
         &mut self,
         pcr: Pcr,
         place: u64,

@@ -6,8 +6,8 @@ use core::time::Duration;
 use tallylight_model::{MonoTime, Pid};
 
 use crate::{
-    CheckProfile, CheckReport, CueCounters, ElementaryReport, Event, PidReport, Position, Rates,
-    Service, Totals, elementary::Elementary, flow::Flow, sync::Framer,
+    CheckProfile, CheckReport, ClockReport, CueCounters, ElementaryReport, Event, PidReport,
+    Position, Rates, Service, Totals, elementary::Elementary, flow::Flow, sync::Framer,
 };
 
 /// By which clock the time-outs run.
@@ -175,6 +175,19 @@ impl Analyser {
     #[must_use]
     pub fn service_rates(&self, program: u16) -> Option<Rates> {
         self.flow.programs.iter().find(|p| p.service.program == program)?.rate.rates()
+    }
+
+    /// Returns the clocks of the programs that the PAT lists, as far as PCRs came.
+    pub fn clocks(&self) -> impl Iterator<Item = ClockReport> + '_ {
+        let listed = self.flow.programs.iter().filter(|program| program.listed);
+        listed.filter(|program| program.timeline.ticks() > 0).filter_map(|program| {
+            Some(ClockReport {
+                program: program.service.program,
+                pid: program.service.pcr_pid?,
+                interval: program.intervals.get(),
+                furthest_off: program.meter.furthest_off(),
+            })
+        })
     }
 
     /// Returns the checks of TR 101 290 that the profile looks at, by number.

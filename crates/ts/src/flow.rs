@@ -438,6 +438,9 @@ impl Flow {
             }
             let excused = core::mem::take(&mut program.excused);
             if let Step::Passed(gap) = step {
+                if !excused {
+                    program.intervals.add(gap);
+                }
                 self.excuse_tables(i, gap);
             }
             let kind = match step {

@@ -18,6 +18,7 @@ mod analyser;
 mod audio;
 mod bits;
 mod checks;
+mod clock;
 mod coding;
 mod continuity;
 mod cue;
@@ -51,6 +52,7 @@ mod video;
 mod watch;
 
 pub use analyser::{Analyser, AnalyserConfig, CheckClock, Payload, Wanted};
+pub use clock::{ClockInterval, ClockReport};
 pub use coding::{Coding, MediaKind};
 pub use elementary::ElementaryReport;
 pub use event::{Check, Condition, Event, Finding, FindingKind, Position, Table};

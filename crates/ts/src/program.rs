@@ -3,8 +3,8 @@
 use tallylight_model::{Pcr, Pid};
 
 use crate::{
-    Component, MediaKind, Service, accuracy::Meter, packet::Header, rates::RateMeter,
-    timeline::Timeline, watch::Watch,
+    Component, MediaKind, Service, accuracy::Meter, clock::Intervals, packet::Header,
+    rates::RateMeter, timeline::Timeline, watch::Watch,
 };
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -14,6 +14,7 @@ pub(crate) struct Program {
     pub(crate) service: Service,
     pub(crate) timeline: Timeline,
     pub(crate) meter: Meter,
+    pub(crate) intervals: Intervals,
     /// Whether the PAT lists it.
     pub(crate) listed: bool,
     /// Whether its components are cut and watched.
@@ -42,6 +43,7 @@ impl Program {
             service: Service { program, ..Service::default() },
             timeline: Timeline::default(),
             meter: Meter::default(),
+            intervals: Intervals::default(),
             listed: false,
             wanted: false,
             excused: false,

@@ -500,6 +500,33 @@ fn each_pcr_that_is_600_ns_off_is_found_and_no_other() {
         _ => None,
     });
     assert!(off.into_iter().all(|nanos| (550..=635).contains(&nanos)));
+    let furthest = |reading: &Reading| reading.clocks[0].furthest_off.map(|off| off.as_nanos());
+    assert!((550..=635).contains(&furthest(&reading).unwrap()));
+    assert!(furthest(&strictly(constant())).unwrap() < 100);
+    assert_eq!(furthest(&strictly(variable())), None);
+}
+
+#[test]
+fn the_time_between_clock_ticks_is_their_own() {
+    let ticks: Vec<u64> = constant()
+        .chunks(PACKET)
+        .filter(|p| p[3] & 0x20 != 0 && p[4] >= 7 && p[5] & 0x10 != 0)
+        .map(|p| {
+            let field = u64::from_be_bytes([0, 0, p[6], p[7], p[8], p[9], p[10], p[11]]);
+            (field >> 15) * 300 + (field & 0x1FF)
+        })
+        .collect();
+    let nanos = |ticks: u64| u128::from(ticks) * 1_000 / 27;
+    let (first, last) = (ticks[0], *ticks.last().unwrap());
+    let reading = read(constant());
+    assert_eq!(reading.clocks.len(), 1);
+    let clock = reading.clocks[0];
+    let interval = clock.interval.unwrap();
+    assert_eq!((clock.program, clock.pid.get()), (1, VIDEO));
+    let longest = ticks.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    assert!(interval.longest.as_nanos().abs_diff(nanos(longest)) <= 1);
+    let mean = nanos(last - first) / (ticks.len() as u128 - 1);
+    assert!(interval.mean.as_nanos().abs_diff(mean) <= 40, "{interval:?} {mean}");
 }
 
 #[test]

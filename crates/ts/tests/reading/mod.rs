@@ -2,7 +2,7 @@
 
 use tallylight_model::{FaultKind, MonoTime, Pid, Profile, ProfileName};
 use tallylight_ts::{
-    AccessUnit, Analyser, AnalyserConfig, CheckReport, Condition, Cue, CueCounters,
+    AccessUnit, Analyser, AnalyserConfig, CheckReport, ClockReport, Condition, Cue, CueCounters,
     ElementaryReport, Event, Finding, PidReport, Rates, Service, StructureChange, Totals,
 };
 
@@ -17,6 +17,7 @@ pub(crate) struct Reading {
     pub(crate) elementary: Vec<ElementaryReport>,
     pub(crate) totals: Totals,
     pub(crate) checks: Vec<CheckReport>,
+    pub(crate) clocks: Vec<ClockReport>,
     pub(crate) rates: Option<Rates>,
     pub(crate) changes: Vec<StructureChange>,
     pub(crate) cues: Vec<Cue>,
@@ -64,6 +65,7 @@ impl Reading {
             elementary: analyser.elementary().collect(),
             totals: analyser.totals(),
             checks: analyser.checks().collect(),
+            clocks: analyser.clocks().collect(),
             rates: analyser.rates(),
             changes: Vec::new(),
             cues: Vec::new(),

@@ -1,0 +1,384 @@
+//! The report as JSON and the page that describes it say the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+use tallylight_model::{FaultKind, Severity};
+
+use super::*;
+
+/// The rows of docs/probe.md that describe a key of what is printed as JSON: its type, and when it is there.
+fn documented() -> BTreeMap<String, (String, String)> {
+    let page = include_str!("../../../docs/probe.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| {
+        let (key, row) = row.split_once("` | ").unwrap();
+        let (kind, row) = row.split_once(" | ").unwrap();
+        let (when, _) = row.split_once(" | ").unwrap();
+        (key.to_owned(), (kind.to_owned(), when.to_owned()))
+    })
+    .collect()
+}
+
+/// Every key in a value with its type.
+fn keys(value: &Value, path: &str, found: &mut BTreeMap<String, BTreeSet<&'static str>>) {
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "list",
+        Value::Object(_) => "object",
+    };
+    found.entry(path.to_owned()).or_default().insert(kind);
+    match value {
+        Value::Array(list) => list.iter().for_each(|it| keys(it, &format!("{path}[]"), found)),
+        Value::Object(map) => {
+            for (key, value) in map {
+                let dot = if path.is_empty() { "" } else { "." };
+                keys(value, &format!("{path}{dot}{key}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn keys_of(report: &Report) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    keys(&serde_json::to_value(report).unwrap(), "", &mut found);
+    // The rows say what stands in lists, not that they are lists of objects.
+    let objects =
+        |key: &str, kinds: &BTreeSet<&str>| key.ends_with("[]") && kinds.contains("object");
+    found.retain(|key, kinds| !(key.is_empty() || objects(key, kinds)));
+    let joined = |kinds: BTreeSet<&str>| kinds.into_iter().collect::<Vec<_>>().join(" or ");
+    found.into_iter().map(|(key, kinds)| (key, joined(kinds))).collect()
+}
+
+const RATES: RatesReport = RatesReport { min_bps: 1, mean_bps: 2, max_bps: 3 };
+const CONTINUITY: ContinuityReport = ContinuityReport {
+    errors: 3,
+    late_packets: 1,
+    missing_packets: 2,
+    legal_duplicates: 0,
+    excess_duplicates: 0,
+};
+
+fn component() -> ComponentReport {
+    ComponentReport {
+        pid: 0x100,
+        kind: "video",
+        codec: "h264",
+        stream_type: 0x1B,
+        language: Some("eng".to_owned()),
+        role: Some("main"),
+        width: Some(1920),
+        height: Some(1080),
+        frame_rate_milli: Some(25_000),
+        channels: Some(2),
+        sample_rate_hz: Some(48_000),
+        scrambled: false,
+        units: 9,
+        cues: Some(CuesReport { cues: 1, repeats: 0, heartbeats: 0, damaged: 0 }),
+        not_checked: Some(NotChecked::Nothing),
+        decode_errors: Some(0),
+        bitrate_bps: Some(1),
+    }
+}
+
+/// With everything that there can be.
+fn full() -> Report {
+    Report {
+        verdict: Verdict::Faulty,
+        summary: "1 fault".to_owned(),
+        error: Some("it broke off".to_owned()),
+        notes: vec!["a note"],
+        profile: ProfileName::Default,
+        packets: 1,
+        null_packets: 0,
+        skipped_bytes: 0,
+        duration_seconds: Some(1.5),
+        bitrate_bps: Some(1),
+        rates: Some(RATES),
+        continuity_errors: 0,
+        missing_packets: 0,
+        sync_byte_errors: 0,
+        sync_losses: 0,
+        transport_errors: 0,
+        scrambled_packets: 0,
+        decoded_pictures: Some(1),
+        services: vec![ServiceReport {
+            service_id: 1,
+            name: Some("One".to_owned()),
+            provider: Some("Two".to_owned()),
+            pmt_pid: Some(0x1000),
+            pmt_changes: 0,
+            pcr_pid: Some(0x100),
+            rates: Some(RATES),
+            components: vec![component()],
+        }],
+        clocks: vec![ClockReport {
+            service_id: 1,
+            pid: 0x100,
+            interval_mean_seconds: Some(0.02),
+            interval_max_seconds: Some(0.04),
+            accuracy_ns: Some(37),
+        }],
+        pids: vec![PidReport {
+            pid: 0x100,
+            service_id: Some(1),
+            kind: Some("video"),
+            codec: Some("h264"),
+            language: Some("eng".to_owned()),
+            packets: 1,
+            bitrate: Some(1),
+            rates: Some(RATES),
+            continuity: CONTINUITY,
+            transport_errors: 0,
+            scrambled_packets: 0,
+        }],
+        checks: vec![CheckReport {
+            number: "1.4",
+            name: "Continuity_count_error",
+            setting: "fault",
+            count: 3,
+            active: false,
+            active_seconds: 1.5,
+            last_seconds: Some(63.2),
+            pids: BTreeSet::from([0x100]),
+            services: BTreeSet::from([1]),
+            not_available: Some("the rate is not constant"),
+        }],
+        faults: vec![fault()],
+        more_faults: 1,
+        events: vec![event(Is::Version(1)), event(Is::Word("eng".to_owned()))],
+        more_events: 1,
+    }
+}
+
+fn event(is: Is) -> EventReport {
+    EventReport {
+        kind: "pmt_version",
+        seconds: Some(1.5),
+        packet: 9,
+        service_id: Some(1),
+        pid: 0x1000,
+        from: Some(is.clone()),
+        to: Some(is),
+        cue: Some(cue()),
+    }
+}
+
+fn cue() -> CueReport {
+    CueReport {
+        splice_seconds: Some(1.5),
+        preroll_seconds: Some(4.5),
+        pts_adjustment_seconds: 0.5,
+        event_id: Some(1),
+        cancelled: true,
+        out_of_network: Some(true),
+        immediate: true,
+        duration_seconds: Some(30.5),
+        auto_return: Some(true),
+        scheduled: Some(2),
+        segmentations: vec![SegmentReport {
+            event_id: 1,
+            kind: Some("Break Start"),
+            type_id: Some(0x22),
+            duration_seconds: Some(30.5),
+            upid_type: Some("AdID"),
+        }],
+    }
+}
+
+fn fault() -> FaultReport {
+    FaultReport {
+        kind: FaultKind::NoVideo,
+        severity: Severity::Critical,
+        pid: Some(Pid::PAT),
+        service_id: Some(1),
+        start_seconds: 63.2,
+        end_seconds: Some(67.4),
+        evidence: "no pictures come".to_owned(),
+    }
+}
+
+/// Events that say the least: no cue, and cues that say nothing or call off a segment.
+fn sparse_events(event: EventReport) -> Vec<EventReport> {
+    let segment = SegmentReport {
+        event_id: 1,
+        kind: None,
+        type_id: None,
+        duration_seconds: None,
+        upid_type: None,
+    };
+    let least = CueReport { pts_adjustment_seconds: 0.5, ..CueReport::default() };
+    let cues =
+        [None, Some(least.clone()), Some(CueReport { segmentations: vec![segment], ..least })];
+    let event = EventReport { seconds: None, service_id: None, from: None, to: None, ..event };
+    cues.map(|cue| EventReport { cue, ..event.clone() }).to_vec()
+}
+
+/// Without anything that can be left out.
+fn sparse() -> Report {
+    let mut report = full();
+    let none = Report {
+        error: None,
+        notes: Vec::new(),
+        duration_seconds: None,
+        bitrate_bps: None,
+        rates: None,
+        decoded_pictures: None,
+        more_faults: 0,
+        more_events: 0,
+        ..full()
+    };
+    let components = vec![ComponentReport {
+        language: None,
+        role: None,
+        width: None,
+        height: None,
+        frame_rate_milli: None,
+        channels: None,
+        sample_rate_hz: None,
+        cues: None,
+        not_checked: None,
+        decode_errors: None,
+        bitrate_bps: None,
+        ..component()
+    }];
+    let service = ServiceReport {
+        name: None,
+        provider: None,
+        pmt_pid: None,
+        pcr_pid: None,
+        rates: None,
+        components,
+        ..report.services.remove(0)
+    };
+    let clock = ClockReport {
+        interval_mean_seconds: None,
+        interval_max_seconds: None,
+        accuracy_ns: None,
+        ..report.clocks.remove(0)
+    };
+    let pid = PidReport {
+        service_id: None,
+        kind: None,
+        codec: None,
+        language: None,
+        bitrate: None,
+        rates: None,
+        ..report.pids.remove(0)
+    };
+    let check = CheckReport { last_seconds: None, not_available: None, ..report.checks.remove(0) };
+    let events = sparse_events(report.events.remove(0));
+    let fault = FaultReport { pid: None, service_id: None, end_seconds: None, ..fault() };
+    Report {
+        services: vec![service],
+        clocks: vec![clock],
+        pids: vec![pid],
+        checks: vec![check],
+        faults: vec![fault],
+        events,
+        ..none
+    }
+}
+
+#[test]
+fn the_page_has_every_key_with_its_type_and_no_other() {
+    let documented = documented();
+    let full = keys_of(&full());
+    let sparse = serde_json::to_value(sparse()).unwrap();
+    let rows: BTreeMap<&str, &str> =
+        documented.iter().map(|(key, (kind, _))| (key.as_str(), kind.as_str())).collect();
+    let written: BTreeMap<&str, &str> =
+        full.iter().map(|(key, kind)| (key.as_str(), kind.as_str())).collect();
+    assert_eq!(rows, written);
+    let mut objects = Vec::new();
+    objects_of(&sparse, "", &mut objects);
+    for (key, (_, when)) in &documented {
+        let (parent, name) = key.rsplit_once('.').unwrap_or(("", key));
+        let inside: Vec<_> = objects.iter().filter(|(path, _)| path == parent).collect();
+        let expected = match () {
+            () if key.ends_with("[]") => "always",
+            () if inside.iter().any(|(_, object)| !object.contains_key(name)) => "absent",
+            () if inside.iter().any(|(_, object)| object[name].is_null()) => "null",
+            () => "always",
+        };
+        assert!(when.starts_with(expected), "{key}: {when}, but it is {expected}");
+    }
+}
+
+/// Every object in a value, with where it stands.
+fn objects_of(value: &Value, path: &str, found: &mut Vec<(String, Map<String, Value>)>) {
+    match value {
+        Value::Array(list) => {
+            list.iter().for_each(|it| objects_of(it, &format!("{path}[]"), found));
+        }
+        Value::Object(map) => {
+            for (key, value) in map {
+                let dot = if path.is_empty() { "" } else { "." };
+                objects_of(value, &format!("{path}{dot}{key}"), found);
+            }
+            found.push((path.to_owned(), map.clone()));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn no_line_is_wider_than_a_terminal() {
+    let mut report = full();
+    report.error = None;
+    report.summary = fault::summary(&report.faults, 0);
+    report.continuity_errors = 1_234_567;
+    (report.missing_packets, report.scrambled_packets) = (9_999_999, 99_999_999);
+    report.faults[0].evidence = "many words of evidence ".repeat(9);
+    report.checks[0].not_available = None;
+    report.checks[0].pids = (0x100..0x200).collect();
+    let text = report.to_string();
+    assert!(text.lines().all(|line| line.chars().count() <= text::WIDTH), "{text}");
+    assert!(text.starts_with("FAULTY: 1 fault: no video 4.2 s from 00:01:03\n"), "{text}");
+    assert!(
+        text.contains("  00:01:03.200     4.200 s  critical  no_video  0x0000  many words"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_summary_names_the_worst_first_and_stays_on_its_line() {
+    let at = |kind, severity, start: f64, end| FaultReport {
+        kind,
+        severity,
+        start_seconds: start,
+        end_seconds: end,
+        ..fault()
+    };
+    use {FaultKind as Kind, Severity as S};
+    let cases = [
+        (vec![], 0, "no faults"),
+        (vec![at(Kind::Pcr, S::Info, 1.0, None)], 0, "no faults"),
+        (
+            vec![
+                at(Kind::Black, S::Warning, 1.0, Some(7.0)),
+                at(Kind::NoVideo, S::Critical, 63.2, None),
+            ],
+            0,
+            "2 faults: no video from 00:01:03 to the end, black 6.0 s from 00:00:01",
+        ),
+        (
+            (0..3).map(|s| at(Kind::Continuity, S::Warning, f64::from(s), Some(9.0))).collect(),
+            7,
+            "10 faults: continuity 3 times from 00:00:00 and 7 more",
+        ),
+        (vec![], 5, "5 faults"),
+    ];
+    for (faults, unlisted, expected) in cases {
+        assert_eq!(fault::summary(&faults, unlisted), expected);
+    }
+    let many: Vec<_> =
+        FaultKind::ALL.iter().map(|kind| at(*kind, S::Critical, 1e5, None)).collect();
+    let text = fault::summary(&many, 10_000);
+    assert!(text.len() + "FAULTY: ".len() <= text::WIDTH && text.ends_with(" more"), "{text}");
+}
