@@ -111,13 +111,14 @@ impl AudioCutter {
         ready.len() > before
     }
 
-    /// Takes bytes that complete no frame; false if they may.
-    pub(crate) fn carry_on(&mut self, data: &[u8; PAYLOAD]) -> bool {
-        let inside = !self.bytes.is_empty() && self.bytes.len() + data.len() < self.wanted;
-        if inside {
-            self.bytes.extend_from_slice(data);
-        }
-        inside
+    /// Takes payloads as long as they complete no frame, and returns how many.
+    pub(crate) fn carry_on<'a>(
+        &mut self,
+        payloads: impl Iterator<Item = &'a [u8; PAYLOAD]>,
+    ) -> usize {
+        let room = self.wanted.saturating_sub(self.bytes.len() + 1) / PAYLOAD;
+        let within = payloads.take(if self.bytes.is_empty() { 0 } else { room });
+        within.map(|data| self.bytes.extend_from_slice(data)).count()
     }
 
     /// Bytes are missing: the frame in progress is damaged, the next one has to be found.

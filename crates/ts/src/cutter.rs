@@ -77,12 +77,15 @@ impl Cutter {
         }
     }
 
-    /// Takes bytes that only carry on what is in progress; false if there is more to them.
-    pub(crate) fn carry_on(&mut self, data: &[u8; PAYLOAD]) -> bool {
+    /// Takes payloads as long as they only carry on what is in progress, and returns how many.
+    pub(crate) fn carry_on<'a>(
+        &mut self,
+        payloads: impl Iterator<Item = &'a [u8; PAYLOAD]>,
+    ) -> usize {
         match self {
-            Self::None => true,
-            Self::Video(video) => video.carry_on(data),
-            Self::Audio(audio) => audio.carry_on(data),
+            Self::None => payloads.count(),
+            Self::Video(video) => video.carry_on(payloads),
+            Self::Audio(audio) => audio.carry_on(payloads),
         }
     }
 

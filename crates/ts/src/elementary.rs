@@ -178,13 +178,14 @@ impl Elementary {
         }
     }
 
-    /// Takes a full payload that only carries on what is in progress, which leaves nothing to do; false if there is more to it.
-    pub(crate) fn carry_on(&mut self, data: &[u8; PAYLOAD]) -> bool {
-        let taken = self.pes.expects(data.len()) && self.cutter.carry_on(data);
-        if taken {
-            self.pes.take(data.len());
-            self.alive = true;
-        }
+    /// Takes full payloads as long as they only carry on what is in progress, which leaves nothing to do, and returns how many.
+    pub(crate) fn carry_on<'a>(
+        &mut self,
+        payloads: impl Iterator<Item = &'a [u8; PAYLOAD]>,
+    ) -> usize {
+        let taken = self.cutter.carry_on(payloads.take(self.pes.expected() / PAYLOAD));
+        self.pes.take(taken * PAYLOAD);
+        self.alive |= taken > 0;
         taken
     }
 

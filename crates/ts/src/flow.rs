@@ -18,7 +18,7 @@ use crate::{
     rates::RateMeter,
     si::Information,
     structure::Told,
-    sync::Frame,
+    sync::{Frame, Run},
     tables::Tables,
     timeline::Step,
     watch::Watch,
@@ -185,12 +185,16 @@ impl Flow {
         match frame {
             Frame::Packets(run) => {
                 self.corrupted = None;
-                for (at, raw) in run.packets() {
-                    if !self.plain(raw, at) {
+                let mut at = 0;
+                while let Some(raw) = run.packets(at).next() {
+                    let mut taken = self.streak(run, at);
+                    if taken == 0 {
                         self.packet(raw, run.bytes, at);
+                        taken = 1;
                     }
-                    self.totals.packets += 1;
-                    self.place += 1;
+                    at += taken * run.stride;
+                    self.totals.packets += taken as u64;
+                    self.place += taken as u64;
                     if self.place >= self.next_check {
                         let programs = self.programs.len().clamp(1, MANY) as u64;
                         self.next_check = self.place + CHECK_EVERY * programs;
@@ -291,23 +295,35 @@ impl Flow {
         }
     }
 
-    /// Takes a packet that only carries on what its component has in progress, as most do, with little more than a look. False
-    /// if it is another, of which nothing was taken; [`packet`](Self::packet) would do the same in any case.
-    fn plain(&mut self, raw: &[u8; PACKET], at: usize) -> bool {
-        let Some((pid, counter, data)) = packet::plain(raw) else { return false };
-        let Some(state) = self.pids.get_mut(pid) else { return false };
-        let Role::Elementary(stream) = state.role else { return false };
-        let Some(stream) = self.streams.get_mut(usize::from(stream)) else { return false };
-        let Some(program) = self.programs.get_mut(stream.owner) else { return false };
+    /// Takes packets from a place in a run on that only carry on what their component has in progress, as most do, and returns
+    /// how many; [`packet`](Self::packet) would do the same with each of them.
+    fn streak(&mut self, run: Run<'_>, at: usize) -> usize {
+        self.streak_of(run, at).unwrap_or(0)
+    }
+
+    fn streak_of(&mut self, run: Run<'_>, at: usize) -> Option<usize> {
+        let mut packets = run.packets(at);
+        let (pid, counter) = packet::plain(packets.next()?)?;
+        let state = self.pids.get_mut(pid)?;
+        let Role::Elementary(stream) = state.role else { return None };
+        let stream = self.streams.get_mut(usize::from(stream))?;
+        let timeline = &mut self.programs.get_mut(stream.owner)?.timeline;
         let known = state.resets == self.resets && state.boundaries == self.boundaries;
-        if !known || state.scrambled || !state.continuity.goes_on(counter) || !stream.carry_on(data)
-        {
-            return false;
+        if !known || state.scrambled || !state.continuity.goes_on(counter) {
+            return None;
         }
-        state.counters.packets += 1;
-        state.continuity.go_on(counter, at + PACKET - PAYLOAD);
-        program.timeline.touch(self.place);
-        true
+        let room =
+            if timeline.is_sparse() { 1 } else { self.next_check.saturating_sub(self.place) };
+        let payloads = packet::alike(run.packets(at)).take(room.max(1) as usize);
+        let taken = stream.carry_on(payloads);
+        if let Some(others) = taken.checked_sub(1) {
+            state.counters.packets += taken as u64;
+            let place = at + others * run.stride + PACKET - PAYLOAD;
+            state.continuity.go_on(counter.wrapping_add(others as u8) & 0x0F, place);
+            timeline.touch(self.place);
+            timeline.touch_alike(self.place + others as u64);
+        }
+        Some(taken)
     }
 
     /// Takes the packet that begins at `at` in a run.

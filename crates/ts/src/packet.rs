@@ -10,12 +10,24 @@ pub(crate) const SYNC: u8 = 0x47;
 /// Bytes of the payload that fills a packet.
 pub(crate) const PAYLOAD: usize = PACKET - 4;
 
-/// PID, counter and payload of a packet as most are: full, neither scrambled nor damaged, and no unit begins with it.
-pub(crate) fn plain(raw: &[u8; PACKET]) -> Option<(Pid, u8, &[u8; PAYLOAD])> {
-    let (&[_, high, low, last], _) = raw.split_first_chunk()?;
+/// PID and counter of a packet as most are: full, neither scrambled nor damaged, and no unit begins with it.
+pub(crate) fn plain(raw: &[u8; PACKET]) -> Option<(Pid, u8)> {
+    let [_, high, low, last] = *raw.first_chunk()?;
     let usual = high & 0xC0 == 0 && last & 0xF0 == 0x10;
-    let pid = Pid::from_bits(u16::from_be_bytes([high, low]));
-    usual.then(|| Some((pid, last & 0x0F, raw.last_chunk()?))).flatten()
+    usual.then(|| (Pid::from_bits(u16::from_be_bytes([high, low])), last & 0x0F))
+}
+
+/// The payloads of packets that follow a plain one, itself among them, as long as only the counter moves, by one.
+pub(crate) fn alike<'a>(
+    packets: impl Iterator<Item = &'a [u8; PACKET]>,
+) -> impl Iterator<Item = &'a [u8; PAYLOAD]> {
+    let mut expected = None;
+    packets.map_while(move |raw| {
+        let head = *raw.first_chunk()?;
+        let [sync, high, low, last] = expected.unwrap_or(head);
+        expected = Some([sync, high, low, last & 0xF0 | last.wrapping_add(1) & 0x0F]);
+        raw.last_chunk().filter(|_| head == [sync, high, low, last])
+    })
 }
 
 /// A packet's header and where its payload is.

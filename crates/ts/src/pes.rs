@@ -75,15 +75,18 @@ impl Reader {
         Part { data: self.body(rest), ..Part::default() }
     }
 
-    /// Whether at least so many bytes of data follow.
-    pub(crate) fn expects(&self, bytes: usize) -> bool {
-        matches!(self.state, State::Data(left) if left.is_none_or(|left| left >= bytes))
+    /// How many bytes of data follow at least.
+    pub(crate) fn expected(&self) -> usize {
+        match self.state {
+            State::Data(left) => left.unwrap_or(usize::MAX),
+            State::Idle | State::Head => 0,
+        }
     }
 
-    /// Passes so many of the data that it [expects](Self::expects).
+    /// Passes so many of the data that are [expected](Self::expected).
     pub(crate) fn take(&mut self, bytes: usize) {
         if let State::Data(Some(left)) = &mut self.state {
-            *left -= bytes;
+            *left = left.saturating_sub(bytes);
         }
     }
 

@@ -128,6 +128,16 @@ impl Timeline {
         self.last_packet = place;
     }
 
+    /// All packets since the last one that was touched are the program's own too, up to `place`.
+    pub(crate) fn touch_alike(&mut self, place: u64) {
+        self.last_packet = place;
+    }
+
+    /// Whether a single packet of others may carry time.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.mean > nanos(LULL_FROM)
+    }
+
     /// Takes the estimate for this place as the least that time can be from here on.
     pub(crate) fn keep(&mut self, place: u64) {
         self.floor = self.now(place).unwrap_or_default();

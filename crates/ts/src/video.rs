@@ -202,18 +202,30 @@ impl VideoCutter {
         }
     }
 
-    /// Takes bytes within an element; false if another may begin there.
-    pub(crate) fn carry_on(&mut self, data: &[u8; PAYLOAD]) -> bool {
-        let Some(Open { known: Some(known), size, .. }) = &mut self.open else { return false };
-        let within = !may_start(data) || start_code(data).is_none();
-        if !within || self.zeros > 0 || data.ends_with(&[0]) {
-            return false;
+    /// Takes payloads as long as they lie within an element, and returns how many.
+    pub(crate) fn carry_on<'a>(
+        &mut self,
+        payloads: impl Iterator<Item = &'a [u8; PAYLOAD]>,
+    ) -> usize {
+        let Some(Open { known: Some(known), .. }) = self.open else { return 0 };
+        let copying = known == Known::Counted && self.unit.as_ref().is_some_and(|it| it.copying);
+        let mut taken = 0;
+        if self.zeros == 0 {
+            for data in payloads {
+                let within = !may_start(data) || start_code(data).is_none();
+                if !within || data.ends_with(&[0]) {
+                    break;
+                }
+                if copying {
+                    self.copy(data);
+                }
+                taken += 1;
+            }
         }
-        *size += data.len();
-        if *known == Known::Counted {
-            self.copy(data);
+        if let Some(open) = &mut self.open {
+            open.size += taken * PAYLOAD;
         }
-        true
+        taken
     }
 
     /// Bytes are missing: the element cannot be followed, the access unit is damaged.
