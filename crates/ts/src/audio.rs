@@ -247,15 +247,14 @@ fn adts(head: &[u8; HEADER]) -> Option<Frame> {
     if head[0] != 0xFF || head[1] & 0xF6 != 0xF0 {
         return None;
     }
-    let mut bits = Bits::plain(&head[2..]);
-    bits.skip(2)?;
-    let rate_hz = *AAC_RATES.get(bits.get(4)? as usize)?;
-    bits.bit()?;
-    let channels = bits.get(3)?;
-    bits.skip(4)?;
-    let length = bits.get(13)? as usize;
-    bits.skip(11)?;
-    let blocks = bits.get(2)? + 1;
+    // Each frame's header is read twice and has many fields: they are taken out of one number.
+    let [_, _, fields @ ..] = *head;
+    let fields = fields.into_iter().fold(0, |fields, byte| fields << 8 | u64::from(byte));
+    let field = |at: u32, bits: u32| (fields >> (40 - at - bits)) as u32 & ((1 << bits) - 1);
+    let rate_hz = *AAC_RATES.get(field(2, 4) as usize)?;
+    let channels = field(7, 3);
+    let length = field(14, 13) as usize;
+    let blocks = field(38, 2) + 1;
     Some(Frame {
         length,
         samples: 1024 * blocks,

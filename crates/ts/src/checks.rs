@@ -80,6 +80,67 @@ impl Flow {
 
     fn check_program(&mut self, i: usize, here: Position) {
         let Some(now) = self.clock_at(&here).filter(|_| self.programs[i].wanted) else { return };
+        if now > self.programs[i].due || self.comes_back(i, now, here) {
+            self.check_all(i, now, here);
+            self.programs[i].due = self.due(i, now);
+        }
+    }
+
+    /// Notes what came of a program's components. True, with the rest not noted yet, where something had stayed out.
+    fn comes_back(&mut self, i: usize, now: Duration, here: Position) -> bool {
+        let program = &mut self.programs[i];
+        let first = self.streams.partition_point(|stream| stream.owner < i);
+        for stream in self.streams[first..].iter_mut().take_while(|stream| stream.owner == i) {
+            if stream.alive {
+                if stream.packets.holds() {
+                    return true;
+                }
+                stream.packets.renew(now, here);
+                stream.alive = false;
+            }
+            let Some(began) = stream.began else { continue };
+            let watch = match stream.coding.kind() {
+                MediaKind::Video => Some(&mut program.video),
+                _ => Some(&mut program.audio).filter(|_| stream.main),
+            };
+            if let Some(watch) = watch {
+                if watch.holds() {
+                    return true;
+                }
+                watch.renew(now, began);
+            }
+            stream.began = None;
+        }
+        false
+    }
+
+    /// Up to when nothing of a program can be found to stay out, as of now, where everything was asked for. What is watched from
+    /// later on has its limit from then on.
+    fn due(&self, i: usize, now: Duration) -> Duration {
+        let (limits, repetition) = (&self.config.profile.limits, self.config.profile.repetition);
+        let stamps = limits.pts + STEP;
+        let all =
+            [limits.pmt, limits.video, limits.audio, limits.pid_video, limits.pid_audio, stamps];
+        let soonest = now.saturating_add(all.into_iter().fold(Duration::MAX, Duration::min));
+        let program = &self.programs[i];
+        let own = [
+            program.pmt.table_due(limits.pmt, repetition),
+            program.video.due(limits.video),
+            program.audio.due(limits.audio),
+        ];
+        let streams = self.streams.iter().filter(|stream| stream.owner == i).flat_map(|stream| {
+            let limit = match stream.coding.kind() {
+                MediaKind::Video => limits.pid_video,
+                _ => limits.pid_audio,
+            };
+            let stamps = stream.stamps.due(stamps).filter(|_| !stream.still);
+            [stream.packets.due(limit), stamps]
+        });
+        own.into_iter().chain(streams).flatten().fold(soonest, Duration::min)
+    }
+
+    /// Looks at all that may stay out of a program.
+    fn check_all(&mut self, i: usize, now: Duration, here: Position) {
         let (limits, repetition) = (self.config.profile.limits, self.config.profile.repetition);
         let pmt_pid = self.programs[i].service.pmt_pid;
         let change = self.programs[i].pmt.table_overdue(now, limits.pmt, repetition, here);

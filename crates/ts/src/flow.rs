@@ -430,11 +430,15 @@ impl Flow {
     fn clock(&mut self, header: &Header, pcr: Pcr, listed: bool) {
         self.run_checks_by(header.pid);
         self.pids.entry(header.pid).counters.pcrs += 1;
-        let start = self.media(None).unwrap_or_default();
         if !listed {
             self.stray.pcr(header, pcr, self.place);
             return;
         }
+        let mut own = self.programs.iter().filter(|p| p.service.pcr_pid == Some(header.pid));
+        let start = match own.all(|program| program.timeline.runs()) {
+            true => Duration::ZERO,
+            false => self.media(None).unwrap_or_default(),
+        };
         let mut told = false;
         for i in 0..self.programs.len() {
             let program = &mut self.programs[i];

@@ -35,6 +35,8 @@ pub(crate) struct Program {
     pub(crate) pmt: Watch,
     pub(crate) video: Watch,
     pub(crate) audio: Watch,
+    /// Up to here by the clock of the checks, nothing of it can be found to stay out: only then all is asked again.
+    pub(crate) due: Duration,
 }
 
 impl Program {
@@ -56,6 +58,7 @@ impl Program {
             pmt: Watch::default(),
             video: Watch::default(),
             audio: Watch::default(),
+            due: Duration::ZERO,
         }
     }
 

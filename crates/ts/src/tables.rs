@@ -1,6 +1,7 @@
 //! From sections to programs and components.
 
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+use core::time::Duration;
 
 use tallylight_model::Pid;
 
@@ -297,6 +298,7 @@ impl Flow {
     fn services_changed(&mut self) {
         self.assign_streams();
         self.assign_roles();
+        self.programs.iter_mut().for_each(|program| program.due = Duration::ZERO);
         self.out.push(Event::Services(self.position(None)));
     }
 

@@ -34,6 +34,11 @@ impl Watch {
     ) -> Option<Change> {
         let in_time = self.last.is_some_and(|(last, _)| now.saturating_sub(last) <= limit);
         self.regular = if self.seen && in_time { self.regular.saturating_add(1) } else { 0 };
+        self.renew(now, here)
+    }
+
+    /// The same of what is no table, whose repetition nobody asks for.
+    pub(crate) fn renew(&mut self, now: Duration, here: Position) -> Option<Change> {
         self.seen = true;
         let since = self.last.replace((now, here)).map_or(here, |(_, since)| since);
         core::mem::take(&mut self.holds).then_some(Change { holds: false, since })
@@ -63,15 +68,33 @@ impl Watch {
         repetition: Repetition,
         here: Position,
     ) -> Option<Change> {
-        if repetition == Repetition::Learned && self.seen && self.regular < REGULAR {
-            return None;
-        }
-        self.overdue(now, limit, here)
+        if self.is_judged(repetition) { self.overdue(now, limit, here) } else { None }
+    }
+
+    /// After which time asking would tell; `None` if asking does not before the thing is seen again.
+    pub(crate) fn due(&self, limit: Duration) -> Option<Duration> {
+        let (last, _) = self.last.filter(|_| !self.holds)?;
+        Some(last.saturating_add(limit))
+    }
+
+    /// The same of a table.
+    pub(crate) fn table_due(&self, limit: Duration, repetition: Repetition) -> Option<Duration> {
+        self.due(limit).filter(|_| self.is_judged(repetition))
+    }
+
+    /// Whether a table is expected to be repeated.
+    const fn is_judged(&self, repetition: Repetition) -> bool {
+        matches!(repetition, Repetition::Expected) || !self.seen || self.regular >= REGULAR
     }
 
     /// The thing is awaited from here on, whatever came before.
     pub(crate) fn await_from(&mut self, now: Duration, here: Position) {
         self.last = Some((now, here));
+    }
+
+    /// Whether the thing stays out.
+    pub(crate) const fn holds(&self) -> bool {
+        self.holds
     }
 
     /// Whether the watch has begun.
