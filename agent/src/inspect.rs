@@ -12,12 +12,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Serialize, Serializer};
 use tallylight_model::{Bitrate, MonoTime, Pid, ProfileName};
-use tallylight_ts::{Analyser, MediaKind, Rates, Service};
+use tallylight_ts::{Analyser, MediaKind, Position, Rates, Service};
 
 use crate::probe::Scrutiny;
 pub use check::CheckReport;
 pub use clock::ClockReport;
-pub use component::{ComponentReport, NotChecked};
+pub use component::{ComponentReport, NotChecked, TextReport};
 pub use cue::{CueReport, CuesReport, SegmentReport};
 pub use event::{EventReport, Events, Is};
 pub use fault::{FaultReport, Faults};
@@ -173,6 +173,9 @@ pub struct PidReport {
     pub transport_errors: u64,
     /// Scrambled packets.
     pub scrambled_packets: u64,
+    /// When a T2-MI packet with a right CRC first came on it, whatever tables say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub t2mi_first_seconds: Option<f64>,
 }
 
 /// The rates of whole seconds, in bits per second.
@@ -257,11 +260,11 @@ impl Report {
         };
         let services: Vec<ServiceReport> = analyser
             .services()
-            .map(|service| ServiceReport::new(service, analyser, scrutiny.as_ref(), &rate))
+            .map(|service| ServiceReport::new(service, analyser, scrutiny.as_ref(), began, &rate))
             .collect();
         let checks = analyser.checks().map(|check| CheckReport::new(&check, began)).collect();
         let clocks = analyser.clocks().map(ClockReport::from).collect();
-        let pids = pids.iter().map(|pid| PidReport::new(pid, analyser, &rate)).collect();
+        let pids = pids.iter().map(|pid| PidReport::new(pid, analyser, began, &rate)).collect();
         let (mut faults, mut more_faults) = faults.finish();
         let (events, more_events) = events.finish();
         let chance = not_packets(analyser);
@@ -342,6 +345,7 @@ impl ServiceReport {
         service: &Service,
         analyser: &Analyser,
         scrutiny: Option<&BTreeMap<Pid, Scrutiny>>,
+        began: Option<MonoTime>,
         rate: &impl Fn(u64) -> Option<u64>,
     ) -> Self {
         Self {
@@ -353,7 +357,7 @@ impl ServiceReport {
             pcr_pid: service.pcr_pid.map(Pid::get),
             rates: analyser.service_rates(service.program).map(RatesReport::from),
             components: (service.components.iter())
-                .map(|component| ComponentReport::new(component, analyser, scrutiny, rate))
+                .map(|component| ComponentReport::new(component, analyser, scrutiny, began, rate))
                 .collect(),
         }
     }
@@ -363,9 +367,11 @@ impl PidReport {
     fn new(
         report: &tallylight_ts::PidReport,
         analyser: &Analyser,
+        began: Option<MonoTime>,
         rate: &impl Fn(u64) -> Option<u64>,
     ) -> Self {
         let pid = report.pid;
+        let t2mi = analyser.t2mi().find(|(carrier, _)| *carrier == pid);
         let component = analyser.services().flat_map(|s| &s.components).find(|c| c.pid == pid);
         let tables = pid.get() < 0x20 || analyser.services().any(|s| s.pmt_pid == Some(pid));
         let kind = component.map(|c| kind_of(c.coding.kind())).or(tables.then_some("tables"));
@@ -388,6 +394,7 @@ impl PidReport {
             },
             transport_errors: counters.transport_errors,
             scrambled_packets: counters.scrambled_packets,
+            t2mi_first_seconds: t2mi.and_then(|(_, here)| seconds(here, began)),
         }
     }
 }
@@ -398,6 +405,14 @@ const fn kind_of(kind: MediaKind) -> &'static str {
         MediaKind::Audio => "audio",
         MediaKind::Text => "text",
         MediaKind::Data => "data",
+    }
+}
+
+/// When something was: since a live probe began, or in media time.
+fn seconds(at: Position, began: Option<MonoTime>) -> Option<f64> {
+    match began {
+        Some(began) => Some(rounded(at.at.since(began))),
+        None => at.media.map(rounded),
     }
 }
 

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Serialize, Serializer};
-use tallylight_model::{Codec, Pid};
-use tallylight_ts::{Analyser, AudioRole, Component, MediaKind};
+use tallylight_model::{Codec, MonoTime, Pid};
+use tallylight_ts::{Analyser, AudioRole, Component, MediaKind, Position, Text, TextKind};
 
-use super::{CuesReport, kind_of};
+use super::{CuesReport, kind_of, seconds};
 use crate::probe::Scrutiny;
 
 /// One component of a service.
@@ -40,6 +40,21 @@ pub struct ComponentReport {
     /// Samples per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_rate_hz: Option<u32>,
+    /// The texts that its descriptors promise: teletext pages, subtitles, captions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<TextReport>,
+    /// When something of it came first, of text and data; to 100 ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_seconds: Option<f64>,
+    /// When CEA-608 captions were first seen in its pictures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cea608_first_seconds: Option<f64>,
+    /// When CEA-708 captions were first seen in its pictures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cea708_first_seconds: Option<f64>,
+    /// Since when it is scrambled, if it is so at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrambled_since_seconds: Option<f64>,
     /// Whether it came scrambled, at least at times, and could not be looked at then.
     pub scrambled: bool,
     /// Pictures or audio frames seen.
@@ -54,6 +69,30 @@ pub struct ComponentReport {
     pub decode_errors: Option<u64>,
     /// Mean rate, in bits per second.
     pub bitrate_bps: Option<u64>,
+}
+
+/// A text that a descriptor promises.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TextReport {
+    /// `teletext`, `teletext_subtitle`, `dvb_subtitle`, `cea608` or `cea708`.
+    pub kind: &'static str,
+    /// Its language, where stated.
+    pub language: Option<String>,
+    /// Whether it is for the hard of hearing.
+    pub hearing_impaired: bool,
+    /// The teletext page as it is written, the composition page of DVB subtitles, a CEA-708 service, or a field of line 21.
+    pub number: String,
+}
+
+impl From<&Text> for TextReport {
+    fn from(text: &Text) -> Self {
+        let Text { kind, ref language, hearing_impaired, number } = *text;
+        let number = match kind {
+            TextKind::Teletext | TextKind::TeletextSubtitle => format!("{number:X}"),
+            _ => number.to_string(),
+        };
+        Self { kind: kind.name(), language: language.clone(), hearing_impaired, number }
+    }
 }
 
 /// Why picture or sound was not judged.
@@ -98,9 +137,12 @@ impl ComponentReport {
         c: &Component,
         analyser: &Analyser,
         scrutiny: Option<&BTreeMap<Pid, Scrutiny>>,
+        began: Option<MonoTime>,
         rate: &impl Fn(u64) -> Option<u64>,
     ) -> Self {
+        let when = |at: Option<Position>| at.and_then(|at| seconds(at, began));
         let elementary = analyser.elementary().find(|e| e.pid == c.pid);
+        let captions = elementary.map(|e| e.captions).unwrap_or_default();
         let parameters = elementary.as_ref().map(|e| e.parameters).unwrap_or_default();
         let counters = analyser.pid(c.pid).map(|report| report.counters).unwrap_or_default();
         let units = elementary.map_or(0, |e| e.units.units);
@@ -120,6 +162,11 @@ impl ComponentReport {
             channels: parameters.channels,
             sample_rate_hz: parameters.sample_rate_hz,
             units,
+            texts: c.texts.iter().map(TextReport::from).collect(),
+            first_seconds: when(analyser.seen_since(c.pid)),
+            cea608_first_seconds: when(captions.cea608),
+            cea708_first_seconds: when(captions.cea708),
+            scrambled_since_seconds: when(elementary.and_then(|e| e.scrambled_since)),
             scrambled,
             cues: analyser.cues().find(|(pid, _)| *pid == c.pid).map(|(_, cues)| cues.into()),
             not_checked: scrutiny.and_then(|_| not_checked(c, seen, units, scrambled)),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tallylight_model::{MonoTime, Pid};
 use tallylight_ts::{ChangeKind, Coding, Cue, Position, StructureChange};
 
-use super::{CueReport, rounded, text::to_millis};
+use super::{CueReport, seconds, text::to_millis};
 
 /// Events that are listed; what is beyond is counted.
 const MAX_EVENTS: usize = 10_000;
@@ -108,10 +108,7 @@ impl Events {
     }
 
     fn seconds(&self, at: Position) -> Option<f64> {
-        match self.began {
-            Some(began) => Some(rounded(at.at.since(began))),
-            None => at.media.map(rounded),
-        }
+        seconds(at, self.began)
     }
 }
 

@@ -79,6 +79,16 @@ fn component() -> ComponentReport {
         sample_rate_hz: Some(48_000),
         scrambled: false,
         units: 9,
+        texts: vec![TextReport {
+            kind: "cea708",
+            language: Some("eng".to_owned()),
+            hearing_impaired: false,
+            number: "1".to_owned(),
+        }],
+        first_seconds: Some(0.5),
+        cea608_first_seconds: Some(0.5),
+        cea708_first_seconds: Some(0.5),
+        scrambled_since_seconds: Some(0.5),
         cues: Some(CuesReport { cues: 1, repeats: 0, heartbeats: 0, damaged: 0 }),
         not_checked: Some(NotChecked::Nothing),
         decode_errors: Some(0),
@@ -136,6 +146,7 @@ fn full() -> Report {
             continuity: CONTINUITY,
             transport_errors: 0,
             scrambled_packets: 0,
+            t2mi_first_seconds: Some(0.5),
         }],
         checks: vec![CheckReport {
             number: "1.4",
@@ -219,6 +230,12 @@ fn sparse_events(event: EventReport) -> Vec<EventReport> {
     cues.map(|cue| EventReport { cue, ..event.clone() }).to_vec()
 }
 
+/// A component whose parts say the least.
+fn sparse_parts(mut component: ComponentReport) -> ComponentReport {
+    component.texts.iter_mut().for_each(|text| text.language = None);
+    component
+}
+
 /// Without anything that can be left out.
 fn sparse() -> Report {
     let mut report = full();
@@ -233,7 +250,12 @@ fn sparse() -> Report {
         more_events: 0,
         ..full()
     };
-    let components = vec![ComponentReport {
+    let least = ComponentReport {
+        texts: Vec::new(),
+        first_seconds: None,
+        cea608_first_seconds: None,
+        cea708_first_seconds: None,
+        scrambled_since_seconds: None,
         language: None,
         role: None,
         width: None,
@@ -246,7 +268,8 @@ fn sparse() -> Report {
         decode_errors: None,
         bitrate_bps: None,
         ..component()
-    }];
+    };
+    let components = vec![least, sparse_parts(component())];
     let service = ServiceReport {
         name: None,
         provider: None,
@@ -269,6 +292,7 @@ fn sparse() -> Report {
         language: None,
         bitrate: None,
         rates: None,
+        t2mi_first_seconds: None,
         ..report.pids.remove(0)
     };
     let check = CheckReport { last_seconds: None, not_available: None, ..report.checks.remove(0) };

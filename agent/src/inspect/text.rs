@@ -12,6 +12,8 @@ use super::{
 
 /// Columns.
 pub(super) const WIDTH: usize = 100;
+/// Texts of a component; JSON has all of them.
+const MAX_TEXTS: usize = 8;
 /// Rows of one list; JSON has all of them.
 const MAX_ROWS: usize = 20;
 
@@ -197,7 +199,14 @@ impl fmt::Display for ServiceReport {
             .map_or(String::new(), |p| format!(" of \"{}\"", p.escape_debug()));
         let rates = rate_of(self.rates.map(|r| r.mean_bps)) + &span_of(self.rates);
         writeln!(f, "Service {}{name}{provider}{rates}", self.service_id)?;
-        self.components.iter().try_for_each(|component| writeln!(f, "  {component}"))
+        for component in &self.components {
+            writeln!(f, "  {component}")?;
+            for detail in component.details() {
+                write!(f, "          ")?;
+                write_wrapped(f, 10, &detail)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -229,6 +238,34 @@ impl fmt::Display for ComponentReport {
         // A row stands two columns in.
         let fits = row.len() + note.len() + 4 <= WIDTH;
         write!(f, "{}{note}", if fits { "  " } else { "\n          " })
+    }
+}
+
+impl ComponentReport {
+    /// What else is known of it, a line each: texts that are promised, and what was seen.
+    fn details(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let texts = self.texts.iter().take(MAX_TEXTS).map(|text| {
+            let language = text.language.as_deref().unwrap_or("?").escape_debug();
+            format!("{} {} {language}", text.kind.replace('_', " "), text.number)
+        });
+        let texts: Vec<String> = texts.collect();
+        if !texts.is_empty() {
+            let more = self.texts.len() - texts.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            lines.push(format!("lists {}{more}", texts.join(", ")));
+        }
+        let captions = [("608", self.cea608_first_seconds), ("708", self.cea708_first_seconds)];
+        for (name, seconds) in captions {
+            lines.extend(seconds.map(|s| format!("CEA-{name} captions from {}", to_millis(s))));
+        }
+        if matches!(self.kind, "text" | "data") && self.cues.is_none() {
+            let never = || "nothing of it came".to_owned();
+            lines.push(self.first_seconds.map_or_else(never, |s| format!("from {}", to_millis(s))));
+        }
+        let scrambled = self.scrambled_since_seconds;
+        lines.extend(scrambled.map(|s| format!("scrambled since {}", to_millis(s))));
+        lines
     }
 }
 

@@ -124,3 +124,44 @@ fn cues_for_splices_are_told_with_their_times() {
     assert!(text.contains("splice insert 17, out, for 5.8"), "{text}");
     assert!(text.contains("(LATE by 1.0"), "{text}");
 }
+
+#[test]
+fn texts_are_promised_or_seen_and_which_is_said() {
+    const SUBTITLES: u16 = 0x110;
+    let subtitles = (0x06, SUBTITLES, &b"\x59\x08deu\x10\x00\x01\x00\x01"[..]);
+    let components = [(0x1B, VIDEO, &b"\x86\x07\xE1eng\xC1\x3F\xFF"[..]), subtitles];
+    let mut plan = Plan {
+        tables: vec![(0, pat(0, &[(1, PMT)])), (PMT, pmt(1, 0, VIDEO, &components))],
+        clock: VIDEO,
+        units: vec![(VIDEO, 0xE0, picture())],
+    };
+    let mut mux = Mux::default();
+    mux.play(&plan, 50);
+    let (report, text) = probe(&mux.bytes);
+    let components = report["services"][0]["components"].as_array().unwrap();
+    let [video, subtitles] = &components[..] else { panic!("{report:#}") };
+    let promised =
+        json!([{"kind": "cea708", "language": "eng", "hearing_impaired": false, "number": "1"}]);
+    assert_eq!((&video["texts"], video.get("cea708_first_seconds")), (&promised, None));
+    assert_eq!(
+        (&subtitles["texts"][0]["kind"], subtitles.get("first_seconds")),
+        (&json!("dvb_subtitle"), None)
+    );
+    assert!(text.contains("lists cea708 1 eng"), "{text}");
+    assert!(text.contains("nothing of it came"), "{text}");
+
+    let captions = b"\x00\x00\x01\x06\x04\x0E\xB5\x00\x31GA94\x03\xC1\xFF\xFF\x43\x21\xFF\x80";
+    plan.units[0].2 = [&[0, 0, 0, 1, 9, 0x10][..], captions, &picture()[6..]].concat();
+    plan.units.push((SUBTITLES, 0xBD, vec![0x20, 0, 0x0F, 0x10, 0, 1, 0xFF]));
+    mux.play(&plan, 50);
+    let (report, text) = probe(&mux.bytes);
+    let components = &report["services"][0]["components"];
+    let near = |value: &Value| {
+        let seconds = value.as_f64().unwrap();
+        assert!((1.9..2.15).contains(&seconds), "{seconds}");
+    };
+    near(&components[0]["cea708_first_seconds"]);
+    near(&components[1]["first_seconds"]);
+    assert!(components[0].get("cea608_first_seconds").is_none());
+    assert!(text.contains("CEA-708 captions from 00:00:02.0"), "{text}");
+}

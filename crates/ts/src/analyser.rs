@@ -160,6 +160,17 @@ impl Analyser {
         self.flow.streams.iter().map(Elementary::report)
     }
 
+    /// Returns where something of a component that is neither video nor audio came first, to 100 ms.
+    #[must_use]
+    pub fn seen_since(&self, pid: Pid) -> Option<Position> {
+        self.flow.others.iter().find(|other| other.pid == pid)?.since
+    }
+
+    /// Returns the PIDs on which T2-MI packets with a right CRC came (ETSI TS 102 773), and since where, whatever tables say.
+    pub fn t2mi(&self) -> impl Iterator<Item = (Pid, Position)> + '_ {
+        self.flow.tables.t2mi()
+    }
+
     /// Returns what was counted of cues for splices (SCTE 35), by PID.
     pub fn cues(&self) -> impl Iterator<Item = (Pid, CueCounters)> + '_ {
         self.flow.tables.cues()

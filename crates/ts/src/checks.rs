@@ -278,6 +278,11 @@ impl Flow {
         let limits = self.config.profile.limits;
         for o in 0..self.others.len() {
             let other = &mut self.others[o];
+            if other.since.is_none()
+                && self.pids.get(other.pid).is_some_and(|state| state.counters.unit_starts > 0)
+            {
+                other.since = Some(here);
+            }
             let limit = match other.kind {
                 MediaKind::Text => limits.pid_text,
                 _ => limits.pid_data,

@@ -25,6 +25,10 @@ pub enum Coding {
     Vvc,
     /// AV1, by registration.
     Av1,
+    /// JPEG 2000 video.
+    Jpeg2000,
+    /// JPEG XS video.
+    JpegXs,
     /// MPEG-4 part 2 video.
     Mpeg4Video,
     /// VC-1, by registration.
@@ -33,6 +37,8 @@ pub enum Coding {
     Ac4,
     /// DTS.
     Dts,
+    /// MPEG-H 3D audio.
+    MpegH,
     /// Opus, by registration.
     Opus,
     /// SMPTE 302M linear sound, by registration.
@@ -41,10 +47,20 @@ pub enum Coding {
     DvbSubtitle,
     /// Teletext.
     Teletext,
+    /// TTML subtitles.
+    Ttml,
+    /// ARIB captions.
+    AribCaption,
     /// SCTE-35 cues.
     Scte35,
     /// Timed ID3 metadata, by registration.
     Id3,
+    /// SMPTE 2038 ancillary data, by registration.
+    Smpte2038,
+    /// KLV metadata, by registration.
+    Klv,
+    /// A DVB-T2 multiplex within this one (T2-MI).
+    T2mi,
     /// Sections or private data.
     Data,
     /// A stream type that is none of these.
@@ -57,10 +73,23 @@ impl Coding {
     pub const fn kind(self) -> MediaKind {
         match self {
             Self::Cut(codec) if codec.is_video() => MediaKind::Video,
-            Self::Vvc | Self::Av1 | Self::Mpeg4Video | Self::Vc1 => MediaKind::Video,
-            Self::Cut(_) | Self::Ac4 | Self::Dts | Self::Opus | Self::Smpte302m => MediaKind::Audio,
-            Self::DvbSubtitle | Self::Teletext => MediaKind::Text,
-            Self::Scte35 | Self::Id3 | Self::Data | Self::Unknown(_) => MediaKind::Data,
+            Self::Vvc
+            | Self::Av1
+            | Self::Jpeg2000
+            | Self::JpegXs
+            | Self::Mpeg4Video
+            | Self::Vc1 => MediaKind::Video,
+            Self::Cut(_) | Self::Ac4 | Self::Dts | Self::MpegH | Self::Opus | Self::Smpte302m => {
+                MediaKind::Audio
+            }
+            Self::DvbSubtitle | Self::Teletext | Self::Ttml | Self::AribCaption => MediaKind::Text,
+            Self::Scte35
+            | Self::Id3
+            | Self::Smpte2038
+            | Self::Klv
+            | Self::T2mi
+            | Self::Data
+            | Self::Unknown(_) => MediaKind::Data,
         }
     }
 
@@ -80,16 +109,24 @@ impl Coding {
             Self::Cut(codec) => codec.name(),
             Self::Vvc => "vvc",
             Self::Av1 => "av1",
+            Self::Jpeg2000 => "jpeg2000",
+            Self::JpegXs => "jpegxs",
             Self::Mpeg4Video => "mpeg4video",
             Self::Vc1 => "vc1",
             Self::Ac4 => "ac4",
             Self::Dts => "dts",
+            Self::MpegH => "mpegh",
             Self::Opus => "opus",
             Self::Smpte302m => "smpte302m",
             Self::DvbSubtitle => "dvb_subtitle",
             Self::Teletext => "teletext",
+            Self::Ttml => "ttml",
+            Self::AribCaption => "arib_caption",
             Self::Scte35 => "scte35",
             Self::Id3 => "id3",
+            Self::Smpte2038 => "smpte2038",
+            Self::Klv => "klv",
+            Self::T2mi => "t2mi",
             Self::Data => "data",
             Self::Unknown(_) => "unknown",
         }

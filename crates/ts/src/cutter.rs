@@ -5,7 +5,7 @@ use alloc::{boxed::Box, vec::Vec};
 use tallylight_model::{Codec, PictureType};
 
 use crate::{
-    Parameters, Payload, Position, audio::AudioCutter, elementary::Here, packet::PAYLOAD,
+    Captions, Parameters, Payload, Position, audio::AudioCutter, elementary::Here, packet::PAYLOAD,
     pes::Stamps, video::VideoCutter,
 };
 
@@ -112,6 +112,13 @@ impl Cutter {
             Self::None => Parameters::default(),
             Self::Video(video) => video.parameters(),
             Self::Audio(audio) => audio.parameters(),
+        }
+    }
+
+    pub(crate) fn captions(&self) -> Captions {
+        match self {
+            Self::Video(video) => video.captions,
+            Self::None | Self::Audio(_) => Captions::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use core::time::Duration;
 use tallylight_model::{MonoTime, Pid, Pts};
 
 use crate::{
-    AccessUnit, Coding, Component, Event, Parameters, Payload, Position, UnitCounters,
+    AccessUnit, Captions, Coding, Component, Event, Parameters, Payload, Position, UnitCounters,
     cutter::{Cutter, Draft},
     outbox::Outbox,
     packet::{Header, PAYLOAD},
@@ -36,6 +36,10 @@ pub struct ElementaryReport {
     pub parameters: Parameters,
     /// Where its last access unit began; for codings that are not cut, its last PES packet.
     pub last_unit: Option<Position>,
+    /// Since where captions were seen in its pictures.
+    pub captions: Captions,
+    /// Since where it is scrambled, if it is.
+    pub scrambled_since: Option<Position>,
 }
 
 /// Where a packet stands.
@@ -133,6 +137,8 @@ impl Elementary {
             units: UnitCounters { resyncs: self.cutter.resyncs(), ..self.counters },
             parameters: self.cutter.parameters(),
             last_unit: self.last_unit,
+            captions: self.cutter.captions(),
+            scrambled_since: self.scrambled_since,
         }
     }
 

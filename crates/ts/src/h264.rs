@@ -5,13 +5,19 @@ use tallylight_model::PictureType;
 use crate::{
     Parameters,
     bits::Bits,
-    video::{Element, Entry, Prefix, Start},
+    caption::{self, Held},
+    video::{Element, Entry, HEAD, Prefix, Start},
 };
+
+/// The SEI message with user data by ITU-T T.35 (annex D.1.6).
+const REGISTERED: u32 = 4;
 
 /// Reads NAL units; remembers what the sequence parameter set says.
 #[derive(Default)]
 pub(crate) struct Reader {
     pub(crate) parameters: Parameters,
+    /// Captions that were found and not taken yet.
+    pub(crate) captions: Held,
 }
 
 impl Reader {
@@ -19,14 +25,18 @@ impl Reader {
         let Some((&header, payload)) = head.split_first() else { return Element::Part };
         match header & 0x1F {
             kind @ (1 | 2 | 5) => slice(kind, payload),
-            6 if has_recovery_point(payload) => Element::Prefix(Prefix::Entry),
+            6 => {
+                let messages = messages(payload);
+                self.captions = self.captions.and(messages.captions);
+                Element::Prefix(if messages.recovery { Prefix::Entry } else { Prefix::Other })
+            }
             7 => {
                 if let Some(parameters) = sequence(payload) {
                     self.parameters = parameters;
                 }
                 Element::Prefix(Prefix::Other)
             }
-            6 | 8 | 9 | 14..=18 => Element::Prefix(Prefix::Other),
+            8 | 9 | 14..=18 => Element::Prefix(Prefix::Other),
             12 => Element::Filler,
             _ => Element::Part,
         }
@@ -49,21 +59,43 @@ fn slice(kind: u8, payload: &[u8]) -> Element {
     Element::Picture(Start { picture, entry, second_field: false })
 }
 
-/// Looks for the recovery point message (payload type 6) in an SEI (annex D.1).
-fn has_recovery_point(payload: &[u8]) -> bool {
+/// What the messages of an SEI say.
+#[derive(Default)]
+pub(crate) struct Messages {
+    /// A recovery point (annex D.1, payload type 6) is there.
+    recovery: bool,
+    pub(crate) captions: Held,
+}
+
+/// Reads the messages of an SEI (7.3.2.3) as far as it goes.
+pub(crate) fn messages(payload: &[u8]) -> Messages {
     let mut bits = Bits::nal(payload);
-    loop {
-        let (Some(kind), Some(size)) = (message_number(&mut bits), message_number(&mut bits))
-        else {
-            return false;
-        };
-        if kind == 6 {
-            return true;
+    let mut found = Messages::default();
+    while let (Some(kind), Some(size)) = (message_number(&mut bits), message_number(&mut bits)) {
+        match kind {
+            REGISTERED => {
+                let held = caption::registered(content(bits.clone(), size, &mut [0; HEAD]));
+                found.captions = found.captions.and(held);
+            }
+            6 => found.recovery = true,
+            _ => {}
         }
         if bits.skip(size * 8).is_none() {
-            return false;
+            break;
         }
     }
+    found
+}
+
+/// The bytes of a message, as far as they go.
+fn content<'a>(mut bits: Bits<'_>, size: u32, room: &'a mut [u8; HEAD]) -> &'a [u8] {
+    let mut length = 0;
+    for byte in room.iter_mut().take(size as usize) {
+        let Some(value) = bits.get(8) else { break };
+        *byte = value as u8;
+        length += 1;
+    }
+    &room[..length]
 }
 
 /// A number coded as any count of 0xFF and a last byte.

@@ -5,20 +5,24 @@ use tallylight_model::PictureType;
 use crate::{
     Parameters,
     bits::Bits,
-    h264::skip_vui_colour,
+    caption::Held,
+    h264::{self, skip_vui_colour},
     video::{Element, Entry, Prefix, Start},
 };
 
 /// Reads NAL units; remembers what the parameter sets say.
 pub(crate) struct Reader {
     pub(crate) parameters: Parameters,
+    /// Captions that were found and not taken yet.
+    pub(crate) captions: Held,
     /// Bits in slice headers before the slice type, by picture parameter set.
     extra_bits: [u8; 64],
 }
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { parameters: Parameters::default(), extra_bits: [0; 64] }
+        let (parameters, captions) = (Parameters::default(), Held::default());
+        Self { parameters, captions, extra_bits: [0; 64] }
     }
 }
 
@@ -45,7 +49,11 @@ impl Reader {
                 }
                 Element::Prefix(Prefix::Other)
             }
-            32 | 35 | 39 | 41..=44 | 48..=55 => Element::Prefix(Prefix::Other),
+            39 => {
+                self.captions = self.captions.and(h264::messages(payload).captions);
+                Element::Prefix(Prefix::Other)
+            }
+            32 | 35 | 41..=44 | 48..=55 => Element::Prefix(Prefix::Other),
             38 => Element::Filler,
             _ => Element::Part,
         }

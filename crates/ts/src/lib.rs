@@ -17,6 +17,7 @@ mod accuracy;
 mod analyser;
 mod audio;
 mod bits;
+mod caption;
 mod checks;
 mod clock;
 mod coding;
@@ -44,6 +45,7 @@ mod service;
 mod si;
 mod structure;
 mod sync;
+mod t2mi;
 mod tables;
 mod text;
 mod timeline;
@@ -52,6 +54,7 @@ mod video;
 mod watch;
 
 pub use analyser::{Analyser, AnalyserConfig, CheckClock, Payload, Wanted};
+pub use caption::Captions;
 pub use clock::{ClockInterval, ClockReport};
 pub use coding::{Coding, MediaKind};
 pub use elementary::ElementaryReport;
@@ -63,7 +66,7 @@ pub use rates::Rates;
 pub use scte35::{
     Cue, CueCounters, NoCue, Segment, Segmentation, Splice, SpliceCommand, SpliceInfo, SpliceInsert,
 };
-pub use service::{AudioRole, Component, Service};
+pub use service::{AudioRole, Component, Service, Text, TextKind};
 pub use structure::{ChangeKind, StructureChange};
 pub use tallylight_model::{Codec, PictureType};
 pub use unit::{AccessUnit, Parameters, UnitCounters};

@@ -5,6 +5,7 @@ use tallylight_model::PictureType;
 use crate::{
     Parameters,
     bits::Bits,
+    caption::{self, Held},
     video::{Element, Entry, Prefix, Start},
 };
 
@@ -12,6 +13,8 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Reader {
     pub(crate) parameters: Parameters,
+    /// Captions that were found and not taken yet.
+    pub(crate) captions: Held,
     /// The temporal reference of the last picture header.
     reference: Option<u32>,
     /// The last picture is a first field.
@@ -35,6 +38,10 @@ impl Reader {
             0xB8 => {
                 self.first_field = false;
                 Element::Prefix(Prefix::Other)
+            }
+            0xB2 => {
+                self.captions = self.captions.and(caption::user_data(payload));
+                Element::Part
             }
             0xB5 => {
                 self.extension(payload);

@@ -3,7 +3,7 @@
 use tallylight_model::{Pcr, Pid};
 
 use crate::{
-    Component, MediaKind, Service, accuracy::Meter, clock::Intervals, packet::Header,
+    Component, MediaKind, Position, Service, accuracy::Meter, clock::Intervals, packet::Header,
     rates::RateMeter, timeline::Timeline, watch::Watch,
 };
 use alloc::vec::Vec;
@@ -83,12 +83,14 @@ pub(crate) struct Other {
     pub(crate) kind: MediaKind,
     /// Packets when it was last looked at.
     pub(crate) packets: u64,
+    /// Where something of it came first, to the sweep that saw it.
+    pub(crate) since: Option<Position>,
     pub(crate) watch: Watch,
 }
 
 impl Other {
     pub(crate) fn new(pid: Pid, program: u16, kind: MediaKind) -> Self {
-        Self { pid, program, kind, packets: 0, watch: Watch::default() }
+        Self { pid, program, kind, packets: 0, since: None, watch: Watch::default() }
     }
 }
 

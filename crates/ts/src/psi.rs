@@ -4,7 +4,7 @@ use alloc::{string::String, vec::Vec};
 
 use tallylight_model::{Codec, Pid};
 
-use crate::{AudioRole, Coding, Component, MediaKind, text};
+use crate::{AudioRole, Coding, Component, MediaKind, Text, TextKind, text};
 
 /// Table ids.
 pub(crate) const TABLE_PAT: u8 = 0x00;
@@ -17,6 +17,8 @@ pub(crate) const TABLE_TOT: u8 = 0x73;
 pub(crate) const MAX_ENTITLEMENTS: usize = 64;
 /// Components kept of one program; more are left out.
 const MAX_COMPONENTS: usize = 64;
+/// Texts kept of one component.
+const MAX_TEXTS: usize = 32;
 
 /// Reads a PAT section: program numbers and where their PMT is; number 0 is where the network information is.
 pub(crate) fn pat(body: &[u8]) -> impl Iterator<Item = (u16, Pid)> + '_ {
@@ -136,7 +138,46 @@ fn component(pid: Pid, stream_type: u8, info: &[u8], program_info: &[u8]) -> Com
     if coding.kind() != MediaKind::Audio {
         role = AudioRole::Main;
     }
-    Component { pid, stream_type, coding, language, role, still }
+    let texts = texts(info).take(MAX_TEXTS).collect();
+    Component { pid, stream_type, coding, language, role, still, texts }
+}
+
+/// The texts that descriptors promise: teletext, VBI teletext and subtitling (EN 300 468, 6.2.43, 6.2.47 and 6.2.41), and caption
+/// services (ATSC A/65, 6.9.2).
+fn texts(info: &[u8]) -> impl Iterator<Item = Text> + '_ {
+    descriptors(info).flat_map(|(tag, contents)| {
+        let (each, contents) = match (tag, contents) {
+            (0x46 | 0x56, pages) => (5, pages),
+            (0x59, subtitles) => (8, subtitles),
+            (0x86, [count, services @ ..]) => {
+                (6, &services[..services.len().min(usize::from(count & 0x1F) * 6)])
+            }
+            _ => (1, &[][..]),
+        };
+        contents.chunks_exact(each).map(move |entry| text(tag, entry))
+    })
+}
+
+fn text(tag: u8, entry: &[u8]) -> Text {
+    let flags = entry[3];
+    let (kind, hearing_impaired, number) = match tag {
+        0x86 if flags & 0x80 != 0 => (TextKind::Cea708, false, u16::from(flags & 0x3F)),
+        0x86 => (TextKind::Cea608, false, u16::from(flags & 1) + 1),
+        0x59 => {
+            let page = u16::from_be_bytes([entry[4], entry[5]]);
+            (TextKind::DvbSubtitle, matches!(flags, 0x20..=0x26), page)
+        }
+        _ => {
+            let magazine = if flags & 7 == 0 { 8 } else { u16::from(flags & 7) };
+            let page = magazine << 8 | u16::from(entry[4]);
+            match flags >> 3 {
+                2 => (TextKind::TeletextSubtitle, false, page),
+                5 => (TextKind::TeletextSubtitle, true, page),
+                _ => (TextKind::Teletext, false, page),
+            }
+        }
+    };
+    Text { kind, language: language_of(entry), hearing_impaired, number }
 }
 
 fn language_of(code: &[u8]) -> Option<String> {
@@ -156,7 +197,10 @@ fn coding(stream_type: u8, info: &[u8], program_info: &[u8]) -> Coding {
         0x11 => Coding::Cut(Codec::AacLatm),
         0x1B => Coding::Cut(Codec::H264),
         0x24 => Coding::Cut(Codec::Hevc),
-        0x33 => Coding::Vvc,
+        0x21 => Coding::Jpeg2000,
+        0x2D | 0x2E => Coding::MpegH,
+        0x32 => Coding::JpegXs,
+        0x33 | 0x34 => Coding::Vvc,
         // User private, used by ATSC A/53 (0x81, 0x87) and by Blu-ray (0x82 to 0x86), where no registration says otherwise.
         0x81 => Coding::Cut(Codec::Ac3),
         0x84 | 0x87 => Coding::Cut(Codec::Eac3),
@@ -187,8 +231,11 @@ fn private(info: &[u8]) -> Option<Coding> {
             (0x6A, _) => Coding::Cut(Codec::Ac3),
             (0x7A, _) => Coding::Cut(Codec::Eac3),
             (0x7C, _) => Coding::Cut(Codec::AacLatm),
-            (0x7B, _) | (0x7F, [0x0E, ..]) => Coding::Dts,
+            (0x7B, _) | (0x7F, [0x0E | 0x21, ..]) => Coding::Dts,
+            (0x7F, [0x11, ..]) => Coding::T2mi,
             (0x7F, [0x15, ..]) => Coding::Ac4,
+            (0x7F, [0x20, ..]) => Coding::Ttml,
+            (0xFD, [0x00, 0x08 | 0x12, ..]) => Coding::AribCaption,
             (0x59, _) => Coding::DvbSubtitle,
             (0x46 | 0x56, _) => Coding::Teletext,
             _ => return None,
@@ -207,6 +254,9 @@ fn private(info: &[u8]) -> Option<Coding> {
             b"DTS1" | b"DTS2" | b"DTS3" => Coding::Dts,
             b"ID3 " => Coding::Id3,
             b"CUEI" => Coding::Scte35,
+            b"VVC " => Coding::Vvc,
+            b"VANC" => Coding::Smpte2038,
+            b"KLVA" => Coding::Klv,
             _ => return None,
         })
     })
@@ -278,10 +328,49 @@ mod tests {
         check(0x11, b"\x7F\x05\x06\x05deu", Coding::Cut(Codec::AacLatm), Some("deu"), Description);
         check(0x06, b"\x59\x08fra\x10\x00\x01\x00\x01", Coding::DvbSubtitle, Some("fra"), Main);
         check(0x06, b"\x05\x04Opus", Coding::Opus, None, Main);
+        check(0x06, b"\x05\x04AV01", Coding::Av1, None, Main);
+        check(0x33, &[], Coding::Vvc, None, Main);
+        check(0x06, b"\x7F\x02\x15\x00", Coding::Ac4, None, Main);
+        check(0x06, b"\x05\x04AC-4", Coding::Ac4, None, Main);
+        check(0x06, b"\x7F\x02\x11\x00", Coding::T2mi, None, Main);
+        check(0x2D, &[], Coding::MpegH, None, Main);
+        check(0x15, b"\x05\x04KLVA", Coding::Klv, None, Main);
+        check(0x06, b"\x05\x04VANC", Coding::Smpte2038, None, Main);
         check(0x86, b"\x05\x04CUEI", Coding::Scte35, None, Main);
         check(0x06, &[], Coding::Data, None, Main);
         check(0xA0, &[], Coding::Unknown(0xA0), None, Main);
         check(0x81, &[0x05, 200], Coding::Cut(Codec::Ac3), None, Main);
+    }
+
+    #[test]
+    fn texts_are_read_from_their_descriptors() {
+        let found = |info: &[u8]| -> Vec<_> {
+            texts(info).map(|t| (t.kind, t.language, t.hearing_impaired, t.number)).collect()
+        };
+        let (deu, eng) = (Some("deu".into()), Some("eng".into()));
+        let teletext = b"\x56\x0Fdeu\x09\x00deu\x11\x50eng\x28\x88";
+        assert_eq!(
+            found(teletext),
+            [
+                (TextKind::Teletext, deu.clone(), false, 0x100),
+                (TextKind::TeletextSubtitle, deu.clone(), false, 0x150),
+                (TextKind::TeletextSubtitle, eng.clone(), true, 0x888),
+            ]
+        );
+        let subtitles = b"\x59\x10deu\x10\x00\x01\x00\x01eng\x20\x00\x02\x00\x02";
+        assert_eq!(
+            found(subtitles),
+            [(TextKind::DvbSubtitle, deu, false, 1), (TextKind::DvbSubtitle, eng.clone(), true, 2)]
+        );
+        let captions = b"\x86\x0D\xE2eng\xC1\x3F\xFFeng\x7E\x3F\xFF";
+        assert_eq!(
+            found(captions),
+            [(TextKind::Cea708, eng.clone(), false, 1), (TextKind::Cea608, eng, false, 1)]
+        );
+        // What is cut short is not there.
+        assert_eq!(found(b"\x86\x03\xE2en"), []);
+        assert_eq!(found(b"\x56\x04deu\x09"), []);
+        assert_eq!(found(b"\x86\x00"), []);
     }
 
     #[test]

@@ -50,6 +50,51 @@ pub struct Component {
     pub role: AudioRole,
     /// Whether pictures may stand still, by its video descriptor (ISO/IEC 13818-1, 2.6.2, 2.6.64 and 2.6.95).
     pub still: bool,
+    /// The texts that its descriptors promise, 32 at most.
+    pub texts: Vec<Text>,
+}
+
+/// A text that a descriptor promises: a teletext page, subtitles or captions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// What it is.
+    pub kind: TextKind,
+    /// ISO 639-2 code of its language, lower case.
+    pub language: Option<String>,
+    /// Whether it is for the hard of hearing.
+    pub hearing_impaired: bool,
+    /// Which: the teletext page as it is written (888 is 0x888), the composition page of DVB subtitles, the number of a CEA-708
+    /// service, or the line 21 field of CEA-608.
+    pub number: u16,
+}
+
+/// Kinds of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TextKind {
+    /// A teletext page that is no subtitle.
+    Teletext,
+    /// A teletext page with subtitles.
+    TeletextSubtitle,
+    /// DVB subtitles.
+    DvbSubtitle,
+    /// Captions of line 21.
+    Cea608,
+    /// Digital captions.
+    Cea708,
+}
+
+impl TextKind {
+    /// Returns the name for output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Teletext => "teletext",
+            Self::TeletextSubtitle => "teletext_subtitle",
+            Self::DvbSubtitle => "dvb_subtitle",
+            Self::Cea608 => "cea608",
+            Self::Cea708 => "cea708",
+        }
+    }
 }
 
 /// What an audio component is for (ISO 639 language descriptor's audio type, or the supplementary audio, AC-3 and Enhanced AC-3

@@ -6,7 +6,7 @@ use core::time::Duration;
 use tallylight_model::Pid;
 
 use crate::{
-    Check, Coding, CueCounters, Event, FindingKind, SpliceInfo, Table, Wanted,
+    Check, Coding, Component, CueCounters, Event, FindingKind, Position, SpliceInfo, Table, Wanted,
     coding::MediaKind,
     cue::Cues,
     elementary::Elementary,
@@ -18,6 +18,7 @@ use crate::{
     section::{Assembler, Section, Unusable, crc32},
     si::{EIT, NIT, RST, SDT, SiSection, TDT},
     structure::ChangeKind,
+    t2mi::{CUSTOMARY, Peek},
 };
 
 /// Tables whose PID is theirs whatever the PAT says.
@@ -30,6 +31,8 @@ const MAX_STREAMS: usize = 512;
 const MAX_KNOWN: usize = 64;
 /// PIDs of cues that are read.
 const MAX_CUE_PIDS: usize = 64;
+/// PIDs on which T2-MI is looked for.
+const MAX_PEEKS: usize = 16;
 
 /// The PIDs that carry tables.
 pub(crate) struct Tables {
@@ -68,6 +71,8 @@ struct Reader {
     table: Option<Table>,
     /// What of SCTE-35 cues came, on their PIDs.
     cues: Option<Cues>,
+    /// Whether T2-MI comes, where it may.
+    peek: Option<Peek>,
     assembler: Assembler,
     /// Sections that were read: table, extension, number and CRC.
     known: Vec<(u8, u16, u8, u32)>,
@@ -76,7 +81,22 @@ struct Reader {
 impl Reader {
     fn new(pid: Pid) -> Self {
         let table = own_table(pid, &[]);
-        Self { pid, table, cues: None, assembler: Assembler::default(), known: Vec::new() }
+        Self {
+            pid,
+            table,
+            cues: None,
+            peek: None,
+            assembler: Assembler::default(),
+            known: Vec::new(),
+        }
+    }
+
+    /// Packets were lost.
+    fn reset(&mut self) {
+        self.assembler.reset();
+        if let Some(peek) = &mut self.peek {
+            peek.reset();
+        }
     }
 
     /// Whether a section says what it said before; remembers it.
@@ -123,17 +143,25 @@ impl Tables {
         self.readers.iter().filter_map(|reader| Some((reader.pid, reader.cues.as_ref()?.counters)))
     }
 
+    /// On which PIDs T2-MI was seen, and since where.
+    pub(crate) fn t2mi(&self) -> impl Iterator<Item = (Pid, Position)> + '_ {
+        self.readers.iter().filter_map(|reader| Some((reader.pid, reader.peek.as_ref()?.since?)))
+    }
+
+    fn see_t2mi(&mut self, pid: Pid, here: Position) {
+        let peeks = self.readers.iter_mut().filter(|reader| reader.pid == pid);
+        peeks.filter_map(|reader| reader.peek.as_mut()).for_each(|peek| peek.since = Some(here));
+    }
+
     /// Packets of one reader were lost.
     pub(crate) fn lost(&mut self, reader: u16) {
         if let Some(reader) = self.readers.get_mut(usize::from(reader)) {
-            reader.assembler.reset();
+            reader.reset();
         }
     }
 
     pub(crate) fn lost_all(&mut self) {
-        for reader in &mut self.readers {
-            reader.assembler.reset();
-        }
+        self.readers.iter_mut().for_each(Reader::reset);
     }
 }
 
@@ -144,7 +172,14 @@ impl Flow {
         let Some(reader) = self.tables.readers.get_mut(index) else { return };
         let pid = reader.pid;
         if lost {
-            reader.assembler.reset();
+            reader.reset();
+        }
+        if let Some(peek) = &mut reader.peek {
+            if peek.push(start, payload) {
+                let here = self.position(self.owner(pid));
+                self.tables.see_t2mi(pid, here);
+            }
+            return;
         }
         let mut assembler = core::mem::take(&mut reader.assembler);
         let mut found = core::mem::take(&mut self.tables.found);
@@ -395,9 +430,10 @@ impl Flow {
         let listed = self.programs.iter().filter(|program| program.listed);
         let pmts: Vec<_> = listed.filter_map(|program| program.service.pmt_pid).collect();
         let cues = self.cue_pids(&pmts);
-        let lists = [&FIXED[..], &pmts, &cues];
+        let peeks = self.peek_pids(&pmts);
+        let lists = [&FIXED[..], &pmts, &cues, &peeks];
         self.tables.readers.retain(|r| lists.iter().any(|list| list.contains(&r.pid)));
-        for &pid in pmts.iter().chain(&cues) {
+        for &pid in pmts.iter().chain(&cues).chain(&peeks) {
             if !self.tables.readers.iter().any(|reader| reader.pid == pid) {
                 self.tables.readers.push(Reader::new(pid));
             }
@@ -430,6 +466,10 @@ impl Flow {
                 true => reader.cues = Some(reader.cues.take().unwrap_or_default()),
                 false => reader.cues = None,
             }
+            match peeks.contains(&reader.pid) {
+                true => reader.peek = Some(reader.peek.take().unwrap_or_default()),
+                false => reader.peek = None,
+            }
             // Streams that are not of DVB may have a component where DVB has a table.
             if matches!(state.role, Role::Elementary(_)) && reader.table.is_some_and(Table::is_si) {
                 continue;
@@ -452,6 +492,18 @@ impl Flow {
         pids.dedup();
         pids.truncate(MAX_CUE_PIDS);
         pids
+    }
+
+    /// The PIDs on which T2-MI may come: data that nothing else is known of.
+    fn peek_pids(&self, pmts: &[Pid]) -> Vec<Pid> {
+        let all = || self.programs.iter().flat_map(|program| &program.service.components);
+        let data = |c: &&Component| {
+            c.coding == Coding::T2mi || c.coding == Coding::Data && c.stream_type == 0x06
+        };
+        let listed = all().filter(data).map(|component| component.pid);
+        let customary = Some(CUSTOMARY).filter(|pid| !all().any(|c| c.pid == *pid));
+        let candidates = listed.chain(customary).filter(|pid| own_table(*pid, pmts).is_none());
+        candidates.take(MAX_PEEKS).collect()
     }
 
     fn over_limit(&mut self, pid: Pid) {

@@ -13,8 +13,8 @@ use core::array::from_fn;
 use tallylight_model::{Codec, PictureType};
 
 use crate::{
-    Parameters, Payload, Position, cutter::Draft, elementary::Here, h264, hevc, mpeg_video,
-    packet::PAYLOAD, pes::Stamps,
+    Captions, Parameters, Payload, Position, caption::Held, cutter::Draft, elementary::Here, h264,
+    hevc, mpeg_video, packet::PAYLOAD, pes::Stamps,
 };
 
 /// The largest picture whose data is kept: four times what level 5.1 allows an I picture at usual rates.
@@ -22,7 +22,7 @@ const MAX_PICTURE: usize = 4 << 20;
 /// What pictures in progress may hold over all streams of an analyser; with more than 16 of them each has its share.
 const MAX_PICTURES: usize = 64 << 20;
 /// The first bytes of an element, enough for slice headers, the first messages of an SEI and parameter sets.
-const HEAD: usize = 128;
+pub(crate) const HEAD: usize = 128;
 
 /// What an element is to access units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,14 @@ impl Syntax {
             Self::Mpeg(reader) => reader.classify(head),
         }
     }
+
+    fn captions(&mut self) -> &mut Held {
+        match self {
+            Self::H264(reader) => &mut reader.captions,
+            Self::Hevc(reader) => &mut reader.captions,
+            Self::Mpeg(reader) => &mut reader.captions,
+        }
+    }
 }
 
 /// The stamps of a PES packet, numbered, until an access unit begins in it.
@@ -127,6 +135,7 @@ pub(crate) struct VideoCutter {
     /// The largest picture whose data is kept, in bytes.
     max_picture: usize,
     syntax: Syntax,
+    pub(crate) captions: Captions,
     /// Zero bytes that may belong to a start code or be stuffing.
     zeros: usize,
     open: Option<Open>,
@@ -147,6 +156,7 @@ impl VideoCutter {
             payload,
             max_picture: MAX_PICTURE,
             syntax,
+            captions: Captions::default(),
             zeros: 0,
             open: None,
             unit: None,
@@ -320,6 +330,10 @@ impl VideoCutter {
             return false;
         };
         let element = self.syntax.classify(&open.head[..open.head_len]);
+        let held = core::mem::take(self.syntax.captions());
+        if held.any() {
+            self.captions.note(held, open.begin);
+        }
         let has_picture = self.unit.as_ref().is_some_and(|unit| unit.has_picture);
         let begins = match element {
             Element::Part | Element::Filler => false,

@@ -3,7 +3,8 @@
 use tallylight_model::{FaultKind, MonoTime, Pid, Profile, ProfileName};
 use tallylight_ts::{
     AccessUnit, Analyser, AnalyserConfig, CheckReport, ClockReport, Condition, Cue, CueCounters,
-    ElementaryReport, Event, Finding, PidReport, Rates, Service, StructureChange, Totals,
+    ElementaryReport, Event, Finding, MediaKind, PidReport, Position, Rates, Service,
+    StructureChange, Totals,
 };
 
 /// Everything that an analyser said of a stream.
@@ -22,6 +23,9 @@ pub(crate) struct Reading {
     pub(crate) changes: Vec<StructureChange>,
     pub(crate) cues: Vec<Cue>,
     pub(crate) cue_counters: Vec<(Pid, CueCounters)>,
+    /// Where components that are neither video nor audio were first seen.
+    pub(crate) seen: Vec<(Pid, Option<Position>)>,
+    pub(crate) t2mi: Vec<(Pid, Position)>,
     pub(crate) service_rates: Vec<(u16, Option<Rates>)>,
 }
 
@@ -68,6 +72,13 @@ impl Reading {
             clocks: analyser.clocks().collect(),
             rates: analyser.rates(),
             changes: Vec::new(),
+            t2mi: analyser.t2mi().collect(),
+            seen: analyser
+                .services()
+                .flat_map(|service| &service.components)
+                .filter(|c| matches!(c.coding.kind(), MediaKind::Text | MediaKind::Data))
+                .map(|c| (c.pid, analyser.seen_since(c.pid)))
+                .collect(),
             cues: Vec::new(),
             cue_counters: analyser.cues().collect(),
             service_rates: analyser
