@@ -174,11 +174,11 @@ impl Line {
         let &Point { place, ticks, .. } = points.back()?;
         let count = points.len() as f64;
         let mut line = Self { place, ticks, offset: 0.0, mean: 0.0, spread: 0.0, count, pace: 0.0 };
-        let (mut x, mut y, mut xx, mut xy) = (0.0, 0.0, 0.0, 0.0);
-        for point in points {
+        let zero = (0.0, 0.0, 0.0, 0.0);
+        let (x, y, xx, xy) = points.iter().fold(zero, |(x, y, xx, xy), point| {
             let (px, py) = line.relative(point);
-            (x, y, xx, xy) = (x + px, y + py, xx + px * px, xy + px * py);
-        }
+            (x + px, y + py, xx + px * px, xy + px * py)
+        });
         let spread = count * xx - x * x;
         if spread <= 0.0 {
             return None;

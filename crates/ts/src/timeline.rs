@@ -267,8 +267,10 @@ impl Timeline {
         let (time, anchor) = self.anchor?;
         let near = self.pace.saturating_mul(place.saturating_sub(anchor)).min(self.reach);
         let others = place.saturating_sub(anchor.max(self.last_packet));
-        let far = in_lull(Duration::from_nanos(self.mean.saturating_mul(others)));
-        Some((time + Duration::from_nanos(near).max(far)).max(self.floor))
+        let far = self.mean.saturating_mul(others);
+        let near = Duration::from_nanos(near);
+        let past = if far > nanos(LULL_FROM) { near.max(in_lull(far)) } else { near };
+        Some((time + past).max(self.floor))
     }
 
     /// What the program's clock shows at a place; `None` where it is not known.
@@ -336,15 +338,13 @@ impl Timeline {
 }
 
 /// What counts of the time that packets of others took.
-fn in_lull(far: Duration) -> Duration {
-    if far <= LULL_FROM {
-        return Duration::ZERO;
-    }
+fn in_lull(far_ns: u64) -> Duration {
+    let far = Duration::from_nanos(far_ns);
     if far >= LULL_FULL {
         return far;
     }
     let slope = LULL_FULL.as_secs_f64() / (LULL_FULL - LULL_FROM).as_secs_f64();
-    (far - LULL_FROM).mul_f64(slope)
+    far.saturating_sub(LULL_FROM).mul_f64(slope)
 }
 
 fn nanos(span: Duration) -> u64 {

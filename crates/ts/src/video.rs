@@ -418,15 +418,15 @@ fn next_start(bytes: &[u8]) -> usize {
 
 /// Finds 00 00 01. However it lies, it has a pair of bytes at an even place that is 00 00 or 00 01.
 fn start_code(bytes: &[u8]) -> Option<usize> {
-    (0..bytes.len()).step_by(BLOCK).find_map(|from| {
-        let block = &bytes[from..bytes.len().min(from + BLOCK)];
-        let pairs = block.as_chunks().0.iter().enumerate();
-        let mut suspects = pairs.filter(|&(_, &pair)| is_suspect(pair));
-        let start = |(i, pair): (usize, &[u8; 2])| match (from + 2 * i, pair) {
-            (at, [_, 0]) => (bytes.get(at + 2) == Some(&1)).then_some(at),
-            (at, _) => at.checked_sub(1).filter(|&before| bytes[before] == 0),
-        };
-        may_start(block).then(|| suspects.find_map(start)).flatten()
+    let pairs = bytes.as_chunks().0;
+    // One by one they are looked at only where there is any.
+    if pairs.iter().fold(0, |found, &pair| found | u16::from(is_suspect(pair))) == 0 {
+        return None;
+    }
+    let mut suspects = pairs.iter().enumerate().filter(|&(_, &pair)| is_suspect(pair));
+    suspects.find_map(|(i, pair)| match (2 * i, pair) {
+        (at, [_, 0]) => (bytes.get(at + 2) == Some(&1)).then_some(at),
+        (at, _) => at.checked_sub(1).filter(|&before| bytes[before] == 0),
     })
 }
 
