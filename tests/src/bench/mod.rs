@@ -1,5 +1,5 @@
-//! Benchmarks: what a decision takes, how long viewers see black, what watching a stream costs, and how much the judgement
-//! can take.
+//! Benchmarks: what a decision takes, how long viewers see black, what watching a stream costs, how much the judgement can
+//! take, and what the checks of a transport stream cost.
 //!
 //! They run the released programs over real sockets, as an operator would. What is timed inside a process, without gRPC, a
 //! synced journal, signatures and a busy neighbour, would be a smaller figure that nobody can ever see. Only the judgement's
@@ -8,9 +8,11 @@
 mod agent;
 mod decide;
 mod decision;
+mod ffmpeg;
 mod heal;
 pub mod machine;
 pub mod spread;
+mod ts;
 pub mod usage;
 
 use std::{fs, path::PathBuf};
@@ -46,6 +48,9 @@ pub struct Arguments {
     /// Seconds for which the agent is measured
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(5..=120))]
     seconds: u16,
+    /// Times that each tool reads each transport stream
+    #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u8).range(1..=100))]
+    runs: u8,
     /// Folder of the programs; default is this program's own
     #[arg(long)]
     bin: Option<PathBuf>,
@@ -69,6 +74,8 @@ enum Part {
     Agent,
     /// Observations a second, time to a decision and memory of the judgement alone
     Decide,
+    /// Processor time of all checks of a transport stream, beside other tools that read it
+    Ts,
 }
 
 /// What a part came to.
@@ -119,7 +126,7 @@ async fn measure(mut arguments: Arguments) -> anyhow::Result<()> {
     };
     let machine = Machine::look(&arguments.folder);
     if arguments.parts.is_empty() {
-        arguments.parts = vec![Part::Decision, Part::Heal, Part::Agent, Part::Decide];
+        arguments.parts = vec![Part::Decision, Part::Heal, Part::Agent, Part::Decide, Part::Ts];
     }
     let mut all = Vec::new();
     for part in &arguments.parts {
@@ -137,6 +144,7 @@ async fn measure(mut arguments: Arguments) -> anyhow::Result<()> {
                     agent::measure(&bin, &folder, streams, seconds).await
                 }
                 Part::Decide => decide::measure(usize::from(arguments.channels), arguments.faults),
+                Part::Ts => ts::measure(&bin, usize::from(arguments.runs)),
             }
         };
         // On a signal the handles of all children are dropped, and they end.

@@ -3,14 +3,11 @@
 //! Twenty seconds are encoded; ffmpeg repeats them without encoding again and writes clocks and counters through, so that
 //! nothing shows where they join. It is as long as the longest measurement, so it needs no loop at playing.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::Arc,
-};
+use std::{fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, ensure};
+
+use crate::bench::ffmpeg::make;
 
 /// Bits per second of the whole multiplex, null packets included.
 pub(super) const RATE: u64 = 6_900_000;
@@ -52,20 +49,4 @@ pub(super) fn prepare(folder: &Path) -> anyhow::Result<Arc<[u8]>> {
     let bytes = fs::read(&whole).context("cannot read the clip")?;
     ensure!(bytes.first() == Some(&0x47) && bytes.len() % 188 == 0, "the clip is no stream");
     Ok(bytes.into())
-}
-
-/// Runs ffmpeg into a file that is there only once it is whole.
-fn make(arguments: &[&str], file: &Path) -> anyhow::Result<()> {
-    let part = PathBuf::from(format!("{}.part", file.display()));
-    let output = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-y"])
-        .args(arguments)
-        .args(["-f", "mpegts"])
-        .arg(&part)
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot run ffmpeg; script/setup installs it")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "ffmpeg failed: {said}");
-    fs::rename(&part, file).context("cannot keep the clip")
 }
