@@ -6,6 +6,8 @@ mod component;
 mod cue;
 mod event;
 mod fault;
+mod follow;
+pub mod progress;
 mod text;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -21,6 +23,7 @@ pub use component::{ComponentReport, NotChecked, TextReport};
 pub use cue::{CueReport, CuesReport, SegmentReport};
 pub use event::{EventReport, Events, Is};
 pub use fault::{FaultReport, Faults};
+pub use follow::{EventLine, FaultLine, Line, SummaryLine};
 
 /// Bytes of a transport packet (ISO/IEC 13818-1, 2.4.3.2).
 const PACKET: u64 = 188;

@@ -10,6 +10,7 @@ use tallylight_agent::{
     io::{
         daemon,
         inspect::{self, Options},
+        terminal::{Form, Terminal},
     },
     probe::Decoding,
 };
@@ -53,7 +54,8 @@ enum Command {
     },
     /// Look at one stream for a while, or at a file to its end: what it is, and what is wrong with it.
     ///
-    /// Exit code: 0 clean, 1 faulty (a warning or critical fault), 2 unreadable, 64 wrong usage.
+    /// Ctrl-C ends it with the report so far. Exit code: 0 clean, 1 faulty (a warning or critical fault), 2 unreadable, 64 wrong
+    /// usage. docs/probe.md describes the JSON.
     #[command(after_help = PROBE_EXAMPLES)]
     Probe(ProbeArgs),
 }
@@ -69,7 +71,9 @@ URLs:
 Examples:
   tallylight-agent probe recording.ts
   tallylight-agent probe --json --profile sensitive http://127.0.0.1:8601/live.m3u8
-  tallylight-agent probe --service 2 --no-decode multiplex.ts";
+  tallylight-agent probe --service 2 --no-decode multiplex.ts
+  tallylight-agent probe --follow --every 1min udp://239.1.1.1:5000
+  ffmpeg -i rtsp://camera/1 -c copy -f mpegts - | tallylight-agent probe --follow -";
 
 #[derive(clap::Args)]
 struct ProbeArgs {
@@ -86,9 +90,15 @@ struct ProbeArgs {
     /// every check of TR 101 290, ott leaves out those that only broadcast networks meet.
     #[arg(long, value_enum, default_value_t = ProfileArg::Default)]
     profile: ProfileArg,
-    /// How long to watch what does not end by itself.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
-    duration: Duration,
+    /// How long to watch; without it 10s of what is live, and all of a file, of standard input and of what is followed.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    duration: Option<Duration>,
+    /// Tell faults and changes as they come, one a line, until Ctrl-C: of live streams, of a file that grows, of standard input.
+    #[arg(long)]
+    follow: bool,
+    /// How often --follow sums up.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, requires = "follow")]
+    every: Duration,
     /// The network interface to join a multicast group on.
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
@@ -180,6 +190,7 @@ fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
         spec,
         profile: args.profile.into(),
         duration: args.duration,
+        follow: args.follow.then_some(args.every),
         service: args.service,
         decoding: if args.no_decode { Decoding::Off } else { Decoding::On },
     };
@@ -188,14 +199,11 @@ fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
         .worker_threads(2)
         .build()
         .context("cannot start")?;
-    let report = runtime.block_on(inspect::inspect(options));
+    let terminal = Terminal::new(if args.json { Form::Json } else { Form::Text });
+    let mut terminal = if args.follow { terminal.following() } else { terminal };
+    let report = runtime.block_on(inspect::inspect(options, &mut terminal));
     runtime.shutdown_background();
-    let text = if args.json {
-        serde_json::to_string_pretty(&report).context("cannot write the report")? + "\n"
-    } else {
-        report.to_string()
-    };
-    write(&text)?;
+    terminal.report(&report).context("cannot print")?;
     Ok(ExitCode::from(report.verdict.exit_code()))
 }
 

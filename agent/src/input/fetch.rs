@@ -70,6 +70,19 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// Whether whoever asked has waited for as long as the limit allows: asking again would only double it.
+    #[must_use]
+    pub const fn is_timeout(&self) -> bool {
+        matches!(
+            self,
+            Self::ResolveTimeout(_)
+                | Self::ConnectTimeout(_)
+                | Self::HeaderTimeout(_)
+                | Self::BodyTimeout(_)
+                | Self::TooSlow(_)
+        )
+    }
+
     /// The condition that it is evidence of: `unreachable` where there was no answer, else `http_error`.
     #[must_use]
     pub const fn kind(&self) -> FaultKind {

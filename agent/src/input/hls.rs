@@ -228,12 +228,13 @@ impl HlsSession {
         };
         self.condition(now, other, Place::Playlist, None);
         self.condition(now, kind, Place::Playlist, Some(format!("playlist: {failure}")));
-        self.retry_playlist(now, &failure.to_string());
+        let tries = if failure.is_timeout() { 1 } else { PROBE_TRIES };
+        self.retry_playlist(now, &failure.to_string(), tries);
     }
 
-    /// Plans the next try after a playlist that could not be used.
-    fn retry_playlist(&mut self, now: MonoTime, why: &str) {
-        if self.purpose == Purpose::Probe && self.known.is_none() && self.failures >= PROBE_TRIES {
+    /// Plans the next try after a playlist that could not be used. A probe gives up after so many.
+    fn retry_playlist(&mut self, now: MonoTime, why: &str, tries: u32) {
+        if self.purpose == Purpose::Probe && self.known.is_none() && self.failures >= tries {
             return self.end(now, Some(why.to_owned()));
         }
         if self.failures.is_multiple_of(MAX_VARIANT_FAILURES) {
@@ -283,7 +284,7 @@ impl HlsSession {
             self.condition(now, FaultKind::PlaylistInvalid, Place::Playlist, evidence);
         }
         self.failures += 1;
-        self.retry_playlist(now, &unusable);
+        self.retry_playlist(now, &unusable, PROBE_TRIES);
     }
 
     fn media(&mut self, now: MonoTime, base: &StreamUrl, list: &Media) {
@@ -296,7 +297,7 @@ impl HlsSession {
         let wait = if changed { target } else { (target / 2).max(*RELOAD.start()) };
         // A recording does not change (RFC 8216, 6.3.4), but a watched channel may come back.
         let ended = self.known.as_ref().is_some_and(|known| known.ended);
-        let recording = ended && self.purpose == Purpose::Probe;
+        let recording = ended && self.purpose != Purpose::Watch;
         self.reload = (!recording).then(|| (self.reload_begun + wait).max(now));
         self.check_stale(now);
     }
@@ -344,7 +345,7 @@ impl HlsSession {
     /// Takes the first list: the newest segment, or all of a recording that is probed.
     fn start(&mut self, now: MonoTime, base: &StreamUrl, list: &Media) {
         let edge = list.edge();
-        if list.ended && self.purpose == Purpose::Probe {
+        if list.ended && self.purpose != Purpose::Watch {
             self.event(InputEvent::Recording);
             return self.enqueue(base, list, list.sequence);
         }
@@ -401,7 +402,7 @@ impl HlsSession {
             // Nothing more is promised, so nothing can be late.
             self.player = None;
             self.condition(now, FaultKind::Stall, Place::Segment, None);
-            if self.purpose == Purpose::Probe && !self.over {
+            if self.purpose != Purpose::Watch && !self.over {
                 self.end(now, None);
             }
         }

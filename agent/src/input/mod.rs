@@ -187,4 +187,6 @@ pub enum Purpose {
     Watch,
     /// A look at whatever is there: the end of a file, response or ended playlist is the end of the input.
     Probe,
+    /// The same, but what is live or grows is followed until told to stop: an end is reopened, what cannot be reached is tried again.
+    Follow,
 }

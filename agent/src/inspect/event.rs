@@ -63,8 +63,8 @@ impl Events {
         Self { began, list: Vec::new(), more: 0 }
     }
 
-    /// Takes a change of what the stream carries.
-    pub fn change(&mut self, change: &StructureChange) {
+    /// Takes a change of what the stream carries; returns what is told of it.
+    pub fn change(&mut self, change: &StructureChange) -> EventReport {
         let (from, to) = sides(&change.kind);
         self.add(EventReport {
             kind: change.kind.name(),
@@ -75,11 +75,11 @@ impl Events {
             from,
             to,
             cue: None,
-        });
+        })
     }
 
-    /// Takes a cue for a splice.
-    pub fn cue(&mut self, cue: &Cue) {
+    /// Takes a cue for a splice; returns what is told of it.
+    pub fn cue(&mut self, cue: &Cue) -> EventReport {
         let seconds = self.seconds(cue.position);
         self.add(EventReport {
             kind: cue.info.command.name(),
@@ -90,15 +90,16 @@ impl Events {
             from: None,
             to: None,
             cue: Some(CueReport::new(cue, seconds, self.began.is_some())),
-        });
+        })
     }
 
-    fn add(&mut self, event: EventReport) {
+    fn add(&mut self, event: EventReport) -> EventReport {
         if self.list.len() >= MAX_EVENTS {
             self.more += 1;
-            return;
+        } else {
+            self.list.push(event.clone());
         }
-        self.list.push(event);
+        event
     }
 
     /// The events, earliest first, and how many more there were.

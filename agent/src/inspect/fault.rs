@@ -60,6 +60,11 @@ impl FaultReport {
     }
 }
 
+/// The service that a stream of a probe is named for.
+pub(super) fn service_of(stream: &StreamId) -> Option<u16> {
+    stream.as_str().rsplit('/').next().and_then(|name| name.parse().ok())
+}
+
 /// How many faults there are, and the worst of them in few words.
 pub(super) fn summary(faults: &[FaultReport], unlisted: u64) -> String {
     let mut kinds: Vec<(Severity, &FaultReport, u64)> = Vec::new();
@@ -125,7 +130,7 @@ impl Faults {
         match phase {
             FaultPhase::Begin if self.list.len() >= MAX_FAULTS => self.more += 1,
             FaultPhase::Begin => {
-                let service_id = key.0.as_str().rsplit('/').next().and_then(|n| n.parse().ok());
+                let service_id = service_of(&key.0);
                 self.open.insert(key, self.list.len());
                 let start_seconds = seconds(onset);
                 let end_seconds = None;
@@ -163,6 +168,22 @@ impl Faults {
         let same = |other: &&FaultKey| (&other.0, other.1) == (&key.0, key.1);
         let exact = self.open.get_key_value(key).map(|(key, _)| key);
         exact.or_else(|| self.open.keys().filter(|_| key.2.is_none()).find(same)).cloned()
+    }
+
+    /// The kinds of those that stand, informational ones left out.
+    #[must_use]
+    pub fn standing(&self) -> Vec<FaultKind> {
+        let open = self.open.values().filter_map(|at| self.list.get(*at));
+        let mut kinds: Vec<_> = open.filter(|it| it.is_serious()).map(|it| it.kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds
+    }
+
+    /// How many there were so far, informational ones left out.
+    #[must_use]
+    pub fn serious(&self) -> u64 {
+        self.more + self.list.iter().filter(|fault| fault.is_serious()).count() as u64
     }
 
     /// The faults, earliest first; what several services share once.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
-use tallylight_model::{FaultKind, Severity};
+use tallylight_model::{FaultKind, Severity, WallTime};
 
 use super::*;
 
@@ -236,21 +236,8 @@ fn sparse_parts(mut component: ComponentReport) -> ComponentReport {
     component
 }
 
-/// Without anything that can be left out.
-fn sparse() -> Report {
-    let mut report = full();
-    let none = Report {
-        error: None,
-        notes: Vec::new(),
-        duration_seconds: None,
-        bitrate_bps: None,
-        rates: None,
-        decoded_pictures: None,
-        more_faults: 0,
-        more_events: 0,
-        ..full()
-    };
-    let least = ComponentReport {
+fn sparse_component() -> ComponentReport {
+    ComponentReport {
         texts: Vec::new(),
         first_seconds: None,
         cea608_first_seconds: None,
@@ -268,8 +255,24 @@ fn sparse() -> Report {
         decode_errors: None,
         bitrate_bps: None,
         ..component()
+    }
+}
+
+/// Without anything that can be left out.
+fn sparse() -> Report {
+    let mut report = full();
+    let none = Report {
+        error: None,
+        notes: Vec::new(),
+        duration_seconds: None,
+        bitrate_bps: None,
+        rates: None,
+        decoded_pictures: None,
+        more_faults: 0,
+        more_events: 0,
+        ..full()
     };
-    let components = vec![least, sparse_parts(component())];
+    let components = vec![sparse_component(), sparse_parts(component())];
     let service = ServiceReport {
         name: None,
         provider: None,
@@ -312,7 +315,8 @@ fn sparse() -> Report {
 #[test]
 fn the_page_has_every_key_with_its_type_and_no_other() {
     let documented = documented();
-    let full = keys_of(&full());
+    let mut full = keys_of(&full());
+    full.extend(keys_of_lines());
     let sparse = serde_json::to_value(sparse()).unwrap();
     let rows: BTreeMap<&str, &str> =
         documented.iter().map(|(key, (kind, _))| (key.as_str(), kind.as_str())).collect();
@@ -321,7 +325,8 @@ fn the_page_has_every_key_with_its_type_and_no_other() {
     assert_eq!(rows, written);
     let mut objects = Vec::new();
     objects_of(&sparse, "", &mut objects);
-    for (key, (_, when)) in &documented {
+    let of_report = documented.iter().filter(|(key, _)| !key.contains(" line: "));
+    for (key, (_, when)) in of_report {
         let (parent, name) = key.rsplit_once('.').unwrap_or(("", key));
         let inside: Vec<_> = objects.iter().filter(|(path, _)| path == parent).collect();
         let expected = match () {
@@ -332,6 +337,37 @@ fn the_page_has_every_key_with_its_type_and_no_other() {
         };
         assert!(when.starts_with(expected), "{key}: {when}, but it is {expected}");
     }
+}
+
+/// What stands in lines beside faults, events and the report.
+fn keys_of_lines() -> BTreeMap<String, String> {
+    let (at, report) = (WallTime::from_unix_millis(1), full());
+    let lines = [
+        Line::Fault(FaultLine { at, phase: "begin", fault: fault() }),
+        Line::Event(EventLine { at, event: event(Is::Version(1)) }),
+        Line::Summary(SummaryLine {
+            at,
+            seconds: 1.5,
+            packets: 1,
+            bitrate_bps: Some(1),
+            continuity_errors: 0,
+            standing: vec![FaultKind::NoVideo],
+            faults: 1,
+        }),
+        Line::Report { report: &report },
+    ];
+    let mut found = BTreeMap::new();
+    for line in lines {
+        let line = serde_json::to_value(line).unwrap();
+        let mut keys_of_line = BTreeMap::new();
+        keys(&line, "", &mut keys_of_line);
+        let kind = line["type"].as_str().unwrap();
+        let own = keys_of_line.into_iter().filter(|(key, _)| !key.is_empty() && !key.contains('.'));
+        found.extend(own.map(|(key, kinds)| {
+            (format!("{kind} line: {key}"), Vec::from_iter(kinds).join(" or "))
+        }));
+    }
+    found
 }
 
 /// Every object in a value, with where it stands.

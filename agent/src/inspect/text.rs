@@ -288,7 +288,7 @@ fn span_of(rates: Option<RatesReport>) -> String {
     rates.map_or(String::new(), |r| format!(" ({} to {})", rate(r.min_bps), rate(r.max_bps)))
 }
 
-fn rate_of(bps: Option<u64>) -> String {
+pub(super) fn rate_of(bps: Option<u64>) -> String {
     bps.map_or(String::new(), |bps| format!(", {}", Bitrate::from_bps(bps)))
 }
 

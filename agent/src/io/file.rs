@@ -1,41 +1,83 @@
 //! Files and standard input: read in big blocks, as fast as the session takes them.
 
-use std::{io, path::Path};
+use std::{
+    io::{self, IsTerminal as _},
+    os::fd::AsFd as _,
+    path::Path,
+    time::Duration,
+};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     sync::mpsc,
 };
 
 use super::clock;
-use crate::input::{InputEvent, Phases};
+use crate::input::{InputEvent, Phases, Purpose};
 
 /// A multiple of the packet size, so that blocks of an undamaged file begin with a packet.
 const BLOCK: usize = 188 * 1024 * 4;
+/// What a pipe holds.
+const PIPE: usize = 64 << 10;
+/// How often a file is asked whether it grew.
+const GROWS: Duration = Duration::from_millis(200);
 
-/// Reads `path` to its end.
-pub(super) async fn run(path: &Path, tx: &mpsc::Sender<InputEvent>) {
+/// What the end of what can be read means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AtEnd {
+    Over,
+    MayGrow,
+}
+
+/// Reads `path` to its end, or as long as it grows.
+pub(super) async fn run(path: &Path, purpose: Purpose, tx: &mpsc::Sender<InputEvent>) {
     match tokio::fs::File::open(path).await {
         Ok(mut file) => {
             // tokio moves 2 MiB at most between its blocking threads and us in one go; the default is made for sockets.
             file.set_max_buf_size(BLOCK);
-            read(file, tx).await;
+            // A pipe with a name ends when its writer does.
+            let grows = file.metadata().await.is_ok_and(|it| it.is_file());
+            let follows = purpose == Purpose::Follow && grows;
+            read(file, BLOCK, if follows { AtEnd::MayGrow } else { AtEnd::Over }, tx).await;
         }
         Err(error) => end(tx, Some(describe(&error))).await,
     }
 }
 
-async fn read(mut from: impl AsyncRead + Unpin, tx: &mpsc::Sender<InputEvent>) {
+/// Reads standard input to its end.
+pub(super) async fn run_stdin(tx: &mpsc::Sender<InputEvent>) {
+    if io::stdin().is_terminal() {
+        let error = "standard input is a terminal; pipe a transport stream into it";
+        return end(tx, Some(error.to_owned())).await;
+    }
+    match io::stdin().as_fd().try_clone_to_owned() {
+        Ok(stdin) => {
+            let stdin = tokio::fs::File::from_std(std::fs::File::from(stdin));
+            read(stdin, PIPE, AtEnd::Over, tx).await;
+        }
+        Err(error) => end(tx, Some(describe(&error))).await,
+    }
+}
+
+/// Hands on what each read brings: a pipe that is slow must not wait until a block is full.
+async fn read(
+    mut from: impl AsyncRead + Unpin,
+    block: usize,
+    at_end: AtEnd,
+    tx: &mpsc::Sender<InputEvent>,
+) {
     let opened = InputEvent::Opened { phases: Phases::default(), at: clock::now() };
     if tx.send(opened).await.is_err() {
         return;
     }
     loop {
-        match block(&mut from).await {
-            Ok(data) if data.is_empty() => return end(tx, None).await,
-            Ok(data) => {
-                let event = InputEvent::Bytes { at: clock::now(), data };
+        let mut data = BytesMut::with_capacity(block);
+        match from.read_buf(&mut data).await {
+            Ok(0) if at_end == AtEnd::MayGrow => tokio::time::sleep(GROWS).await,
+            Ok(0) => return end(tx, None).await,
+            Ok(_) => {
+                let event = InputEvent::Bytes { at: clock::now(), data: data.freeze() };
                 if tx.send(event).await.is_err() {
                     return;
                 }
@@ -43,17 +85,6 @@ async fn read(mut from: impl AsyncRead + Unpin, tx: &mpsc::Sender<InputEvent>) {
             Err(error) => return end(tx, Some(describe(&error))).await,
         }
     }
-}
-
-/// One full block, or what is left; empty at the end.
-async fn block(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
-    let mut block = BytesMut::with_capacity(BLOCK);
-    while block.len() < BLOCK {
-        if (&mut *from).take((BLOCK - block.len()) as u64).read_buf(&mut block).await? == 0 {
-            break;
-        }
-    }
-    Ok(block.freeze())
 }
 
 async fn end(tx: &mpsc::Sender<InputEvent>, error: Option<String>) {
@@ -77,7 +108,7 @@ mod tests {
     async fn events(path: &Path) -> Vec<InputEvent> {
         let (tx, mut rx) = mpsc::channel(1);
         let path = path.to_owned();
-        let task = tokio::spawn(async move { run(&path, &tx).await });
+        let task = tokio::spawn(async move { run(&path, Purpose::Probe, &tx).await });
         let mut events = Vec::new();
         while let Some(event) = rx.recv().await {
             events.push(event);

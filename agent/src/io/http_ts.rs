@@ -108,7 +108,7 @@ impl Reporter<'_> {
                     failures = 0;
                     self.clear().await?;
                     let ends = answer.length.is_some_and(|length| length < LONGEST_RECORDING);
-                    recording = ends && purpose == Purpose::Probe;
+                    recording = ends && purpose != Purpose::Watch;
                     if recording {
                         self.tx.send(InputEvent::Recording).await?;
                     }
@@ -121,16 +121,18 @@ impl Reporter<'_> {
                 }
             };
             match (&ended, purpose) {
-                (Ok(()), Purpose::Probe) => {
+                // A recording that is asked for again would begin again.
+                (Ok(()), _) if recording || purpose == Purpose::Probe => {
                     self.end(None).await?;
                     return Ok(Outcome::Ended);
                 }
-                // Asked for again it would begin again.
-                (Err(failure), Purpose::Probe) if recording => {
+                (Err(failure), _) if recording => {
                     self.end(Some(failure.to_string())).await?;
                     return Ok(Outcome::Ended);
                 }
-                (Err(failure), Purpose::Probe) if failures >= PROBE_TRIES => {
+                (Err(failure), Purpose::Probe)
+                    if failures >= PROBE_TRIES || (failures > 0 && failure.is_timeout()) =>
+                {
                     self.condition(failure).await?;
                     self.end(Some(failure.to_string())).await?;
                     return Ok(Outcome::Ended);
@@ -364,6 +366,43 @@ mod tests {
         assert_eq!(end(&mut start(&server, "/file.ts", Purpose::Probe)).await, None);
         let why = end(&mut start(&server, "/none", Purpose::Probe)).await;
         assert_eq!(why.as_deref(), Some("HTTP 404"));
+    }
+
+    #[tokio::test]
+    async fn a_probe_does_not_wait_twice_for_a_server_that_is_silent() {
+        for path in ["/live.ts", "/live.m3u8"] {
+            let server = Server::start(|_, _| vec![Step::Hang]).await;
+            let why = end(&mut start(&server, path, Purpose::Probe)).await;
+            assert_eq!(why.as_deref(), Some("no answer within 500ms"), "{path}");
+            assert_eq!(server.seen().len(), 1, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_follows_goes_on_after_failures_and_ends_and_not_after_a_recording() {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n\r\n";
+        let once = move || vec![Step::Send([head.as_bytes(), &[0x47; 188]].concat()), Step::Close];
+        let server = Server::start(move |seen, before| match (seen.path.as_str(), before) {
+            ("/file.ts", _) => ok([0x47; 376]),
+            (_, 0..3) => reply("404 Not Found", "", ""),
+            (_, 3) => once(),
+            _ => live(),
+        })
+        .await;
+        let mut rx = start(&server, "/live.ts", Purpose::Follow);
+        condition(&mut rx, FaultKind::HttpError, true).await;
+        condition(&mut rx, FaultKind::HttpError, false).await;
+        let mut opened = 0;
+        until(&mut rx, |event| match event {
+            InputEvent::Opened { .. } => {
+                opened += 1;
+                (opened == 2).then_some(())
+            }
+            InputEvent::End { .. } => panic!("{event:?}"),
+            _ => None,
+        })
+        .await;
+        assert_eq!(end(&mut start(&server, "/file.ts", Purpose::Follow)).await, None);
     }
 
     #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::{
     net::IpAddr,
-    path::Path,
     sync::{Arc, OnceLock},
 };
 
@@ -39,8 +38,8 @@ impl Inputs {
 
     async fn open(&self, spec: &InputSpec, purpose: Purpose, tx: &mpsc::Sender<InputEvent>) {
         match spec {
-            InputSpec::File(path) => file::run(path, tx).await,
-            InputSpec::Stdin => file::run(Path::new("/dev/stdin"), tx).await,
+            InputSpec::File(path) => file::run(path, purpose, tx).await,
+            InputSpec::Stdin => file::run_stdin(tx).await,
             InputSpec::Datagrams(datagrams) => match self.sweeper() {
                 Ok(sweeper) => udp::run(sweeper, datagrams, tx).await,
                 Err(error) => {

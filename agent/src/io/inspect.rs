@@ -1,21 +1,32 @@
 //! Runs `tallylight-agent probe`: one session from the input's begin to its end, or for a while.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
 
-use tallylight_model::{FaultKind, MonoTime, ProfileName};
-use tokio::sync::mpsc;
+use tallylight_model::{Bitrate, FaultKind, MonoTime, ProfileName};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
 
-use super::{clock, input::Inputs};
+use super::{clock, input::Inputs, terminal::Terminal};
 use crate::{
     assignment::Expectation,
     decode::{Analyser, Reply},
     input::{InputEvent, InputSpec, Purpose, SoundPlace},
-    inspect::{Events, Faults, Findings, Report},
+    inspect::{
+        EventLine, EventReport, Events, FaultLine, Faults, Findings, Line, Report, SummaryLine,
+    },
     probe::{Decoding, Output, Session, SessionConfig, Source, Watched},
 };
 
 /// Blocks that wait for the session.
 const MAX_WAITING: usize = 64;
+/// How long a live stream is watched unless told otherwise.
+const LIVE: Duration = Duration::from_secs(10);
+/// How often it is told how far a recording is.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+/// Bytes of a transport packet (ISO/IEC 13818-1, 2.4.3.2).
+const PACKET: u64 = 188;
 
 /// What to probe, and how.
 #[derive(Clone, Debug)]
@@ -24,16 +35,32 @@ pub struct Options {
     pub spec: InputSpec,
     /// The thresholds.
     pub profile: ProfileName,
-    /// How long to watch what does not end.
-    pub duration: Duration,
+    /// How long to watch; `None` for ten seconds of what is live, and for all of what is not or is followed.
+    pub duration: Option<Duration>,
+    /// Whether to go on while there may be more, and how often to sum up then.
+    pub follow: Option<Duration>,
     /// The one service to look at.
     pub service: Option<u16>,
     /// Whether picture and sound are looked at.
     pub decoding: Decoding,
 }
 
-/// Probes. Never fails: what cannot be read is a report too.
-pub async fn inspect(options: Options) -> Report {
+impl Options {
+    /// How long to watch what comes from a source.
+    fn limit(&self, source: Source) -> Option<Duration> {
+        let live = source != Source::Recording && self.follow.is_none();
+        self.duration.or(live.then_some(LIVE))
+    }
+
+    /// How many bytes there are, where that is known.
+    fn size(&self) -> Option<u64> {
+        let InputSpec::File(path) = &self.spec else { return None };
+        std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|it| it.len())
+    }
+}
+
+/// Probes until the input's end, for a while, or until interrupted. Never fails: what cannot be read is a report too.
+pub async fn inspect(options: Options, terminal: &mut Terminal) -> Report {
     let source = match options.spec {
         InputSpec::Datagrams(_) => Source::Datagrams,
         InputSpec::Http(_) => Source::Http,
@@ -41,13 +68,13 @@ pub async fn inspect(options: Options) -> Report {
     };
     let (tx, rx) = mpsc::channel(MAX_WAITING);
     let began = clock::now();
-    let mut probe = Probe::new(&options, source, began);
+    let mut probe = Probe::new(&options, source, began, terminal);
     let spec = options.spec.clone();
+    let purpose = if options.follow.is_some() { Purpose::Follow } else { Purpose::Probe };
     let input = tokio::spawn(async move {
-        Inputs::default().run(spec, Purpose::Probe, tx).await;
+        Inputs::default().run(spec, purpose, tx).await;
     });
-    let until = (source != Source::Recording).then(|| began + options.duration);
-    probe.run(&options, rx, until).await;
+    probe.run(&options, rx, began).await;
     input.abort();
     probe.report(&options, began)
 }
@@ -55,8 +82,56 @@ pub async fn inspect(options: Options) -> Report {
 /// Bytes of a recording that are handled at a time: 32 packets, 20 ms at 2.4 Mb/s.
 const PIECE: usize = 32 * 188;
 
-struct Probe {
+/// Waits until somebody wants the report now.
+async fn interrupted() {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn session(options: &Options, source: Source, began: MonoTime) -> Session {
+    let expectation = Expectation { profile: options.profile, ..Expectation::default() };
+    Session::new(SessionConfig {
+        source,
+        watched: Watched::Everything { only: options.service, expectation },
+        decoding: options.decoding,
+        began,
+        wall: clock::wall(),
+        named: clock::wall(),
+    })
+}
+
+/// When to sum up next, and what there was when that was done last.
+struct Summaries {
+    every: Duration,
+    next: MonoTime,
+    packets: u64,
+    at: MonoTime,
+}
+
+impl Summaries {
+    fn new(every: Duration, began: MonoTime, zero: MonoTime) -> Self {
+        Self { every, next: began + every, packets: 0, at: zero }
+    }
+
+    /// The packets since the last one, and the time of the stream in which they came.
+    fn step(&mut self, packets: u64, at: MonoTime, now: MonoTime) -> (u64, Duration) {
+        let step = (packets - self.packets, at.since(self.at));
+        (self.packets, self.at, self.next) = (packets, at, now + self.every);
+        step
+    }
+}
+
+struct Probe<'a> {
+    terminal: &'a mut Terminal,
     source: Source,
+    zero: MonoTime,
     session: Session,
     analysers: BTreeMap<usize, Analyser>,
     faults: Faults,
@@ -69,20 +144,14 @@ struct Probe {
     notes: Vec<&'static str>,
 }
 
-impl Probe {
-    fn new(options: &Options, source: Source, began: MonoTime) -> Self {
+impl<'a> Probe<'a> {
+    fn new(options: &Options, source: Source, began: MonoTime, terminal: &'a mut Terminal) -> Self {
         let zero = if source == Source::Recording { MonoTime::ZERO } else { began };
-        let expectation = Expectation { profile: options.profile, ..Expectation::default() };
-        let session = Session::new(SessionConfig {
-            source,
-            watched: Watched::Everything { only: options.service, expectation },
-            decoding: options.decoding,
-            began: zero,
-            wall: clock::wall(),
-            named: clock::wall(),
-        });
+        let session = session(options, source, zero);
         Self {
+            terminal,
             source,
+            zero,
             session,
             analysers: BTreeMap::new(),
             faults: Faults::new(zero),
@@ -99,31 +168,96 @@ impl Probe {
         &mut self,
         options: &Options,
         mut rx: mpsc::Receiver<InputEvent>,
-        until: Option<MonoTime>,
+        began: MonoTime,
     ) {
+        let mut interrupted = pin!(interrupted());
+        let mut summaries = options.follow.map(|every| Summaries::new(every, began, self.zero));
+        let (size, shows) = (options.size(), self.terminal.shows_progress());
+        let mut progress = shows.then_some(began + PROGRESS_EVERY);
         while !self.ended {
-            let next = [self.session.deadline(), until].into_iter().flatten().min();
-            let wait = next.map(|at| at.since(clock::now()));
-            let event = match wait {
-                Some(wait) => tokio::time::timeout(wait, rx.recv()).await.ok(),
-                None => Some(rx.recv().await),
+            let until = options.limit(self.source).map(|limit| began + limit);
+            let summary = summaries.as_ref().map(|summaries| summaries.next);
+            let next = [self.session.deadline(), until, summary].into_iter().flatten().min();
+            let wait = next.map_or(Duration::MAX, |at| at.since(clock::now()));
+            let event = tokio::select! {
+                biased;
+                () = &mut interrupted => return self.stop("it was interrupted before its end"),
+                event = rx.recv() => Some(event),
+                () = tokio::time::sleep(wait) => None,
             };
             let now = clock::now();
             if until.is_some_and(|until| now >= until) {
-                return;
+                return self.stop("it was watched for so long and no longer");
             }
             match event {
                 Some(Some(InputEvent::Recording)) if self.source == Source::Http => {
                     // Nothing of the stream has come yet, so the session can begin anew by media time.
-                    let notes = std::mem::take(&mut self.notes);
-                    *self = Self { notes, ..Self::new(options, Source::Recording, now) };
+                    self.restart(options, now);
+                    summaries = options.follow.map(|it| Summaries::new(it, now, self.zero));
                 }
                 Some(Some(event)) => self.take(now, event),
                 Some(None) => return,
                 None => self.session.tick(now),
             }
             self.drain();
+            if let Some(summaries) = summaries.as_mut().filter(|it| now >= it.next) {
+                self.sum_up(summaries, now);
+            }
+            if let Some(at) = progress.as_mut().filter(|at| now >= **at) {
+                *at = now + PROGRESS_EVERY;
+                let done = self.session.analyser().totals().bytes;
+                if self.source == Source::Recording {
+                    self.terminal.progress(done, size, now.since(began));
+                }
+            }
         }
+    }
+
+    /// What was thought live turns out to be a recording.
+    fn restart(&mut self, options: &Options, now: MonoTime) {
+        let notes = std::mem::take(&mut self.notes);
+        (self.source, self.zero) = (Source::Recording, MonoTime::ZERO);
+        self.session = session(options, self.source, self.zero);
+        (self.faults, self.events) = (Faults::new(self.zero), Events::new(None));
+        self.notes = notes;
+        self.session.tick(now);
+    }
+
+    /// Ends what would go on. A recording's last units are complete as far as it goes.
+    fn stop(&mut self, why: &'static str) {
+        if self.source == Source::Recording {
+            if !self.terminal.follows() {
+                self.notes.push(why);
+            }
+            let at = clock::now();
+            self.session.handle(at, InputEvent::End { at, error: None });
+            self.drain();
+        }
+    }
+
+    /// Nobody who reads is left to tell it to: that is the end.
+    fn tell(&mut self, line: &Line<'_>) {
+        self.ended |= self.terminal.line(line).is_err();
+    }
+
+    fn tell_event(&mut self, event: EventReport) {
+        self.tell(&Line::Event(EventLine { at: clock::wall(), event }));
+    }
+
+    fn sum_up(&mut self, summaries: &mut Summaries, now: MonoTime) {
+        let totals = self.session.analyser().totals();
+        let at = self.session.now();
+        let (packets, span) = summaries.step(totals.packets, at, now);
+        let line = SummaryLine {
+            at: clock::wall(),
+            seconds: at.since(self.zero).as_millis() as f64 / 1e3,
+            packets: totals.packets,
+            bitrate_bps: (!span.is_zero()).then(|| Bitrate::of(packets * PACKET, span).bps()),
+            continuity_errors: totals.continuity_errors,
+            standing: self.faults.standing(),
+            faults: self.faults.serious(),
+        };
+        self.tell(&Line::Summary(line));
     }
 
     /// Hands an event to the session, bytes piece by piece: what one piece shows decides what of the next is decoded.
@@ -178,9 +312,21 @@ impl Probe {
                     self.pictures += shown as u64;
                     self.session.decoded(clock::now(), view, 1, replies);
                 }
-                Output::Fault(record) => self.faults.add(record),
-                Output::Structure { change, .. } => self.events.change(&change),
-                Output::Cue { cue, .. } => self.events.cue(&cue),
+                Output::Fault(record) => {
+                    if self.terminal.follows() {
+                        let line = FaultLine::new(&record, self.zero, clock::wall());
+                        self.tell(&Line::Fault(line));
+                    }
+                    self.faults.add(record);
+                }
+                Output::Structure { change, .. } => {
+                    let event = self.events.change(&change);
+                    self.tell_event(event);
+                }
+                Output::Cue { cue, .. } => {
+                    let event = self.events.cue(&cue);
+                    self.tell_event(event);
+                }
                 Output::Slice(_) | Output::Started { .. } => {}
                 Output::Ended(error) => {
                     self.ended = true;
@@ -194,15 +340,16 @@ impl Probe {
         let source = self.source;
         self.session.finish();
         self.drain();
-        let nothing = self.session.analyser().totals().bytes == 0;
-        if nothing && source != Source::Recording && self.error.is_none() {
-            let waited = format!("nothing arrived in {} s", options.duration.as_secs_f64());
-            self.error = Some(self.away.take().unwrap_or(waited));
-        }
         let duration = match source {
             Source::Recording => self.session.now().since(MonoTime::ZERO),
             _ => clock::now().since(began),
         };
+        let nothing = self.session.analyser().totals().bytes == 0;
+        if nothing && source != Source::Recording && self.error.is_none() {
+            let limit = options.limit(source).unwrap_or(duration);
+            let waited = format!("nothing arrived in {} s", limit.min(duration).as_secs());
+            self.error = Some(self.away.take().unwrap_or(waited));
+        }
         let findings = Findings {
             faults: self.faults,
             events: self.events,

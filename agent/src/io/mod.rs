@@ -18,6 +18,7 @@ pub mod outbox;
 mod reason;
 pub mod serve;
 pub mod state;
+pub mod terminal;
 #[cfg(test)]
 mod testing;
 pub mod trace;
