@@ -431,7 +431,7 @@ mod tests {
     #[test]
     fn frames_are_cut_and_stamped_however_they_lie() {
         let timeline = Timeline::default();
-        let here = Here { packet: 0, place: 0, at: Default::default(), timeline: &timeline };
+        let here = Here::at_start_of(&timeline);
         let stream = [aac(1), aac(2), aac(3), aac(4)].concat();
         let stamp = |ticks| Stamps { pts: Some(Pts::from_ticks(ticks)), dts: None };
         for cut in 1..stream.len() {
@@ -454,7 +454,7 @@ mod tests {
     #[test]
     fn a_loss_damages_one_frame_and_the_next_is_found() {
         let timeline = Timeline::default();
-        let here = Here { packet: 0, place: 0, at: Default::default(), timeline: &timeline };
+        let here = Here::at_start_of(&timeline);
         let mut cutter = AudioCutter::new(Codec::AacAdts, Payload::All);
         let mut ready = Vec::new();
         cutter.push(&[aac(1), aac(2)].concat()[..30], &here, &mut ready);

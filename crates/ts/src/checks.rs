@@ -33,6 +33,32 @@ const SWEEP: Duration = Duration::from_millis(100);
 impl Flow {
     /// Runs every check as of now.
     pub(crate) fn run_checks(&mut self) {
+        let here = self.check_stream();
+        let primary = self.primary();
+        for i in 0..self.programs.len() {
+            let here = if primary == Some(i) { here } else { self.position(Some(i)) };
+            self.check_program(i, here);
+        }
+    }
+
+    /// Runs the checks that the clock on a PID moves: those of its programs, and where it is the stream's own, those of the
+    /// stream and of programs without a clock.
+    pub(crate) fn run_checks_by(&mut self, clock: Pid) {
+        let has_it = |program: &Program| program.service.pcr_pid == Some(clock);
+        let primary = self.primary().filter(|&i| has_it(&self.programs[i]));
+        let stream = primary.is_some() || self.primary().is_none();
+        let here = if stream { Some(self.check_stream()) } else { None };
+        for i in 0..self.programs.len() {
+            let program = &self.programs[i];
+            if has_it(program) || stream && !program.timeline.runs() {
+                let here = here.filter(|_| primary == Some(i));
+                self.check_program(i, here.unwrap_or_else(|| self.position(Some(i))));
+            }
+        }
+    }
+
+    /// Runs the checks of the whole stream, and returns where it is.
+    fn check_stream(&mut self) -> Position {
         let here = self.position(None);
         if let Some(now) = self.clock_at(&here) {
             self.check_pat(now, here);
@@ -42,24 +68,7 @@ impl Flow {
                 self.run_window(now);
             }
         }
-        let primary = self.primary();
-        for i in 0..self.programs.len() {
-            let here = if primary == Some(i) { here } else { self.position(Some(i)) };
-            self.check_program(i, here);
-        }
-    }
-
-    /// Runs the checks that the clock on a PID moves: those of its programs, and all where it is the stream's.
-    pub(crate) fn run_checks_by(&mut self, clock: Pid) {
-        let has_it = |p: &Program| p.service.pcr_pid == Some(clock);
-        if self.primary().is_none_or(|i| has_it(&self.programs[i])) {
-            return self.run_checks();
-        }
-        for i in 0..self.programs.len() {
-            if has_it(&self.programs[i]) {
-                self.check_program(i, self.position(Some(i)));
-            }
-        }
+        here
     }
 
     fn check_pat(&mut self, now: Duration, here: Position) {

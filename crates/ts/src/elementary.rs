@@ -1,7 +1,7 @@
 //! One component of a wanted program: its PES packets, its access units, and whether it is alive.
 
 use alloc::vec::Vec;
-use core::time::Duration;
+use core::{cell::OnceCell, time::Duration};
 
 use tallylight_model::{MonoTime, Pid, Pts};
 
@@ -48,11 +48,22 @@ pub(crate) struct Here<'a> {
     pub(crate) place: u64,
     pub(crate) at: MonoTime,
     pub(crate) timeline: &'a Timeline,
+    /// Media time there, once somebody asked for it.
+    pub(crate) media: OnceCell<Option<Duration>>,
 }
 
 impl Here<'_> {
     pub(crate) fn position(&self) -> Position {
-        Position { packet: self.packet, at: self.at, media: self.timeline.now(self.place) }
+        Position { packet: self.packet, at: self.at, media: self.media() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn at_start_of(timeline: &Timeline) -> Here<'_> {
+        Here { packet: 0, place: 0, at: MonoTime::ZERO, timeline, media: OnceCell::new() }
+    }
+
+    fn media(&self) -> Option<Duration> {
+        *self.media.get_or_init(|| self.timeline.now(self.place))
     }
 }
 
@@ -235,7 +246,7 @@ impl Elementary {
                 }
             }
             None => {
-                let now = here.timeline.now(here.place).unwrap_or_default();
+                let now = here.media().unwrap_or_default();
                 self.reference = Some((stamp, now, ticks));
             }
         }

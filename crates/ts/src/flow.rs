@@ -1,7 +1,7 @@
 //! What happens to each packet: counters, clocks, and on to tables and components.
 
 use alloc::vec::Vec;
-use core::time::Duration;
+use core::{cell::OnceCell, time::Duration};
 
 use tallylight_model::{MonoTime, Pcr, Pid};
 
@@ -538,6 +538,7 @@ impl Flow {
             place: self.place,
             at: self.at.unwrap_or_default(),
             timeline: &program.timeline,
+            media: OnceCell::new(),
         };
         stream.push(&here, lost, header, payload);
         if stream.is_idle() {

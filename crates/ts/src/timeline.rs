@@ -265,6 +265,9 @@ impl Timeline {
     /// The media time at a place; `None` before the first PCR.
     pub(crate) fn now(&self, place: u64) -> Option<Duration> {
         let (time, anchor) = self.anchor?;
+        if place == anchor {
+            return Some(time.max(self.floor));
+        }
         let near = self.pace.saturating_mul(place.saturating_sub(anchor)).min(self.reach);
         let others = place.saturating_sub(anchor.max(self.last_packet));
         let far = self.mean.saturating_mul(others);

@@ -470,7 +470,7 @@ mod tests {
     /// Cuts PES packets with these stamps (0 for none) into chunks.
     fn cut(codec: Codec, packets: &[(u64, &[&[u8]])], chunk: usize) -> Vec<Draft> {
         let timeline = Timeline::default();
-        let here = Here { packet: 0, place: 0, at: Default::default(), timeline: &timeline };
+        let here = Here::at_start_of(&timeline);
         let mut cutter = VideoCutter::new(codec, Payload::All);
         let mut ready = Vec::new();
         for (pts, parts) in packets {
@@ -573,7 +573,7 @@ mod tests {
     #[test]
     fn a_loss_damages_the_picture_that_it_cuts() {
         let timeline = Timeline::default();
-        let here = Here { packet: 0, place: 0, at: Default::default(), timeline: &timeline };
+        let here = Here::at_start_of(&timeline);
         let mut cutter = VideoCutter::new(Codec::H264, Payload::All);
         let mut ready = Vec::new();
         cutter.push(&[AUD, IDR, AUD, P].concat(), &here, &mut ready);
