@@ -501,12 +501,16 @@ impl Flow {
             self.pids.entry(header.pid).counters.scrambled_packets += 1;
             self.totals.scrambled_packets += 1;
         }
-        let state = self.pids.entry(header.pid);
-        if !header.has_payload || state.scrambled == header.scrambled {
+        if !header.has_payload {
             return;
         }
-        state.scrambled = header.scrambled;
+        self.pids.entry(header.pid).scrambled = header.scrambled;
         let Role::Elementary(stream) = role else { return };
+        // Packets before the PMT may have been scrambled as well.
+        let state = self.streams.get(usize::from(stream)).map(|stream| stream.scrambled_since);
+        if state.is_none_or(|since| since.is_some() == header.scrambled) {
+            return;
+        }
         let Some(owner) = self.owner(header.pid) else { return };
         let here = self.position(Some(owner));
         let index = usize::from(stream);

@@ -321,6 +321,17 @@ fn scrambling_and_transport_errors_are_seen_and_are_not_a_missing_picture() {
     assert_spans(&reading, &[(Check::Scrambled, 3.0, Some(8.0))], "scrambled");
     assert!(reading.totals.scrambled_packets > 100);
 
+    // Who joins finds packets before the tables.
+    let joined = altered(variable(), |at, packet| {
+        if matches!(pid(packet), VIDEO | AUDIO) && packet[3] & 0x10 != 0 {
+            packet[3] |= 0x80;
+        }
+        at > 1.0 || !matches!(pid(packet), PAT | PMT)
+    });
+    let scrambled: Vec<_> =
+        all_spans(&read(&joined)).into_iter().filter(|s| s.0 == Check::Scrambled).collect();
+    assert_eq!(scrambled.len(), 2, "{scrambled:?}");
+
     let mut marked = 0;
     let cut = altered(variable(), |at, packet| {
         if pid(packet) == VIDEO && (3.0..3.5).contains(&at) {
