@@ -245,6 +245,7 @@ fn concern(view: &View, condition: &tallylight_ts::Condition) -> Option<Severity
 const fn describe(check: Check) -> &'static str {
     match check {
         Check::Si(indicator) => indicator.name(),
+        Check::Buffer(fault) => fault.name(),
         Check::SyncLoss => "packets are not found at their places",
         Check::PatMissing => "the PAT stays out",
         Check::PmtMissing => "the PMT stays out",

@@ -210,6 +210,8 @@ faults! {
         "Presentation stamps of picture or sound come too seldom (TR 101 290, 2.5).";
     Si "si" None, Transport, Acts::Never,
         "Service information is missing, late, too dense or of the wrong kind, or a PID is in no table (TR 101 290, 3.1 to 3.8).";
+    Buffer "buffer" None, Transport, Acts::Never,
+        "A receiver's buffers do not hold the stream: data come too late, too early or too fast (TR 101 290, 3.3, 3.9 and 3.10).";
     Scrambled "scrambled" None, Transport, Acts::Never,
         "The service is scrambled although the lineup expects it in the clear.";
     DecodeErrors "decode_errors" Some(FaultClass::Decode), Picture, CRITICAL,

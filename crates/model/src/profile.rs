@@ -124,9 +124,10 @@ impl Profile {
             (_, FaultKind::Black) => hold(5_000, 10_000, 3_000),
             (_, FaultKind::Freeze | FaultKind::Silence) => hold(10_000, 30_000, 3_000),
             (ProfileName::Broadcast, FaultKind::PsiMissing) => warning(0, 1_000),
-            (ProfileName::Broadcast, FaultKind::Pcr | FaultKind::Pts | FaultKind::Si) => {
-                warning(0, 5_000)
-            }
+            (
+                ProfileName::Broadcast,
+                FaultKind::Pcr | FaultKind::Pts | FaultKind::Si | FaultKind::Buffer,
+            ) => warning(0, 5_000),
             (_, FaultKind::Unreachable | FaultKind::HttpError) => critical(2_000, 3_000),
             (_, FaultKind::NoData) => critical(2_000, 1_000),
             // TR 101 290, 1.1 calls two wrong sync bytes an error; an outage it is after a second.
@@ -142,7 +143,7 @@ impl Profile {
             // TR 101 290 calls 0.5 s an error, but packagers repeat the tables every second or so and no receiver minds.
             (_, FaultKind::PsiMissing) => warning(2_000, 1_000),
             (_, FaultKind::PsiInvalid | FaultKind::PsiCrc) => warning(0, 5_000),
-            (_, FaultKind::Pcr | FaultKind::Pts | FaultKind::Si) => info(5_000),
+            (_, FaultKind::Pcr | FaultKind::Pts | FaultKind::Si | FaultKind::Buffer) => info(5_000),
             (_, FaultKind::Scrambled) => warning(2_000, 2_000),
             (
                 _,

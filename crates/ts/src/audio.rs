@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use tallylight_model::{Codec, Pts};
 
 use crate::{
-    Parameters, Payload, Position, bits::Bits, cutter::Draft, elementary::Here, packet::PAYLOAD,
-    pes::Stamps,
+    Parameters, Payload, Position, bits::Bits, buffer::Sizes, cutter::Draft, elementary::Here,
+    packet::PAYLOAD, pes::Stamps,
 };
 
 /// The longest frame of any of the codings: AAC in LATM, 13 bits of length and its header.
@@ -81,6 +81,14 @@ impl AudioCutter {
             sample_rate_hz: self.last.and_then(|frame| known(frame.rate_hz)),
             ..Parameters::default()
         }
+    }
+
+    pub(crate) fn sizes(&self) -> Option<Sizes> {
+        Sizes::audio(self.codec, self.last?.channels)
+    }
+
+    pub(crate) fn buffered(&self) -> usize {
+        self.bytes.len()
     }
 
     pub(crate) fn stamps(&mut self, stamps: Stamps) {

@@ -392,6 +392,9 @@ impl Flow {
                     !self.streams.is_empty() && self.streams.iter().all(Elementary::is_hidden);
                 all.then_some(Unavailable::Scrambled)
             }
+            Indicator::Buffer | Indicator::EmptyBuffer | Indicator::DataDelay => {
+                self.buffers_unavailable()
+            }
             _ => None,
         }
     }

@@ -5,8 +5,8 @@ use alloc::{boxed::Box, vec::Vec};
 use tallylight_model::{Codec, PictureType};
 
 use crate::{
-    Captions, Parameters, Payload, Position, audio::AudioCutter, elementary::Here, packet::PAYLOAD,
-    pes::Stamps, video::VideoCutter,
+    Captions, Parameters, Payload, Position, audio::AudioCutter, buffer::Sizes, elementary::Here,
+    packet::PAYLOAD, pes::Stamps, video::VideoCutter,
 };
 
 /// An access unit as a cutter knows it.
@@ -119,6 +119,31 @@ impl Cutter {
         match self {
             Self::Video(video) => video.captions,
             Self::None | Self::Audio(_) => Captions::default(),
+        }
+    }
+
+    /// How large the component's buffers are, as far as known.
+    pub(crate) fn sizes(&self) -> Option<Sizes> {
+        match self {
+            Self::None => None,
+            Self::Video(video) => video.sizes(),
+            Self::Audio(audio) => audio.sizes(),
+        }
+    }
+
+    /// The packet in which the picture in progress began.
+    pub(crate) fn following(&self) -> Option<u64> {
+        match self {
+            Self::Video(video) => video.following(),
+            Self::None | Self::Audio(_) => None,
+        }
+    }
+
+    /// Bytes of sound that belong to no frame yet; `None` of anything else.
+    pub(crate) fn buffered(&self) -> Option<usize> {
+        match self {
+            Self::Audio(audio) => Some(audio.buffered()),
+            Self::None | Self::Video(_) => None,
         }
     }
 

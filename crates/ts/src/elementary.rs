@@ -7,6 +7,7 @@ use tallylight_model::{MonoTime, Pid, Pts};
 
 use crate::{
     AccessUnit, Captions, Coding, Component, Event, Parameters, Payload, Position, UnitCounters,
+    buffer::{Change, Model, Now},
     cutter::{Cutter, Draft},
     outbox::Outbox,
     packet::{Header, PAYLOAD},
@@ -91,6 +92,7 @@ pub(crate) struct Elementary {
     pub(crate) still: bool,
     /// What the stamps say of the time that passed without a PCR: since when, and how much.
     pub(crate) carry: Option<(Duration, Duration)>,
+    pub(crate) model: Model,
     pes: pes::Reader,
     cutter: Cutter,
     ready: Vec<Draft>,
@@ -120,6 +122,7 @@ impl Elementary {
             last_stamp: None,
             still: component.still,
             carry: None,
+            model: Model::new(component.coding, component.still),
             pes: pes::Reader::default(),
             cutter: Cutter::new(component.coding.codec(), payload),
             ready: Vec::new(),
@@ -169,6 +172,7 @@ impl Elementary {
             }
             return;
         }
+        self.model.packet(here.packet, header.unit_start, payload.len());
         self.random_access |= header.unit_start && header.random_access();
         let part = self.pes.push(header.unit_start, payload);
         self.counters.pes_errors += u64::from(part.broken);
@@ -195,13 +199,15 @@ impl Elementary {
         }
     }
 
-    /// Takes full payloads as long as they only carry on what is in progress, which leaves nothing to do, and returns how many.
+    /// Takes full payloads from a packet on as long as they only carry on what is in progress, which leaves nothing to do, and returns how many.
     pub(crate) fn carry_on<'a>(
         &mut self,
+        packet: u64,
         payloads: impl Iterator<Item = &'a [u8; PAYLOAD]>,
     ) -> usize {
         let taken = self.cutter.carry_on(payloads.take(self.pes.expected() / PAYLOAD));
         self.pes.take(taken * PAYLOAD);
+        self.model.full_packets(packet, taken);
         self.alive |= taken > 0;
         taken
     }
@@ -252,10 +258,27 @@ impl Elementary {
         }
     }
 
+    /// Follows its buffers up to a PCR.
+    pub(crate) fn follow_buffers(&mut self, now: &Now<'_>, out: &mut Vec<Change>) {
+        self.model.advance(self.cutter.sizes(), Some(self.pid), now, out);
+    }
+
     /// Hands out the access units that are complete.
     pub(crate) fn drain(&mut self, timeline: &mut Timeline, out: &mut Outbox) {
         let Some(codec) = self.coding.codec() else { return };
+        let sizes = self.ready.iter().map(|draft| draft.size).sum::<usize>();
+        let (end, mut offset) = match self.cutter.buffered() {
+            Some(buffered) => self.model.here(buffered + sizes),
+            None => self.model.end_before(self.cutter.following()),
+        };
         for draft in self.ready.drain(..) {
+            if self.cutter.buffered().is_some() {
+                offset += draft.size as u64;
+            }
+            if !draft.cut {
+                let stamp = draft.stamps.dts.or(draft.stamps.pts);
+                self.model.unit(draft.begin.packet, (end, offset), stamp, draft.damaged);
+            }
             self.counters.units += 1;
             self.counters.keys += u64::from(draft.key);
             self.counters.damaged += u64::from(draft.damaged);

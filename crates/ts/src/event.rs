@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use tallylight_model::{FaultKind, MonoTime, Pid};
 
-use crate::{AccessUnit, Cue, Indicator, StructureChange};
+use crate::{AccessUnit, BufferFault, Cue, Indicator, StructureChange};
 
 /// A place in the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -281,6 +281,8 @@ pub enum Check {
     NoAudio,
     /// What a check of priority 3 asks for stays out, or what it forbids stays (TR 101 290, 3.1 to 3.8).
     Si(Indicator),
+    /// The buffers of the system target decoder do not hold the stream (TR 101 290, 3.3, 3.9 and 3.10).
+    Buffer(BufferFault),
     /// A component's payload is scrambled.
     Scrambled,
 }
@@ -294,6 +296,7 @@ impl Check {
             Self::PatMissing | Self::PmtMissing | Self::CatMissing => FaultKind::PsiMissing,
             Self::StampsMissing => FaultKind::Pts,
             Self::Si(_) => FaultKind::Si,
+            Self::Buffer(_) => FaultKind::Buffer,
             Self::PidMissing => FaultKind::PidMissing,
             Self::NoVideo => FaultKind::NoVideo,
             Self::NoAudio => FaultKind::NoAudio,
@@ -325,6 +328,7 @@ impl Check {
                 &[Indicator::UnreferencedPid, Indicator::UnreferencedPid2]
             }
             Self::Si(Indicator::SiRepetition) => &[Indicator::SiRepetition],
+            Self::Buffer(fault) => fault.indicators(),
             Self::Si(_) | Self::NoVideo | Self::NoAudio | Self::Scrambled => &[],
         }
     }

@@ -8,6 +8,7 @@ use tallylight_model::{MonoTime, Pcr, Pid};
 use crate::{
     AnalyserConfig, Check, CheckClock, Condition, Event, Finding, FindingKind, Indicator, Position,
     Setting, Totals,
+    buffer::Change,
     continuity::Verdict,
     elementary::{Elementary, Here},
     ledger::{Ledger, Subject},
@@ -66,6 +67,8 @@ pub(crate) struct Flow {
     /// Components that are not cut.
     pub(crate) others: Vec<Other>,
     pub(crate) told: Told,
+    /// Room for what the buffers of a program come to.
+    pub(crate) changes: Vec<Change>,
     skipped: u64,
     /// Where the first of two corrupted sync bytes stood.
     corrupted: Option<Position>,
@@ -105,6 +108,7 @@ impl Flow {
             scrambling: false,
             others: Vec::new(),
             told: Told::default(),
+            changes: Vec::new(),
             skipped: 0,
             corrupted: None,
             lost: None,
@@ -261,6 +265,18 @@ impl Flow {
         since: Position,
     ) {
         let position = self.position(program);
+        self.condition_at(check, pid, program, holds, since, position);
+    }
+
+    pub(crate) fn condition_at(
+        &mut self,
+        check: Check,
+        pid: Option<Pid>,
+        program: Option<usize>,
+        holds: bool,
+        since: Position,
+        position: Position,
+    ) {
         let program = program.and_then(|i| Some(self.programs.get(i)?.service.program));
         let indicators = check.indicators();
         let mut told = indicators.is_empty();
@@ -315,7 +331,7 @@ impl Flow {
         let room =
             if timeline.is_sparse() { 1 } else { self.next_check.saturating_sub(self.place) };
         let payloads = packet::alike(run.packets(at)).take(room.max(1) as usize);
-        let taken = stream.carry_on(payloads);
+        let taken = stream.carry_on(self.totals.packets, payloads);
         if let Some(others) = taken.checked_sub(1) {
             state.counters.packets += taken as u64;
             let place = at + others * run.stride + PACKET - PAYLOAD;
@@ -452,6 +468,7 @@ impl Flow {
             if !told {
                 self.compare(i, pcr, step);
             }
+            self.follow_buffers(i, pcr, step);
             let program = &mut self.programs[i];
             if step == Step::Suspect {
                 continue;
@@ -579,6 +596,7 @@ impl Flow {
             program.excused = true;
             program.meter.reset();
         }
+        (0..self.programs.len()).for_each(|i| self.forget_buffers(i));
         self.resets = self.resets.wrapping_add(1);
         self.tables.lost_all();
         for stream in &mut self.streams {

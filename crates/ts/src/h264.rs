@@ -5,6 +5,7 @@ use tallylight_model::PictureType;
 use crate::{
     Parameters,
     bits::Bits,
+    buffer::Sizes,
     caption::{self, Held},
     video::{Element, Entry, HEAD, Prefix, Start},
 };
@@ -18,6 +19,7 @@ pub(crate) struct Reader {
     pub(crate) parameters: Parameters,
     /// Captions that were found and not taken yet.
     pub(crate) captions: Held,
+    pub(crate) sizes: Option<Sizes>,
 }
 
 impl Reader {
@@ -33,6 +35,7 @@ impl Reader {
             7 => {
                 if let Some(parameters) = sequence(payload) {
                     self.parameters = parameters;
+                    self.sizes = sizes(payload);
                 }
                 Element::Prefix(Prefix::Other)
             }
@@ -157,6 +160,12 @@ fn sequence(payload: &[u8]) -> Option<Parameters> {
         frame_rate_milli: frame_rate(&mut bits),
         ..Parameters::default()
     })
+}
+
+/// Reads profile and level out of the same.
+fn sizes(payload: &[u8]) -> Option<Sizes> {
+    let &[profile, constraints, level, ..] = payload else { return None };
+    Sizes::avc(u32::from(profile), constraints & 0x10 != 0, u32::from(level))
 }
 
 fn skip_scaling_list(bits: &mut Bits<'_>, size: u32) -> Option<()> {

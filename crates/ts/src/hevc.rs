@@ -5,6 +5,7 @@ use tallylight_model::PictureType;
 use crate::{
     Parameters,
     bits::Bits,
+    buffer::Sizes,
     caption::Held,
     h264::{self, skip_vui_colour},
     video::{Element, Entry, Prefix, Start},
@@ -15,6 +16,7 @@ pub(crate) struct Reader {
     pub(crate) parameters: Parameters,
     /// Captions that were found and not taken yet.
     pub(crate) captions: Held,
+    pub(crate) sizes: Option<Sizes>,
     /// Bits in slice headers before the slice type, by picture parameter set.
     extra_bits: [u8; 64],
 }
@@ -22,7 +24,7 @@ pub(crate) struct Reader {
 impl Default for Reader {
     fn default() -> Self {
         let (parameters, captions) = (Parameters::default(), Held::default());
-        Self { parameters, captions, extra_bits: [0; 64] }
+        Self { parameters, sizes: None, captions, extra_bits: [0; 64] }
     }
 }
 
@@ -38,6 +40,7 @@ impl Reader {
             33 => {
                 if let Some(parameters) = sequence(payload) {
                     self.parameters = parameters;
+                    self.sizes = sizes(payload);
                 }
                 Element::Prefix(Prefix::Other)
             }
@@ -120,6 +123,16 @@ fn sequence(payload: &[u8]) -> Option<Parameters> {
         frame_rate_milli: frame_rate(&mut bits, layers),
         ..Parameters::default()
     })
+}
+
+/// Reads profile, tier and level out of the same.
+fn sizes(payload: &[u8]) -> Option<Sizes> {
+    let mut bits = Bits::nal(payload);
+    bits.skip(8 + 2)?;
+    let high_tier = bits.bit()?;
+    let profile = bits.get(5)?;
+    bits.skip(32 + 48)?;
+    Sizes::hevc(high_tier, profile, bits.get(8)?)
 }
 
 /// Reads on from the bit depths to the VUI's timing (annex E.2.1).

@@ -86,6 +86,7 @@ indicators! {
     NitActual             "3.1.a" "NIT_actual_error"                   Inform  Fault     Off;
     NitOther              "3.1.b" "NIT_other_error"                    Inform  Fault     Off;
     SiRepetition          "3.2"   "SI_repetition_error"                Inform  Fault     Off;
+    Buffer                "3.3"   "Buffer_error"                       Inform  Fault     Off;
     UnreferencedPid       "3.4"   "Unreferenced_PID"                   Inform  Fault     Off;
     UnreferencedPid2      "3.4.a" "Unreferenced_PID"                   Inform  Fault     Off;
     Sdt                   "3.5"   "SDT_error"                          Inform  Fault     Off;
@@ -97,6 +98,8 @@ indicators! {
     EitPf                 "3.6.c" "EIT_PF_error"                       Inform  Fault     Off;
     Rst                   "3.7"   "RST_error"                          Inform  Fault     Off;
     Tdt                   "3.8"   "TDT_error"                          Inform  Fault     Off;
+    EmptyBuffer           "3.9"   "Empty_buffer_error"                 Inform  Fault     Off;
+    DataDelay             "3.10"  "Data_delay_error"                   Inform  Fault     Off;
 }
 
 impl fmt::Display for Indicator {
@@ -187,6 +190,17 @@ pub enum Repetition {
     Expected,
 }
 
+/// Whether buffers of the system target decoder that overflow count as a buffer error (TR 101 290, 3.3). Data that come late do
+/// in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// They do not: ordinary muxers send sound in larger pieces and earlier than a receiver's 3,584 bytes take, and players
+    /// have more.
+    Ignored,
+    /// They do.
+    Counted,
+}
+
 /// Which checks are looked at, by which limits, and what is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckProfile {
@@ -195,21 +209,27 @@ pub struct CheckProfile {
     pub limits: Limits,
     /// When a table is missing.
     pub repetition: Repetition,
+    /// What of a buffer error counts.
+    pub overflow: Overflow,
 }
 
 impl CheckProfile {
     /// For streams of any origin: what viewers notice is told, what only broadcast networks carry is counted.
-    pub const DEFAULT: Self =
-        Self { settings: DEFAULT, limits: Limits::GUIDELINE, repetition: Repetition::Learned };
+    pub const DEFAULT: Self = Self {
+        settings: DEFAULT,
+        limits: Limits::GUIDELINE,
+        repetition: Repetition::Learned,
+        overflow: Overflow::Ignored,
+    };
     /// For transport streams of a broadcast network: everything is told.
     pub const BROADCAST: Self = Self {
         settings: BROADCAST,
         limits: Limits { pcr: Duration::from_millis(40), ..Limits::GUIDELINE },
         repetition: Repetition::Expected,
+        overflow: Overflow::Counted,
     };
     /// For segments and streams without service information.
-    pub const OTT: Self =
-        Self { settings: OTT, limits: Limits::GUIDELINE, repetition: Repetition::Learned };
+    pub const OTT: Self = Self { settings: OTT, ..Self::DEFAULT };
 
     /// What is made of a check.
     #[must_use]

@@ -61,6 +61,8 @@ pub enum Unavailable {
     NotConstantRate,
     /// The stamps are scrambled.
     Scrambled,
+    /// There is no clock, or no component of a known coding with stamps.
+    NoModel,
 }
 
 impl Unavailable {
@@ -70,6 +72,7 @@ impl Unavailable {
         match self {
             Self::NotConstantRate => "the rate is not constant",
             Self::Scrambled => "the stamps are scrambled",
+            Self::NoModel => "no component has a clock, stamps and a known coding",
         }
     }
 }

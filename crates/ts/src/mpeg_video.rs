@@ -5,6 +5,7 @@ use tallylight_model::PictureType;
 use crate::{
     Parameters,
     bits::Bits,
+    buffer::Sizes,
     caption::{self, Held},
     video::{Element, Entry, Prefix, Start},
 };
@@ -15,6 +16,9 @@ pub(crate) struct Reader {
     pub(crate) parameters: Parameters,
     /// Captions that were found and not taken yet.
     pub(crate) captions: Held,
+    /// The bit rate and the VBV's size by the sequence header, in their units.
+    rates: Option<(u64, u64)>,
+    pub(crate) sizes: Option<Sizes>,
     /// The temporal reference of the last picture header.
     reference: Option<u32>,
     /// The last picture is a first field.
@@ -33,6 +37,7 @@ impl Reader {
                 if let Some(parameters) = sequence(payload) {
                     self.parameters = parameters;
                 }
+                self.rates = rates(payload);
                 Element::Prefix(Prefix::Entry)
             }
             0xB8 => {
@@ -70,6 +75,9 @@ impl Reader {
     /// Reads the picture coding extension (6.2.3.1) up to the picture structure.
     fn extension(&mut self, payload: &[u8]) {
         let mut bits = Bits::plain(payload);
+        if payload.first().is_some_and(|first| first >> 4 == 1) {
+            self.sizes = self.rates.and_then(|rates| sizes(payload, rates));
+        }
         if bits.get(4) == Some(8) && bits.skip(18).is_some() {
             let field = matches!(bits.get(2), Some(1 | 2));
             self.first_field = field && !self.second_field;
@@ -90,6 +98,27 @@ fn sequence(payload: &[u8]) -> Option<Parameters> {
         frame_rate_milli: rate.checked_sub(1).and_then(|i| RATES.get(i)).copied(),
         ..Parameters::default()
     })
+}
+
+/// Reads on in a sequence header: the bit rate in units of 400 bits per second, and the VBV's size in units of 16,384 bits.
+fn rates(payload: &[u8]) -> Option<(u64, u64)> {
+    let mut bits = Bits::plain(payload);
+    bits.skip(32)?;
+    let rate = bits.get(18)?;
+    bits.bit()?;
+    Some((u64::from(rate), u64::from(bits.get(10)?)))
+}
+
+/// Reads profile and level, and the high bits of bit rate and VBV, out of a sequence extension (6.2.2.3).
+fn sizes(payload: &[u8], (rate, vbv): (u64, u64)) -> Option<Sizes> {
+    let mut bits = Bits::plain(payload);
+    bits.skip(4)?;
+    let profile_and_level = bits.get(8)? as u8;
+    bits.skip(7)?;
+    let rate = rate | u64::from(bits.get(12)?) << 18;
+    bits.bit()?;
+    let vbv = vbv | u64::from(bits.get(8)?) << 10;
+    Sizes::mpeg2(profile_and_level, rate * 400, vbv * 16_384)
 }
 
 #[cfg(test)]

@@ -3,8 +3,14 @@
 use tallylight_model::{Pcr, Pid};
 
 use crate::{
-    Component, MediaKind, Position, Service, accuracy::Meter, clock::Intervals, packet::Header,
-    rates::RateMeter, timeline::Timeline, watch::Watch,
+    Component, MediaKind, Position, Service,
+    accuracy::Meter,
+    buffer::{Clock, System},
+    clock::Intervals,
+    packet::Header,
+    rates::RateMeter,
+    timeline::Timeline,
+    watch::Watch,
 };
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -15,6 +21,9 @@ pub(crate) struct Program {
     pub(crate) timeline: Timeline,
     pub(crate) meter: Meter,
     pub(crate) intervals: Intervals,
+    /// Its last PCRs, and the buffers of its tables.
+    pub(crate) clock: Clock,
+    pub(crate) system: System,
     /// Whether the PAT lists it.
     pub(crate) listed: bool,
     /// Whether its components are cut and watched.
@@ -46,6 +55,8 @@ impl Program {
             timeline: Timeline::default(),
             meter: Meter::default(),
             intervals: Intervals::default(),
+            clock: Clock::default(),
+            system: System::default(),
             listed: false,
             wanted: false,
             excused: false,

@@ -203,6 +203,7 @@ impl Flow {
         if table == Table::Pat {
             self.pat_packet_seen();
         }
+        self.buffer_table(table, header);
         if header.scrambled && !header.transport_error && table != Table::Cat {
             let kind = FindingKind::ScrambledTable { table };
             self.find(kind, Some(header.pid), self.owner(header.pid));
@@ -404,6 +405,11 @@ impl Flow {
         for mut stream in gone {
             let owner = self.programs.iter().position(|p| p.service.program == stream.program);
             stream.flush();
+            let here = self.position(owner);
+            let mut changes = core::mem::take(&mut self.changes);
+            stream.model.reset(Some(stream.pid), here, &mut changes);
+            changes.drain(..).for_each(|change| self.buffer_change(owner, change));
+            self.changes = changes;
             if let Some(program) = owner.and_then(|i| self.programs.get_mut(i)) {
                 stream.drain(&mut program.timeline, &mut self.out);
             }

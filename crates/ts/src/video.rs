@@ -13,8 +13,8 @@ use core::array::from_fn;
 use tallylight_model::{Codec, PictureType};
 
 use crate::{
-    Captions, Parameters, Payload, Position, caption::Held, cutter::Draft, elementary::Here, h264,
-    hevc, mpeg_video, packet::PAYLOAD, pes::Stamps,
+    Captions, Parameters, Payload, Position, buffer::Sizes, caption::Held, cutter::Draft,
+    elementary::Here, h264, hevc, mpeg_video, packet::PAYLOAD, pes::Stamps,
 };
 
 /// The largest picture whose data is kept: four times what level 5.1 allows an I picture at usual rates.
@@ -176,6 +176,18 @@ impl VideoCutter {
             Syntax::Hevc(reader) => reader.parameters,
             Syntax::Mpeg(reader) => reader.parameters,
         }
+    }
+
+    pub(crate) fn sizes(&self) -> Option<Sizes> {
+        match &self.syntax {
+            Syntax::H264(reader) => reader.sizes,
+            Syntax::Hevc(reader) => reader.sizes,
+            Syntax::Mpeg(reader) => reader.sizes,
+        }
+    }
+
+    pub(crate) fn following(&self) -> Option<u64> {
+        Some(self.unit.as_ref()?.draft.begin.packet)
     }
 
     pub(crate) fn stamps(&mut self, stamps: Stamps, random_access: bool) {

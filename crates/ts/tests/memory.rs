@@ -76,7 +76,17 @@ fn broadcast(pictures: usize) -> Vec<u8> {
                 ));
             }
         }
-        let head = [0, 0, 1, 0xE0, 0, 0, 0x80, 0, 0, 0, 0, 1, 9, 0xF0, 0, 0, 1, 0x41, 0x9A, 0x20];
+        // Due half a second later.
+        let pts = packets * 5076 / 300 + 45_000;
+        let stamp = [
+            0x21 | (pts >> 29) as u8 & 0x0E,
+            (pts >> 22) as u8,
+            (pts >> 14) as u8 | 1,
+            (pts >> 7) as u8,
+            (pts << 1) as u8 | 1,
+        ];
+        let head = [&[0, 0, 1, 0xE0, 0, 0, 0x80, 0x80, 5][..], &stamp];
+        let head = [&head.concat()[..], &[0, 0, 1, 9, 0xF0, 0, 0, 1, 0x41, 0x9A, 0x20]].concat();
         for i in 0..20 {
             counter = counter.wrapping_add(1);
             let body = [0xAA; 184];
