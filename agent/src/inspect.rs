@@ -9,6 +9,7 @@ mod fault;
 mod follow;
 pub mod progress;
 mod text;
+mod unit;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,6 +25,7 @@ pub use cue::{CueReport, CuesReport, SegmentReport};
 pub use event::{EventReport, Events, Is};
 pub use fault::{FaultReport, Faults};
 pub use follow::{EventLine, FaultLine, Line, SummaryLine};
+pub use unit::{GroupsReport, OffsetReport, PicturesReport, SizesReport};
 
 /// Bytes of a transport packet (ISO/IEC 13818-1, 2.4.3.2).
 const PACKET: u64 = 188;
@@ -143,6 +145,9 @@ pub struct ServiceReport {
     /// The rates of its seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rates: Option<RatesReport>,
+    /// By how much longer before its presentation its picture is sent than its main sound. No lip-sync.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub picture_ahead_of_sound: Option<OffsetReport>,
     /// Its components in the PMT's order.
     pub components: Vec<ComponentReport>,
 }
@@ -359,6 +364,9 @@ impl ServiceReport {
             pmt_changes: service.pmt_changes,
             pcr_pid: service.pcr_pid.map(Pid::get),
             rates: analyser.service_rates(service.program).map(RatesReport::from),
+            picture_ahead_of_sound: analyser
+                .picture_ahead_of_sound(service.program)
+                .map(|offset| OffsetReport::new(&offset, began)),
             components: (service.components.iter())
                 .map(|component| ComponentReport::new(component, analyser, scrutiny, began, rate))
                 .collect(),

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use tallylight_model::{Codec, MonoTime, Pid};
 use tallylight_ts::{Analyser, AudioRole, Component, MediaKind, Position, Text, TextKind};
 
-use super::{CuesReport, kind_of, seconds};
+use super::{CuesReport, OffsetReport, PicturesReport, RatesReport, kind_of, seconds};
 use crate::probe::Scrutiny;
 
 /// One component of a service.
@@ -40,6 +40,14 @@ pub struct ComponentReport {
     /// Samples per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_rate_hz: Option<u32>,
+    /// PES packets seen.
+    pub pes_packets: u64,
+    /// Its pictures, where they are looked into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pictures: Option<PicturesReport>,
+    /// How long before their presentation its PES packets come, by the program's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lead: Option<OffsetReport>,
     /// The texts that its descriptors promise: teletext pages, subtitles, captions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<TextReport>,
@@ -69,6 +77,9 @@ pub struct ComponentReport {
     pub decode_errors: Option<u64>,
     /// Mean rate, in bits per second.
     pub bitrate_bps: Option<u64>,
+    /// The rates of its seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rates: Option<RatesReport>,
 }
 
 /// A text that a descriptor promises.
@@ -144,7 +155,8 @@ impl ComponentReport {
         let elementary = analyser.elementary().find(|e| e.pid == c.pid);
         let captions = elementary.map(|e| e.captions).unwrap_or_default();
         let parameters = elementary.as_ref().map(|e| e.parameters).unwrap_or_default();
-        let counters = analyser.pid(c.pid).map(|report| report.counters).unwrap_or_default();
+        let carried = analyser.pid(c.pid);
+        let counters = carried.map(|report| report.counters).unwrap_or_default();
         let units = elementary.map_or(0, |e| e.units.units);
         let scrambled = counters.scrambled_packets > 0;
         let seen = scrutiny.and_then(|all| all.get(&c.pid)).copied();
@@ -162,6 +174,11 @@ impl ComponentReport {
             channels: parameters.channels,
             sample_rate_hz: parameters.sample_rate_hz,
             units,
+            pes_packets: elementary.map_or(0, |e| e.units.pes),
+            pictures: elementary
+                .filter(|e| e.coding.codec().is_some_and(Codec::is_video))
+                .map(|e| PicturesReport::from(e.pictures)),
+            lead: elementary.and_then(|e| e.lead).map(|lead| OffsetReport::new(&lead, began)),
             texts: c.texts.iter().map(TextReport::from).collect(),
             first_seconds: when(analyser.seen_since(c.pid)),
             cea608_first_seconds: when(captions.cea608),
@@ -172,6 +189,7 @@ impl ComponentReport {
             not_checked: scrutiny.and_then(|_| not_checked(c, seen, units, scrambled)),
             decode_errors: seen.filter(|s| says && s.looked_at > 0).map(|s| s.damaged),
             bitrate_bps: rate(counters.packets),
+            rates: carried.and_then(|report| report.rates).map(RatesReport::from),
         }
     }
 }

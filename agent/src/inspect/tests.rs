@@ -56,6 +56,17 @@ fn keys_of(report: &Report) -> BTreeMap<String, String> {
 }
 
 const RATES: RatesReport = RatesReport { min_bps: 1, mean_bps: 2, max_bps: 3 };
+const SIZES: SizesReport = SizesReport { count: 1, mean_bytes: Some(1) };
+const OFFSET: OffsetReport = OffsetReport {
+    min_seconds: 0.5,
+    mean_seconds: 0.5,
+    max_seconds: 0.5,
+    drift_seconds: 0.5,
+    span_seconds: 0.5,
+    step_seconds: Some(0.5),
+    step_at_seconds: Some(0.5),
+};
+const STEPLESS: OffsetReport = OffsetReport { step_seconds: None, step_at_seconds: None, ..OFFSET };
 const CONTINUITY: ContinuityReport = ContinuityReport {
     errors: 3,
     late_packets: 1,
@@ -79,6 +90,23 @@ fn component() -> ComponentReport {
         sample_rate_hz: Some(48_000),
         scrambled: false,
         units: 9,
+        pes_packets: 9,
+        pictures: Some(PicturesReport {
+            i: SIZES,
+            p: SIZES,
+            b: SIZES,
+            unknown: SIZES,
+            groups: Some(GroupsReport {
+                count: 1,
+                min_pictures: 1,
+                mean_pictures: 1.5,
+                max_pictures: 1,
+                min_seconds: Some(0.5),
+                mean_seconds: Some(0.5),
+                max_seconds: Some(0.5),
+            }),
+        }),
+        lead: Some(OFFSET),
         texts: vec![TextReport {
             kind: "cea708",
             language: Some("eng".to_owned()),
@@ -93,6 +121,7 @@ fn component() -> ComponentReport {
         not_checked: Some(NotChecked::Nothing),
         decode_errors: Some(0),
         bitrate_bps: Some(1),
+        rates: Some(RATES),
     }
 }
 
@@ -125,6 +154,7 @@ fn full() -> Report {
             pmt_changes: 0,
             pcr_pid: Some(0x100),
             rates: Some(RATES),
+            picture_ahead_of_sound: Some(OFFSET),
             components: vec![component()],
         }],
         clocks: vec![ClockReport {
@@ -233,11 +263,27 @@ fn sparse_events(event: EventReport) -> Vec<EventReport> {
 /// A component whose parts say the least.
 fn sparse_parts(mut component: ComponentReport) -> ComponentReport {
     component.texts.iter_mut().for_each(|text| text.language = None);
+    component.lead = Some(STEPLESS);
+    let none = SizesReport { mean_bytes: None, ..SIZES };
+    component.pictures = component.pictures.map(|pictures| PicturesReport {
+        i: none,
+        p: none,
+        b: none,
+        unknown: none,
+        groups: pictures.groups.map(|groups| GroupsReport {
+            min_seconds: None,
+            mean_seconds: None,
+            max_seconds: None,
+            ..groups
+        }),
+    });
     component
 }
 
 fn sparse_component() -> ComponentReport {
     ComponentReport {
+        pictures: None,
+        lead: None,
         texts: Vec::new(),
         first_seconds: None,
         cea608_first_seconds: None,
@@ -254,6 +300,7 @@ fn sparse_component() -> ComponentReport {
         not_checked: None,
         decode_errors: None,
         bitrate_bps: None,
+        rates: None,
         ..component()
     }
 }
@@ -272,16 +319,22 @@ fn sparse() -> Report {
         more_events: 0,
         ..full()
     };
-    let components = vec![sparse_component(), sparse_parts(component())];
+    let mut groupless = component();
+    groupless.pictures =
+        groupless.pictures.map(|pictures| PicturesReport { groups: None, ..pictures });
+    let components = vec![sparse_component(), sparse_parts(component()), groupless];
     let service = ServiceReport {
         name: None,
         provider: None,
         pmt_pid: None,
         pcr_pid: None,
         rates: None,
+        picture_ahead_of_sound: None,
         components,
         ..report.services.remove(0)
     };
+    let stepless =
+        ServiceReport { picture_ahead_of_sound: Some(STEPLESS), ..full().services.remove(0) };
     let clock = ClockReport {
         interval_mean_seconds: None,
         interval_max_seconds: None,
@@ -302,7 +355,7 @@ fn sparse() -> Report {
     let events = sparse_events(report.events.remove(0));
     let fault = FaultReport { pid: None, service_id: None, end_seconds: None, ..fault() };
     Report {
-        services: vec![service],
+        services: vec![service, stepless],
         clocks: vec![clock],
         pids: vec![pid],
         checks: vec![check],

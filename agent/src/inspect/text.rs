@@ -199,11 +199,17 @@ impl fmt::Display for ServiceReport {
             .map_or(String::new(), |p| format!(" of \"{}\"", p.escape_debug()));
         let rates = rate_of(self.rates.map(|r| r.mean_bps)) + &span_of(self.rates);
         writeln!(f, "Service {}{name}{provider}{rates}", self.service_id)?;
+        if let Some(ahead) = self.picture_ahead_of_sound {
+            write!(f, "  ")?;
+            let text = format!("picture is sent further ahead than sound by {ahead}");
+            write_wrapped(f, 2, &text)?;
+        }
         for component in &self.components {
             writeln!(f, "  {component}")?;
-            for detail in component.details() {
+            let details = component.details();
+            if !details.is_empty() {
                 write!(f, "          ")?;
-                write_wrapped(f, 10, &detail)?;
+                write_wrapped(f, 10, &details)?;
             }
         }
         Ok(())
@@ -226,7 +232,8 @@ impl fmt::Display for ComponentReport {
             write!(what, " {}", language.escape_debug())?;
         }
         let rate = self.bitrate_bps.map_or(String::new(), |bps| Bitrate::from_bps(bps).to_string());
-        let row = format!("0x{:04X}  {:5}  {what:36}{rate:>11}", self.pid, self.kind);
+        let span = span_of(self.rates);
+        let row = format!("0x{:04X}  {:5}  {what:36}{rate:>11}{span}", self.pid, self.kind);
         write!(f, "{}", row.trim_end())?;
         let note = match self.not_checked {
             Some(NotChecked::Secondary) => "not checked".to_owned(),
@@ -242,9 +249,12 @@ impl fmt::Display for ComponentReport {
 }
 
 impl ComponentReport {
-    /// What else is known of it, a line each: texts that are promised, and what was seen.
-    fn details(&self) -> Vec<String> {
+    /// What else is known of it.
+    fn details(&self) -> String {
         let mut lines = Vec::new();
+        let pictures = self.pictures.filter(|_| self.units > 0);
+        lines.extend(pictures.map(|pictures| pictures.to_string()));
+        lines.extend(self.lead.map(|lead| format!("sent ahead by {lead}")));
         let texts = self.texts.iter().take(MAX_TEXTS).map(|text| {
             let language = text.language.as_deref().unwrap_or("?").escape_debug();
             format!("{} {} {language}", text.kind.replace('_', " "), text.number)
@@ -259,13 +269,18 @@ impl ComponentReport {
         for (name, seconds) in captions {
             lines.extend(seconds.map(|s| format!("CEA-{name} captions from {}", to_millis(s))));
         }
-        if matches!(self.kind, "text" | "data") && self.cues.is_none() {
-            let never = || "nothing of it came".to_owned();
-            lines.push(self.first_seconds.map_or_else(never, |s| format!("from {}", to_millis(s))));
+        match self.first_seconds {
+            Some(seconds) if self.kind == "text" => {
+                lines.push(format!("seen from {}", to_millis(seconds)));
+            }
+            None if matches!(self.kind, "text" | "data") && self.cues.is_none() => {
+                lines.push("nothing of it came".to_owned());
+            }
+            _ => {}
         }
         let scrambled = self.scrambled_since_seconds;
         lines.extend(scrambled.map(|s| format!("scrambled since {}", to_millis(s))));
-        lines
+        lines.join("; ")
     }
 }
 

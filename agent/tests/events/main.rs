@@ -165,3 +165,31 @@ fn texts_are_promised_or_seen_and_which_is_said() {
     assert!(components[0].get("cea608_first_seconds").is_none());
     assert!(text.contains("CEA-708 captions from 00:00:02.0"), "{text}");
 }
+
+#[test]
+fn pictures_and_leads_are_told_by_component() {
+    let mut mux = Mux::default();
+    let plan = plan(0, b"");
+    mux.play(&plan, 25 * 4);
+    mux.shifts.insert(AUDIO, 9_000);
+    mux.play(&plan, 25 * 4);
+    let (report, text) = probe(&mux.bytes);
+    let service = &report["services"][0];
+    let pictures = &service["components"][0]["pictures"];
+    assert_eq!(pictures["i"], json!({"count": 200, "mean_bytes": 411}), "{pictures:#}");
+    assert_eq!(pictures["p"], json!({"count": 0, "mean_bytes": null}));
+    assert_eq!(
+        (&pictures["groups"]["count"], &pictures["groups"]["max_pictures"]),
+        (&json!(199), &json!(1))
+    );
+    assert_eq!(pictures["groups"]["mean_seconds"], 0.04);
+    let lead = &service["components"][1]["lead"];
+    assert_eq!((&lead["min_seconds"], &lead["max_seconds"]), (&json!(0.196), &json!(0.296)));
+    assert_eq!(service["picture_ahead_of_sound"]["drift_seconds"], -0.1);
+    assert_eq!(service["components"][1]["pes_packets"], 200);
+    assert!(
+        text.contains("200 I of 411 bytes, groups of 1 to 1 pictures (0.040 to 0.040 s)"),
+        "{text}"
+    );
+    assert!(text.contains("-0.100 s by the end"), "{text}");
+}

@@ -6,8 +6,8 @@ use core::time::Duration;
 use tallylight_model::{MonoTime, Pid};
 
 use crate::{
-    CheckProfile, CheckReport, ClockReport, CueCounters, ElementaryReport, Event, PidReport,
-    Position, Rates, Service, Totals, elementary::Elementary, flow::Flow, sync::Framer,
+    CheckProfile, CheckReport, ClockReport, CueCounters, ElementaryReport, Event, Offset,
+    PidReport, Position, Rates, Service, Totals, elementary::Elementary, flow::Flow, sync::Framer,
 };
 
 /// By which clock the time-outs run.
@@ -158,6 +158,13 @@ impl Analyser {
     /// Returns the components that are cut into access units or watched.
     pub fn elementary(&self) -> impl Iterator<Item = ElementaryReport> + '_ {
         self.flow.streams.iter().map(Elementary::report)
+    }
+
+    /// Returns by how much longer before its presentation a program's picture is sent than its main sound: the difference of the
+    /// leads of both (see [`ElementaryReport::lead`]), second by second. No lip-sync: see there why a change of it matters.
+    #[must_use]
+    pub fn picture_ahead_of_sound(&self, program: u16) -> Option<Offset> {
+        self.flow.programs.iter().find(|p| p.service.program == program)?.offset.report()
     }
 
     /// Returns where something of a component that is neither video nor audio came first, to 100 ms.

@@ -13,6 +13,7 @@ use crate::{
     Unavailable,
     elementary::Elementary,
     flow::Flow,
+    offset::Whole,
     program::Program,
     rates::RateMeter,
     timeline::Step,
@@ -409,7 +410,9 @@ impl Flow {
         if span >= WINDOW {
             self.window = Some(now);
             // Where the clock jumped, nothing is known of the time between.
-            self.rate(Some(span).filter(|span| *span < WINDOW * 2));
+            let whole = span < WINDOW * 2;
+            self.rate(Some(span).filter(|_| whole));
+            self.end_offsets(now, if whole { Whole::Yes } else { Whole::No });
         }
     }
 

@@ -6,12 +6,15 @@ use core::{cell::OnceCell, time::Duration};
 use tallylight_model::{MonoTime, Pid, Pts};
 
 use crate::{
-    AccessUnit, Captions, Coding, Component, Event, Parameters, Payload, Position, UnitCounters,
+    AccessUnit, Captions, Coding, Component, Event, Offset, Parameters, Payload, Pictures,
+    Position, UnitCounters,
     buffer::{Change, Model, Now},
     cutter::{Cutter, Draft},
+    offset::OffsetMeter,
     outbox::Outbox,
     packet::{Header, PAYLOAD},
     pes::{self, Stamps},
+    pictures::Census,
     structure::Life,
     timeline::{Lead, MAX_STEP, Timeline},
     watch::Watch,
@@ -39,6 +42,11 @@ pub struct ElementaryReport {
     pub last_unit: Option<Position>,
     /// Since where captions were seen in its pictures.
     pub captions: Captions,
+    /// Its pictures by type; none of sound.
+    pub pictures: Pictures,
+    /// How long before their presentation its PES packets come, by the program's clock where they begin; `None` before a whole
+    /// second, without a clock or stamps.
+    pub lead: Option<Offset>,
     /// Since where it is scrambled, if it is.
     pub scrambled_since: Option<Position>,
 }
@@ -82,6 +90,8 @@ pub(crate) struct Elementary {
     /// Where an access unit began since the checks ran last.
     pub(crate) began: Option<Position>,
     pub(crate) life: Life,
+    pub(crate) lead: OffsetMeter,
+    census: Census,
     pub(crate) scrambled_since: Option<Position>,
     /// Presentation stamps, as TR 101 290, 2.5 asks for.
     pub(crate) stamps: Watch,
@@ -116,6 +126,8 @@ impl Elementary {
             alive: false,
             began: None,
             life: Life::default(),
+            lead: OffsetMeter::default(),
+            census: Census::default(),
             scrambled_since: None,
             stamps: Watch::default(),
             stamped: None,
@@ -152,6 +164,8 @@ impl Elementary {
             parameters: self.cutter.parameters(),
             last_unit: self.last_unit,
             captions: self.cutter.captions(),
+            pictures: self.census.pictures,
+            lead: self.lead.report(),
             scrambled_since: self.scrambled_since,
         }
     }
@@ -183,6 +197,9 @@ impl Elementary {
                 let step = step.map(|ticks| Pts::from_ticks(ticks.unsigned_abs()));
                 let step = step.and_then(|step| step.since(Pts::from_ticks(0)));
                 self.stamped = Some((here.position(), step));
+                if let Some(clock) = here.timeline.clock(here.place) {
+                    self.lead.add(pts.ticks_since(Pts::from_ticks(clock.ticks() / 300)));
+                }
             }
             let random_access = core::mem::take(&mut self.random_access);
             self.refer(here, stamps);
@@ -225,6 +242,7 @@ impl Elementary {
     /// Packets are missing here.
     pub(crate) fn lost(&mut self) {
         self.pes.lost();
+        self.census.cut();
         self.cutter.lost(&mut self.ready);
     }
 
@@ -284,6 +302,9 @@ impl Elementary {
             self.counters.damaged += u64::from(draft.damaged);
             self.counters.oversized += u64::from(draft.oversized);
             self.counters.bytes += draft.size as u64;
+            if codec.is_video() {
+                self.census.add(&draft);
+            }
             let pts = draft.stamps.pts;
             let lead = match (codec.is_video(), draft.key) {
                 (true, true) => Lead::KeyPicture,

@@ -7,6 +7,7 @@ use crate::{
     accuracy::Meter,
     buffer::{Clock, System},
     clock::Intervals,
+    offset::OffsetMeter,
     packet::Header,
     rates::RateMeter,
     timeline::Timeline,
@@ -20,6 +21,8 @@ pub(crate) struct Program {
     pub(crate) service: Service,
     pub(crate) timeline: Timeline,
     pub(crate) meter: Meter,
+    /// By how much longer before its time its picture is sent than its main sound.
+    pub(crate) offset: OffsetMeter,
     pub(crate) intervals: Intervals,
     /// Its last PCRs, and the buffers of its tables.
     pub(crate) clock: Clock,
@@ -54,6 +57,7 @@ impl Program {
             service: Service { program, ..Service::default() },
             timeline: Timeline::default(),
             meter: Meter::default(),
+            offset: OffsetMeter::default(),
             intervals: Intervals::default(),
             clock: Clock::default(),
             system: System::default(),

@@ -276,11 +276,12 @@ impl Timeline {
         Some((time + past).max(self.floor))
     }
 
-    /// What the program's clock shows at a place; `None` where it is not known.
+    /// What the program's clock shows at a place; `None` where it is not known, before a second PCR gave the pace, or PCRs stay out.
     pub(crate) fn clock(&self, place: u64) -> Option<Pcr> {
-        let (pcr, time, _) = self.pcr.filter(|_| !self.fresh && self.suspect.is_none())?;
-        let passed = nanos(self.now(place)?.saturating_sub(time));
-        Some(Pcr::from_ticks(pcr.ticks() + passed.saturating_mul(27) / 1000))
+        let settled = !self.fresh && self.suspect.is_none() && self.pace > 0;
+        let (pcr, time, _) = self.pcr.filter(|_| settled)?;
+        let passed = self.now(place)?.checked_sub(time).filter(|passed| *passed < PCR_AWAY)?;
+        Some(Pcr::from_ticks(pcr.ticks() + nanos(passed).saturating_mul(27) / 1000))
     }
 
     /// The media time at which a presentation stamp is due, as pictures are placed.

@@ -24,6 +24,8 @@ pub(crate) struct Plan {
 pub(crate) struct Mux {
     pub(crate) bytes: Vec<u8>,
     pub(crate) frames: u64,
+    /// By how many ticks the stamps of a PID are later than the others.
+    pub(crate) shifts: BTreeMap<u16, u64>,
     counters: BTreeMap<u16, u8>,
 }
 
@@ -47,7 +49,8 @@ impl Mux {
             }
             self.clock(plan.clock, self.frames * TICKS * 300);
             for (pid, id, data) in &plan.units {
-                self.unit(*pid, *id, Some(self.frames * TICKS + AHEAD), data);
+                let shift = self.shifts.get(pid).copied().unwrap_or_default();
+                self.unit(*pid, *id, Some(self.frames * TICKS + AHEAD + shift), data);
             }
             assert!(self.packets() <= end, "more than a frame holds");
             while self.packets() < end {

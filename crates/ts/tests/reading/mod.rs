@@ -3,7 +3,7 @@
 use tallylight_model::{FaultKind, MonoTime, Pid, Profile, ProfileName};
 use tallylight_ts::{
     AccessUnit, Analyser, AnalyserConfig, CheckReport, ClockReport, Condition, Cue, CueCounters,
-    ElementaryReport, Event, Finding, MediaKind, PidReport, Position, Rates, Service,
+    ElementaryReport, Event, Finding, MediaKind, Offset, PidReport, Position, Rates, Service,
     StructureChange, Totals,
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct Reading {
     /// Where components that are neither video nor audio were first seen.
     pub(crate) seen: Vec<(Pid, Option<Position>)>,
     pub(crate) t2mi: Vec<(Pid, Position)>,
+    /// By how much longer before its time picture is sent than sound, by service.
+    pub(crate) ahead: Vec<Option<Offset>>,
     pub(crate) service_rates: Vec<(u16, Option<Rates>)>,
 }
 
@@ -71,6 +73,10 @@ impl Reading {
             checks: analyser.checks().collect(),
             clocks: analyser.clocks().collect(),
             rates: analyser.rates(),
+            ahead: analyser
+                .services()
+                .map(|service| analyser.picture_ahead_of_sound(service.program))
+                .collect(),
             changes: Vec::new(),
             t2mi: analyser.t2mi().collect(),
             seen: analyser
