@@ -5,7 +5,7 @@
 
 use std::{path::Path, process::Command};
 
-use tallylight_ts::{AccessUnit, AnalyserConfig, Codec, MediaKind, Payload};
+use tallylight_ts::{AccessUnit, AnalyserConfig, Codec, ElementaryReport, MediaKind, Payload};
 
 mod reading;
 
@@ -235,4 +235,30 @@ fn headers_tell_size_rate_and_channels() {
         of("-c:v mpeg2video -c:a mp2 -ac 1 -ar 44100", Codec::Mpeg2Video, Codec::MpegAudio),
         (Some(25_000), Some(1), Some(44_100))
     );
+}
+
+#[test]
+fn pictures_are_of_the_types_that_ffprobe_sees() {
+    for (options, codec) in [
+        ("-c:v libx264 -preset veryfast -x264-params keyint=25:bframes=3 -an", Codec::H264),
+        (
+            "-c:v libx265 -preset ultrafast -x265-params log-level=error:keyint=25:bframes=3 -an",
+            Codec::Hevc,
+        ),
+        ("-c:v mpeg2video -g 12 -bf 2 -b:v 2M -an", Codec::Mpeg2Video),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = clip(folder.path(), options);
+        let reading = Reading::of(&std::fs::read(&path).unwrap(), AnalyserConfig::default());
+        let wanted = |e: &&ElementaryReport| e.coding.codec() == Some(codec);
+        let pictures = reading.elementary.iter().find(wanted).unwrap().pictures;
+        let entries =
+            ["-select_streams", "v:0", "-show_entries", "frame=pict_type", "-of", "csv=p=0"];
+        let text = run("ffprobe", &[&["-v", "error"][..], &entries, &[&path]].concat());
+        let text = String::from_utf8_lossy(&text);
+        let count = |kind: char| text.lines().filter(|line| line.starts_with(kind)).count() as u64;
+        let found = [pictures.i.count, pictures.p.count, pictures.b.count];
+        assert_eq!(found, ['I', 'P', 'B'].map(count), "{options}");
+        assert_eq!((found.iter().sum::<u64>(), pictures.unknown.count), (100, 0), "{options}");
+    }
 }
