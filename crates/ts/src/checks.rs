@@ -9,8 +9,8 @@ use core::time::Duration;
 use tallylight_model::{Pcr, Pid};
 
 use crate::{
-    Check, CheckClock, CheckReport, FindingKind, Indicator, MediaKind, Position, Setting,
-    Unavailable,
+    ChangeKind, Check, CheckClock, CheckReport, FindingKind, Indicator, MediaKind, Position,
+    Setting, Unavailable,
     elementary::Elementary,
     flow::Flow,
     offset::Whole,
@@ -288,8 +288,8 @@ impl Flow {
         let limits = self.config.profile.limits;
         for o in 0..self.others.len() {
             let other = &mut self.others[o];
-            if other.since.is_none()
-                && self.pids.get(other.pid).is_some_and(|state| state.counters.unit_starts > 0)
+            let came = other.since.is_some();
+            if !came && self.pids.get(other.pid).is_some_and(|state| state.counters.unit_starts > 0)
             {
                 other.since = Some(here);
             }
@@ -306,6 +306,14 @@ impl Flow {
             let (pid, number) = (other.pid, other.program);
             let owner = self.programs.iter().position(|p| p.service.program == number);
             self.report(Check::PidMissing, Some(pid), owner, change);
+            // What never came cannot stop.
+            match change.filter(|_| came) {
+                Some(Change { holds: true, since }) => {
+                    self.changed(ChangeKind::Stopped, pid, number, since);
+                }
+                Some(_) => self.changed(ChangeKind::Resumed, pid, number, here),
+                None => {}
+            }
         }
     }
 

@@ -199,6 +199,33 @@ fn a_component_that_stops_is_told_where_it_was_last_seen() {
 }
 
 #[test]
+fn subtitles_stop_where_a_limit_says_so() {
+    const SUBTITLES: u16 = 0x110;
+    let subtitles = (0x06, SUBTITLES, &b"\x59\x08deu\x10\x00\x01\x00\x01"[..]);
+    let quiet = plan(0, &[H264, (0x0F, AUDIO, ENGLISH), subtitles]);
+    let mut shown = quiet.clone();
+    shown.units.push((SUBTITLES, 0xBD, vec![0x20, 0, 0x0F, 0x10, 0, 1, 0xFF]));
+    let mut mux = Mux::default();
+    mux.play(&quiet, 100);
+    mux.play(&shown, 50);
+    let last = mux.play(&quiet, 100);
+    let again = mux.play(&shown, 50);
+    // They may be silent for as long as they like.
+    assert_eq!(read(&mux.bytes).changes, []);
+    let mut config = AnalyserConfig::default();
+    config.profile.limits.pid_text = Some(Duration::from_secs(2));
+    let found = told(&Reading::of(&mux.bytes, config));
+    let [(stopped, SUBTITLES, ChangeKind::Stopped), (resumed, SUBTITLES, ChangeKind::Resumed)] =
+        found[..]
+    else {
+        panic!("{found:?}")
+    };
+    // They are looked for each 100 ms, three frames at most.
+    let near = |packet: usize, frame: usize| packet.abs_diff(frame) <= 3 * mux::FRAME;
+    assert!(near(stopped, last) && near(resumed, again), "{found:?} by {last} and {again}");
+}
+
+#[test]
 fn packets_that_a_recording_lacks_stop_nothing() {
     let mut mux = Mux::default();
     mux.play(&usual(), 50);
