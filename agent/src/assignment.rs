@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use tallylight_model::{Bitrate, ChannelId, NodeId, ProfileName, RegionId, StreamId};
 
+use crate::profile::{Profiles, Thresholds};
+
 /// Streams watched of one assignment; the others are left out.
 const MAX_STREAMS: usize = 2_000;
 /// The largest answer that is read, in bytes.
@@ -49,7 +51,7 @@ pub struct Watch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expectation {
     /// The thresholds.
-    pub profile: ProfileName,
+    pub profile: Thresholds,
     /// What kind of channel it is; `None` where nobody said: then its tables tell.
     pub kind: Option<ChannelKind>,
     /// Whether it may be scrambled; `None` where nobody said.
@@ -63,7 +65,7 @@ pub struct Expectation {
 impl Default for Expectation {
     fn default() -> Self {
         Self {
-            profile: ProfileName::Default,
+            profile: ProfileName::Default.into(),
             kind: None,
             encryption: None,
             main_language: None,
@@ -154,7 +156,7 @@ impl Assignment {
     ///
     /// # Errors
     /// It is not an assignment of this version for this node.
-    pub fn parse(json: &[u8], node: &NodeId) -> Result<Self, AssignmentError> {
+    pub fn parse(json: &[u8], node: &NodeId, profiles: &Profiles) -> Result<Self, AssignmentError> {
         let raw: RawAssignment = serde_json::from_slice(json).map_err(AssignmentError::Json)?;
         if raw.version != 1 {
             return Err(AssignmentError::Version(raw.version));
@@ -168,7 +170,7 @@ impl Assignment {
             left_out.push(format!("{over} streams: at most {MAX_STREAMS} are watched"));
         }
         for (at, entry) in raw.streams.into_iter().take(MAX_STREAMS).enumerate() {
-            match Watch::read(entry) {
+            match Watch::read(entry, profiles) {
                 Ok(watch) if streams.iter().any(|other| other.stream == watch.stream) => {
                     left_out.push(format!("stream {at}: {} stands twice", watch.stream));
                 }
@@ -183,15 +185,15 @@ impl Assignment {
 }
 
 impl Watch {
-    fn read(entry: serde_json::Value) -> Result<Self, String> {
+    fn read(entry: serde_json::Value, profiles: &Profiles) -> Result<Self, String> {
         // The text of a JSON error repeats a value only for enums and types, never the URL's.
         let raw: RawWatch = serde_json::from_value(entry).map_err(|error| error.to_string())?;
         let stream = StreamId::parse(&raw.stream).map_err(|error| error.to_string())?;
         if let Some(channel) = raw.channel {
             ChannelId::new(&channel).map_err(|error| error.to_string())?;
         }
-        let profile = ProfileName::from_name(&raw.profile)
-            .ok_or_else(|| format!("{stream}: profile {:?} is not known", raw.profile))?;
+        let profile =
+            profiles.find(&raw.profile).map_err(|unknown| format!("{stream}: {unknown}"))?;
         let main = raw.audio.into_iter().find(|audio| audio.role == "main");
         let zap = raw.zap_interval_ms.filter(|&ms| ms > 0).map(Duration::from_millis);
         Ok(Self {
@@ -219,9 +221,13 @@ mod tests {
         "interface":"lo","service_id":1,"profile":"sensitive","channel_kind":"tv","encryption":"none",
         "audio":[{"language":"deu","role":"description"},{"language":"eng","role":"main"}],"on_air":true,"zap_interval_ms":1000}"#;
 
+    fn profiles() -> Profiles {
+        Profiles::parse("agent.toml", "[profiles.sport]\nbased_on = 'broadcast'\n").unwrap()
+    }
+
     fn parse(streams: &str) -> Result<Assignment, AssignmentError> {
         let json = format!(r#"{{"version":1,"node":"n1","region":"north","streams":[{streams}]}}"#);
-        Assignment::parse(json.as_bytes(), &NodeId::new("n1").unwrap())
+        Assignment::parse(json.as_bytes(), &NodeId::new("n1").unwrap(), &profiles())
     }
 
     #[test]
@@ -230,7 +236,9 @@ mod tests {
         assert!(assignment.left_out.is_empty());
         let watch = &assignment.streams[0];
         assert_eq!(watch.expectation.main_language.as_deref(), Some("eng"));
-        assert_eq!(watch.expectation.profile, ProfileName::Sensitive);
+        assert_eq!(watch.expectation.profile, ProfileName::Sensitive.into());
+        let own = parse(&ONE.replace("sensitive", "sport")).unwrap();
+        assert_eq!(own.streams[0].expectation.profile, profiles().find("sport").unwrap());
         assert_eq!(watch.zap_interval, Some(MIN_ZAP_INTERVAL));
     }
 
@@ -245,13 +253,18 @@ mod tests {
             let json =
                 format!(r#"{{"version":1,"node":"n1","region":"north",{said}"streams":[]}}"#);
             let node = NodeId::new("n1").unwrap();
-            assert_eq!(Assignment::parse(json.as_bytes(), &node).unwrap().uplink, expected);
+            assert_eq!(
+                Assignment::parse(json.as_bytes(), &node, &profiles()).unwrap().uplink,
+                expected
+            );
         }
     }
 
     #[test]
     fn an_entry_that_is_not_understood_costs_only_itself() {
         let odd = ONE.replace("\"tv\"", "\"hologram\"").replace("one/primary", "one/backup");
+        let unknown = parse(&ONE.replace("sensitive", "spotr")).unwrap();
+        assert!(unknown.left_out[0].contains("allowed are default"), "{:?}", unknown.left_out);
         let assignment = parse(&format!("{ONE},{odd},{ONE}")).unwrap();
         assert_eq!(assignment.streams.len(), 1);
         assert!(assignment.left_out[0].contains("hologram"), "{:?}", assignment.left_out);
@@ -270,7 +283,9 @@ mod tests {
     #[test]
     fn what_is_not_for_this_agent_is_refused_whole() {
         let node = NodeId::new("n1").unwrap();
-        let parse = |json: &str| Assignment::parse(json.as_bytes(), &node).unwrap_err().to_string();
+        let parse = |json: &str| {
+            Assignment::parse(json.as_bytes(), &node, &profiles()).unwrap_err().to_string()
+        };
         assert_eq!(parse("<html>"), "not an assignment");
         assert_eq!(
             parse(r#"{"version":2,"node":"n1","region":"r","streams":[]}"#),

@@ -12,7 +12,7 @@ use tallylight_config::{Document, Placed, Problems, Table, value};
 use tallylight_model::{Bitrate, NodeId};
 use url::Url;
 
-use crate::evidence::Span;
+use crate::{evidence::Span, profile::Profiles};
 
 /// Where `/metrics` listens unless told otherwise.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
@@ -55,6 +55,8 @@ pub struct Config {
     pub traces: Option<Url>,
     /// Where and how much of faulty streams is kept; `None` keeps nothing.
     pub evidence: Option<EvidenceConfig>,
+    /// The profiles that streams may name.
+    pub profiles: Profiles,
 }
 
 /// What is kept of faulty streams.
@@ -131,6 +133,7 @@ impl Config {
         let uplink = root.optional_placed("uplink", value::bitrate);
         let traces = root.optional_placed("traces", value::url(&["http", "https"]));
         let evidence = root.table("evidence").map(|table| evidence(&document, table, folder));
+        let profiles = root.table("profiles").map(|table| Profiles::read(&document, table));
         root.finish();
         for url in [&collector, &assignment, &traces].into_iter().flatten() {
             check_endpoint(&document, url);
@@ -155,6 +158,7 @@ impl Config {
                     Some(evidence) => Some(evidence?),
                     None => None,
                 },
+                profiles: profiles.unwrap_or_default(),
             })
         })();
         document.finish(config)
@@ -170,6 +174,7 @@ impl Config {
             ("decode_threads", self.decode_threads != new.decode_threads),
             ("traces", self.traces != new.traces),
             ("evidence", self.evidence != new.evidence),
+            ("profiles", self.profiles != new.profiles),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
@@ -349,7 +354,7 @@ mod tests {
             ),
             (
                 with("streams = []"),
-                "etc/agent.toml:6:1: streams: unknown key; allowed are node, collector, assignment, token, token_file, listen, state_dir, source_address, receive_buffer_bytes, decode_threads, uplink, traces, evidence",
+                "etc/agent.toml:6:1: streams: unknown key; allowed are node, collector, assignment, token, token_file, listen, state_dir, source_address, receive_buffer_bytes, decode_threads, uplink, traces, evidence, profiles",
             ),
             (
                 with("[evidence]\nbefore = \"0s\""),

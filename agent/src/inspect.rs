@@ -13,8 +13,8 @@ mod unit;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::{Serialize, Serializer};
-use tallylight_model::{Bitrate, MonoTime, Pid, ProfileName};
+use serde::Serialize;
+use tallylight_model::{Bitrate, MonoTime, Pid};
 use tallylight_ts::{Analyser, MediaKind, Position, Rates, Service};
 
 use crate::probe::Scrutiny;
@@ -44,8 +44,7 @@ pub struct Report {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<&'static str>,
     /// The thresholds used.
-    #[serde(serialize_with = "profile_name")]
-    pub profile: ProfileName,
+    pub profile: String,
     /// Transport packets, null packets included.
     pub packets: u64,
     /// Null packets.
@@ -227,7 +226,7 @@ pub struct Findings {
     /// What changed.
     pub events: Events,
     /// The thresholds used.
-    pub profile: ProfileName,
+    pub profile: String,
     /// When a live probe began; `None` for a recording, whose time is media time.
     pub began: Option<MonoTime>,
     /// The one service that was to be looked at.
@@ -434,10 +433,6 @@ fn rounded(span: Duration) -> f64 {
 
 fn is_zero(count: &u64) -> bool {
     *count == 0
-}
-
-fn profile_name<S: Serializer>(profile: &ProfileName, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_str(profile.name())
 }
 
 #[cfg(test)]

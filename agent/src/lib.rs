@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod io;
 pub mod picture;
 pub mod probe;
+pub mod profile;
 pub mod report;
 pub mod sound;
 pub mod tracker;

@@ -1,10 +1,15 @@
 //! The command line of `tallylight-agent`.
 #![forbid(unsafe_code)]
 
-use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use tallylight_agent::{
     input::InputSpec,
     io::{
@@ -13,8 +18,8 @@ use tallylight_agent::{
         terminal::{Form, Terminal},
     },
     probe::Decoding,
+    profile::{Profiles, Thresholds},
 };
-use tallylight_model::ProfileName;
 use toml_span::value::ValueInner;
 use tracing_subscriber::EnvFilter;
 
@@ -87,9 +92,12 @@ struct ProbeArgs {
     #[arg(long)]
     no_decode: bool,
     /// The thresholds; sensitive has shorter holds for picture and sound (black 2 s, freeze 4 s, silence 2 s), broadcast tells
-    /// every check of TR 101 290, ott leaves out those that only broadcast networks meet.
-    #[arg(long, value_enum, default_value_t = ProfileArg::Default)]
-    profile: ProfileArg,
+    /// every check of TR 101 290, ott leaves out those that only broadcast networks meet. Own ones are in the file of --config.
+    #[arg(long, value_name = "default|sensitive|broadcast|ott|NAME", default_value = "default")]
+    profile: String,
+    /// A configuration file with own profiles: [profiles.NAME]; see docs/ts-checks.md.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// How long to watch; without it 10s of what is live, and all of a file, of standard input and of what is followed.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
@@ -105,25 +113,6 @@ struct ProbeArgs {
     /// Look at this service of a multiplex alone.
     #[arg(long, value_name = "NUMBER")]
     service: Option<u16>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum ProfileArg {
-    Default,
-    Sensitive,
-    Broadcast,
-    Ott,
-}
-
-impl From<ProfileArg> for ProfileName {
-    fn from(arg: ProfileArg) -> Self {
-        match arg {
-            ProfileArg::Default => Self::Default,
-            ProfileArg::Sensitive => Self::Sensitive,
-            ProfileArg::Broadcast => Self::Broadcast,
-            ProfileArg::Ott => Self::Ott,
-        }
-    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -186,9 +175,16 @@ fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(USAGE));
         }
     };
+    let profile = match profile(&args.profile, args.config.as_deref()) {
+        Ok(profile) => profile,
+        Err(error) => {
+            eprintln!("tallylight-agent: {error:#}");
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
     let options = Options {
         spec,
-        profile: args.profile.into(),
+        profile,
         duration: args.duration,
         follow: args.follow.then_some(args.every),
         service: args.service,
@@ -205,6 +201,18 @@ fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
     runtime.shutdown_background();
     terminal.report(&report).context("cannot print")?;
     Ok(ExitCode::from(report.verdict.exit_code()))
+}
+
+fn profile(name: &str, config: Option<&Path>) -> anyhow::Result<Thresholds> {
+    let profiles = match config {
+        None => Profiles::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+            Profiles::parse(&path.display().to_string(), &text)?
+        }
+    };
+    profiles.find(name).map_err(|unknown| anyhow::anyhow!("{unknown}"))
 }
 
 /// Prints; a reader that has seen enough is no error.

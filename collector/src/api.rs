@@ -539,7 +539,7 @@ fn stream_json(
         "url": extra.url,
         "interface": extra.interface,
         "service_id": extra.service_id,
-        "profile": channel.profile.name(),
+        "profile": file.profile.get(&channel.id).map_or(channel.profile.name(), String::as_str),
         "channel_kind": channel.kind.name(),
         "encryption": channel.encryption.name(),
         "audio": channel.audio.iter().map(|track| json!({

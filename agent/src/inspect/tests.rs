@@ -132,7 +132,7 @@ fn full() -> Report {
         summary: "1 fault".to_owned(),
         error: Some("it broke off".to_owned()),
         notes: vec!["a note"],
-        profile: ProfileName::Default,
+        profile: "default".to_owned(),
         packets: 1,
         null_packets: 0,
         skipped_bytes: 0,

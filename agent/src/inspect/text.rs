@@ -32,7 +32,7 @@ impl fmt::Display for Report {
         let (faults, remarks): (Vec<_>, Vec<_>) =
             self.faults.iter().partition(|fault| fault.is_serious());
         if !faults.is_empty() {
-            writeln!(f, "\nFaults by profile {}:", self.profile.name())?;
+            writeln!(f, "\nFaults by profile {}:", self.profile)?;
             write_faults(f, &faults, self.more_faults)?;
         }
         self.write_events(f)?;
@@ -48,7 +48,7 @@ impl fmt::Display for Report {
             write_more(f, self.clocks.len())?;
         }
         if !remarks.is_empty() {
-            writeln!(f, "\nSeen as well, and no fault by profile {}:", self.profile.name())?;
+            writeln!(f, "\nSeen as well, and no fault by profile {}:", self.profile)?;
             write_faults(f, &remarks, 0)?;
         }
         Ok(())
@@ -122,7 +122,7 @@ impl Report {
         if self.checks.is_empty() || self.packets == 0 {
             return Ok(());
         }
-        writeln!(f, "\nChecks of TR 101 290 by profile {}:", self.profile.name())?;
+        writeln!(f, "\nChecks of TR 101 290 by profile {}:", self.profile)?;
         let judged = || self.checks.iter().filter(|check| check.not_available.is_none());
         let raised = |setting: Setting| {
             judged().filter(move |check| check.count > 0 && check.setting == setting.name())

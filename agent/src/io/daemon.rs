@@ -36,7 +36,7 @@ use super::{
     watch::{Group, MAX_JOINS, Running, Shared, start},
 };
 use crate::{
-    assignment::Assignment,
+    assignment::{Assignment, AssignmentError},
     config::{Config, Token, TokenPlace},
     exposition::Board,
     host::HostJudge,
@@ -289,7 +289,7 @@ impl Agent {
 
     async fn try_ask(&mut self) -> anyhow::Result<()> {
         let Some(answer) = self.assigner.ask().await? else { return Ok(()) };
-        let assignment = Assignment::parse(&answer.json, &self.checked.config.node)?;
+        let assignment = self.read(&answer.json)?;
         if let Err(error) = self.state.keep_assignment(&answer.json) {
             let error = format!("{error:#}");
             tracing::error!(error, "the assignment is not kept for the next start");
@@ -299,13 +299,18 @@ impl Agent {
         Ok(())
     }
 
+    fn read(&self, json: &[u8]) -> Result<Assignment, AssignmentError> {
+        let Config { node, profiles, .. } = &self.checked.config;
+        Assignment::parse(json, node, profiles)
+    }
+
     /// At a start without a collector, what it said last is watched.
     async fn use_kept(&mut self) {
         if self.answered || !self.groups.is_empty() {
             return;
         }
         let Some(kept) = self.state.assignment() else { return };
-        match Assignment::parse(&kept, &self.checked.config.node) {
+        match self.read(&kept) {
             Ok(assignment) => {
                 tracing::info!("watching what the collector assigned last");
                 self.follow(assignment).await;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, pin::pin, time::Duration};
 
-use tallylight_model::{Bitrate, FaultKind, MonoTime, ProfileName};
+use tallylight_model::{Bitrate, FaultKind, MonoTime};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -17,6 +17,7 @@ use crate::{
         EventLine, EventReport, Events, FaultLine, Faults, Findings, Line, Report, SummaryLine,
     },
     probe::{Decoding, Output, Session, SessionConfig, Source, Watched},
+    profile::Thresholds,
 };
 
 /// Blocks that wait for the session.
@@ -34,7 +35,7 @@ pub struct Options {
     /// What to open.
     pub spec: InputSpec,
     /// The thresholds.
-    pub profile: ProfileName,
+    pub profile: Thresholds,
     /// How long to watch; `None` for ten seconds of what is live, and for all of what is not or is followed.
     pub duration: Option<Duration>,
     /// Whether to go on while there may be more, and how often to sum up then.
@@ -96,7 +97,7 @@ async fn interrupted() {
 }
 
 fn session(options: &Options, source: Source, began: MonoTime) -> Session {
-    let expectation = Expectation { profile: options.profile, ..Expectation::default() };
+    let expectation = Expectation { profile: options.profile.clone(), ..Expectation::default() };
     Session::new(SessionConfig {
         source,
         watched: Watched::Everything { only: options.service, expectation },
@@ -353,7 +354,7 @@ impl<'a> Probe<'a> {
         let findings = Findings {
             faults: self.faults,
             events: self.events,
-            profile: options.profile,
+            profile: options.profile.name().to_owned(),
             began: (source != Source::Recording).then_some(began),
             service: options.service,
             duration,

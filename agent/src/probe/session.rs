@@ -6,7 +6,7 @@ use std::{
 };
 
 use tallylight_model::{
-    Counters, FaultKind, LatencySample, MonoTime, Pid, ProfileName, Ratio, Severity, WallTime,
+    Counters, FaultKind, LatencySample, MonoTime, Pid, Ratio, Severity, WallTime,
 };
 use tallylight_ts::{Analyser, AnalyserConfig, CheckClock, CheckProfile, Payload, Wanted};
 
@@ -652,18 +652,13 @@ fn analyser(config: &SessionConfig, segment: Option<Duration>) -> Analyser {
 /// Which checks of the multiplex are looked at. Streams of the lineup that share a multiplex and differ in this are checked as
 /// streams of any origin.
 fn checks(watched: &Watched) -> CheckProfile {
-    let name = match watched {
-        Watched::Everything { expectation, .. } => Some(expectation.profile),
+    match watched {
+        Watched::Everything { expectation, .. } => expectation.profile.checks(),
         Watched::Streams(streams) => {
-            let mut names = streams.iter().map(|stream| stream.expectation.profile);
-            let first = names.next();
-            first.filter(|first| names.all(|name| name == *first))
+            let mut all = streams.iter().map(|stream| stream.expectation.profile.checks());
+            let first = all.next();
+            first.filter(|first| all.all(|checks| checks == *first)).unwrap_or_default()
         }
-    };
-    match name {
-        Some(ProfileName::Broadcast) => CheckProfile::BROADCAST,
-        Some(ProfileName::Ott) => CheckProfile::OTT,
-        Some(ProfileName::Default | ProfileName::Sensitive) | None => CheckProfile::DEFAULT,
     }
 }
 

@@ -134,7 +134,7 @@ impl View {
             index,
             part,
             selection: None,
-            tracker: Tracker::new(Profile::new(config.expectation.profile)),
+            tracker: Tracker::new(Profile::new(config.expectation.profile.base())),
             timeline,
             viewer: Viewer::new(began),
             counters: Counters::default(),

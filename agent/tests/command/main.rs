@@ -483,6 +483,34 @@ fn the_checks_of_the_guideline_are_listed_by_number() {
 }
 
 #[test]
+fn an_own_profile_is_taken_from_the_file_and_a_wrong_one_refused() {
+    let folder = Folder::new();
+    let clip = folder.file("clean.ts", &clip::clip(12, "", ""));
+    let own = "[profiles.sport]\nbased_on = 'broadcast'\nchecks = { '3.6' = 'off' }\n";
+    let config = folder.file("agent.toml", own.as_bytes());
+    let config = config.to_str().unwrap();
+    let arguments = ["--no-decode", "--profile", "sport", "--config", config];
+    let (code, report) = probe(&clip, &arguments);
+    assert_eq!((code, &report["profile"], check(&report, "3.6")), (1, &"sport".into(), None));
+    assert!(check(&report, "3.5").is_some());
+
+    let wrong = folder.file("wrong.toml", b"[profiles.sport]\nchecks = { '3.99' = 'off' }\n");
+    for (name, file, why) in [
+        ("spotr", config, "profile \"spotr\" is not known; allowed are default, sensitive"),
+        (
+            "sport",
+            wrong.to_str().unwrap(),
+            "wrong.toml:2:22: profiles.sport.checks.3.99: is not a check",
+        ),
+        ("sport", "nowhere.toml", "cannot read the configuration nowhere.toml"),
+    ] {
+        let output = agent(&["probe", "--profile", name, "--config", file, clip.to_str().unwrap()]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(64) && text.contains(why), "{text}");
+    }
+}
+
+#[test]
 fn check_says_everything_that_is_wrong_at_once() {
     let folder = Folder::new();
     let file = folder.file("agent.toml", b"nod = 'a'\nlisten = 'here'\n");

@@ -47,6 +47,8 @@ pub struct LineupFile {
     pub maintenance: Vec<Scheduled>,
     /// How often each channel's deliveries are joined afresh.
     pub zap_interval: BTreeMap<ChannelId, Duration>,
+    /// The channels' own profiles, as agents have them in their files; absent where it is one of the program.
+    pub profile: BTreeMap<ChannelId, String>,
     /// What 100 % of a node's network is; absent where nobody says.
     pub uplink: BTreeMap<NodeId, Bitrate>,
 }
@@ -114,6 +116,9 @@ pub fn parse_lineup(name: &str, text: &str) -> Result<LineupFile, Problems> {
     }
     for table in root.tables("agent") {
         reader.agent(table);
+    }
+    if let Some(table) = root.table("profiles") {
+        reader.profiles = table.entries(own_profile).into_iter().map(|it| it.value.1).collect();
     }
     for table in root.tables("channel") {
         reader.channel(table);
@@ -196,6 +201,8 @@ struct Reader {
     places: Places,
     file: LineupFile,
     scheduled_at: Vec<Place>,
+    /// Own profiles, with what each is based on.
+    profiles: BTreeMap<String, ProfileName>,
     /// An entry could not be read, so that indexes in `parts` and `places` may differ.
     broken: bool,
 }
@@ -243,7 +250,9 @@ impl Reader {
         let mut entry = Entry::new(&table);
         let id = entry.id(&mut table, "id", ChannelId::new);
         let encoder = entry.optional(&mut table, "encoder", value::parsed(EncoderId::new));
-        let channel = read_channel(&mut table, id.clone(), encoder);
+        let profile = table.optional("profile", |found| self.profile(found)).unwrap_or_default();
+        let (base, own) = profile;
+        let channel = read_channel(&mut table, id.clone(), encoder, base);
         let hours: Vec<_> = table.tables("on_air").into_iter().map(Hours::read).collect();
         let zap = table.optional("zap_interval", zap_interval).unwrap_or(ZAP_INTERVAL);
         // The streams of a channel whose id is broken are read all the same, for their own problems.
@@ -268,6 +277,7 @@ impl Reader {
                 channel.deliveries = deliveries.into_iter().flatten().collect();
                 self.parts.channels.push(channel);
                 self.file.zap_interval.insert(id.clone(), zap);
+                self.file.profile.extend(own.map(|own| (id.clone(), own)));
                 if !hours.is_empty() {
                     self.file.on_air.insert(id, hours.into_iter().flatten().collect());
                 }
@@ -275,6 +285,21 @@ impl Reader {
             _ => self.broken = true,
         }
         self.places.channels.push((entry, source_places, delivery_places));
+    }
+
+    /// A profile of the program, or one that agents have in their files with the one that it is based on.
+    fn profile(&self, found: &ValueInner<'_>) -> Result<(ProfileName, Option<String>), String> {
+        let text = value::text(found)?;
+        if let Some(profile) = ProfileName::from_name(&text) {
+            return Ok((profile, None));
+        }
+        let base = self.profiles.get(&text).copied().ok_or_else(|| {
+            let own = self.profiles.keys().map(String::as_str);
+            let names = ProfileName::ALL.map(ProfileName::name).into_iter().chain(own);
+            let names: Vec<_> = names.map(|name| format!("{name:?}")).collect();
+            format!("{text:?} is not known; allowed are {}", names.join(", "))
+        })?;
+        Ok((base, Some(text)))
     }
 
     fn source(
@@ -334,7 +359,7 @@ impl Reader {
     }
 
     fn finish(self, document: Document<'_>) -> Result<LineupFile, Problems> {
-        let Self { parts, places, mut file, scheduled_at, broken } = self;
+        let Self { parts, places, mut file, scheduled_at, broken, .. } = self;
         if broken
             || parts.regions.len() != places.regions.len()
             || parts.servers.len() != places.servers.len()
@@ -365,15 +390,24 @@ impl Reader {
     }
 }
 
+/// Names a profile of the agents, and which of the program's it is based on.
+fn own_profile(name: &str, found: &ValueInner<'_>) -> Result<(String, ProfileName), String> {
+    if ProfileName::from_name(name).is_some() {
+        return Err("is a profile of the program; take another name".to_owned());
+    }
+    let base = named(&ProfileName::ALL, ProfileName::name)(found)?;
+    Ok((short(name)?, base))
+}
+
 /// Everything but streams.
 fn read_channel(
     table: &mut Table<'_>,
     id: Option<ChannelId>,
     encoder: Option<EncoderId>,
+    profile: ProfileName,
 ) -> Option<Channel> {
     let name = table.optional("name", value::parsed(short));
     let kind = table.optional("kind", named(ChannelKind::ALL, ChannelKind::name));
-    let profile = table.optional("profile", named(&ProfileName::ALL, ProfileName::name));
     let encryption = table.optional("encryption", named(Encryption::ALL, Encryption::name));
     let witness = table.optional("single_witness", named(SingleWitness::ALL, SingleWitness::name));
     let fail_back = table.optional("fail_back", fail_back).flatten();
@@ -385,7 +419,7 @@ fn read_channel(
         name: name.unwrap_or_else(|| id.to_string()),
         id,
         kind: kind.unwrap_or_default(),
-        profile: profile.unwrap_or_default(),
+        profile,
         encryption: encryption.unwrap_or_default(),
         audio: audio?,
         single_witness: witness.unwrap_or_default(),

@@ -2,11 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Site, agree, get, token};
+use crate::support::{LINEUP, Site, agree, get, token};
 
 #[tokio::test]
 async fn every_agent_gets_the_streams_of_its_region_and_only_once() {
     let site = Site::new("");
+    // An own profile goes to the agents by its name.
+    let lineup = LINEUP.replacen("[[channel]]\n", "[[channel]]\nprofile = 'sport'\n", 1);
+    let lineup = format!("{lineup}\n[profiles]\nsport = 'broadcast'\n");
+    std::fs::write(site.path("lineup.toml"), lineup).unwrap();
     let (collector, at) = site.start().await;
     let client = reqwest::Client::new();
     let ask = |node: &str, tag: Option<String>| {
@@ -26,7 +30,7 @@ async fn every_agent_gets_the_streams_of_its_region_and_only_once() {
     let backup = json!({
         "stream": "one/backup", "channel": "one", "kind": "source",
         "url": "udp://239.1.1.2:5000", "interface": null, "service_id": null,
-        "profile": "default", "channel_kind": "tv", "encryption": "none",
+        "profile": "sport", "channel_kind": "tv", "encryption": "none",
         "audio": [{ "language": "eng", "role": "main" }], "on_air": true,
         "zap_interval_ms": 60_000,
     });

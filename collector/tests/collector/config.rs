@@ -156,6 +156,26 @@ fn what_channels_share_and_when_they_fail_back_is_checked() {
 }
 
 #[test]
+fn a_channel_names_a_profile_of_the_program_or_one_that_the_lineup_lists() {
+    for (text, expected) in [
+        (format!("{CHANNEL}profile = 'sport'\n{SOURCE}[profiles]\nsport = 'broadcast'\n"), "ok"),
+        (
+            format!("{CHANNEL}profile = 'spotr'\n{SOURCE}[profiles]\nsport = 'broadcast'\n"),
+            "lineup.toml:5:12: channel[0].profile: \"spotr\" is not known; allowed are \"default\", \
+             \"sensitive\", \"broadcast\", \"ott\", \"sport\"",
+        ),
+        (
+            format!("{CHANNEL}{SOURCE}[profiles]\nott = 'ott'\nsport = 'strict'\n"),
+            "lineup.toml:11:8: profiles.ott: is a profile of the program; take another name\n\
+             lineup.toml:12:10: profiles.sport: \"strict\" is not known; allowed are \"default\", \
+             \"sensitive\", \"broadcast\", \"ott\"",
+        ),
+    ] {
+        assert_eq!(lineup(&text), expected, "for {text}");
+    }
+}
+
+#[test]
 fn every_problem_of_the_lineup_has_its_place_and_says_what_is_allowed() {
     for (text, expected) in [
         (format!("{CHANNEL}{SOURCE}"), "ok"),

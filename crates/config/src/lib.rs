@@ -284,6 +284,20 @@ impl<'d> Table<'d> {
         entries
     }
 
+    /// Opens each table of a table whose keys are names that the user chose, with the names' places.
+    #[must_use]
+    pub fn named_tables(self) -> Vec<(Placed<String>, Table<'d>)> {
+        let found = self.value.into_iter().flatten();
+        found
+            .map(|(key, found)| {
+                let path = self.key_path(&key.name);
+                let place = Place { offset: key.span.start, key: path.clone() };
+                let name = Placed { value: key.name.to_string(), place };
+                (name, Table::new(self.document, found, path))
+            })
+            .collect()
+    }
+
     /// Notes every key that was not asked for.
     pub fn finish(self) {
         for key in self.value.into_iter().flat_map(|table| table.keys()) {

@@ -84,6 +84,23 @@ pub fn duration(value: &ValueInner<'_>) -> Result<Duration, String> {
     amount(value, form, &units).map(Duration::from_millis)
 }
 
+/// Reads a duration that may be very short, as in `"500ns"`, `"50us"`, `"40ms"`, `"5s"`.
+///
+/// # Errors
+/// The value is not of this form, or too long to count in nanoseconds.
+pub fn short_duration(value: &ValueInner<'_>) -> Result<Duration, String> {
+    let form = "a duration; write a number and ns, us, ms, s, min or h, as in \"40ms\"";
+    let units = [
+        ("ns", 1),
+        ("us", 1_000),
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("min", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+    ];
+    amount(value, form, &units).map(Duration::from_nanos)
+}
+
 /// Reads a bit rate: a number and a unit, as in `"800kbps"`, `"8Mbps"`, `"10Gbps"`.
 ///
 /// # Errors
@@ -178,6 +195,9 @@ mod tests {
             ["5", "s", "-5s", "1.5s", "5d", "", "99999999999999999999s", "9999999999999999999h"]
         {
             assert!(duration(&string(text)).is_err(), "{text}");
+        }
+        for (text, nanos) in [("500ns", 500), ("2us", 2_000), ("40ms", 40_000_000)] {
+            assert_eq!(short_duration(&string(text)), Ok(Duration::from_nanos(nanos)), "{text}");
         }
         assert_eq!(bitrate(&string("8Mbps")), Ok(Bitrate::from_bps(8_000_000)));
         assert!(bitrate(&string("8mbps")).is_err());
