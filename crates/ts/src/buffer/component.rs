@@ -128,7 +128,7 @@ impl Model {
         self.arrived += payload as u64;
         self.last = packet;
         if self.tight {
-            self.transport.packet(packet);
+            self.transport.packets(packet, 1);
         }
     }
 
@@ -138,7 +138,7 @@ impl Model {
             self.arrived += (count * PAYLOAD) as u64;
             self.last = packet + others as u64;
             if self.tight {
-                (packet..=self.last).for_each(|packet| self.transport.packet(packet));
+                self.transport.packets(packet, count);
             }
         }
     }
@@ -192,7 +192,7 @@ impl Model {
         }
         self.fresh = fresh;
         self.decode(before, sizes, pid, now, out);
-        self.transport.log.clear();
+        self.transport.clear();
     }
 
     /// Judges when an access unit came, and lets it wait for its time.
@@ -287,13 +287,13 @@ impl Model {
 
     /// How many of the bytes that arrived since the last PCR are behind the transport buffer at a moment.
     fn come(&self, arrived: u64, at: i64, now: &Now<'_>) -> u64 {
-        let packets = self.transport.log.len();
+        let packets = u64::from(self.transport.count());
         if packets == 0 {
             let passed = (at - now.from.ticks).unsigned_abs();
             return arrived * passed / now.span().unsigned_abs();
         }
         let (count, left) = self.transport.passed(now.clock.place(at) - now.from.packet);
-        (arrived * count as u64 / packets as u64).saturating_sub(left as u64)
+        (arrived * count as u64 / packets).saturating_sub(left as u64)
     }
 
     /// Looks at what stands behind the transport buffer; true if the main one has room.

@@ -41,7 +41,7 @@ impl Default for System {
 
 impl System {
     pub(crate) fn packet(&mut self, packet: u64) {
-        self.transport.packet(packet);
+        self.transport.packets(packet, 1);
     }
 
     /// Follows the buffers up to a PCR.
@@ -52,8 +52,8 @@ impl System {
         let drain = LEAST_BPS.max(rate_bps / 500.0) / 8.0 * seconds / packets;
         let first = now.from.packet as u32;
         let mut next = 0;
-        for entry in &self.transport.log {
-            let place = entry.place.wrapping_sub(first);
+        for place in self.transport.places() {
+            let place = place.wrapping_sub(first);
             self.fill = (self.fill - drain * f64::from(place.saturating_sub(next))).max(0.0);
             self.fill += PAYLOAD as f64;
             if self.fill > SIZE {
@@ -66,7 +66,7 @@ impl System {
         self.fill = (self.fill - drain * (packets - f64::from(next)).max(0.0)).max(0.0);
         self.overflow.lapse(None, now, out);
         self.transport.advance(RX_BPS, None, now, out);
-        self.transport.log.clear();
+        self.transport.clear();
     }
 
     /// The clock begins anew.

@@ -15,22 +15,28 @@ use crate::{
 
 /// Bytes of a transport buffer.
 const SIZE: f64 = 512.0;
-/// Packets of one buffer that are followed between two PCRs.
-const MAX_LOG: usize = 2048;
+/// Runs of packets of one buffer that are followed between two PCRs.
+const MAX_RUNS: usize = 2048;
 
-/// A packet that went in.
+/// Packets that went in one right after another.
 #[derive(Clone, Copy)]
-pub(crate) struct Entry {
-    /// The low half of its place; packets since the last PCR once it was let through.
-    pub(crate) place: u32,
-    /// What the buffer held after it.
+struct Run {
+    /// The low half of the first one's place; packets since the last PCR once they were let through.
+    place: u32,
+    /// How many they are.
+    count: u32,
+    /// How many went in before them since the last PCR.
+    before: u32,
+    /// What the buffer held before them.
     fill: f32,
 }
 
 /// One transport buffer.
 pub(crate) struct Transport {
     /// The packets since the last PCR.
-    pub(crate) log: Vec<Entry>,
+    log: Vec<Run>,
+    /// How many they are.
+    count: u32,
     fill: f64,
     /// How much leaves while a packet passes.
     drain: f64,
@@ -44,6 +50,7 @@ impl Transport {
     pub(crate) const fn new(overflow: BufferFault, busy: BufferFault) -> Self {
         Self {
             log: Vec::new(),
+            count: 0,
             fill: 0.0,
             drain: 0.0,
             empty: i64::MAX,
@@ -52,11 +59,34 @@ impl Transport {
         }
     }
 
-    /// A packet enters at a place.
-    pub(crate) fn packet(&mut self, packet: u64) {
-        if self.log.len() < MAX_LOG {
-            self.log.push(Entry { place: packet as u32, fill: 0.0 });
+    /// Packets enter, one right after another.
+    pub(crate) fn packets(&mut self, first: u64, count: usize) {
+        let (place, count) = (first as u32, count as u32);
+        let full = self.log.len() == MAX_RUNS;
+        match self.log.last_mut() {
+            Some(run) if run.place.wrapping_add(run.count) == place => {
+                run.count = run.count.saturating_add(count);
+            }
+            _ if full => return,
+            _ => self.log.push(Run { place, count, before: self.count, fill: 0.0 }),
         }
+        self.count = self.count.saturating_add(count);
+    }
+
+    /// The low halves of the places of the packets since the last PCR, before they are let through.
+    pub(crate) fn places(&self) -> impl Iterator<Item = u32> + '_ {
+        self.log.iter().flat_map(|run| (0..run.count).map(|i| run.place.wrapping_add(i)))
+    }
+
+    /// How many entered since the last PCR.
+    pub(crate) const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The next PCR is awaited.
+    pub(crate) fn clear(&mut self) {
+        self.log.clear();
+        self.count = 0;
     }
 
     /// Lets the packets since the last PCR through, which stay in the log. It empties at `rx_bps`.
@@ -71,26 +101,33 @@ impl Transport {
         let drain = now.share(rx_bps) / packets;
         self.drain = drain;
         let first = now.from.packet as u32;
+        let ticks =
+            |place: u32| now.from.ticks + (f64::from(place) / packets * now.span() as f64) as i64;
+        // While a packet enters, others of its bytes leave.
+        let gain = PACKET as f64 - drain;
         let mut next = 0;
         self.empty = self.empty.min(now.from.ticks);
-        for entry in &mut self.log {
-            entry.place = entry.place.wrapping_sub(first);
-            let place = entry.place;
+        for run in &mut self.log {
+            run.place = run.place.wrapping_sub(first);
+            let (place, last) = (run.place, run.place + (run.count - 1));
             let before = self.fill - drain * f64::from(place.saturating_sub(next));
-            let here = now.from.ticks + (f64::from(place) / packets * now.span() as f64) as i64;
             if before <= 0.0 {
-                self.empty = here;
+                self.empty = ticks(place);
             }
-            // While the packet enters, others of its bytes leave.
-            self.fill = (before.max(0.0) + PACKET as f64 - drain).max(0.0);
-            if self.fill > SIZE {
-                self.fill = SIZE;
-                if now.constant {
-                    self.overflow.hold(here, pid, now, out);
-                }
+            let before = before.max(0.0);
+            run.fill = before as f32;
+            let full = before + gain * f64::from(run.count);
+            self.fill = full.clamp(0.0, SIZE);
+            if self.fill == 0.0 {
+                self.empty = ticks(last);
             }
-            entry.fill = self.fill as f32;
-            next = place + 1;
+            if full > SIZE && now.constant {
+                // From the first that finds no room on.
+                let fitting = ((SIZE - before) / gain) as u32;
+                self.overflow.hold(ticks(place + fitting.min(run.count - 1)), pid, now, out);
+                self.overflow.hold(ticks(last), pid, now, out);
+            }
+            next = last + 1;
         }
         self.fill = (self.fill - drain * (packets - f64::from(next)).max(0.0)).max(0.0);
         if self.fill == 0.0 {
@@ -106,12 +143,15 @@ impl Transport {
 
     /// How many packets went in before a place, and how many bytes of them are still there; packets since the last PCR.
     pub(crate) fn passed(&self, place: u64) -> (usize, f64) {
-        let count = self.log.partition_point(|entry| u64::from(entry.place) < place);
-        let last = count.checked_sub(1).and_then(|last| self.log.get(last));
-        let left = last.map_or(0.0, |last| {
-            f64::from(last.fill) - self.drain * (place - u64::from(last.place) - 1) as f64
-        });
-        (count, left.max(0.0))
+        let run = self.log.partition_point(|run| u64::from(run.place) < place);
+        let Some(run) = run.checked_sub(1).and_then(|run| self.log.get(run)) else {
+            return (0, 0.0);
+        };
+        let passed = place - u64::from(run.place);
+        let inside = passed.min(u64::from(run.count));
+        let entered = f64::from(run.fill) + (PACKET as f64 - self.drain) * inside as f64;
+        let left = entered.clamp(0.0, SIZE) - self.drain * (passed - inside) as f64;
+        ((u64::from(run.before) + inside) as usize, left.max(0.0))
     }
 
     /// Nothing piles up in it.
@@ -123,7 +163,7 @@ impl Transport {
 
     /// Begins anew.
     pub(crate) fn reset(&mut self, pid: Option<Pid>, here: Position, out: &mut Vec<Change>) {
-        self.log.clear();
+        self.clear();
         (self.fill, self.empty) = (0.0, i64::MAX);
         self.overflow.close(pid, here, out);
         self.busy.close(pid, here, out);
