@@ -4,6 +4,7 @@ mod check;
 mod clock;
 mod component;
 mod cue;
+mod delivery;
 mod event;
 mod fault;
 mod follow;
@@ -22,6 +23,9 @@ pub use check::CheckReport;
 pub use clock::ClockReport;
 pub use component::{ComponentReport, NotChecked, TextReport};
 pub use cue::{CueReport, CuesReport, SegmentReport};
+pub use delivery::{
+    Delivery, DeliveryReport, FecReport, GapReport, LossReport, RtpReport, SpreadReport,
+};
 pub use event::{EventReport, Events, Is};
 pub use fault::{FaultReport, Faults};
 pub use follow::{EventLine, FaultLine, Line, SummaryLine};
@@ -76,6 +80,9 @@ pub struct Report {
     pub services: Vec<ServiceReport>,
     /// The clocks of the services.
     pub clocks: Vec<ClockReport>,
+    /// How its datagrams arrived, where it came in such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<DeliveryReport>,
     /// The PIDs, null packets left out.
     pub pids: Vec<PidReport>,
     /// The checks of TR 101 290 that the profile looks at, by number.
@@ -237,6 +244,8 @@ pub struct Findings {
     pub decoded_pictures: Option<u64>,
     /// What the decoder made of the components that are judged; `None` if none was to be.
     pub scrutiny: Option<BTreeMap<Pid, Scrutiny>>,
+    /// How its datagrams arrived.
+    pub delivery: Delivery,
     /// Why the input ended, if not regularly.
     pub error: Option<String>,
     /// What was not looked at, and why.
@@ -256,6 +265,7 @@ impl Report {
             duration,
             decoded_pictures,
             scrutiny,
+            delivery,
             error,
             notes,
         } = findings;
@@ -303,6 +313,7 @@ impl Report {
             decoded_pictures,
             services,
             clocks,
+            delivery: delivery.report(),
             pids,
             checks,
             faults,

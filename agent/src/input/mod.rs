@@ -99,8 +99,8 @@ pub enum InputEvent {
         /// How many.
         datagrams: u64,
     },
-    /// What became of RTP packets since the last such event, said where not all came in order. What this host dropped is not among
-    /// the lost ones.
+    /// What became of RTP packets since the last such event, said at once where not all came in order, else before `Arrival`. What this
+    /// host dropped is not among the lost ones.
     Rtp {
         /// When it was certain.
         at: MonoTime,

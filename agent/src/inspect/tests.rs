@@ -164,6 +164,7 @@ fn full() -> Report {
             interval_max_seconds: Some(0.04),
             accuracy_ns: Some(37),
         }],
+        delivery: Some(delivery()),
         pids: vec![PidReport {
             pid: 0x100,
             service_id: Some(1),
@@ -178,22 +179,50 @@ fn full() -> Report {
             scrambled_packets: 0,
             t2mi_first_seconds: Some(0.5),
         }],
-        checks: vec![CheckReport {
-            number: "1.4",
-            name: "Continuity_count_error",
-            setting: "fault",
-            count: 3,
-            active: false,
-            active_seconds: 1.5,
-            last_seconds: Some(63.2),
-            pids: BTreeSet::from([0x100]),
-            services: BTreeSet::from([1]),
-            not_available: Some("the rate is not constant"),
-        }],
+        checks: vec![check()],
         faults: vec![fault()],
         more_faults: 1,
         events: vec![event(Is::Version(1)), event(Is::Word("eng".to_owned()))],
         more_events: 1,
+    }
+}
+
+fn check() -> CheckReport {
+    CheckReport {
+        number: "1.4",
+        name: "Continuity_count_error",
+        setting: "fault",
+        count: 3,
+        active: false,
+        active_seconds: 1.5,
+        last_seconds: Some(63.2),
+        pids: BTreeSet::from([0x100]),
+        services: BTreeSet::from([1]),
+        not_available: Some("the rate is not constant"),
+    }
+}
+
+fn delivery() -> DeliveryReport {
+    let spread = SpreadReport { mean_seconds: 0.0375, max_seconds: 0.0525 };
+    DeliveryReport {
+        seconds: 9.5,
+        datagrams: 999_999_999,
+        gaps: vec![GapReport { up_to_seconds: Some(0.0005), count: 9_999_999 }; 12],
+        delay_factor: Some(spread),
+        media_loss_rate: LossReport { mean_per_second: 9.5, max_per_second: 99_999.5 },
+        pcr_jitter: Some(spread),
+        pcr_drift_ppm: Some(-12.5),
+        dropped_here: 9_999_999,
+        rtp: Some(RtpReport {
+            packets: 999_999_999,
+            lost: 9_999_999,
+            reordered: 9_999_999,
+            duplicates: 9_999_999,
+            late: 9_999_999,
+            restarts: 9_999_999,
+            jitter_seconds: 0.0125,
+        }),
+        fec: vec![FecReport { direction: "column", offset: 255, covers: 255, packets: 9_999_999 }],
     }
 }
 
@@ -351,12 +380,20 @@ fn sparse() -> Report {
         t2mi_first_seconds: None,
         ..report.pids.remove(0)
     };
-    let check = CheckReport { last_seconds: None, not_available: None, ..report.checks.remove(0) };
+    let check = CheckReport { last_seconds: None, not_available: None, ..check() };
     let events = sparse_events(report.events.remove(0));
     let fault = FaultReport { pid: None, service_id: None, end_seconds: None, ..fault() };
     Report {
         services: vec![service, stepless],
         clocks: vec![clock],
+        delivery: Some(DeliveryReport {
+            gaps: vec![GapReport { up_to_seconds: None, count: 1 }],
+            delay_factor: None,
+            pcr_jitter: None,
+            pcr_drift_ppm: None,
+            rtp: None,
+            ..delivery()
+        }),
         pids: vec![pid],
         checks: vec![check],
         faults: vec![fault],
@@ -370,7 +407,8 @@ fn the_page_has_every_key_with_its_type_and_no_other() {
     let documented = documented();
     let mut full = keys_of(&full());
     full.extend(keys_of_lines());
-    let sparse = serde_json::to_value(sparse()).unwrap();
+    let value = |report: Report| serde_json::to_value(report).unwrap();
+    let (sparse, of_file) = (value(sparse()), value(Report { delivery: None, ..sparse() }));
     let rows: BTreeMap<&str, &str> =
         documented.iter().map(|(key, (kind, _))| (key.as_str(), kind.as_str())).collect();
     let written: BTreeMap<&str, &str> =
@@ -378,6 +416,7 @@ fn the_page_has_every_key_with_its_type_and_no_other() {
     assert_eq!(rows, written);
     let mut objects = Vec::new();
     objects_of(&sparse, "", &mut objects);
+    objects_of(&of_file, "", &mut objects);
     let of_report = documented.iter().filter(|(key, _)| !key.contains(" line: "));
     for (key, (_, when)) in of_report {
         let (parent, name) = key.rsplit_once('.').unwrap_or(("", key));

@@ -47,6 +47,13 @@ impl fmt::Display for Report {
             rows.into_iter().try_for_each(|clock| writeln!(f, "  {clock}"))?;
             write_more(f, self.clocks.len())?;
         }
+        if let Some(delivery) = &self.delivery {
+            writeln!(f, "\nDelivery:")?;
+            for line in delivery.lines() {
+                write!(f, "  ")?;
+                write_wrapped(f, 2, &line)?;
+            }
+        }
         if !remarks.is_empty() {
             writeln!(f, "\nSeen as well, and no fault by profile {}:", self.profile)?;
             write_faults(f, &remarks, 0)?;

@@ -14,7 +14,8 @@ use crate::{
     decode::{Analyser, Reply},
     input::{InputEvent, InputSpec, Purpose, SoundPlace},
     inspect::{
-        EventLine, EventReport, Events, FaultLine, Faults, Findings, Line, Report, SummaryLine,
+        Delivery, EventLine, EventReport, Events, FaultLine, Faults, Findings, Line, Report,
+        SummaryLine,
     },
     probe::{Decoding, Output, Session, SessionConfig, Source, Watched},
     profile::Thresholds,
@@ -137,6 +138,7 @@ struct Probe<'a> {
     analysers: BTreeMap<usize, Analyser>,
     faults: Faults,
     events: Events,
+    delivery: Delivery,
     pictures: u64,
     error: Option<String>,
     ended: bool,
@@ -157,6 +159,7 @@ impl<'a> Probe<'a> {
             analysers: BTreeMap::new(),
             faults: Faults::new(zero),
             events: Events::new((source != Source::Recording).then_some(began)),
+            delivery: Delivery::default(),
             pictures: 0,
             error: None,
             ended: false,
@@ -286,6 +289,7 @@ impl<'a> Probe<'a> {
     }
 
     fn note(&mut self, event: &InputEvent) {
+        self.delivery.note(event, self.session.analyser().totals().missing_packets);
         match event {
             InputEvent::Condition { kind, holds, evidence, .. } => {
                 let away = matches!(
@@ -360,6 +364,7 @@ impl<'a> Probe<'a> {
             duration,
             decoded_pictures: (options.decoding == Decoding::On).then_some(self.pictures),
             scrutiny: (options.decoding == Decoding::On).then(|| self.session.scrutiny()),
+            delivery: self.delivery,
             error: self.error,
             notes: self.notes,
         };

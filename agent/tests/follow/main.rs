@@ -1,4 +1,4 @@
-//! `probe` on what goes on: standard input, files that grow, and being told to stop.
+//! `probe` on what goes on: standard input, files that grow, RTP, and being told to stop.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../session/clip.rs"]
@@ -7,8 +7,10 @@ mod clip;
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{BufRead as _, BufReader, Lines, Write as _},
+    io::{BufRead as _, BufReader, ErrorKind, Lines, Write as _},
+    net::{SocketAddr, UdpSocket},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -153,4 +155,86 @@ fn what_is_interrupted_says_so_and_how_far_it_came() {
     assert_eq!(report["notes"], serde_json::json!(["it was interrupted before its end"]));
     assert!(report["packets"].as_u64().unwrap() > 0);
     drop(stdin);
+}
+
+/// Transport packets of one datagram.
+const SHARE: usize = 7;
+
+/// Sends RTP to a probe on this host, whose port it knows to be open.
+struct Sender {
+    socket: UdpSocket,
+    sent: u64,
+}
+
+impl Sender {
+    /// Waits until somebody listens there.
+    fn to(address: SocketAddr) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let begun = Instant::now();
+        // A control packet, which is no part of the stream: it is refused where nobody listens.
+        let report = [[0x80, 200, 0, 6].as_slice(), &[7; 24]].concat();
+        loop {
+            let sent = socket.send(&report).and_then(|_| socket.recv(&mut [0; 1]));
+            if sent.unwrap_err().kind() != ErrorKind::ConnectionRefused {
+                return Self { socket, sent: 0 };
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "nobody listens on {address}");
+        }
+    }
+
+    fn send(&mut self, sequence: usize, source: u8, payload: &[u8]) {
+        // 7 packets at 2 Mb/s are 5.264 ms, by the clock of 90 kHz.
+        let [_, _, s0, s1] = (sequence as u32).to_be_bytes();
+        let [t0, t1, t2, t3] = (sequence as u32 * 47_376 / 100).to_be_bytes();
+        let header = [0x80, 33, s0, s1, t0, t1, t2, t3, 0, 0, 0, source];
+        self.socket.send(&[&header[..], payload].concat()).unwrap();
+        self.sent += 1;
+    }
+}
+
+#[test]
+fn what_becomes_of_rtp_packets_is_told_one_by_one() {
+    let clip = clip::clip(12, "", "");
+    let datagrams: Vec<&[u8]> = clip[..clip::at(5.0)].chunks_exact(SHARE * clip::PACKET).collect();
+    let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("rtp://{address}");
+    let arguments = ["--follow", "--every", "100ms", "--no-decode", &url];
+    let mut probe = Probe::start(&arguments, Stdio::null());
+    let mut sender = Sender::to(address);
+    let begun = Instant::now();
+    for (index, payload) in datagrams.iter().enumerate() {
+        let due = Duration::from_micros(5_264) * index as u32;
+        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+        // The sender begins anew at 600.
+        let source = if index < 600 { 1 } else { 2 };
+        match index {
+            100 | 200..203 | 300 | 400 => {}
+            401 => [401, 400].iter().for_each(|&at| sender.send(at, 1, datagrams[at])),
+            500 => (0..2).for_each(|_| sender.send(index, 1, payload)),
+            _ => sender.send(index, source, payload),
+        }
+        // Given up by then.
+        if index == 340 {
+            sender.send(300, 1, datagrams[300]);
+        }
+    }
+    let arrived = (SHARE * (datagrams.len() - 5)) as u64;
+    let all = |line: &Value| line["type"] == "summary" && line["packets"] == arrived;
+    probe.line(all);
+    probe.interrupt();
+    let last = probe.line(|line| line["type"] == "report");
+    let delivery = &last["report"]["delivery"];
+    let rtp = |key: &str| delivery["rtp"][key].as_u64().unwrap();
+    let counts = ["lost", "reordered", "duplicates", "late", "restarts"].map(rtp);
+    assert_eq!(counts, [5, 1, 1, 1, 1], "{delivery:#}");
+    assert!((650..=sender.sent).contains(&rtp("packets")), "{delivery:#}");
+    let gaps =
+        delivery["gaps"].as_array().unwrap().iter().map(|gap| gap["count"].as_u64().unwrap());
+    assert_eq!(delivery["datagrams"], gaps.sum::<u64>());
+    assert!(delivery["media_loss_rate"]["max_per_second"].as_f64() > Some(0.0), "{delivery:#}");
+    assert!(delivery["delay_factor"]["max_seconds"].as_f64() > Some(0.0), "{delivery:#}");
+    assert!(delivery["pcr_jitter"]["max_seconds"].as_f64() > Some(0.0), "{delivery:#}");
+    assert_eq!((&delivery["pcr_drift_ppm"], &delivery["dropped_here"]), (&Value::Null, &0.into()));
 }

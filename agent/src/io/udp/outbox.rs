@@ -109,7 +109,7 @@ impl Outbox {
             }
             self.dropped = 0;
         }
-        if !self.rtp.in_order() {
+        if !self.rtp.in_order() || (self.arrival.is_some() && self.rtp.packets > 0) {
             if self.tx.try_send(InputEvent::Rtp { at, counts: self.rtp }).is_err() {
                 return false;
             }
