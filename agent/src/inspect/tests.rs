@@ -534,3 +534,12 @@ fn the_summary_names_the_worst_first_and_stays_on_its_line() {
     let text = fault::summary(&many, 10_000);
     assert!(text.len() + "FAULTY: ".len() <= text::WIDTH && text.ends_with(" more"), "{text}");
 }
+
+#[test]
+fn a_mean_rate_stands_between_the_least_and_the_most() {
+    let rates = RatesReport { min_bps: 1_000_000, mean_bps: 2_000_000, max_bps: 3_000_000 };
+    let report = Report { bitrate_bps: Some(9_000_000), rates: Some(rates), ..full() };
+    let text = report.to_string();
+    let line = text.lines().nth(1).unwrap();
+    assert!(line.contains(", 2.00 Mb/s (1.00 Mb/s to 3.00 Mb/s)"), "{line}");
+}

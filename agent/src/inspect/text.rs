@@ -103,7 +103,7 @@ impl Report {
             0.0 => String::new(),
             share => format!(", {share:.1} % of them null packets"),
         };
-        let rate = rate_of(self.bitrate_bps) + &span_of(self.rates);
+        let rate = rate_of(mean_of(self.rates, self.bitrate_bps)) + &span_of(self.rates);
         writeln!(f, "{} {packets}{seconds}{rate}{null}", self.packets)?;
         let counts = [
             (self.continuity_errors, "continuity error", ""),
@@ -238,7 +238,8 @@ impl fmt::Display for ComponentReport {
         if let Some(language) = &self.language {
             write!(what, " {}", language.escape_debug())?;
         }
-        let rate = self.bitrate_bps.map_or(String::new(), |bps| Bitrate::from_bps(bps).to_string());
+        let mean = mean_of(self.rates, self.bitrate_bps);
+        let rate = mean.map_or(String::new(), |bps| Bitrate::from_bps(bps).to_string());
         let span = span_of(self.rates);
         let row = format!("0x{:04X}  {:5}  {what:36}{rate:>11}{span}", self.pid, self.kind);
         write!(f, "{}", row.trim_end())?;
@@ -302,6 +303,11 @@ impl fmt::Display for ClockReport {
             None => Ok(()),
         }
     }
+}
+
+/// The mean of the same seconds that the least and the most are of; of all of it before there are any.
+fn mean_of(rates: Option<RatesReport>, all: Option<u64>) -> Option<u64> {
+    rates.map(|rates| rates.mean_bps).or(all)
 }
 
 /// The least and the most of its seconds.
