@@ -112,7 +112,8 @@ impl fmt::Display for FaultLine {
         let Self { phase, fault, .. } = self;
         let from = fault.end_seconds.unwrap_or(fault.start_seconds);
         let (severity, kind, place) = (fault.severity.name(), fault.kind.name(), fault.place());
-        write!(f, "{}  {phase:7}  {severity:8}  {kind}  {place}", to_millis(from))?;
+        let gap = if place.is_empty() { "" } else { "  " };
+        write!(f, "{}  {phase:7}  {severity:8}  {kind}{gap}{place}", to_millis(from))?;
         match fault.lasted() {
             Some(lasted) => write!(f, " after {lasted:.3} s: {}", fault.evidence),
             None => write!(f, ": {}", fault.evidence),

@@ -543,3 +543,11 @@ fn a_mean_rate_stands_between_the_least_and_the_most() {
     let line = text.lines().nth(1).unwrap();
     assert!(line.contains(", 2.00 Mb/s (1.00 Mb/s to 3.00 Mb/s)"), "{line}");
 }
+
+#[test]
+fn a_fault_of_the_whole_stream_is_told_without_a_place() {
+    let fault = FaultReport { pid: None, service_id: None, end_seconds: None, ..fault() };
+    let (kind, evidence) = (fault.kind.name(), fault.evidence.clone());
+    let line = FaultLine { at: WallTime::from_unix_millis(1), phase: "begin", fault }.to_string();
+    assert!(line.ends_with(&format!("{kind}: {evidence}")), "{line}");
+}
