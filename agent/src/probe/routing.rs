@@ -250,6 +250,7 @@ const fn describe(check: Check) -> &'static str {
         Check::PatMissing => "the PAT stays out",
         Check::PmtMissing => "the PMT stays out",
         Check::CatMissing => "packets are scrambled and no CAT comes",
+        Check::PcrMissing => "no PCR comes",
         Check::StampsMissing => "no presentation stamp comes",
         Check::PidMissing => "the PMT lists it and nothing comes",
         Check::NoVideo => "no pictures come while the multiplex goes on",

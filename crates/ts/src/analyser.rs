@@ -88,11 +88,8 @@ impl Analyser {
     /// Tells that what follows is the next segment of the same stream, without a discontinuity tag: a counter that jumps at its
     /// begin is [`FindingKind::BoundaryContinuity`].
     pub fn boundary(&mut self) {
-        self.flow.boundaries = self.flow.boundaries.wrapping_add(1);
+        self.flow.boundary();
         self.framer.cut();
-        for program in &mut self.flow.programs {
-            program.excused = true;
-        }
     }
 
     /// Tells that what follows is another piece of stream (`EXT-X-DISCONTINUITY`, a new connection): clocks and counters begin

@@ -10,7 +10,7 @@ use tallylight_model::{Pcr, Pid};
 
 use crate::{
     ChangeKind, Check, CheckClock, CheckReport, FindingKind, Indicator, MediaKind, Position,
-    Setting, Unavailable,
+    Service, Setting, Unavailable,
     elementary::Elementary,
     flow::Flow,
     offset::Whole,
@@ -22,7 +22,7 @@ use crate::{
 
 /// Over which rates are taken.
 const WINDOW: Duration = Duration::from_secs(1);
-/// Stamps that stay out are awaited so much longer than the limit, for the clock may go in steps of this (see
+/// Stamps and PCRs that stay out are awaited so much longer than the limit, for the clock may go in steps of this (see
 /// [`timeline`](crate::timeline)). Since when they stay out is told without it.
 const STEP: Duration = Duration::from_millis(500);
 /// Stamps that are apart by less than so much of the limit were not missed between. Pictures are sent out of order, so that two
@@ -129,12 +129,13 @@ impl Flow {
     fn due(&self, i: usize, now: Duration) -> Duration {
         let (limits, repetition) = (&self.config.profile.limits, self.config.profile.repetition);
         let stamps = limits.pts + STEP;
-        let all =
-            [limits.pmt, limits.video, limits.audio, limits.pid_video, limits.pid_audio, stamps];
+        let (pcr, pid_video, pid_audio) = (limits.pcr + STEP, limits.pid_video, limits.pid_audio);
+        let all = [limits.pmt, limits.video, limits.audio, pid_video, pid_audio, stamps, pcr];
         let soonest = now.saturating_add(all.into_iter().fold(Duration::MAX, Duration::min));
         let program = &self.programs[i];
         let own = [
             program.pmt.table_due(limits.pmt, repetition),
+            program.pcrs.due(pcr),
             program.video.due(limits.video),
             program.audio.due(limits.audio),
         ];
@@ -155,6 +156,7 @@ impl Flow {
         let pmt_pid = self.programs[i].service.pmt_pid;
         let change = self.programs[i].pmt.table_overdue(now, limits.pmt, repetition, here);
         self.report(Check::PmtMissing, pmt_pid, Some(i), change);
+        self.check_clock(i, now, here);
 
         let (mut video, mut audio) = (false, false);
         // They stand in the order of their programs.
@@ -200,6 +202,50 @@ impl Flow {
         self.report(Check::NoAudio, None, Some(i), audio);
     }
 
+    /// Asks for a program's clock, once it has begun. Where several programs have the same, the first tells.
+    fn check_clock(&mut self, i: usize, now: Duration, here: Position) {
+        let clock = self.programs[i].service.pcr_pid;
+        let same = |p: &Program| p.wanted && p.service.pcr_pid == clock;
+        if clock.is_none() || !self.programs[i].pcrs.runs() || self.programs[..i].iter().any(same) {
+            return;
+        }
+        let limit = self.config.profile.limits.pcr + STEP;
+        let change = self.programs[i].pcrs.overdue(now, limit, here);
+        self.report(Check::PcrMissing, clock, Some(i), change);
+    }
+
+    /// A program's clock is where it is.
+    pub(crate) fn pcr_seen(&mut self, i: usize) {
+        let here = self.position(Some(i));
+        let Some(now) = self.clock_at(&here) else { return };
+        let program = &mut self.programs[i];
+        let (clock, change) = (program.service.pcr_pid, program.pcrs.renew(now, here));
+        self.report(Check::PcrMissing, clock, Some(i), change);
+    }
+
+    /// Something begins here, across which clocks are not compared.
+    pub(crate) fn await_clocks(&mut self) {
+        for i in 0..self.programs.len() {
+            let here = self.position(Some(i));
+            let Some(now) = self.clock_at(&here) else { continue };
+            let pcrs = &mut self.programs[i].pcrs;
+            if pcrs.runs() && !pcrs.holds() {
+                // The clock may be behind by a step.
+                pcrs.await_from(now + STEP, here);
+            }
+        }
+    }
+
+    /// A program's clock is awaited on another PID from here on, or nowhere.
+    pub(crate) fn move_clock(&mut self, i: usize, from: Option<Pid>, to: Option<Pid>) {
+        let (now, here) = self.table_clock(Some(i));
+        let mut before = core::mem::take(&mut self.programs[i].pcrs);
+        if before.runs() && to.is_some() {
+            self.programs[i].pcrs.await_from(now, here);
+        }
+        self.report(Check::PcrMissing, from, Some(i), before.close());
+    }
+
     pub(crate) fn pat_seen(&mut self) {
         let (now, here) = self.table_clock(None);
         let change = self.pat.seen(now, self.config.profile.limits.pat, here);
@@ -237,10 +283,14 @@ impl Flow {
     /// Ends every open condition of a program that is not listed any more.
     pub(crate) fn close_program(&mut self, i: usize) {
         let program = &mut self.programs[i];
-        let pmt_pid = program.service.pmt_pid;
-        let changes = [program.pmt.close(), program.video.close(), program.audio.close()];
-        let checks = [(Check::PmtMissing, pmt_pid), (Check::NoVideo, None), (Check::NoAudio, None)];
-        for ((check, pid), change) in checks.into_iter().zip(changes) {
+        let Service { pmt_pid, pcr_pid, .. } = program.service;
+        let changes = [
+            (Check::PmtMissing, pmt_pid, program.pmt.close()),
+            (Check::PcrMissing, pcr_pid, program.pcrs.close()),
+            (Check::NoVideo, None, program.video.close()),
+            (Check::NoAudio, None, program.audio.close()),
+        ];
+        for (check, pid, change) in changes {
             self.report(check, pid, Some(i), change);
         }
     }

@@ -273,6 +273,8 @@ pub enum Check {
     CatMissing,
     /// A PID of the PMT carries nothing (TR 101 290, 1.6).
     PidMissing,
+    /// A program's clock, which had begun, stays out (TR 101 290, 2.3 and 2.3.a). Shorter gaps are findings when it is back.
+    PcrMissing,
     /// A component has no presentation stamp (TR 101 290, 2.5).
     StampsMissing,
     /// None of the program's video components has access units although packets keep coming.
@@ -294,6 +296,7 @@ impl Check {
         match self {
             Self::SyncLoss => FaultKind::SyncLoss,
             Self::PatMissing | Self::PmtMissing | Self::CatMissing => FaultKind::PsiMissing,
+            Self::PcrMissing => FaultKind::Pcr,
             Self::StampsMissing => FaultKind::Pts,
             Self::Si(_) => FaultKind::Si,
             Self::Buffer(_) => FaultKind::Buffer,
@@ -313,6 +316,7 @@ impl Check {
             Self::PmtMissing => &[Indicator::Pmt, Indicator::Pmt2],
             Self::CatMissing => &[Indicator::Cat],
             Self::PidMissing => &[Indicator::Pid],
+            Self::PcrMissing => &[Indicator::Pcr, Indicator::PcrRepetition],
             Self::StampsMissing => &[Indicator::Pts],
             Self::Si(Indicator::Nit) => &[Indicator::Nit],
             Self::Si(Indicator::NitActual) => &[Indicator::NitActual],

@@ -76,7 +76,7 @@ pub(crate) struct Flow {
     lost: Option<Position>,
     ever_in_sync: bool,
     resets: u32,
-    pub(crate) boundaries: u32,
+    boundaries: u32,
     /// PIDs whose last payload is in the run that is being read.
     lent: Vec<Pid>,
 }
@@ -161,19 +161,22 @@ impl Flow {
         program: Option<usize>,
         position: Position,
     ) {
-        let now = self.when(&position);
         let program = program.and_then(|i| Some(self.programs.get(i)?.service.program));
         let checks = kind.indicators();
         let mut told = checks.is_empty();
         for &check in checks {
-            let setting = self.config.profile.setting(check);
-            told |= setting == Setting::Fault;
-            if setting != Setting::Off {
-                self.ledger.event(check, (pid, program), now, position);
-            }
+            told |= self.config.profile.setting(check) == Setting::Fault;
+            self.count(check, (pid, program), position);
         }
         if told {
             self.out.push(Event::Finding(Finding { kind, pid, program, position }));
+        }
+    }
+
+    fn count(&mut self, check: Indicator, subject: Subject, position: Position) {
+        if self.config.profile.setting(check) != Setting::Off {
+            let now = self.when(&position);
+            self.ledger.event(check, subject, now, position);
         }
     }
 
@@ -450,15 +453,17 @@ impl Flow {
             self.stray.pcr(header, pcr, self.place);
             return;
         }
-        let mut own = self.programs.iter().filter(|p| p.service.pcr_pid == Some(header.pid));
+        let its_own = |program: &Program| program.service.pcr_pid == Some(header.pid);
+        let mut own = self.programs.iter().filter(|program| its_own(program));
         let start = match own.all(|program| program.timeline.runs()) {
             true => Duration::ZERO,
             false => self.media(None).unwrap_or_default(),
         };
+        let awaited = self.programs.iter().any(|p| its_own(p) && p.pcrs.holds());
         let mut told = false;
         for i in 0..self.programs.len() {
             let program = &mut self.programs[i];
-            if program.service.pcr_pid != Some(header.pid) {
+            if !its_own(program) {
                 continue;
             }
             if header.discontinuity() {
@@ -480,8 +485,19 @@ impl Flow {
                 }
                 self.excuse_tables(i, gap);
             }
+            self.pcr_seen(i);
             let kind = match step {
                 Step::Passed(gap) if gap > self.config.profile.limits.pcr && !excused => {
+                    if awaited {
+                        // The condition has counted that it stayed out, and not yet that it steps.
+                        if !core::mem::replace(&mut told, true) {
+                            let number = self.programs[i].service.program;
+                            let subject = (Some(header.pid), Some(number));
+                            let here = self.position(Some(i));
+                            self.count(Indicator::PcrDiscontinuity, subject, here);
+                        }
+                        continue;
+                    }
                     FindingKind::PcrGap { gap }
                 }
                 Step::Jump(ticks) => FindingKind::PcrJump { ticks },
@@ -501,6 +517,7 @@ impl Flow {
             return;
         }
         self.programs[program].pmt.excuse(silent);
+        self.programs[program].pcrs.excuse(silent);
         for stream in self.streams.iter_mut().filter(|stream| stream.owner == program) {
             stream.life.excuse(silent);
         }
@@ -581,7 +598,15 @@ impl Flow {
         }
     }
 
+    /// The next segment of the same stream begins.
+    pub(crate) fn boundary(&mut self) {
+        self.boundaries = self.boundaries.wrapping_add(1);
+        self.programs.iter_mut().for_each(|program| program.excused = true);
+        self.await_clocks();
+    }
+
     pub(crate) fn discontinuity(&mut self) {
+        self.await_clocks();
         self.cut_all();
         self.stray.announce();
         for program in &mut self.programs {
@@ -592,6 +617,7 @@ impl Flow {
 
     /// Packets were dropped on this side.
     pub(crate) fn unobserved(&mut self) {
+        self.await_clocks();
         for program in &mut self.programs {
             program.excused = true;
             program.meter.reset();

@@ -45,6 +45,7 @@ pub(crate) struct Program {
     /// Where its entitlement messages are.
     pub(crate) entitlements: Vec<Pid>,
     pub(crate) pmt: Watch,
+    pub(crate) pcrs: Watch,
     pub(crate) video: Watch,
     pub(crate) audio: Watch,
     /// Up to here by the clock of the checks, nothing of it can be found to stay out: only then all is asked again.
@@ -71,6 +72,7 @@ impl Program {
             former: Vec::new(),
             entitlements: Vec::new(),
             pmt: Watch::default(),
+            pcrs: Watch::default(),
             video: Watch::default(),
             audio: Watch::default(),
             due: Duration::ZERO,
@@ -85,7 +87,7 @@ impl Program {
             self.former = core::mem::take(&mut self.service.components);
         }
         if !self.listed {
-            (self.pmt, self.video, self.audio) = Default::default();
+            (self.pmt, self.pcrs, self.video, self.audio) = Default::default();
         }
         (self.listed, self.wanted) = (true, wanted);
     }

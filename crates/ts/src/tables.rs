@@ -298,9 +298,10 @@ impl Flow {
     fn apply_pmt(&mut self, pid: Pid, number: u16, version: (u8, u32), pmt: psi::Pmt) {
         let same = |p: &Program| p.service.program == number && p.service.pmt_pid == Some(pid);
         let Some(index) = self.programs.iter().position(same) else { return };
-        let program = &mut self.programs[index];
-        if program.service.pcr_pid.is_some() && program.service.pcr_pid != pmt.pcr_pid {
-            program.timeline.announce();
+        let clock = self.programs[index].service.pcr_pid;
+        if clock.is_some() && clock != pmt.pcr_pid {
+            self.move_clock(index, clock, pmt.pcr_pid);
+            self.programs[index].timeline.announce();
         }
         if pmt.pcr_pid.is_some() {
             self.stray.settle();

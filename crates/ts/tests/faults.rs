@@ -77,7 +77,8 @@ fn lost_video_is_timed_although_the_clock_goes_with_it() {
         });
         let reading = read(&cut);
         assert_eq!(reading.totals.continuity_errors, 0, "{what}");
-        let lost = [(Check::NoVideo, 3.0, Some(9.0)), (Check::PidMissing, 3.0, Some(9.0))];
+        let lost = [Check::NoVideo, Check::PidMissing, Check::PcrMissing];
+        let lost = lost.map(|check| (check, 3.0, Some(9.0)));
         assert_spans(&reading, &lost, what);
         // The sound goes on, and the guideline's counters notice nothing but what is missing of the video.
         assert_eq!(
@@ -118,6 +119,7 @@ fn a_service_that_goes_silent_in_a_constant_multiplex_is_timed() {
             (Check::NoAudio, start, Some(9.0)),
             (Check::PidMissing, start, Some(9.0)),
             (Check::PidMissing, start, Some(9.0)),
+            (Check::PcrMissing, start, Some(9.0)),
         ];
         assert_spans(&read(&cut), &expected, "silent service");
     }
@@ -413,7 +415,8 @@ fn live_time_outs_run_by_arrival_and_only_while_packets_come() {
     analyser.discontinuity();
     feed(&mut analyser, &without, 84.0);
     let found: Vec<_> = conditions.iter().map(|c| (c.check, c.holds)).collect();
-    assert_eq!(found, [(Check::NoVideo, true), (Check::PidMissing, true)]);
+    let missing = [Check::PcrMissing, Check::NoVideo, Check::PidMissing];
+    assert_eq!(found, missing.map(|check| (check, true)));
     let since = conditions[0].since.at.since(MonoTime::ZERO).as_secs_f64();
     assert!((since - 84.0).abs() < 0.3, "{since}");
 }
