@@ -1,8 +1,8 @@
 //! Service information (ETSI EN 300 468; TR 101 290, 3.1, 3.2 and 3.4 to 3.8): what stays out, comes too seldom or too densely,
 //! lacks its other half, and PIDs that no table lists.
 //!
-//! Tables are awaited by their id; sections of sub-tables once they were seen. EIT schedules are not: there are hundreds of their
-//! sections, and the guideline's limits for them differ by network.
+//! Tables are awaited by their id; sections of sub-tables once they were seen. EIT schedules have hundreds of sections, so that
+//! any section of one of their sub-tables will do.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
@@ -87,11 +87,14 @@ struct Repeated {
 pub(crate) struct Information {
     tables: [Watch; AWAITED.len()],
     sections: BTreeMap<SiSection, Repeated>,
+    /// Sub-tables of EIT schedules, as their first section.
+    schedules: BTreeMap<SiSection, Repeated>,
     /// When a section of a sub-table was last complete.
     dense: BTreeMap<(u8, u16, u16), Duration>,
 }
 
-/// How often a table's sections must come (EN 300 468, 5.1.4; TR 101 211, 4.4); `None` where that is not judged.
+/// How often a table's sections must come (EN 300 468, 5.1.4; TR 101 211, 4.4); `None` where that is not judged. For schedules the
+/// limits of terrestrial networks hold, which are the widest (4.4.2): those of the first day, which is in the first table.
 fn interval(limits: &Limits, table_id: u8) -> Option<Duration> {
     match table_id {
         0x40 | 0x41 => Some(limits.nit),
@@ -99,6 +102,10 @@ fn interval(limits: &Limits, table_id: u8) -> Option<Duration> {
         0x46 | 0x4A => Some(limits.si_other),
         0x4E => Some(limits.eit),
         0x4F => Some(limits.si_other),
+        0x50 => Some(Duration::from_secs(10)),
+        0x51..=0x5F => Some(Duration::from_secs(30)),
+        0x60 => Some(Duration::from_secs(60)),
+        0x61..=0x6F => Some(Duration::from_secs(300)),
         0x70 | 0x73 => Some(limits.tdt),
         _ => None,
     }
@@ -114,6 +121,10 @@ const fn seldom(table_id: u8) -> Indicator {
     }
 }
 
+const fn is_schedule(table_id: u8) -> bool {
+    matches!(table_id, 0x50..=0x6F)
+}
+
 const fn pid_of(table_id: u8) -> Pid {
     match table_id {
         0x40 | 0x41 => NIT,
@@ -125,8 +136,8 @@ const fn pid_of(table_id: u8) -> Pid {
 }
 
 impl Flow {
-    /// A section of the service information is complete.
-    pub(crate) fn si_seen(&mut self, section: SiSection) {
+    /// A section of the service information is complete, which states the last table id of its kind.
+    pub(crate) fn si_seen(&mut self, section: SiSection, last_table: u8) {
         let here = self.position(None);
         let Some(now) = self.clock_at(&here) else { return };
         let limits = self.config.profile.limits;
@@ -143,7 +154,12 @@ impl Flow {
         }
         self.si_dense((table_id, extension, scope), now);
         let Some(limit) = interval(&limits, table_id) else { return };
-        let sections = &mut self.information.sections;
+        let (section, sections) = if is_schedule(table_id) {
+            self.end_schedules(section, last_table);
+            (SiSection { number: 0, ..section }, &mut self.information.schedules)
+        } else {
+            (section, &mut self.information.sections)
+        };
         let half = SiSection { number: number ^ 1, ..section };
         let other = sections.get_mut(&half).map(|half| {
             half.other = Some(now);
@@ -161,6 +177,20 @@ impl Flow {
         let over = state.watch.seen(now, limit, here);
         self.si_change(seldom(table_id), table_id, late);
         self.si_change(seldom(table_id), table_id, over);
+    }
+
+    /// Schedules become shorter as time passes: tables beyond the last one are not awaited any more.
+    fn end_schedules(&mut self, section: SiSection, last_table: u8) {
+        let kind = section.table_id..=section.table_id | 0x0F;
+        if !kind.contains(&last_table) {
+            return;
+        }
+        for table_id in last_table + 1..=*kind.end() {
+            let beyond = SiSection { table_id, number: 0, ..section };
+            let over = self.information.schedules.remove(&beyond);
+            let change = over.and_then(|mut state| state.watch.close());
+            self.si_change(seldom(table_id), table_id, change);
+        }
     }
 
     /// Sections of one sub-table need 25 ms between them. Ends are compared with ends, which can only be further apart than an end
@@ -187,9 +217,9 @@ impl Flow {
 
     /// So much of the clock's time passed without packets: it does not count.
     pub(crate) fn excuse_si(&mut self, span: Duration) {
-        let Information { tables, sections, .. } = &mut self.information;
+        let Information { tables, sections, schedules, .. } = &mut self.information;
         tables.iter_mut().for_each(|watch| watch.excuse(span));
-        for state in sections.values_mut() {
+        for state in sections.values_mut().chain(schedules.values_mut()) {
             state.watch.excuse(span);
             (state.last, state.previous) = (state.last + span, state.previous + span);
         }
@@ -207,25 +237,36 @@ impl Flow {
             }
         }
         let mut sections = core::mem::take(&mut self.information.sections);
-        for (section, state) in &mut sections {
-            let Some(limit) = interval(&limits, section.table_id) else { continue };
-            let change = match now.saturating_sub(state.last) > limit * GIVE_UP {
-                true => state.watch.close(),
-                false => state.watch.overdue(now, limit, here),
-            };
-            self.si_change(seldom(section.table_id), section.table_id, change);
-        }
+        self.sweep_sections(&mut sections, now, here);
         self.sweep_pairs(&mut sections, now, here);
-        sections.retain(|section, state| {
-            let limit = interval(&limits, section.table_id).unwrap_or_default();
-            now.saturating_sub(state.last) <= limit * GIVE_UP
-        });
         self.information.sections = sections;
+        let mut schedules = core::mem::take(&mut self.information.schedules);
+        self.sweep_sections(&mut schedules, now, here);
+        self.information.schedules = schedules;
         if self.config.profile.setting(Indicator::UnreferencedPid) != Setting::Off
             || self.config.profile.setting(Indicator::UnreferencedPid2) != Setting::Off
         {
             self.sweep_pids(here);
         }
+    }
+
+    fn sweep_sections(
+        &mut self,
+        sections: &mut BTreeMap<SiSection, Repeated>,
+        now: Duration,
+        here: Position,
+    ) {
+        let limits = self.config.profile.limits;
+        sections.retain(|section, state| {
+            let limit = interval(&limits, section.table_id).unwrap_or_default();
+            let kept = now.saturating_sub(state.last) <= limit * GIVE_UP;
+            let change = match kept {
+                true => state.watch.overdue(now, limit, here),
+                false => state.watch.close(),
+            };
+            self.si_change(seldom(section.table_id), section.table_id, change);
+            kept || state.unpaired.is_some()
+        });
     }
 
     /// The present and the following event of a service come together (3.6.c).

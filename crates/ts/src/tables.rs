@@ -116,13 +116,33 @@ impl Reader {
 
 /// What a section turned out to be.
 enum Read {
-    Broken { table_id: u8 },
-    Foreign { table: Table, table_id: u8 },
-    Cat { entitlements: Vec<Pid> },
-    Si(SiSection),
-    Repeated { table_id: u8, extension: u16 },
-    Pat { version: u8, number: u8, last: u8, entries: Vec<(u16, Pid)> },
-    Pmt { program: u16, version: (u8, u32), pmt: psi::Pmt },
+    Broken {
+        table_id: u8,
+    },
+    Foreign {
+        table: Table,
+        table_id: u8,
+    },
+    Cat {
+        entitlements: Vec<Pid>,
+    },
+    /// With the last table id that it states, or its own.
+    Si(SiSection, u8),
+    Repeated {
+        table_id: u8,
+        extension: u16,
+    },
+    Pat {
+        version: u8,
+        number: u8,
+        last: u8,
+        entries: Vec<(u16, Pid)>,
+    },
+    Pmt {
+        program: u16,
+        version: (u8, u32),
+        pmt: psi::Pmt,
+    },
     Sdt(Vec<psi::Names>),
     Cue(Box<SpliceInfo>),
 }
@@ -185,7 +205,7 @@ impl Flow {
         let mut found = core::mem::take(&mut self.tables.found);
         let Some(reader) = self.tables.readers.get_mut(index) else { return };
         assembler.push(start, payload, &mut |bytes| {
-            found.extend(information(reader, bytes).map(Read::Si));
+            found.extend(information(reader, bytes).map(|(section, last)| Read::Si(section, last)));
             found.extend(read(reader, bytes));
         });
         reader.assembler = assembler;
@@ -227,7 +247,7 @@ impl Flow {
                     self.assign_roles();
                 }
             }
-            Read::Si(section) => self.si_seen(section),
+            Read::Si(section, last_table) => self.si_seen(section, last_table),
             Read::Repeated { table_id: TABLE_PAT, .. } => self.pat_seen(),
             Read::Repeated { table_id: TABLE_PMT, extension } => self.pmt_seen(pid, extension),
             Read::Repeated { .. } => {}
@@ -544,17 +564,23 @@ fn own_table(pid: Pid, pmts: &[Pid]) -> Option<Table> {
     }
 }
 
-/// A section of the service information, whatever else it says; without its CRC where its form has none.
-fn information(reader: &Reader, bytes: &[u8]) -> Option<SiSection> {
+/// A section of the service information, whatever else it says, and the last table id that it states; without its CRC where its
+/// form has none.
+fn information(reader: &Reader, bytes: &[u8]) -> Option<(SiSection, u8)> {
     let &[table_id, _, _, ref rest @ ..] = bytes else { return None };
     reader.table.filter(|table| table.is_si() && table.takes(table_id))?;
     if matches!(table_id, 0x70 | 0x71 | TABLE_TOT) {
         let whole = table_id != TABLE_TOT || crc32(bytes) == 0;
-        return whole.then_some(SiSection { table_id, extension: 0, scope: 0, number: 0 });
+        let section = SiSection { table_id, extension: 0, scope: 0, number: 0 };
+        return whole.then_some((section, table_id));
     }
     let section = Section::parse(bytes).ok()?;
     let &[_, _, _, _, _, first, second, ..] = rest else { return None };
-    Some(SiSection {
+    let last_table = match table_id {
+        0x50..=0x6F => rest.get(10).copied().unwrap_or(table_id),
+        _ => table_id,
+    };
+    let section = SiSection {
         table_id,
         extension: section.extension,
         scope: match table_id {
@@ -563,7 +589,8 @@ fn information(reader: &Reader, bytes: &[u8]) -> Option<SiSection> {
             _ => 0,
         },
         number: section.number,
-    })
+    };
+    Some((section, last_table))
 }
 
 fn read(reader: &mut Reader, bytes: &[u8]) -> Option<Read> {
