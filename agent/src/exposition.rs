@@ -469,7 +469,8 @@ mod tests {
         let mut gaps = Gaps::default();
         (gaps.counts[1], gaps.counts[10], gaps.sum) = (3, 1, Duration::from_secs(2));
         let (delay_factor, pcr_jitter, rtp_jitter) = (millis(4), millis(5), millis(6));
-        Arrival { gaps, delay_factor, pcr_jitter, pcr_drift_ppb: Some(-7_000), rtp_jitter }
+        let (pcr_drift_ppb, rtp_spread) = (Some(-7_000), None);
+        Arrival { gaps, delay_factor, pcr_jitter, pcr_drift_ppb, rtp_jitter, rtp_spread }
     }
 
     fn board() -> Board {

@@ -60,6 +60,8 @@ impl Evidence {
             FaultKind::Unreachable
             | FaultKind::HttpError
             | FaultKind::NoData
+            | FaultKind::RtpLoss
+            | FaultKind::DeliveryJitter
             | FaultKind::PlaylistStale
             | FaultKind::PlaylistInvalid
             | FaultKind::SegmentMissing

@@ -91,6 +91,8 @@ pub struct Arrival {
     pub pcr_drift_ppb: Option<i64>,
     /// The interarrival jitter (RFC 3550, A.8), of RTP alone.
     pub rtp_jitter: Option<Duration>,
+    /// By how much the time on the way varied, by the stamps of RTP.
+    pub rtp_spread: Option<Duration>,
 }
 
 impl Arrival {
@@ -172,6 +174,7 @@ impl ArrivalMeter {
             pcr_jitter: self.clock.close(),
             pcr_drift_ppb: self.clock.drift(),
             rtp_jitter: None,
+            rtp_spread: None,
         }
     }
 }

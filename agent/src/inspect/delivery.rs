@@ -17,6 +17,7 @@ pub struct Delivery {
     gaps: Gaps,
     delay_factor: Spread,
     pcr_jitter: Spread,
+    rtp_spread: Spread,
     /// The analyser's count at the account before, and the most that a second brought.
     missing: u64,
     worst_loss: f64,
@@ -54,6 +55,7 @@ impl Delivery {
                 self.gaps.add(&arrival.gaps);
                 arrival.delay_factor.into_iter().for_each(|it| self.delay_factor.add(it));
                 arrival.pcr_jitter.into_iter().for_each(|it| self.pcr_jitter.add(it));
+                arrival.rtp_spread.into_iter().for_each(|it| self.rtp_spread.add(it));
                 self.lose(missing, arrival.gaps.sum);
                 self.last = Some(*arrival);
             }
@@ -105,6 +107,7 @@ impl Delivery {
                 late: self.rtp.late,
                 restarts: self.rtp.restarts,
                 jitter_seconds: micros(jitter),
+                spread: self.rtp_spread.report(),
             }),
             fec: (self.fec.values())
                 .map(|(fec, seen)| FecReport {
@@ -188,6 +191,8 @@ pub struct RtpReport {
     pub restarts: u64,
     /// Interarrival jitter at the end.
     pub jitter_seconds: f64,
+    /// By how much the time on the way varied in each second.
+    pub spread: Option<SpreadReport>,
 }
 
 /// Forward error correction of one direction (SMPTE ST 2022-1).
@@ -239,9 +244,12 @@ impl DeliveryReport {
         lines.extend(self.rtp.map(|rtp| {
             let RtpReport { packets, lost, reordered, duplicates, late, restarts, .. } = rtp;
             let jitter = rtp.jitter_seconds * 1e3;
+            let varied = rtp.spread.map_or(String::new(), |it| {
+                format!("; time on the way varied by {}", spread(Some(it)))
+            });
             format!(
                 "RTP: {packets} packets, {lost} lost, {reordered} reordered, {duplicates} duplicates, \
-                 {late} late, {restarts} restarts, jitter {jitter:.1} ms"
+                 {late} late, {restarts} restarts; jitter {jitter:.1} ms{varied}"
             )
         }));
         lines.extend(self.fec.iter().map(|fec| {
@@ -279,6 +287,7 @@ mod tests {
                     pcr_jitter: jitter.map(Duration::from_millis),
                     pcr_drift_ppb: Some(-1_500),
                     rtp_jitter: rtp.map(Duration::from_millis),
+                    rtp_spread: rtp.map(|it| Duration::from_millis(it * 10)),
                 },
             }
         };
@@ -309,5 +318,6 @@ mod tests {
         assert_eq!(fec[0].packets, 7);
         let rtp = delivery.report().unwrap().rtp.unwrap();
         assert_eq!((rtp.packets, rtp.lost, rtp.jitter_seconds), (100, 4, 0.007));
+        assert_eq!(rtp.spread.unwrap().max_seconds, 0.07);
     }
 }

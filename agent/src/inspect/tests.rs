@@ -221,6 +221,7 @@ fn delivery() -> DeliveryReport {
             late: 9_999_999,
             restarts: 9_999_999,
             jitter_seconds: 0.0125,
+            spread: Some(spread),
         }),
         fec: vec![FecReport { direction: "column", offset: 255, covers: 255, packets: 9_999_999 }],
     }
@@ -408,7 +409,10 @@ fn the_page_has_every_key_with_its_type_and_no_other() {
     let mut full = keys_of(&full());
     full.extend(keys_of_lines());
     let value = |report: Report| serde_json::to_value(report).unwrap();
-    let (sparse, of_file) = (value(sparse()), value(Report { delivery: None, ..sparse() }));
+    let with = |delivery| value(Report { delivery, ..sparse() });
+    let unstamped = delivery().rtp.map(|rtp| RtpReport { spread: None, ..rtp });
+    let (sparse, of_file) = (value(sparse()), with(None));
+    let of_rtp = with(Some(DeliveryReport { rtp: unstamped, ..delivery() }));
     let rows: BTreeMap<&str, &str> =
         documented.iter().map(|(key, (kind, _))| (key.as_str(), kind.as_str())).collect();
     let written: BTreeMap<&str, &str> =
@@ -417,6 +421,7 @@ fn the_page_has_every_key_with_its_type_and_no_other() {
     let mut objects = Vec::new();
     objects_of(&sparse, "", &mut objects);
     objects_of(&of_file, "", &mut objects);
+    objects_of(&of_rtp, "", &mut objects);
     let of_report = documented.iter().filter(|(key, _)| !key.contains(" line: "));
     for (key, (_, when)) in of_report {
         let (parent, name) = key.rsplit_once('.').unwrap_or(("", key));

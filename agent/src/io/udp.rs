@@ -469,7 +469,8 @@ impl Slot {
             self.outbox.drop_datagrams(at, u64::from(dropped));
         }
         let stamped = received.stamp.is_some() && stamps.usable();
-        if dropped > 0 || !stamped {
+        let seen = dropped == 0 && stamped;
+        if !seen {
             self.meter.unobserved();
         }
         let Content::Rtp(reorder) = &mut self.content else {
@@ -485,8 +486,13 @@ impl Slot {
             Ok(packet) => {
                 let account = stamped.then(|| self.meter.handle(at, packet.payload)).flatten();
                 reorder.handle(at, packet);
-                let rtp_jitter = Some(reorder.jitter());
-                self.outbox.tell(account.map(|account| Arrival { rtp_jitter, ..account }));
+                // What this host did not see or stamp as it came is no matter of the way.
+                let spread = (account.is_some() || !seen).then(|| reorder.take_spread()).flatten();
+                self.outbox.tell(account.map(|account| Arrival {
+                    rtp_jitter: Some(reorder.jitter()),
+                    rtp_spread: spread,
+                    ..account
+                }));
             }
             Err(RtpError::Control(_) | RtpError::Short) => {}
             // Not RTP: pass it on as it is, and let the analyser say what it is.

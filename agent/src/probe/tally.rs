@@ -10,6 +10,7 @@ pub(super) struct Tally {
     excess: u64,
     damaged: u64,
     between: u64,
+    lost: u64,
 }
 
 impl Tally {
@@ -27,6 +28,11 @@ impl Tally {
         }
     }
 
+    /// Counts RTP packets that were lost.
+    pub(super) fn lose(&mut self, packets: u64) {
+        self.lost = self.lost.saturating_add(packets);
+    }
+
     /// Says what it comes to.
     pub(super) fn evidence(&self) -> String {
         let parts = [
@@ -34,6 +40,7 @@ impl Tally {
             (self.missing, "packet", "packets", " missing by the counter"),
             (self.excess, "packet", "packets", " beyond a legal duplicate"),
             (self.damaged, "packet", "packets", " with the transport error indicator"),
+            (self.lost, "RTP packet", "RTP packets", " lost on the way"),
             (self.between, "packet", "packets", " missing between two segments"),
         ];
         let told: Vec<String> = (parts.into_iter().filter(|(count, ..)| *count > 0))

@@ -422,13 +422,24 @@ impl View {
         finding: FindingKind,
     ) {
         let what = self.condition_of(kind, Some(pid));
+        let evidence = self.tallied(what, at, |tally| tally.add(finding));
+        self.event(kind, Some(pid), at, ceiling, evidence);
+    }
+
+    /// RTP packets were lost.
+    pub(super) fn lost(&mut self, at: MonoTime, packets: u64) {
+        let what = self.condition_of(FaultKind::RtpLoss, None);
+        let evidence = self.tallied(what, at, |tally| tally.lose(packets));
+        self.tracker.event(what, at, Severity::Info, evidence);
+    }
+
+    fn tallied(&mut self, what: Condition, at: MonoTime, add: impl FnOnce(&mut Tally)) -> String {
         if !self.tracker.goes_on(what, at) {
             self.tallies.remove(&what);
         }
         let tally = self.tallies.entry(what).or_default();
-        tally.add(finding);
-        let evidence = tally.evidence();
-        self.event(kind, Some(pid), at, ceiling, evidence);
+        add(tally);
+        tally.evidence()
     }
 
     /// A condition of a PID begins.

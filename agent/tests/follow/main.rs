@@ -229,12 +229,18 @@ fn what_becomes_of_rtp_packets_is_told_one_by_one() {
     let rtp = |key: &str| delivery["rtp"][key].as_u64().unwrap();
     let counts = ["lost", "reordered", "duplicates", "late", "restarts"].map(rtp);
     assert_eq!(counts, [5, 1, 1, 1, 1], "{delivery:#}");
+    let faults = last["report"]["faults"].as_array().unwrap();
+    let lost: Vec<_> = faults.iter().filter(|fault| fault["kind"] == "rtp_loss").collect();
+    assert_eq!(lost.len(), 1, "{lost:#?}");
+    assert_eq!((&lost[0]["severity"], &lost[0]["start_seconds"].is_f64()), (&"info".into(), &true));
     assert!((650..=sender.sent).contains(&rtp("packets")), "{delivery:#}");
     let gaps =
         delivery["gaps"].as_array().unwrap().iter().map(|gap| gap["count"].as_u64().unwrap());
     assert_eq!(delivery["datagrams"], gaps.sum::<u64>());
     assert!(delivery["media_loss_rate"]["max_per_second"].as_f64() > Some(0.0), "{delivery:#}");
     assert!(delivery["delay_factor"]["max_seconds"].as_f64() > Some(0.0), "{delivery:#}");
+    let spread = delivery["rtp"]["spread"]["max_seconds"].as_f64();
+    assert!(spread > Some(0.0), "{delivery:#}");
     assert!(delivery["pcr_jitter"]["max_seconds"].as_f64() > Some(0.0), "{delivery:#}");
     assert_eq!((&delivery["pcr_drift_ppm"], &delivery["dropped_here"]), (&Value::Null, &0.into()));
 }

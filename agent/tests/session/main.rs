@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tallylight_agent::{
     assignment::{ChannelKind, Encryption, Expectation},
     decode::Analyser,
-    input::{InputEvent, Phases, SoundPlace, rtp::RtpCounts},
+    input::{InputEvent, Phases, SoundPlace, arrival::Arrival, rtp::RtpCounts},
     probe::{Decoding, Output, Session, SessionConfig, Source, ViewConfig, Watched},
 };
 use tallylight_model::{
@@ -356,15 +356,47 @@ fn what_this_host_dropped_is_unobserved_and_never_the_streams_loss() {
 }
 
 #[test]
-fn datagrams_lost_by_rtp_are_counted_and_no_fault_of_their_own() {
+fn datagrams_lost_by_rtp_are_told_and_make_no_stream_bad() {
     let clip = clip::clip(12, "", "");
     let mut run = Run::tv();
     run.play(&clip[..clip::at(4.0)]);
-    let counts = RtpCounts { packets: 9, lost: 3, reordered: 2, ..RtpCounts::default() };
-    run.event(InputEvent::Rtp { at: at(run.now), counts });
+    let even = RtpCounts { packets: 700, reordered: 2, ..RtpCounts::default() };
+    run.event(InputEvent::Rtp { at: at(run.now), counts: even });
+    assert!(run.faults.is_empty(), "{:?}", run.faults);
+    for lost in [1, 2] {
+        let counts = RtpCounts { packets: 9, lost, ..RtpCounts::default() };
+        run.event(InputEvent::Rtp { at: at(run.now), counts });
+    }
     run.play(&clip[clip::at(4.0)..]);
     assert!(run.told().is_empty(), "{:?}", run.told());
+    let told: Vec<_> = run.faults.iter().map(|it| (it.kind, it.phase, it.severity)).collect();
+    let kind = FaultKind::RtpLoss;
+    let (begin, end) = (FaultPhase::Begin, told[1].1);
+    assert_eq!(told, [(kind, begin, Severity::Info), (kind, end, Severity::Info)]);
+    assert!(matches!(end, FaultPhase::End(_)));
+    assert_eq!(run.faults[1].evidence, "3 RTP packets lost on the way");
     assert_eq!(run.slices.iter().map(|slice| slice.counters.rtp_lost).sum::<u64>(), 3);
+}
+
+#[test]
+fn packets_that_come_more_unevenly_than_players_buffer_are_told() {
+    let mut run = Run::tv();
+    let mut spread = |millis: u64| {
+        run.wait(1_000);
+        let rtp_spread = Some(Duration::from_millis(millis));
+        let arrival = Arrival { rtp_spread, pcr_jitter: rtp_spread, ..Arrival::default() };
+        run.event(InputEvent::Arrival { at: at(run.now), arrival });
+        let told = run.faults.iter().filter(|it| it.kind == FaultKind::DeliveryJitter);
+        told.map(|it| (it.severity, it.evidence.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(spread(500), []);
+    let evidence = "RTP packets took up to 501 ms longer on the way than others of the same second";
+    assert_eq!(spread(501), [(Severity::Info, evidence.to_owned())]);
+    // A stream without RTP has the bursts of its sender in its clock.
+    let arrival = Arrival { pcr_jitter: Some(Duration::from_millis(900)), ..Arrival::default() };
+    let mut run = Run::tv();
+    run.event(InputEvent::Arrival { at: at(run.now), arrival });
+    assert!(run.faults.is_empty(), "{:?}", run.faults);
 }
 
 #[test]

@@ -194,6 +194,10 @@ faults! {
         "The service has no main sound although the rest of the multiplex goes on.";
     Continuity "continuity" Some(FaultClass::Loss), Transport, CRITICAL,
         "Packets of the service are lost, repeated or out of order (TR 101 290, 1.4).";
+    RtpLoss "rtp_loss" None, Delivery, Acts::Never,
+        "RTP packets are lost on the way (RFC 3550); what a viewer misses of it is `continuity`.";
+    DeliveryJitter "delivery_jitter" None, Delivery, Acts::Never,
+        "The time that RTP packets take on the way varies by more than 500 ms within a second.";
     TransportError "transport_error" Some(FaultClass::Loss), Transport, Acts::Never,
         "An upstream demodulator or receiver marked packets as damaged (TR 101 290, 2.1).";
     BoundaryContinuity "boundary_continuity" None, Transport, Acts::Never,

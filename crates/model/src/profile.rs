@@ -112,8 +112,8 @@ impl Profile {
 
     /// When a condition of this kind becomes a fault.
     ///
-    /// For kinds that are counted per event (`continuity`, `transport_error`, `psi_crc`, `pcr`, `decode_errors`, `boundary_continuity`) the
-    /// condition is "an event within the last second", so that `critical` means errors second after second.
+    /// For kinds that are counted per event (`continuity`, `transport_error`, `psi_crc`, `pcr`, `decode_errors`, `boundary_continuity`, `rtp_loss`,
+    /// `delivery_jitter`) the condition is "an event within the last second", so that `critical` means errors second after second.
     #[must_use]
     pub const fn hold(&self, kind: FaultKind) -> Hold {
         match (self.name, kind) {
@@ -139,6 +139,9 @@ impl Profile {
             (_, FaultKind::DecodeErrors) => hold(0, 6_000, 6_000),
             (_, FaultKind::TransportError) => warning(0, 5_000),
             (_, FaultKind::BoundaryContinuity) => info(10_000),
+            // Null packets may be all that was lost, or another service's, or what error correction repairs for viewers; what they miss
+            // is counted inside. Uneven arrival costs them nothing that their buffers even out, which are not known.
+            (_, FaultKind::RtpLoss | FaultKind::DeliveryJitter) => info(5_000),
             // The condition itself begins after the 500 ms of TR 101 290, 1.3a and 1.5a.
             // TR 101 290 calls 0.5 s an error, but packagers repeat the tables every second or so and no receiver minds.
             (_, FaultKind::PsiMissing) => warning(2_000, 1_000),

@@ -20,10 +20,9 @@ pub use super::demo::{
 
 /// Kinds of condition that hold on a stream at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Conditions(u32);
+pub struct Conditions(u64);
 
-const _: () =
-    assert!(FaultKind::ALL.len() < 30, "a bit for each kind, and two for the agents' own use");
+const _: () = assert!(FaultKind::ALL.len() <= u64::BITS as usize, "a bit for each kind");
 
 impl Conditions {
     /// Nothing is wrong.
@@ -32,7 +31,7 @@ impl Conditions {
     /// Answers these and one more.
     #[must_use]
     pub const fn with(self, kind: FaultKind) -> Self {
-        Self(self.0 | 1 << kind as u32)
+        Self(self.0 | 1 << kind as u64)
     }
 
     /// Answers these and those.
@@ -44,7 +43,7 @@ impl Conditions {
     /// Whether it is one of these.
     #[must_use]
     pub const fn contains(self, kind: FaultKind) -> bool {
-        self.0 & 1 << kind as u32 != 0
+        self.0 & 1 << kind as u64 != 0
     }
 
     /// Whether nothing is wrong.

@@ -125,6 +125,11 @@ impl Reorder {
         std::mem::take(&mut self.counts)
     }
 
+    /// Returns by how much the time on the way varied since it was last asked, by the packets' stamps; `None` if nothing came.
+    pub fn take_spread(&mut self) -> Option<Duration> {
+        self.jitter.take_spread()
+    }
+
     /// Returns the interarrival jitter of the source that is received.
     #[must_use]
     pub fn jitter(&self) -> Duration {
