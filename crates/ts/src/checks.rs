@@ -171,29 +171,33 @@ impl Flow {
                 MediaKind::Video => limits.pid_video,
                 _ => limits.pid_audio,
             };
-            let change = match core::mem::take(&mut stream.alive) {
-                true => stream.packets.seen(now, limit, here),
-                false => stream.packets.overdue(now, limit, here),
-            };
+            // What has just come may have stayed out for too long since it was last asked for.
+            let out = stream.packets.overdue(now, limit, here);
+            let back = core::mem::take(&mut stream.alive)
+                .then(|| stream.packets.renew(now, here))
+                .flatten();
             let late = (stream.stamps.runs() && !stream.still)
                 .then(|| stream.stamps.overdue(now, limits.pts + STEP, here))
                 .flatten();
             let began = stream.began.take();
+            let at = began.and_then(|began| self.clock_at(&began)).unwrap_or(now);
+            let stream = &self.streams[s];
             let (kind, main) = (stream.coding.kind(), stream.main);
             self.report(Check::StampsMissing, Some(pid), Some(i), late);
+            self.report(Check::PidMissing, Some(pid), Some(i), out);
+            self.report(Check::PidMissing, Some(pid), Some(i), back);
             let program = &mut self.programs[i];
             let (watch, limit, check, any) = match kind {
                 MediaKind::Video => (&mut program.video, limits.video, Check::NoVideo, &mut video),
                 _ if main => (&mut program.audio, limits.audio, Check::NoAudio, &mut audio),
-                _ => {
-                    self.report(Check::PidMissing, Some(pid), Some(i), change);
-                    continue;
-                }
+                _ => continue,
             };
             *any = true;
-            let end = began.and_then(|began| watch.seen(now, limit, began));
-            self.report(Check::PidMissing, Some(pid), Some(i), change);
-            self.report(check, None, Some(i), end);
+            let Some(began) = began else { continue };
+            let out = watch.overdue(at, limit, began);
+            let back = watch.renew(now, began);
+            self.report(check, None, Some(i), out);
+            self.report(check, None, Some(i), back);
         }
         let program = &mut self.programs[i];
         let video = watched(&mut program.video, video, now, limits.video, here);
