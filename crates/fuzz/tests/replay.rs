@@ -13,7 +13,7 @@ fn the_corpora_break_no_promise() {
             .map(|entry| entry.unwrap().path())
             .collect();
         inputs.sort();
-        assert!(inputs.len() >= 20, "{name}: {} inputs", inputs.len());
+        assert!(inputs.len() >= 10, "{name}: {} inputs", inputs.len());
         for input in inputs {
             // What fails is named by the last line.
             println!("{}", input.display());
