@@ -457,7 +457,11 @@ impl Flow {
         let mut own = self.programs.iter().filter(|program| its_own(program));
         let start = match own.all(|program| program.timeline.runs()) {
             true => Duration::ZERO,
-            false => self.media(None).unwrap_or_default(),
+            false => {
+                // Where PCRs came before the tables, time began with the first of them.
+                self.stray.pcr(header, pcr, self.place);
+                self.media(None).unwrap_or_default()
+            }
         };
         let awaited = self.programs.iter().any(|p| its_own(p) && p.pcrs.holds());
         let mut told = false;

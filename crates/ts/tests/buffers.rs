@@ -23,8 +23,6 @@ const PER_SECOND: f64 = 27e6 / TICKS as f64;
 /// A PCR each 18.8 ms.
 const CLOCK_EVERY: usize = 50;
 const CLOCK: u16 = 0x200;
-/// Media time begins with the first clock after the tables.
-const BEGIN: f64 = CLOCK_EVERY as f64 / PER_SECOND;
 
 /// A multiplex of constant rate, packet by packet.
 struct Mux {
@@ -158,7 +156,7 @@ fn spans(reading: &Reading) -> Vec<(BufferFault, Option<u16>, f64, Option<f64>)>
         Check::Buffer(fault) => Some((fault, c)),
         _ => None,
     });
-    let seconds = |media: Option<Duration>| media.unwrap().as_secs_f64() + BEGIN;
+    let seconds = |media: Option<Duration>| media.unwrap().as_secs_f64();
     let end = |of: &tallylight_ts::Condition| {
         let end = found
             .clone()

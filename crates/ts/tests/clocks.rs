@@ -173,3 +173,17 @@ fn a_live_clock_is_missed_by_arrival() {
     assert!((89..=91).contains(&frame), "{frame}");
     assert_eq!(counts(&analyser.checks().collect::<Vec<_>>()), [1, 1, 0]);
 }
+
+#[test]
+fn time_begins_with_the_first_clock_wherever_the_tables_come() {
+    let whole = without(&plan(0x100), 0x100, &[]);
+    // The tables come in every second frame.
+    let (tables, late) = (&whole[..2 * 188], &whole[FRAME * 188..]);
+    let end = |bytes: &[u8]| {
+        let mut analyser = Analyser::new(AnalyserConfig::default());
+        analyser.push(MonoTime::ZERO, bytes);
+        analyser.position().media
+    };
+    assert!(end(late).is_some());
+    assert_eq!(end(late), end(&[tables, late].concat()));
+}
