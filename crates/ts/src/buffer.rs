@@ -138,7 +138,7 @@ impl Flow {
         let constant = self.totals.null_packets > 0;
         let mut out = core::mem::take(&mut self.changes);
         let program = &mut self.programs[i];
-        let streams = self.streams.iter_mut().filter(|stream| stream.owner == i);
+        let streams = own(&mut self.streams, i);
         if matches!(step, Step::Passed(_)) && program.clock.pcr(pcr, here.packet) {
             let (from, to) = program.clock.interval();
             let now = Now { clock: &program.clock, from, to, here, constant };
@@ -169,7 +169,7 @@ impl Flow {
         let program = &mut self.programs[i];
         program.clock.reset();
         program.system.reset(here, &mut out);
-        for stream in self.streams.iter_mut().filter(|stream| stream.owner == i) {
+        for stream in own(&mut self.streams, i) {
             stream.model.reset(Some(stream.pid), here, &mut out);
         }
         for change in out.drain(..) {
@@ -195,4 +195,10 @@ impl Flow {
             Some(Unavailable::NoModel)
         }
     }
+}
+
+/// The components of a program: they stand in the order of their programs.
+fn own(streams: &mut [Elementary], program: usize) -> impl Iterator<Item = &mut Elementary> {
+    let first = streams.partition_point(|stream| stream.owner < program);
+    streams[first..].iter_mut().take_while(move |stream| stream.owner == program)
 }
