@@ -17,7 +17,9 @@ pub fn line(done: u64, of: Option<u64>, so_far: Duration) -> String {
             mega(of as f64),
             mega(speed)
         );
-        text += &format!("  {}:{:02} left", left as u64 / 60, left as u64 % 60);
+        if done > 0 {
+            text += &format!("  {}:{:02} left", left as u64 / 60, left as u64 % 60);
+        }
     } else {
         text += &format!("  {}/s", mega(speed));
     }
@@ -42,7 +44,7 @@ mod tests {
                 0,
                 Some(1_000_000_000),
                 0,
-                "[                    ]   0 %  0.0 MB of 1000.0 MB  0.0 MB/s  16666666:40 left",
+                "[                    ]   0 %  0.0 MB of 1000.0 MB  0.0 MB/s",
             ),
             (
                 250_000_000,
