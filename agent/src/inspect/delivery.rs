@@ -100,12 +100,7 @@ impl Delivery {
             pcr_drift_ppm: last.pcr_drift_ppb.map(|ppb| ppb as f64 / 1e3),
             dropped_here: self.dropped,
             rtp: last.rtp_jitter.map(|jitter| RtpReport {
-                packets: self.rtp.packets,
-                lost: self.rtp.lost,
-                reordered: self.rtp.reordered,
-                duplicates: self.rtp.duplicates,
-                late: self.rtp.late,
-                restarts: self.rtp.restarts,
+                counts: self.rtp,
                 jitter_seconds: micros(jitter),
                 spread: self.rtp_spread.report(),
             }),
@@ -177,18 +172,9 @@ pub struct LossReport {
 /// What became of RTP packets (RFC 3550).
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct RtpReport {
-    /// Arrived, whatever became of them.
-    pub packets: u64,
-    /// Did not arrive in time.
-    pub lost: u64,
-    /// Arrived after one that was sent later, in time to be put back.
-    pub reordered: u64,
-    /// Had arrived before.
-    pub duplicates: u64,
-    /// Arrived when they had been given up; lost, too.
-    pub late: u64,
-    /// How often the sender began anew.
-    pub restarts: u64,
+    /// How many.
+    #[serde(flatten)]
+    pub counts: RtpCounts,
     /// Interarrival jitter at the end.
     pub jitter_seconds: f64,
     /// By how much the time on the way varied in each second.
@@ -242,7 +228,7 @@ impl DeliveryReport {
         );
         lines.push(format!("PCR jitter {}; {drift}", spread(self.pcr_jitter)));
         lines.extend(self.rtp.map(|rtp| {
-            let RtpReport { packets, lost, reordered, duplicates, late, restarts, .. } = rtp;
+            let RtpCounts { packets, lost, reordered, duplicates, late, restarts } = rtp.counts;
             let jitter = rtp.jitter_seconds * 1e3;
             let varied = rtp.spread.map_or(String::new(), |it| {
                 format!("; time on the way varied by {}", spread(Some(it)))
@@ -317,7 +303,7 @@ mod tests {
         assert_eq!((fec[0].direction, fec[0].offset, fec[0].covers), ("column", 10, 20));
         assert_eq!(fec[0].packets, 7);
         let rtp = delivery.report().unwrap().rtp.unwrap();
-        assert_eq!((rtp.packets, rtp.lost, rtp.jitter_seconds), (100, 4, 0.007));
+        assert_eq!((rtp.counts.packets, rtp.counts.lost, rtp.jitter_seconds), (100, 4, 0.007));
         assert_eq!(rtp.spread.unwrap().max_seconds, 0.07);
     }
 }

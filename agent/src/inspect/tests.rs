@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use tallylight_model::{FaultKind, Severity, WallTime};
 
 use super::*;
+use crate::input::rtp::RtpCounts;
 
 /// The rows of docs/probe.md that describe a key of what is printed as JSON: its type, and when it is there.
 fn documented() -> BTreeMap<String, (String, String)> {
@@ -214,12 +215,14 @@ fn delivery() -> DeliveryReport {
         pcr_drift_ppm: Some(-12.5),
         dropped_here: 9_999_999,
         rtp: Some(RtpReport {
-            packets: 999_999_999,
-            lost: 9_999_999,
-            reordered: 9_999_999,
-            duplicates: 9_999_999,
-            late: 9_999_999,
-            restarts: 9_999_999,
+            counts: RtpCounts {
+                packets: 999_999_999,
+                lost: 9_999_999,
+                reordered: 9_999_999,
+                duplicates: 9_999_999,
+                late: 9_999_999,
+                restarts: 9_999_999,
+            },
             jitter_seconds: 0.0125,
             spread: Some(spread),
         }),

@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde::Serialize;
 use tallylight_model::MonoTime;
 
 use super::{Jitter, RtpPacket};
@@ -31,7 +32,7 @@ const MAX_MISORDER: i16 = 100;
 const FORGIVE: Duration = Duration::from_secs(1);
 
 /// What became of packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RtpCounts {
     /// That arrived, whatever became of them.
     pub packets: u64,
