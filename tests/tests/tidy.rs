@@ -123,7 +123,7 @@ fn the_pure_crates_are_no_std_and_need_the_model_alone() {
 #[test]
 fn each_part_sees_those_that_architecture_lets_it_see() {
     for (member, sees) in [
-        ("agent", &["av", "config", "model", "ts", "wire"][..]),
+        ("agent", &["av", "config", "model", "mux", "ts", "wire"][..]),
         ("collector", &["config", "decide", "model", "wire"]),
         ("tests", &["decide", "model", "ts", "wire"]),
         ("crates/av", &["model"]),

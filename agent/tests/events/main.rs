@@ -4,11 +4,11 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
-
-#[path = "../../../crates/ts/tests/mux/mod.rs"]
-mod mux;
-
-use mux::{Mux, Plan, pat, picture, pmt, sound};
+use tallylight_mux::{
+    Mux, pat,
+    plan::{Plan, picture, sound},
+    pmt, sealed,
+};
 
 const PMT: u16 = 0x20;
 const VIDEO: u16 = 0x100;
@@ -73,9 +73,7 @@ fn cue(kind: u8, command: &[u8], descriptors: &[u8]) -> Vec<u8> {
     bytes.extend(command);
     bytes.extend([0, descriptors.len() as u8]);
     bytes.extend(descriptors);
-    let crc = mux::crc(&bytes);
-    bytes.extend(crc);
-    bytes
+    sealed(bytes)
 }
 
 #[test]

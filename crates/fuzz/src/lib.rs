@@ -8,8 +8,8 @@
 
 mod delivery;
 mod input;
-mod muxer;
 mod stream;
+mod tables;
 
 /// Takes any bytes; panics where a promise is broken.
 pub type Target = fn(&[u8]);

@@ -2,12 +2,13 @@
 
 use std::{iter, time::Duration};
 
-use tallylight_model::{MonoTime, Pcr, Pts};
+use tallylight_model::{MonoTime, Pcr};
+use tallylight_mux::{Length, Mux, pes as pes_packet, section};
 use tallylight_ts::{Analyser, AnalyserConfig, CheckClock, CheckProfile, Payload};
 
 use crate::{
     input::Input,
-    muxer::{CODINGS, FIRST, Muxer, PMT},
+    tables::{self, CODINGS, FIRST, PMT},
 };
 
 /// Time that a record takes.
@@ -24,91 +25,87 @@ pub(crate) fn packets(data: &[u8]) {
 pub(crate) fn tables(data: &[u8]) {
     let mut input = Input::new(data);
     let trial = Trial::choose(&mut input);
-    let mut muxer = Muxer::default();
-    muxer.program(&[CODINGS[0], CODINGS[4]]);
-    records(&mut input, &mut muxer, |input, muxer| {
+    let mut mux = Mux::default();
+    tables::program(&mut mux, &[CODINGS[0], CODINGS[4]]);
+    records(&mut input, &mut mux, |input, mux| {
         let pid = input.one_of([0, 1, PMT, 0x10, 0x11, 0x12, 0x13, 0x14, FIRST, FIRST + 1]);
         let choice = input.byte();
         let piece = input.piece();
         match choice % 4 {
-            0 => muxer.unit(pid, piece),
-            1 => muxer.packet(pid, choice & 0x10 != 0, None, piece),
-            2 => muxer.section(pid, piece),
+            0 => mux.unit(pid, piece),
+            1 => mux.packet(pid, choice & 0x10 != 0, None, piece),
+            2 => tables::section(mux, pid, piece),
             _ => {
                 let (id, body) = piece.split_first().unwrap_or((&0, &[]));
-                muxer.table(pid, *id, u16::from(choice >> 4), body);
+                mux.section(pid, &section(*id, u16::from(choice >> 4), 0, body));
             }
         }
     });
-    trial.run(&muxer.bytes);
+    trial.run(&mux.bytes);
 }
 
 /// Components whose packets carry anything, with PES headers of any kind.
 pub(crate) fn pes(data: &[u8]) {
     let mut input = Input::new(data);
     let trial = Trial::choose(&mut input);
-    let mut muxer = Muxer::default();
-    muxer.program(&[input.one_of(CODINGS), input.one_of(CODINGS)]);
-    records(&mut input, &mut muxer, |input, muxer| {
+    let mut mux = Mux::default();
+    tables::program(&mut mux, &[input.one_of(CODINGS), input.one_of(CODINGS)]);
+    records(&mut input, &mut mux, |input, mux| {
         let choice = input.byte();
         let pid = FIRST + u16::from(choice & 1);
         if choice & 2 != 0 {
-            muxer.lose(pid);
+            mux.lose(pid);
         }
         let begin: &[u8] = if choice & 4 == 0 { &[] } else { &[0, 0, 1] };
         let start = choice & 12 != 0;
-        muxer.packet(pid, start, None, &[begin, input.piece()].concat());
+        mux.packet(pid, start, None, &[begin, input.piece()].concat());
     });
-    trial.run(&muxer.bytes);
+    trial.run(&mux.bytes);
 }
 
 /// An elementary stream of any content in regular PES packets.
 pub(crate) fn access_units(data: &[u8]) {
     let mut input = Input::new(data);
     let trial = Trial::choose(&mut input);
-    let mut muxer = Muxer::default();
-    muxer.program(&[input.one_of(CODINGS)]);
+    let mut mux = Mux::default();
+    tables::program(&mut mux, &[input.one_of(CODINGS)]);
     let mut time = 0;
-    records(&mut input, &mut muxer, |input, muxer| {
+    records(&mut input, &mut mux, |input, mux| {
         let choice = input.byte();
         time += u64::from(choice) * 90;
         let many = 1 + usize::from(choice & 3);
         let data: Vec<u8> =
             iter::repeat_with(|| input.piece()).take(many).flatten().copied().collect();
-        muxer.pes(FIRST, Pts::from_ticks(time), &data);
+        mux.unit(FIRST, &pes_packet(0xE0, Length::Open, Some(time), &data));
     });
-    trial.run(&muxer.bytes);
+    trial.run(&mux.bytes);
 }
 
 /// Splice information sections of any content.
 pub(crate) fn scte35(data: &[u8]) {
     let mut input = Input::new(data);
     let trial = Trial::choose(&mut input);
-    let mut muxer = Muxer::default();
-    muxer.program(&[CODINGS[0], CODINGS[17]]);
-    records(&mut input, &mut muxer, |input, muxer| {
+    let mut mux = Mux::default();
+    tables::program(&mut mux, &[CODINGS[0], CODINGS[17]]);
+    records(&mut input, &mut mux, |input, mux| {
         let choice = input.byte();
         let body = input.piece();
         match choice % 4 {
-            0 => muxer.unit(FIRST + 1, body),
-            _ => muxer.section(FIRST + 1, &[&[0xFC, 0x30, 0], body].concat()),
+            0 => mux.unit(FIRST + 1, body),
+            _ => tables::section(mux, FIRST + 1, &[&[0xFC, 0x30, 0], body].concat()),
         }
     });
-    trial.run(&muxer.bytes);
+    trial.run(&mux.bytes);
 }
 
 /// Writes records with a clock between them until the input is used up.
-fn records(
-    input: &mut Input<'_>,
-    muxer: &mut Muxer,
-    mut record: impl FnMut(&mut Input<'_>, &mut Muxer),
-) {
+fn records(input: &mut Input<'_>, mux: &mut Mux, mut record: impl FnMut(&mut Input<'_>, &mut Mux)) {
     let mut time = Duration::ZERO;
     while !input.is_empty() {
         time += STEP;
         let ticks = time.as_micros() as u64 * (Pcr::HZ / 1_000_000);
-        muxer.packet(FIRST, false, Some(Pcr::from_ticks(ticks)), &[]);
-        record(input, muxer);
+        mux.clock(FIRST, ticks);
+        record(input, mux);
     }
 }
 

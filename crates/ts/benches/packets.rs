@@ -3,11 +3,8 @@
 
 use divan::{Bencher, counter::ItemsCount};
 use tallylight_model::MonoTime;
+use tallylight_mux::{Length, Mux, null, pat, pes, pmt};
 use tallylight_ts::{Analyser, AnalyserConfig, CheckProfile, Payload};
-
-#[path = "../tests/mux/mod.rs"]
-#[expect(dead_code, reason = "tests use all of it")]
-mod mux;
 
 /// Packets of each stream.
 const PACKETS: usize = 20_000;
@@ -30,7 +27,7 @@ fn forty_components(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn null_packets(bencher: Bencher<'_, '_>) {
-    measure(bencher, &[&[0x47, 0x1F, 0xFF, 0x10][..], &[0xFF; 184]].concat().repeat(PACKETS));
+    measure(bencher, &null().repeat(PACKETS));
 }
 
 fn measure(bencher: Bencher<'_, '_>, bytes: &[u8]) {
@@ -48,14 +45,14 @@ fn measure(bencher: Bencher<'_, '_>, bytes: &[u8]) {
 
 /// Pictures of H.264 in so many components of one program, of which none ends.
 fn stream(components: u16) -> Vec<u8> {
-    let mut mux = mux::Mux::default();
+    let mut mux = Mux::default();
     let pids: Vec<u16> = (0x100..0x100 + components).collect();
     let listed: Vec<(u8, u16, &[u8])> = pids.iter().map(|&pid| (0x1B, pid, &[][..])).collect();
-    mux.section(0, &mux::pat(0, &[(1, 0x20)]));
-    mux.section(0x20, &mux::pmt(1, 0, 0x100, &listed));
-    let head = [0, 0, 1, 0xE0, 0, 0, 0x80, 0, 0, 0, 0, 1, 0x65, 0x88, 0x84];
+    mux.section(0, &pat(0, &[(1, 0x20)]));
+    mux.section(0x20, &pmt(1, 0, 0x100, &listed));
+    let data = [&[0, 0, 1, 0x65, 0x88, 0x84][..], &[0xAA; 169]].concat();
     for &pid in &pids {
-        mux.packet(pid, true, &[&head[..], &[0xAA; 169]].concat());
+        mux.unit(pid, &pes(0xE0, Length::Open, None, &data));
     }
     // Bytes of which none is more frequent than others, as coded ones are.
     let mut state = 1_u32;
@@ -65,7 +62,7 @@ fn stream(components: u16) -> Vec<u8> {
     };
     for &pid in pids.iter().cycle().take(PACKETS) {
         let payload: Vec<u8> = (0..184).map(|_| byte()).collect();
-        mux.packet(pid, false, &payload);
+        mux.packet(pid, false, None, &payload);
     }
     mux.bytes
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use tallylight_mux::{self as mux, Length, PACKET, null, pat, pmt};
 use tallylight_ts::{
     AnalyserConfig, BufferFault, Check, CheckProfile, Indicator, Overflow, Setting, Unavailable,
 };
@@ -14,7 +15,7 @@ use tallylight_ts::{
 mod clip;
 mod reading;
 
-use clip::{AUDIO, PACKET, PMT, VIDEO, null, section, tally};
+use clip::{AUDIO, PMT, VIDEO, tally};
 use reading::Reading;
 
 /// A packet each 376 us: 4 Mb/s.
@@ -36,13 +37,10 @@ impl Mux {
     fn new(seconds: f64, stream_types: &[(u8, u16)]) -> Self {
         let packets = vec![None; (seconds * PER_SECOND) as usize];
         let mut mux = Self { packets, counters: [0; 8192], first_clock: 900_000 * 300 };
-        let components: Vec<u8> = stream_types
-            .iter()
-            .flat_map(|(kind, pid)| [*kind, 0xE0 | (pid >> 8) as u8, *pid as u8, 0xF0, 0])
-            .collect();
-        let clock = [0xE0 | (CLOCK >> 8) as u8, CLOCK as u8, 0xF0, 0];
-        let pat = section(0, &[0, 1, 0xE0 | (PMT >> 8) as u8, PMT as u8]);
-        let pmt = section(2, &[&clock[..], &components].concat());
+        let components: Vec<_> =
+            stream_types.iter().map(|(kind, pid)| (*kind, *pid, &[][..])).collect();
+        let pat = pat(0, &[(1, PMT)]);
+        let pmt = pmt(1, 0, CLOCK, &components);
         for at in (0..mux.packets.len()).step_by(250) {
             mux.put(at + 10, 0, true, &[&[0], &pat[..]].concat());
             mux.put(at + 40, PMT, true, &[&[0], &pmt[..]].concat());
@@ -60,11 +58,7 @@ impl Mux {
 
     fn clock(&mut self, at: usize) {
         let ticks = self.first_clock + at as u64 * TICKS;
-        let mut packet = null();
-        packet[1..6].copy_from_slice(&[(CLOCK >> 8) as u8, CLOCK as u8, 0x20, 183, 0x10]);
-        let field = ((ticks / 300) << 15) | 0x7E00 | (ticks % 300);
-        packet[6..12].copy_from_slice(&field.to_be_bytes()[2..]);
-        self.packets[at] = Some(packet);
+        self.packets[at] = Some(mux::packet(CLOCK, false, 0, Some(ticks), &[]));
     }
 
     /// Puts a payload into the first place from here on that is free; returns it. What is too short is stuffed.
@@ -73,20 +67,8 @@ impl Mux {
         let at = from + free.unwrap_or(self.packets.len());
         if let Some(place) = self.packets.get_mut(at) {
             let counter = &mut self.counters[usize::from(pid)];
-            let mut packet = [0xFF; PACKET];
-            let room = PACKET - 4 - payload.len();
-            let control = if room > 0 { 0x30 } else { 0x10 };
-            packet[..4].copy_from_slice(&[0x47, (pid >> 8) as u8, pid as u8, control | *counter]);
-            packet[1] |= u8::from(start) << 6;
+            *place = Some(mux::packet(pid, start, *counter, None, payload));
             *counter = (*counter + 1) & 15;
-            if room > 0 {
-                packet[4] = (room - 1) as u8;
-            }
-            if room > 1 {
-                packet[5] = 0;
-            }
-            packet[4 + room..].copy_from_slice(payload);
-            *place = Some(packet);
         }
         at
     }
@@ -96,15 +78,7 @@ impl Mux {
     fn pes(&mut self, from: usize, pid: u16, due: f64, data: &[u8], apart: usize) -> usize {
         let pts = (self.first_clock / 300 + (due * 90_000.0).round() as u64) % (1 << 33);
         let id = if pid == VIDEO { 0xE0 } else { 0xC0 };
-        let mut bytes = vec![0, 0, 1, id, 0, 0, 0x80, 0x80, 5];
-        bytes.extend([
-            0x21 | (pts >> 29) as u8 & 0x0E,
-            (pts >> 22) as u8,
-            (pts >> 14) as u8 | 1,
-            (pts >> 7) as u8,
-            (pts << 1) as u8 | 1,
-        ]);
-        bytes.extend(data);
+        let bytes = mux::pes(id, Length::Open, Some(pts), data);
         let mut at = from;
         for (i, part) in bytes.chunks(PACKET - 4).enumerate() {
             at = self.put(if i == 0 { at } else { at + apart }, pid, i == 0, part);

@@ -5,14 +5,17 @@
 use std::{ops::Range, time::Duration};
 
 use tallylight_model::MonoTime;
+use tallylight_mux::{
+    Mux, pat,
+    plan::{FRAME, Plan, picture, sound},
+    pmt,
+};
 use tallylight_ts::{
     Analyser, AnalyserConfig, Check, CheckClock, CheckReport, Event, FindingKind, Indicator,
 };
 
-mod mux;
 mod reading;
 
-use mux::{FRAME, Mux, Plan, pat, picture, pmt, sound};
 use reading::Reading;
 
 const NO_CLOCK: u16 = 0x1FFF;

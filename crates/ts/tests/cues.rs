@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use tallylight_model::Pid;
+use tallylight_mux::{
+    Mux, pat,
+    plan::{AHEAD, Plan, TICKS, picture},
+    pmt, sealed, section,
+};
 use tallylight_ts::{AnalyserConfig, CueCounters, SpliceCommand};
 
-#[expect(dead_code, reason = "the other test that shares it uses more of it")]
-mod mux;
 mod reading;
 
-use mux::{AHEAD, Mux, Plan, TICKS, pat, picture, pmt};
 use reading::Reading;
 
 const PMT: u16 = 0x20;
@@ -39,9 +41,7 @@ fn cue(adjustment: u32, kind: u8, command: &[u8]) -> Vec<u8> {
     bytes.extend([0, 0xFF, 0xF0, command.len() as u8, kind]);
     bytes.extend(command);
     bytes.extend([0, 0]);
-    let crc = mux::crc(&bytes);
-    bytes.extend(crc);
-    bytes
+    sealed(bytes)
 }
 
 fn time_signal(adjustment: u32, ticks: u64) -> Vec<u8> {
@@ -123,7 +123,7 @@ fn damaged_and_foreign_sections_are_no_cues_and_no_faults() {
         bytes[at] ^= 0x10;
         mux.section(CUES, &bytes);
     }
-    mux.section(CUES, &mux::section(0x70, 1, 0, &[1, 2, 3]));
+    mux.section(CUES, &section(0x70, 1, 0, &[1, 2, 3]));
     mux.play(&usual, 10);
     let reading = read(&mux);
     assert_eq!((reading.cues.len(), reading.totals.section_errors), (0, 0));

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use tallylight_model::{FaultKind, MonoTime};
+use tallylight_mux::{PACKET, crc32, null, section};
 use tallylight_ts::{
     Analyser, AnalyserConfig, Check, CheckClock, CheckProfile, Condition, Event, FindingKind,
     Indicator, Payload, Unavailable, Wanted,
@@ -13,10 +14,7 @@ use tallylight_ts::{
 mod clip;
 mod reading;
 
-use clip::{
-    AUDIO, PACKET, PAT, PMT, VIDEO, altered, constant, make, null, pid, raised, section,
-    section_crc, tally, timed, variable,
-};
+use clip::{AUDIO, PAT, PMT, VIDEO, altered, constant, make, pid, raised, tally, timed, variable};
 use reading::Reading;
 
 fn read(bytes: &[u8]) -> Reading {
@@ -586,7 +584,7 @@ fn what_does_not_belong_on_a_tables_pid_raises_both_forms_of_its_check() {
     let cut = altered(constant(), |at, packet| {
         if pid(packet) == PAT && (4.0..6.0).contains(&at) {
             // A table of another id with a right CRC.
-            let section = section(0x42, &packet[13..17]);
+            let section = section(0x42, 1, 0, &packet[13..17]);
             packet[5..5 + section.len()].copy_from_slice(&section);
             wrong += 1;
         }
@@ -677,8 +675,8 @@ fn a_pid_of_text_or_data_is_missed_where_a_limit_is_stated() {
             packet[begin] = 0x05;
             let length = usize::from(packet[7]);
             let section = &packet[5..8 + length - 4].to_vec();
-            let crc = section_crc(section);
-            packet[8 + length - 4..8 + length].copy_from_slice(&crc);
+            let crc = crc32(section);
+            packet[8 + length - 4..8 + length].copy_from_slice(&crc.to_be_bytes());
         }
         pid(packet) != AUDIO || at < at_least
     };

@@ -1,12 +1,15 @@
 //! Sound that stays out for just over and just under a limit, wherever its packets stand between two rounds of the checks.
 
+use tallylight_mux::{
+    Mux, pat,
+    plan::{FRAME, Plan, picture, sound},
+    pmt,
+};
 use tallylight_ts::{AnalyserConfig, Check};
 
-mod mux;
 #[expect(dead_code, reason = "the other tests that share it use more of it")]
 mod reading;
 
-use mux::{FRAME, Mux, Plan, pat, picture, pmt, sound};
 use reading::Reading;
 
 const SOUND: u16 = 0x101;

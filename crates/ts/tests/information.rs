@@ -4,13 +4,14 @@
 
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
+use tallylight_mux::{self as mux, PACKET, sealed, section};
 use tallylight_ts::{AnalyserConfig, CheckProfile, Indicator, Overflow};
 
 #[expect(dead_code, reason = "the other test that shares it uses more of it")]
 mod clip;
 mod reading;
 
-use clip::{PACKET, constant, null, pid, raised, section, section_crc, tally, timed};
+use clip::{constant, pid, raised, tally, timed};
 use reading::Reading;
 
 const NIT: u16 = 0x10;
@@ -33,13 +34,10 @@ fn due(pid: u16, section: Vec<u8>, first: f64, period: f64) -> Due {
 }
 
 fn numbered(table: u8, extension: u16, number: u8, body: &[u8]) -> Vec<u8> {
-    let mut bytes = section(table, body);
-    bytes[3..5].copy_from_slice(&extension.to_be_bytes());
+    let mut bytes = section(table, extension, 0, body);
+    bytes.truncate(bytes.len() - 4);
     (bytes[6], bytes[7]) = (number, 1);
-    let end = bytes.len() - 4;
-    let crc = section_crc(&bytes[..end]);
-    bytes[end..].copy_from_slice(&crc);
-    bytes
+    sealed(bytes)
 }
 
 /// Tables without a CRC, or of another form.
@@ -48,9 +46,7 @@ fn short(table: u8, body: &[u8]) -> Vec<u8> {
 }
 
 fn time_offset() -> Vec<u8> {
-    let mut bytes = [&[0x73, 0x70, 11][..], &[0xC0, 0, 0, 0, 0], &[0xF0, 0]].concat();
-    bytes.extend(section_crc(&bytes));
-    bytes
+    sealed([&[0x73, 0x70, 11][..], &[0xC0, 0, 0, 0, 0], &[0xF0, 0]].concat())
 }
 
 /// Events of a service on the transport stream 1.
@@ -94,11 +90,9 @@ fn carrying(sections: impl IntoIterator<Item = Due>) -> Vec<u8> {
         if pid(&packet) == 0x1FFF && queue.last().is_some_and(|(due, ..)| due <= at) {
             let (_, pid, section) = queue.pop().unwrap();
             let counter = counters.entry(pid).or_default();
-            packet = null();
-            packet[1..4].copy_from_slice(&[0x40 | (pid >> 8) as u8, pid as u8, 0x10 | *counter]);
+            let payload = [&[0], &section[..], &[0xFF; 183]].concat();
+            packet = mux::packet(pid, true, *counter, None, &payload);
             *counter = (*counter + 1) & 15;
-            packet[4] = 0;
-            packet[5..5 + section.len()].copy_from_slice(&section);
         }
         // ffmpeg's own SDT has its counter.
         if pid(&packet) == SDT {

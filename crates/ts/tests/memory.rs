@@ -4,167 +4,95 @@ use std::alloc::System;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tallylight_model::MonoTime;
+use tallylight_mux::{Length, Mux, NULL_PID, pat, pes, pmt, section};
 use tallylight_ts::{Analyser, AnalyserConfig, CheckProfile, Payload};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-fn section(table: u8, extension: u16, body: &[u8]) -> Vec<u8> {
-    let length = body.len() + 9;
-    let mut bytes = vec![table, 0xB0 | (length >> 8) as u8, length as u8];
-    bytes.extend(extension.to_be_bytes());
-    bytes.extend([0xC1, 0, 0]);
-    bytes.extend(body);
-    let crc = bytes.iter().fold(u32::MAX, |crc, &byte| {
-        (0..8).rev().fold(crc, |crc, bit| {
-            let carry = (crc >> 31) ^ u32::from((byte >> bit) & 1);
-            (crc << 1) ^ (carry * 0x04C1_1DB7)
-        })
-    });
-    bytes.extend(crc.to_be_bytes());
-    bytes
-}
-
-fn packet(pid: u16, counter: u8, start: bool, payload: &[u8]) -> Vec<u8> {
-    let mut bytes =
-        vec![0x47, (pid >> 8) as u8 | u8::from(start) << 6, pid as u8, 0x10 | counter & 15];
-    bytes.extend(payload);
-    bytes.resize(188, 0xFF);
-    bytes
-}
-
-fn table(pid: u16, section: &[u8]) -> Vec<u8> {
-    let payload = [&[0], section].concat();
-    let parts = payload.chunks(184).enumerate();
-    parts.flat_map(|(i, part)| packet(pid, i as u8, i == 0, part)).collect()
-}
-
 fn drain(analyser: &mut Analyser) -> usize {
     std::iter::from_fn(|| analyser.poll()).count()
 }
 
-/// A packet without payload that carries a PCR.
-fn clock(pid: u16, counter: u8, ticks: u64) -> Vec<u8> {
-    let mut bytes = packet(pid, counter, false, &[]);
-    let field = ((ticks / 300) << 15) | 0x7E00 | (ticks % 300);
-    bytes[3] = 0x20 | counter & 15;
-    bytes[4..6].copy_from_slice(&[183, 0x10]);
-    bytes[6..12].copy_from_slice(&field.to_be_bytes()[2..]);
-    bytes
-}
-
-/// The same at a constant rate of 8 Mb/s, with a clock, null packets, and tables that are repeated.
+/// Pictures in packets of 8 Mb/s at a constant rate, with a clock, null packets, and tables that are repeated.
 fn broadcast(pictures: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let components = [0xE1, 0x01, 0xF0, 0, 0x1B, 0xE1, 0x00, 0xF0, 0];
     let tables = [
-        (0, section(0, 1, &[0, 1, 0xE0, 0x20])),
-        (0x20, section(2, 1, &components)),
-        (0x10, section(0x40, 1, &[0xF0, 0, 0xF0, 0])),
-        (0x11, section(0x42, 1, &[0, 1, 0xFF])),
-        (0x12, section(0x4E, 1, &[0, 1, 0, 1, 1, 0x4E])),
+        (0, pat(0, &[(1, 0x20)])),
+        (0x20, pmt(1, 0, 0x101, &[(0x1B, 0x100, &[])])),
+        (0x10, section(0x40, 1, 0, &[0xF0, 0, 0xF0, 0])),
+        (0x11, section(0x42, 1, 0, &[0, 1, 0xFF])),
+        (0x12, section(0x4E, 1, 0, &[0, 1, 0, 1, 1, 0x4E])),
     ];
-    let (mut packets, mut counter) = (0u64, 0u8);
+    let mut mux = Mux::default();
     for picture in 0..pictures {
         if picture % 10 == 0 {
-            for (pid, section) in &tables {
-                bytes.extend(packet(
-                    *pid,
-                    (picture / 10) as u8,
-                    true,
-                    &[&[0], &section[..]].concat(),
-                ));
-            }
+            tables.iter().for_each(|(pid, section)| mux.section(*pid, section));
         }
         // Due half a second later.
-        let pts = packets * 5076 / 300 + 45_000;
-        let stamp = [
-            0x21 | (pts >> 29) as u8 & 0x0E,
-            (pts >> 22) as u8,
-            (pts >> 14) as u8 | 1,
-            (pts >> 7) as u8,
-            (pts << 1) as u8 | 1,
-        ];
-        let head = [&[0, 0, 1, 0xE0, 0, 0, 0x80, 0x80, 5][..], &stamp];
-        let head = [&head.concat()[..], &[0, 0, 1, 9, 0xF0, 0, 0, 1, 0x41, 0x9A, 0x20]].concat();
-        for i in 0..20 {
-            counter = counter.wrapping_add(1);
-            let body = [0xAA; 184];
-            bytes.extend(packet(0x100, counter, i == 0, if i == 0 { &head } else { &body }));
+        let pts = mux.packets() as u64 * 5076 / 300 + 45_000;
+        let data = [&[0, 0, 1, 9, 0xF0, 0, 0, 1, 0x41, 0x9A, 0x20][..], &[0xAA; 3600]].concat();
+        mux.unit(0x100, &pes(0xE0, Length::Open, Some(pts), &data));
+        while mux.packets() % 212 != 211 {
+            mux.null();
         }
-        while bytes.len() / 188 % 212 != 211 {
-            bytes.extend(packet(0x1FFF, 0, false, &[0; 184]));
-        }
-        packets = (bytes.len() / 188) as u64;
-        bytes.extend(clock(0x101, 0, packets * 5076));
+        mux.clock(0x101, (mux.packets() as u64 + 1) * 5076);
     }
-    assert!(packets > 0);
-    bytes
+    mux.bytes
 }
 
 /// Tables without an end: each PMT is another one, sections are never complete, sub-tables never the same, clocks jump.
 fn endless() -> Vec<u8> {
-    let mut bytes = table(0, &section(0, 1, &[0, 1, 0xE0, 0x20]));
+    let mut mux = Mux::default();
+    mux.section(0, &pat(0, &[(1, 0x20)]));
     for i in 0..20_000u16 {
-        let [high, low] = (0x100 + i % 0x1D00).to_be_bytes();
+        let pid = 0x100 + i % 0x1D00;
         let kinds = [0x1B, 0x0F, 0x06, 0x86];
-        let components: Vec<u8> = (0..20)
-            .flat_map(|c| [kinds[c % 4], 0xE0 | high, low.wrapping_add(c as u8), 0xF0, 6])
-            .collect::<Vec<_>>()
-            .chunks(5)
-            .flat_map(|entry| [entry, &[9, 4, 1, 0, 0xE0 | high, low]].concat())
+        let [high, low] = pid.to_be_bytes();
+        let ca = [9, 4, 1, 0, 0xE0 | high, low];
+        let components: Vec<_> = (0..20)
+            .map(|c| (kinds[c % 4], u16::from_be_bytes([high, low.wrapping_add(c as u8)]), &ca[..]))
             .collect();
-        let body = [&[0xE0 | high, low, 0xF0, 0], &components[..]].concat();
-        bytes.extend(table(0x20, &section(2, 1, &body)));
+        mux.section(0x20, &pmt(1, 0, pid, &components));
         for (pid, id) in [(0x10, 0x41), (0x11, 0x46), (0x12, 0x4E), (0x01, 0x01), (0x11, 0x42)] {
-            bytes.extend(table(pid, &section(id, i, &[high, low, 0, 1, 1, 0x4E])));
+            mux.section(pid, &section(id, i, 0, &[high, low, 0, 1, 1, 0x4E]));
         }
-        bytes.extend(packet(0x12, i as u8, true, &[0, 0x4F, 0xFF, 0xFF]));
-        let ticks = u64::from(i).wrapping_mul(0x9E37_79B9_7F4A) % ((1 << 33) * 300);
-        bytes.extend(clock(0x100 + i % 0x1D00, 0, ticks));
+        let cut_short = [&[0, 0x4F, 0xFF, 0xFF][..], &[0xFF; 180]].concat();
+        mux.packet(0x12, true, None, &cut_short);
+        mux.clock(pid, u64::from(i).wrapping_mul(0x9E37_79B9_7F4A));
     }
-    bytes
+    mux.bytes
 }
 
 /// One program with H.264, and pictures of ten packets.
 fn ordinary(pictures: usize) -> Vec<u8> {
-    let mut bytes = table(0, &section(0, 1, &[0, 1, 0xE0, 0x20]));
-    let components = [0xE1, 0x00, 0xF0, 0, 0x1B, 0xE1, 0x00, 0xF0, 0];
-    bytes.extend(table(0x20, &section(2, 1, &components)));
-    for i in 0..pictures * 10 {
-        let start = i % 10 == 0;
-        let head = [0, 0, 1, 0xE0, 0, 0, 0x80, 0, 0, 0, 0, 1, 9, 0xF0, 0, 0, 1, 0x41, 0x9A, 0x20];
-        let body = [0xAA; 184];
-        bytes.extend(packet(0x100, i as u8, start, if start { &head } else { &body }));
+    let mut mux = Mux::default();
+    mux.section(0, &pat(0, &[(1, 0x20)]));
+    mux.section(0x20, &pmt(1, 0, 0x100, &[(0x1B, 0x100, &[])]));
+    let data = [&[0, 0, 1, 9, 0xF0, 0, 0, 1, 0x41, 0x9A, 0x20][..], &[0xAA; 1800]].concat();
+    for _ in 0..pictures {
+        mux.unit(0x100, &pes(0xE0, Length::Open, None, &data));
     }
-    bytes
+    mux.bytes
 }
 
 /// 256 programs of 64 video components each on every PID there is, each with a picture that never ends.
 fn hostile() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let programs: Vec<u8> = (1..=250u16)
-        .flat_map(|i| [&i.to_be_bytes()[..], &(0xE010 + i).to_be_bytes()].concat())
-        .collect();
-    bytes.extend(table(0, &section(0, 1, &programs)));
+    let mut mux = Mux::default();
+    let programs: Vec<_> = (1..=250u16).map(|i| (i, 0x10 + i)).collect();
+    mux.section(0, &pat(0, &programs));
     for program in 1..=250u16 {
-        let components = (0..80u16).flat_map(|i| {
-            let pid = (0x200 + (program * 80 + i) % 0x1D00).to_be_bytes();
-            [0x1B, 0xE0 | pid[0], pid[1], 0xF0, 0]
-        });
-        let body: Vec<u8> = [0xFF, 0xFF, 0xF0, 0].into_iter().chain(components).collect();
-        bytes.extend(table(0x10 + program, &section(2, program, &body)));
+        let pid = |i| 0x200 + (program * 80 + i) % 0x1D00;
+        let components: Vec<_> = (0..80u16).map(|i| (0x1B, pid(i), &[][..])).collect();
+        mux.section(0x10 + program, &pmt(program, 0, NULL_PID, &components));
     }
     for pid in 0x200..0x1F00 {
-        let head = [0, 0, 1, 0xE0, 0, 0, 0x80, 0, 0, 0, 0, 1, 0x65, 0x88, 0x84];
-        bytes.extend(packet(pid, 0, true, &head));
+        let data = [&[0, 0, 1, 0x65, 0x88, 0x84][..], &[0xFF; 169]].concat();
+        mux.unit(pid, &pes(0xE0, Length::Open, None, &data));
     }
-    for round in 1..4u8 {
-        for pid in 0..0x1FFF {
-            bytes.extend(packet(pid, round, false, &[0xAA; 184]));
-        }
+    for _ in 1..4 {
+        (0..NULL_PID).for_each(|pid| mux.packet(pid, false, None, &[0xAA; 184]));
     }
-    bytes
+    mux.bytes
 }
 
 fn steady_in_all_checks() {

@@ -2,13 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where its stream is wrong")]
 
+use tallylight_mux::{
+    Mux, pat,
+    plan::{FRAME, Plan},
+    pmt, sealed,
+};
 use tallylight_ts::{AnalyserConfig, Captions, ElementaryReport, TextKind};
 
-#[expect(dead_code, reason = "the other test that shares it uses more of it")]
-mod mux;
 mod reading;
 
-use mux::{FRAME, Mux, Plan, pat, pmt};
 use reading::Reading;
 
 const PMT: u16 = 0x20;
@@ -127,8 +129,7 @@ fn a_multiplex_within_this_one_is_seen_with_tables_or_without() {
     // A T2-MI packet of a baseband frame.
     let mut packet = vec![0, 1, 0x20, 0, 0x01, 0x90];
     packet.resize(6 + 50, 0x77);
-    packet.extend(mux::crc(&packet));
-    let payload = [&[0][..], &packet, &[0xFF; 100]].concat();
+    let payload = [&[0][..], &sealed(packet), &[0xFF; 100]].concat();
     for (pid, info) in [(0x1000, &[][..]), (0x300, b"\x7F\x04\x11\x00\x00\x00"), (0x300, &[])] {
         let mut plan = plan(0x1B, &[], picture(0x1B, None));
         if pid == 0x300 {
@@ -140,7 +141,7 @@ fn a_multiplex_within_this_one_is_seen_with_tables_or_without() {
         assert_eq!(read(&mux).t2mi, []);
         let at = mux.packets() as u64;
         for _ in 0..3 {
-            mux.packet(pid, true, &payload[..184.min(payload.len())]);
+            mux.packet(pid, true, None, &payload);
         }
         mux.play(&plan, 10);
         let seen: Vec<_> =

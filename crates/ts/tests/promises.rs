@@ -2,27 +2,12 @@
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 use tallylight_model::{FaultKind, MonoTime, Pid};
+use tallylight_mux::{self as mux, Length};
 use tallylight_ts::{Analyser, AnalyserConfig, Payload, PidCounters};
 
 mod reading;
 
 use reading::Reading;
-
-/// Sections with their CRC, as a multiplexer writes them: program 1 with H.264, AAC and AC-3.
-const PAT: &[u8] = &[0x00, 0xB0, 0x0D, 0x00, 0x01, 0xC1, 0x00, 0x00, 0x00, 0x01, 0xE0, 0x20];
-const PMT: &[u8] = &[
-    0x02, 0xB0, 0x21, 0x00, 0x01, 0xC1, 0x00, 0x00, 0xE0, 0x40, 0xF0, 0x00, 0x1B, 0xE0, 0x40, 0xF0,
-    0x00, 0x0F, 0xE0, 0x41, 0xF0, 0x00, 0x81, 0xE0, 0x42, 0xF0, 0x00, 0x02, 0xE0, 0x43, 0xF0, 0x00,
-];
-
-fn crc32(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(u32::MAX, |crc, &byte| {
-        (0..8).rev().fold(crc, |crc, bit| {
-            let carry = (crc >> 31) ^ u32::from(byte >> bit & 1);
-            (crc << 1) ^ (carry * 0x04C1_1DB7)
-        })
-    })
-}
 
 /// What one packet of an arbitrary stream carries.
 #[derive(Clone, Debug)]
@@ -105,46 +90,40 @@ fn stream(steps: &[Step]) -> Vec<u8> {
     bytes
 }
 
+/// Program 1 with H.264, AAC, AC-3 and MPEG-2 video.
+fn table(pmt: bool) -> Vec<u8> {
+    let components: [(u8, u16, &[u8]); 4] =
+        [(0x1B, 0x40, &[]), (0x0F, 0x41, &[]), (0x81, 0x42, &[]), (0x02, 0x43, &[])];
+    match pmt {
+        true => mux::pmt(1, 0, 0x40, &components),
+        false => mux::pat(0, &[(1, 0x20)]),
+    }
+}
+
 fn packet(carried: &Carried, flags: u8, counters: &mut [u8; 0x60]) -> Vec<u8> {
     let (pid, start, payload) = match carried {
         Carried::Table { pmt } => {
-            let section = if *pmt { PMT } else { PAT };
-            let mut payload = [&[0], section].concat();
-            payload.extend(crc32(section).to_be_bytes());
-            (if *pmt { 0x20 } else { 0 }, true, payload)
+            (if *pmt { 0x20 } else { 0 }, true, [&[0], &table(*pmt)[..]].concat())
         }
         Carried::Clock { .. } => (0x40, false, Vec::new()),
         Carried::Begin { component, pts, data } => {
-            let stamp = [
-                0x21 | (pts >> 29) as u8 & 0x0E,
-                (pts >> 22) as u8,
-                (pts >> 14) as u8 | 1,
-                (pts >> 7) as u8,
-                (pts << 1) as u8 | 1,
-            ];
-            let header = [0, 0, 1, 0xE0 + component, 0, 0, 0x80, 0x80, 5];
-            (0x40 + usize::from(*component), true, [&header[..], &stamp, data].concat())
+            let pes = mux::pes(0xE0 + component, Length::Open, Some(*pts), data);
+            (0x40 + u16::from(*component), true, pes)
         }
-        Carried::Data { component, data } => (0x40 + usize::from(*component), false, data.clone()),
-        Carried::Null => return [vec![0x47, 0x1F, 0xFF, 0x10], vec![0; 184]].concat(),
+        Carried::Data { component, data } => (0x40 + u16::from(*component), false, data.clone()),
+        Carried::Null => return mux::null().to_vec(),
         Carried::Anything(bytes) => return bytes.clone(),
     };
-    let mut packet = vec![0xFF; 188];
-    let room = 184 - payload.len();
-    counters[pid] = (counters[pid] + u8::from(!payload.is_empty())) & 15;
-    packet[0] = 0x47;
-    packet[1] = if start { 0x40 } else { 0 };
-    packet[2] = pid as u8;
-    packet[3] = (u8::from(!payload.is_empty()) << 4) | 0x20 | counters[pid];
-    packet[4] = (room - 1) as u8;
-    packet[5] = flags;
-    if let Carried::Clock { ticks } = carried {
-        packet[5] |= 0x10;
-        let field = ((ticks / 300) << 15) | 0x7E00 | (ticks % 300);
-        packet[6..12].copy_from_slice(&field.to_be_bytes()[2..]);
-    }
-    packet[188 - payload.len()..].copy_from_slice(&payload);
-    packet
+    let counter = &mut counters[usize::from(pid)];
+    *counter = (*counter + u8::from(!payload.is_empty())) & 15;
+    let pcr = match carried {
+        Carried::Clock { ticks } => Some(*ticks),
+        _ => None,
+    };
+    let mut packet = mux::packet(pid, start, *counter, pcr, &payload);
+    // There is an adaptation field, as none of them fills its packet.
+    packet[5] |= flags;
+    packet.to_vec()
 }
 
 fn all() -> AnalyserConfig {

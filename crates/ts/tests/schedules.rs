@@ -5,12 +5,8 @@
 use std::time::Duration;
 
 use tallylight_model::MonoTime;
+use tallylight_mux::{Mux, pat, plan::Plan, pmt, section};
 use tallylight_ts::{Analyser, AnalyserConfig, CheckClock, CheckProfile, Indicator};
-
-#[expect(dead_code, reason = "the other tests that share it use more of it")]
-mod mux;
-
-use mux::{Mux, Plan, pat, pmt, section};
 
 const EIT: u16 = 0x12;
 

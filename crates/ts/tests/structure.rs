@@ -5,12 +5,15 @@
 use std::time::Duration;
 
 use tallylight_model::{MonoTime, Pid};
+use tallylight_mux::{
+    Mux, pat,
+    plan::{FRAME, Plan, picture, sound},
+    pmt,
+};
 use tallylight_ts::{Analyser, AnalyserConfig, AudioRole, ChangeKind, Codec, Coding, Wanted};
 
-mod mux;
 mod reading;
 
-use mux::{Mux, Plan, pat, picture, pmt, sound};
 use reading::Reading;
 
 const PMT: u16 = 0x20;
@@ -169,7 +172,7 @@ fn services_appear_and_go() {
 #[test]
 fn a_component_that_stops_is_told_where_it_was_last_seen() {
     let mut mux = Mux::default();
-    let last = mux.play(&usual(), 50) + 49 * mux::FRAME;
+    let last = mux.play(&usual(), 50) + 49 * FRAME;
     let mut silent = usual();
     silent.units.pop();
     mux.play(&silent, 24 * 6);
@@ -180,7 +183,7 @@ fn a_component_that_stops_is_told_where_it_was_last_seen() {
     else {
         panic!("{:?}", reading.changes)
     };
-    let within = |packet: usize, frame: usize| (frame..frame + mux::FRAME).contains(&packet);
+    let within = |packet: usize, frame: usize| (frame..frame + FRAME).contains(&packet);
     assert!(within(stopped, last), "{stopped} is not in the frame from {last}");
     assert!(within(resumed, again), "{resumed} is not in the frame from {again}");
     let pid = |packet: usize| {
@@ -221,7 +224,7 @@ fn subtitles_stop_where_a_limit_says_so() {
         panic!("{found:?}")
     };
     // They are looked for each 100 ms, three frames at most.
-    let near = |packet: usize, frame: usize| packet.abs_diff(frame) <= 3 * mux::FRAME;
+    let near = |packet: usize, frame: usize| packet.abs_diff(frame) <= 3 * FRAME;
     assert!(near(stopped, last) && near(resumed, again), "{found:?} by {last} and {again}");
 }
 

@@ -4,12 +4,15 @@
 
 use std::time::Duration;
 
+use tallylight_mux::{
+    Mux, pat,
+    plan::{Plan, picture, sound},
+    pmt,
+};
 use tallylight_ts::{AnalyserConfig, ElementaryReport, Groups, Sizes};
 
-mod mux;
 mod reading;
 
-use mux::{Mux, Plan, pat, picture, pmt, sound};
 use reading::Reading;
 
 const PMT: u16 = 0x20;

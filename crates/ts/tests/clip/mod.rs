@@ -5,11 +5,11 @@
 use std::{process::Command, sync::OnceLock};
 
 use tallylight_model::MonoTime;
+use tallylight_mux::PACKET;
 use tallylight_ts::{Analyser, AnalyserConfig, Indicator};
 
 use crate::reading::Reading;
 
-pub(crate) const PACKET: usize = 188;
 pub(crate) const PAT: u16 = 0;
 pub(crate) const PMT: u16 = 0x1000;
 pub(crate) const VIDEO: u16 = 0x100;
@@ -75,30 +75,6 @@ pub(crate) fn altered(
         .filter_map(|(at, mut packet)| change(at, &mut packet).then_some(packet))
         .flatten()
         .collect()
-}
-
-pub(crate) fn null() -> [u8; PACKET] {
-    let mut packet = [0xFF; PACKET];
-    packet[..4].copy_from_slice(&[0x47, 0x1F, 0xFF, 0x10]);
-    packet
-}
-
-/// A section of the long form with its CRC, as long as a PAT of one program.
-pub(crate) fn section(table: u8, body: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![table, 0xB0, (body.len() + 9) as u8, 0, 1, 0xC1, 0, 0];
-    bytes.extend(body);
-    bytes.extend(section_crc(&bytes));
-    bytes
-}
-
-pub(crate) fn section_crc(section: &[u8]) -> [u8; 4] {
-    let crc = section.iter().fold(u32::MAX, |crc, &byte| {
-        (0..8).rev().fold(crc, |crc, bit| {
-            let carry = (crc >> 31) ^ u32::from(byte >> bit & 1);
-            (crc << 1) ^ (carry * 0x04C1_1DB7)
-        })
-    });
-    crc.to_be_bytes()
 }
 
 /// What a check of TR 101 290 came to: how often, for how many milliseconds, and on which PIDs.
