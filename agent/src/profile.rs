@@ -194,6 +194,7 @@ const LIMITS: &[(&str, Limit)] = &[
     ("sdt", |limits, time| limits.sdt = time),
     ("eit", |limits, time| limits.eit = time),
     ("si_other", |limits, time| limits.si_other = time),
+    ("eit_other", |limits, time| limits.eit_other = time),
     ("tdt", |limits, time| limits.tdt = time),
     ("si_gap", |limits, time| limits.si_gap = time),
     ("unreferenced", |limits, time| limits.unreferenced = time),

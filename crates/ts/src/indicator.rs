@@ -141,8 +141,11 @@ pub struct Limits {
     pub sdt: Duration,
     /// The present and following events of this stream: 2 s by TR 101 290, 3.6.
     pub eit: Duration,
-    /// SDT and EIT of other streams, and the BAT: 10 s by TR 101 290, 3.5.b and 3.6.b, and TR 101 211, 4.4.
+    /// The SDT of other streams, and the BAT: 10 s by TR 101 290, 3.5.b, and TR 101 211, 4.4.
     pub si_other: Duration,
+    /// The present and following events of other streams: 20 s by TR 101 211, 4.4.2, in terrestrial networks; 10 s in others (4.4.1).
+    /// TR 101 290, 3.6.b, says 10 s or higher.
+    pub eit_other: Duration,
     /// The TDT: 30 s by TR 101 290, 3.8.
     pub tdt: Duration,
     /// The least between two sections of a sub-table: 25 ms by EN 300 468, 5.1.4.
@@ -169,6 +172,7 @@ impl Limits {
         sdt: Duration::from_secs(2),
         eit: Duration::from_secs(2),
         si_other: Duration::from_secs(10),
+        eit_other: Duration::from_secs(20),
         tdt: Duration::from_secs(30),
         si_gap: Duration::from_millis(25),
         unreferenced: Duration::from_millis(500),

@@ -93,15 +93,15 @@ pub(crate) struct Information {
     dense: BTreeMap<(u8, u16, u16), Duration>,
 }
 
-/// How often a table's sections must come (EN 300 468, 5.1.4; TR 101 211, 4.4); `None` where that is not judged. For schedules the
-/// limits of terrestrial networks hold, which are the widest (4.4.2): those of the first day, which is in the first table.
+/// How often a table's sections must come (EN 300 468, 5.1.4; TR 101 211, 4.4); `None` where that is not judged. For events the
+/// limits of terrestrial networks hold, which are the widest (4.4.2): of schedules those of the first day, which is in the first table.
 fn interval(limits: &Limits, table_id: u8) -> Option<Duration> {
     match table_id {
         0x40 | 0x41 => Some(limits.nit),
         0x42 => Some(limits.sdt),
         0x46 | 0x4A => Some(limits.si_other),
         0x4E => Some(limits.eit),
-        0x4F => Some(limits.si_other),
+        0x4F => Some(limits.eit_other),
         0x50 => Some(Duration::from_secs(10)),
         0x51..=0x5F => Some(Duration::from_secs(30)),
         0x60 => Some(Duration::from_secs(60)),

@@ -111,8 +111,8 @@ fn config() -> AnalyserConfig {
     // ffmpeg sends sound in pieces that a receiver's buffers do not take.
     profile.overflow = Overflow::Ignored;
     let limits = &mut profile.limits;
-    (limits.nit, limits.si_other, limits.tdt) =
-        (Duration::from_secs(3), Duration::from_secs(3), Duration::from_secs(3));
+    let short = Duration::from_secs(3);
+    (limits.nit, limits.si_other, limits.eit_other, limits.tdt) = (short, short, short, short);
     AnalyserConfig { profile, ..AnalyserConfig::default() }
 }
 

@@ -1,4 +1,4 @@
-//! Which moment of its clock a place of the stream is (ISO/IEC 13818-1, 2.4.2.2): between two PCRs the rate is constant.
+//! Which moment of its clock a place of the stream is (ISO/IEC 13818-1, 2.4.2.3): between two PCRs the rate is constant.
 
 use alloc::collections::VecDeque;
 

@@ -1,4 +1,6 @@
 //! How large the buffers of a component are, and how fast they empty, by its codec, profile and level.
+//!
+//! Clauses of H.222.0 are those of its edition of 08/2023, where 2.4.2.4 is what editions up to 10/2014 have as 2.4.2.3.
 
 use tallylight_model::Codec;
 
@@ -15,7 +17,7 @@ pub(crate) struct Sizes {
     pub(crate) main: u64,
 }
 
-/// H.264 level, MaxBR and MaxCPB, in units of 1,000 bits times a factor of the profile (ISO/IEC 14496-10, table A-1).
+/// H.264 level, MaxBR and MaxCPB, in units of bits that a factor says (ISO/IEC 14496-10, table A-1).
 const AVC: [(u32, u64, u64); 20] = [
     (9, 128, 350),
     (10, 64, 175),
@@ -57,11 +59,15 @@ const HEVC: [(u32, u64, u64); 13] = [
     (186, 240_000, 800_000),
 ];
 
+/// The factor of [`AVC`] for the buffers, whatever the profile (H.222.0, 2.14.3.1).
+const AVC_FACTOR: u64 = 1200;
+
 /// What is taken for the parts of a multiplexing buffer at least, in bits per second (2.14.3.1, 2.17.2).
 const LEAST_RATE: u64 = 2_000_000;
 
 impl Sizes {
-    /// H.264 (H.222.0, 2.14.3.1) by `profile_idc`, `constraint_set3_flag` and `level_idc`.
+    /// H.264 (H.222.0, 2.14.3.1) by `profile_idc`, `constraint_set3_flag` and `level_idc`: TB empties at 1.2 times what the profile
+    /// allows, and what is behind it is of the same size for all profiles.
     pub(crate) fn avc(profile: u32, constraint_3: bool, level: u32) -> Option<Self> {
         // cpbBrNalFactor (ISO/IEC 14496-10, table A-2).
         let factor = match profile {
@@ -74,8 +80,7 @@ impl Sizes {
         let is_1b = level == 11 && constraint_3 && matches!(profile, 66 | 77 | 88);
         let level = if is_1b { 9 } else { level };
         let (_, rate, size) = *AVC.iter().find(|row| row.0 == level)?;
-        let rate_bps = rate * factor;
-        Some(Self::leaking(rate_bps * 6 / 5, rate_bps, size * factor))
+        Some(Self::leaking(rate * factor * 6 / 5, rate * AVC_FACTOR, size * AVC_FACTOR))
     }
 
     /// HEVC (H.222.0, 2.17.2) by tier, `general_profile_idc` and `general_level_idc`, for Main, Main 10 and Main Still Picture.
@@ -117,15 +122,17 @@ impl Sizes {
         })
     }
 
-    /// Sound: MPEG audio and ADTS by H.222.0, 2.4.2.4, of which LATM has the same; AC-3 and Enhanced AC-3 by ETSI TS 102 366,
-    /// annex A (System B).
+    /// Sound: MPEG audio and ADTS by H.222.0, 2.4.2.4, of which LATM is taken to have the same. AC-3 has 5,696 bytes where it is DVB's
+    /// (ATSC A/52, annex A, 5.4) and 2,592 in ATSC (A/53, part 5, 5.7); as its stream type is used everywhere, the larger one holds.
+    /// Enhanced AC-3 by A/52, annex G, 3.6.1: 736, 64 and 12,096 bytes.
     pub(crate) fn audio(codec: Codec, channels: u8) -> Option<Self> {
         let (rx_bps, main) = match (codec, channels) {
             (Codec::MpegAudio, _) | (Codec::AacAdts | Codec::AacLatm, 1 | 2) => (2_000_000, 3584),
             (Codec::AacAdts | Codec::AacLatm, 3..=8) => (5_529_600, 8976),
             (Codec::AacAdts | Codec::AacLatm, 9..=12) => (8_294_400, 12_804),
-            (Codec::AacAdts | Codec::AacLatm, 13..=48) => (33_177_600, 51_200),
-            (Codec::Ac3 | Codec::Eac3, _) => (2_000_000, 5696),
+            (Codec::AacAdts | Codec::AacLatm, 13..=48) => (33_177_600, 51_216),
+            (Codec::Ac3, _) => (2_000_000, 5696),
+            (Codec::Eac3, _) => (2_000_000, 12_896),
             _ => return None,
         };
         Some(Self { rx_bps, leak_bps: None, multiplex: 0, main })
@@ -150,11 +157,11 @@ mod tests {
     fn buffers_are_as_large_as_the_standards_say() {
         let sizes =
             |rx_bps, leak_bps, multiplex, main| Some(Sizes { rx_bps, leak_bps, multiplex, main });
-        // High profile at level 4.0: 30 Mb/s, 37.5 Mbit.
-        assert_eq!(
-            Sizes::avc(100, false, 40),
-            sizes(36_000_000, Some(30_000_000), 15_000 + 5000, 37_500_000 / 8)
-        );
+        // High profile at level 4.0: 30 Mb/s into MB, but 24 Mb/s on from there, and 30 Mbit.
+        let high = sizes(36_000_000, Some(24_000_000), 12_000 + 4000, 30_000_000 / 8);
+        assert_eq!(Sizes::avc(100, false, 40), high);
+        assert_eq!(Sizes::avc(77, false, 40).map(|s| s.rx_bps), Some(28_800_000));
+        assert_eq!(Sizes::avc(77, false, 40).map(|s| s.room()), high.map(|s| s.room()));
         // Level 1b of the Main profile, and too slow for the parts of MB to follow.
         assert_eq!(Sizes::avc(77, true, 11), Sizes::avc(77, false, 9));
         assert_eq!(Sizes::avc(77, false, 10), sizes(92_160, Some(76_800), 1000 + 333, 210_000 / 8));
@@ -169,6 +176,10 @@ mod tests {
         let high = Sizes::mpeg2(0x44, 18_000_000, 9_781_248).unwrap();
         assert_eq!((high.leak_bps, high.multiplex), (Some(18_900_000), 40_000 + 13_333));
         assert_eq!(Sizes::audio(Codec::AacAdts, 6).map(|s| s.main), Some(8976));
+        // Four times that of 12 channels.
+        assert_eq!(Sizes::audio(Codec::AacAdts, 24).map(|s| s.main), Some(4 * 12_804));
+        assert_eq!(Sizes::audio(Codec::Ac3, 6).map(|s| s.main), Some(5696));
+        assert_eq!(Sizes::audio(Codec::Eac3, 6).map(|s| s.main), Some(736 + 64 + 12_096));
         assert_eq!(Sizes::audio(Codec::AacLatm, 0), None);
     }
 }
