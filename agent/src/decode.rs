@@ -12,6 +12,7 @@
 mod history;
 mod luma;
 mod pcm;
+mod signature;
 mod video;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -19,8 +20,10 @@ use std::{collections::BTreeMap, time::Duration};
 use tallylight_av::{AudioDecoder, DecodeError, Limits, OpenError};
 use tallylight_model::{Codec, Pid};
 
+pub use signature::Signature;
 pub use tallylight_av::Damage;
 
+use crate::picture::Look;
 use pcm::Meter;
 use video::VideoTrack;
 
@@ -119,7 +122,7 @@ pub enum Reply {
 
 /// A decoded picture in numbers. Luma is on the 8-bit scale whatever the depth, averaged over blocks of 8 by 8 pixels; tiles
 /// are 8 by 8 blocks.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PictureStats {
     /// Its elementary stream.
     pub pid: Pid,
@@ -135,10 +138,14 @@ pub struct PictureStats {
     pub bright_tiles: f32,
     /// Over the tiles that are not bright; `None` if all are.
     pub rest: Option<Levels>,
+    /// What it shows where that is no programme.
+    pub look: Look,
+    /// What it shows, seen from far.
+    pub signature: Signature,
     /// Against the key picture decoded before it; `None` after a reset or a change of size.
     pub change: Option<Change>,
-    /// When the first picture was presented that was black if this one is, and else was not, as those up to this one; `None`
-    /// if that did not change, or is not known.
+    /// When the first picture was presented that had this one's look, as those up to this one have; `None` if the look did not
+    /// change, or that is not known.
     pub turned: Option<Duration>,
     /// What the decoder itself found.
     pub damage: Damage,
@@ -173,6 +180,8 @@ pub struct Change {
     pub worst_block: f32,
     /// The mean over the picture.
     pub mean: f32,
+    /// Share of tiles, 0 to 1, that are the same but for coding.
+    pub same_tiles: f32,
 }
 
 /// About 100 ms of sound in numbers.

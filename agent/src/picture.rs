@@ -1,6 +1,6 @@
-//! Judges the picture of one stream: black and freeze, from a few decoded key pictures and the sizes of all the others.
+//! Judges the picture of one stream: black, one colour, colour bars and freeze, from a few decoded key pictures and the sizes of all the others.
 //!
-//! A key picture seen every 2 s says *whether* the picture is black or still; the sizes of the pictures between say *when* that
+//! A key picture seen every 2 s says *whether* the picture is black, or bars, or still; the sizes of the pictures between say *when* that
 //! began and ended, since an encoder spends next to nothing on a picture that repeats. Neither would do alone: sizes know
 //! nothing of content, and decoding every picture costs eight times as much.
 //!
@@ -20,6 +20,7 @@
 //! between rare key pictures of a group of over 4 MB, and a freeze in an encode so coarse that its own key pictures differ by
 //! 0.5 on average (H.264 at 200 kb/s of noise did).
 
+mod look;
 mod policy;
 mod sizes;
 
@@ -27,25 +28,21 @@ use std::{collections::VecDeque, time::Duration};
 
 use tallylight_model::{FaultKind, PictureType};
 
-use crate::decode::{Change, Dating, Levels, PictureStats};
+use crate::decode::{Change, Dating, PictureStats};
+use look::{BLACK_P95, BLACK_SPREAD, BLANK_SPREAD, is_black};
 use sizes::Sizes;
 
+pub use look::Look;
 pub use policy::{KeyFramePolicy, Rest, Suspicion};
 
-/// Black: this share of the blocks under 38 ...
-const BLACK_DARK_SHARE: f32 = 0.98;
-/// ... the 95th percentile no lighter than this ...
-const BLACK_P95: f32 = 20.0;
-/// ... and no further from the 5th than this.
-const BLACK_SPREAD: f32 = 3.0;
-/// A logo covers at most this share of the tiles.
-const LOGO_TILES: f32 = 0.05;
 /// Still: no tile changed by this much from key picture to key picture ...
 const STILL_WORST_TILE: f32 = 2.0;
 /// ... nor any block by this much (measured: frozen pictures at most 4, the smallest digits of a clock 30 and more) ...
 const STILL_WORST_BLOCK: f32 = 12.0;
 /// ... and the picture by less than this.
 const STILL_MEAN: f32 = 0.5;
+/// A tile is the same as before, but for coding, if it changed by less than this.
+pub(crate) const SAME_TILE: f32 = 0.5;
 /// Where sizes do not show a freeze, so many still pairs in a row do ...
 const CONFIRMING_PAIRS: u32 = 3;
 /// ... over at least this long.
@@ -69,7 +66,7 @@ pub struct PictureUnit {
 /// A condition, as far as it is known: sent when it begins, as it goes on, and when it ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
-    /// `Black`, `Freeze` or `Silence`.
+    /// A kind that is seen in decoded picture or sound.
     pub kind: FaultKind,
     /// Media time of its onset. Names the condition: it stays the same until the end.
     pub since: Duration,
@@ -84,7 +81,7 @@ pub struct Condition {
 /// What a channel's kind lets be judged of its picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PictureRules {
-    /// Black and freeze: television.
+    /// Everything: television.
     All,
     /// Black alone: a still or looping picture is meant to stand.
     NoFreeze,
@@ -98,7 +95,7 @@ pub struct PictureDetector {
     rules: PictureRules,
     sizes: Sizes,
     last: Option<Seen>,
-    black: Option<Open>,
+    look: Option<Open>,
     freeze: Option<Open>,
     still: StillRun,
     pending: VecDeque<Condition>,
@@ -108,7 +105,7 @@ pub struct PictureDetector {
 #[derive(Clone, Copy)]
 struct Seen {
     at: Duration,
-    black: bool,
+    look: Look,
     dark: bool,
 }
 
@@ -128,6 +125,7 @@ struct StillRun {
 
 /// A condition that lasts.
 struct Open {
+    kind: FaultKind,
     since: Duration,
     until: Duration,
     told: Duration,
@@ -142,7 +140,7 @@ impl PictureDetector {
             rules,
             sizes: Sizes::default(),
             last: None,
-            black: None,
+            look: None,
             freeze: None,
             still: StillRun::default(),
             pending: VecDeque::new(),
@@ -156,15 +154,11 @@ impl PictureDetector {
         if !repeats {
             self.end_by_sizes(unit.media_time);
         } else {
-            for (kind, open) in
-                [(FaultKind::Black, &mut self.black), (FaultKind::Freeze, &mut self.freeze)]
-            {
-                if let Some(open) =
-                    open.as_mut().filter(|open| self.sizes.repeats_since(open.until))
-                {
+            for open in [&mut self.look, &mut self.freeze].into_iter().flatten() {
+                if self.sizes.repeats_since(open.until) {
                     open.until = open.until.max(unit.media_time);
                     if open.until >= open.told + TELL_EVERY {
-                        tell(&mut self.pending, kind, open, Phase::Lasts);
+                        tell(&mut self.pending, open, Phase::Lasts);
                     }
                 }
             }
@@ -175,14 +169,15 @@ impl PictureDetector {
     /// that are too far apart.
     fn end_by_sizes(&mut self, now: Duration) {
         let Some(seen) = self.last.map(|seen| seen.at) else { return };
-        for kind in [FaultKind::Black, FaultKind::Freeze] {
-            let place = if kind == FaultKind::Black { &self.black } else { &self.freeze };
-            let over = place.as_ref().is_some_and(|open| {
-                open.until > seen && now >= open.until + UNDECODED && self.sizes.moves()
-            });
+        for place in [Place::Look, Place::Freeze] {
+            let moves = self.sizes.moves();
+            let over = self
+                .place(place)
+                .as_ref()
+                .is_some_and(|open| open.until > seen && now >= open.until + UNDECODED && moves);
             if over {
                 self.still = StillRun::default();
-                self.close(kind, Some(now), None);
+                self.close(place, Some(now), None);
             }
         }
     }
@@ -194,17 +189,18 @@ impl PictureDetector {
         }
         let at = stats.media_time;
         let previous = self.last;
-        let stood = self.still.pairs > 0 || previous.is_some_and(|seen| seen.black);
-        let looks = looks_black(&stats.levels, stats.bright_tiles, stats.rest.as_ref());
-        // A logo stands still; credits, stars and night scenes do not.
-        let moves_in_the_dark = looks
-            && previous.is_some_and(|seen| seen.black)
+        let look = self.judged(stats.look);
+        let empty = previous.is_some_and(|seen| seen.look != Look::Ordinary);
+        let stood = self.still.pairs > 0 || empty;
+        // A logo stands still; credits, stars, night scenes and what a programme shows on bars do not.
+        let moves_in_it = look != Look::Ordinary
+            && previous.is_some_and(|seen| seen.look == look)
             && stats.change.is_some_and(|change| change.worst_tile >= STILL_WORST_TILE);
-        self.judge_black(stats, looks && !moves_in_the_dark);
-        self.judge_freeze(stats, looks || previous.is_some_and(|seen| seen.black));
+        self.judge_look(stats, if moves_in_it { Look::Ordinary } else { look });
+        self.judge_freeze(stats, look != Look::Ordinary || empty);
         let dark = stats.levels.p95 < 38.0;
-        self.last = Some(Seen { at, black: looks, dark });
-        let moves = |change: &Change| !stood && !looks && !is_still(change);
+        self.last = Some(Seen { at, look, dark });
+        let moves = |change: &Change| !stood && look == Look::Ordinary && !is_still(change);
         if let Some(change) = stats.change.filter(moves) {
             self.sizes.refute(change.since, at);
         }
@@ -212,8 +208,8 @@ impl PictureDetector {
 
     /// Forgets the past, as at a discontinuity: what lasted ends where it was last known to hold.
     pub fn reset(&mut self) {
-        self.close(FaultKind::Black, None, None);
-        self.close(FaultKind::Freeze, None, None);
+        self.close(Place::Look, None, None);
+        self.close(Place::Freeze, None, None);
         self.sizes = Sizes::default();
         self.last = None;
         self.still = StillRun::default();
@@ -222,7 +218,7 @@ impl PictureDetector {
     /// Whether anything hints at black or freeze, so that more is worth decoding.
     #[must_use]
     pub fn suspicion(&self) -> Suspicion {
-        let stands = self.still.pairs > 0 || self.black.is_some() || self.freeze.is_some();
+        let stands = self.still.pairs > 0 || self.look.is_some() || self.freeze.is_some();
         let dark = self.last.is_some_and(|seen| seen.dark);
         match self.rules {
             PictureRules::None => Suspicion::Off,
@@ -236,7 +232,7 @@ impl PictureDetector {
     /// which costs nothing. Where something stands already, only movement shows.
     #[must_use]
     pub fn dating(&self, at: Duration) -> Dating {
-        let stands = self.still.pairs > 0 || self.black.is_some() || self.freeze.is_some();
+        let stands = self.still.pairs > 0 || self.look.is_some() || self.freeze.is_some();
         let repeats = self.sizes.run_before(at) > 0;
         let shown = if stands {
             !repeats && self.sizes.run_end(Duration::ZERO, at).is_some()
@@ -251,44 +247,51 @@ impl PictureDetector {
         self.pending.pop_front()
     }
 
-    fn judge_black(&mut self, stats: &PictureStats, black: bool) {
-        let at = stats.media_time;
-        let previous = self.last.map(|seen| seen.at);
-        match (&mut self.black, black) {
-            (Some(open), true) => {
-                open.until = open.until.max(at);
-                tell(&mut self.pending, FaultKind::Black, open, Phase::Lasts);
-            }
-            (None, true) => {
-                let by_sizes = || match previous {
-                    Some(previous) if self.still.pairs > 0 => self.sizes.changed(previous, at),
-                    _ => None,
-                };
-                let since = (stats.turned.or_else(by_sizes))
-                    .or_else(|| self.sizes.run_start(previous, at))
-                    .unwrap_or(at);
-                let mut open = Open { since, until: at, told: at, evidence: black_evidence(stats) };
-                tell(&mut self.pending, FaultKind::Black, &mut open, Phase::Lasts);
-                self.black = Some(open);
-                let changed = stats.change.and_then(|change| change.changed);
-                self.close(FaultKind::Freeze, Some(since), changed);
-            }
-            (Some(_), false) => self.close(FaultKind::Black, previous.map(|_| at), stats.turned),
-            (None, false) => {}
+    /// What is judged of a look: a channel that is meant to stand may show anything but black.
+    fn judged(&self, look: Look) -> Look {
+        match look {
+            Look::Blank | Look::Bars if self.rules != PictureRules::All => Look::Ordinary,
+            _ => look,
         }
     }
 
-    fn judge_freeze(&mut self, stats: &PictureStats, black: bool) {
+    fn judge_look(&mut self, stats: &PictureStats, look: Look) {
+        let at = stats.media_time;
+        let previous = self.last.map(|seen| seen.at);
+        let kind = look.fault();
+        if let Some(open) = self.look.as_mut().filter(|open| Some(open.kind) == kind) {
+            open.until = open.until.max(at);
+            return tell(&mut self.pending, open, Phase::Lasts);
+        }
+        self.close(Place::Look, previous.map(|_| at), stats.turned);
+        let Some(kind) = kind else { return };
+        let by_sizes = || match previous {
+            Some(previous) if self.still.pairs > 0 => self.sizes.changed(previous, at),
+            _ => None,
+        };
+        let since = (stats.turned.or_else(by_sizes))
+            .or_else(|| self.sizes.run_start(previous, at))
+            .unwrap_or(at);
+        let evidence = look_evidence(stats, look);
+        let mut open = Open { kind, since, until: at, told: at, evidence };
+        tell(&mut self.pending, &mut open, Phase::Lasts);
+        self.look = Some(open);
+        let changed = stats.change.and_then(|change| change.changed);
+        self.close(Place::Freeze, Some(since), changed);
+    }
+
+    fn judge_freeze(&mut self, stats: &PictureStats, empty: bool) {
         let at = stats.media_time;
         let previous = self.last.map(|seen| seen.at);
         let Some(change) = stats.change else {
             self.still = StillRun::default();
-            return self.close(FaultKind::Freeze, None, None);
+            return self.close(Place::Freeze, None, None);
         };
-        if black || self.rules != PictureRules::All || !is_still(&change) {
-            let stood = self.still.pairs > 0 || self.last.is_some_and(|seen| seen.black);
+        if empty || self.rules != PictureRules::All || !is_still(&change) {
+            let stood =
+                self.still.pairs > 0 || self.last.is_some_and(|seen| seen.look != Look::Ordinary);
             self.still = StillRun { before: previous, after_another: stood, ..StillRun::default() };
-            return self.close(FaultKind::Freeze, Some(at), change.changed);
+            return self.close(Place::Freeze, Some(at), change.changed);
         }
         if self.still.pairs == 0 {
             self.still.first = change.same_since.unwrap_or(change.since);
@@ -297,7 +300,7 @@ impl PictureDetector {
         self.still.pairs += 1;
         if let Some(open) = &mut self.freeze {
             open.until = open.until.max(at);
-            return tell(&mut self.pending, FaultKind::Freeze, open, Phase::Lasts);
+            return tell(&mut self.pending, open, Phase::Lasts);
         }
         let shown_by_sizes = self.sizes.run_before(at) >= sizes::SUSPICIOUS_RUN;
         let since = if shown_by_sizes {
@@ -313,8 +316,9 @@ impl PictureDetector {
             "key pictures differ by {:.2} in the worst tile (limit {STILL_WORST_TILE}) and {:.2} on average (limit {STILL_MEAN})",
             change.worst_tile, change.mean
         );
-        let mut open = Open { since, until: at, told: at, evidence };
-        tell(&mut self.pending, FaultKind::Freeze, &mut open, Phase::Lasts);
+        let kind = FaultKind::Freeze;
+        let mut open = Open { kind, since, until: at, told: at, evidence };
+        tell(&mut self.pending, &mut open, Phase::Lasts);
         self.freeze = Some(open);
     }
 
@@ -331,9 +335,8 @@ impl PictureDetector {
 
     /// Ends a condition, at the `exact` time if that is known. Where a picture `seen` shows that it is over, the sizes may tell
     /// when before that it ended.
-    fn close(&mut self, kind: FaultKind, seen: Option<Duration>, exact: Option<Duration>) {
-        let place = if kind == FaultKind::Black { &mut self.black } else { &mut self.freeze };
-        let Some(mut open) = place.take() else { return };
+    fn close(&mut self, place: Place, seen: Option<Duration>, exact: Option<Duration>) {
+        let Some(mut open) = self.place(place).take() else { return };
         if let Some(exact) = exact {
             open.until = exact.max(open.since);
         } else if let Some(seen) = seen {
@@ -342,8 +345,22 @@ impl PictureDetector {
             // repeats something else.
             open.until = open.until.min(seen).max(end.unwrap_or_default());
         }
-        tell(&mut self.pending, kind, &mut open, Phase::Ended);
+        tell(&mut self.pending, &mut open, Phase::Ended);
     }
+
+    const fn place(&mut self, place: Place) -> &mut Option<Open> {
+        match place {
+            Place::Look => &mut self.look,
+            Place::Freeze => &mut self.freeze,
+        }
+    }
+}
+
+/// Where a condition is kept: of each place there is one at a time.
+#[derive(Clone, Copy)]
+enum Place {
+    Look,
+    Freeze,
 }
 
 /// While something stands, a picture is decoded more often than this if any can be.
@@ -357,13 +374,13 @@ enum Phase {
     Ended,
 }
 
-fn tell(pending: &mut VecDeque<Condition>, kind: FaultKind, open: &mut Open, phase: Phase) {
+fn tell(pending: &mut VecDeque<Condition>, open: &mut Open, phase: Phase) {
     open.told = open.until;
     if pending.len() >= MAX_PENDING {
         pending.pop_front();
     }
     pending.push_back(Condition {
-        kind,
+        kind: open.kind,
         since: open.since,
         until: open.until,
         lasts: phase == Phase::Lasts,
@@ -371,27 +388,32 @@ fn tell(pending: &mut VecDeque<Condition>, kind: FaultKind, open: &mut Open, pha
     });
 }
 
-fn black_evidence(stats: &PictureStats) -> String {
-    let levels =
-        if is_black(&stats.levels) { stats.levels } else { stats.rest.unwrap_or(stats.levels) };
-    format!(
-        "{:.1} % of the picture under 38, 95th percentile {:.1} (limit {BLACK_P95}), spread {:.1} (limit {BLACK_SPREAD}), bright tiles {:.1} %",
-        levels.dark * 100.0,
-        levels.p95,
-        levels.p95 - levels.p5,
-        stats.bright_tiles * 100.0
-    )
-}
-
-/// Whether a picture is black, a logo aside.
-pub(crate) fn looks_black(levels: &Levels, bright_tiles: f32, rest: Option<&Levels>) -> bool {
-    is_black(levels) || (bright_tiles <= LOGO_TILES && rest.is_some_and(is_black))
-}
-
-fn is_black(levels: &Levels) -> bool {
-    levels.dark >= BLACK_DARK_SHARE
-        && levels.p95 <= BLACK_P95
-        && levels.p95 - levels.p5 <= BLACK_SPREAD
+fn look_evidence(stats: &PictureStats, look: Look) -> String {
+    let PictureStats { levels, rest, bright_tiles, .. } = stats;
+    let spread = levels.p95 - levels.p5;
+    match look {
+        Look::Ordinary => String::new(),
+        Look::Black => {
+            let levels = if is_black(levels) { *levels } else { rest.unwrap_or(*levels) };
+            format!(
+                "{:.1} % of the picture under 38, 95th percentile {:.1} (limit {BLACK_P95}), spread {:.1} (limit {BLACK_SPREAD}), bright tiles {:.1} %",
+                levels.dark * 100.0,
+                levels.p95,
+                levels.p95 - levels.p5,
+                bright_tiles * 100.0
+            )
+        }
+        Look::Blank => {
+            let (luma, [cb, cr]) = look::colour(&stats.signature);
+            format!(
+                "one colour (luma {luma}, Cb {cb}, Cr {cr}), luma spread {spread:.1} (limit {BLANK_SPREAD})"
+            )
+        }
+        Look::Bars => {
+            let count = look::bars(&stats.signature).unwrap_or(0);
+            format!("{count} colour bars, luma from {:.0} to {:.0}", levels.p5, levels.p95)
+        }
+    }
 }
 
 /// Whether two pictures are the same but for what coding does.
@@ -411,7 +433,7 @@ pub(crate) fn resembles(change: &Change) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::Damage;
+    use crate::decode::{Damage, Levels, Signature};
     use tallylight_model::Pid;
 
     const LIVE: Levels = Levels { dark: 0.1, p5: 30.0, p95: 200.0 };
@@ -421,6 +443,9 @@ mod tests {
     /// A key picture at a second that differs from the one before by so much in the worst tile, or is the first.
     fn key(second: u64, levels: Levels, worst_tile: Option<f32>) -> PictureStats {
         let since = Duration::from_secs(second.saturating_sub(2));
+        // Something that is neither one colour nor bars.
+        let cells: Vec<u8> = (0..Signature::BYTES).map(|at| (at * 37 % 200) as u8).collect();
+        let signature = Signature::from_bytes(&cells).unwrap();
         PictureStats {
             pid: Pid::from_bits(1),
             media_time: Duration::from_secs(second),
@@ -429,6 +454,8 @@ mod tests {
             levels,
             bright_tiles: 0.0,
             rest: Some(levels),
+            look: Look::of(&levels, 0.0, Some(&levels), &signature),
+            signature,
             change: worst_tile.map(|worst_tile| Change {
                 since,
                 same_since: None,
@@ -436,6 +463,7 @@ mod tests {
                 worst_tile,
                 worst_block: worst_tile,
                 mean: worst_tile / 10.0,
+                same_tiles: 0.0,
             }),
             turned: None,
             damage: Damage::None,
@@ -566,6 +594,21 @@ mod tests {
     fn a_black_picture_that_stands_is_black_and_not_frozen() {
         let keys: Vec<_> = (0..9).map(|n| key(n * 2, BLACK, (n > 0).then_some(0.0))).collect();
         assert_eq!(show(&keys), [(FaultKind::Black, 0, 16, true)]);
+    }
+
+    #[test]
+    fn bars_that_turn_blank_are_one_after_the_other_and_never_a_freeze() {
+        let with = |second, look| PictureStats { look, ..key(second, LIVE, Some(0.0)) };
+        let mut keys = vec![key(0, LIVE, None)];
+        keys.extend((1..8).map(|n| with(n * 2, Look::Bars)));
+        keys.extend((8..14).map(|n| with(n * 2, Look::Blank)));
+        keys.push(key(28, LIVE, Some(50.0)));
+        let expected = [(FaultKind::Bars, 2, 14, false), (FaultKind::Blank, 16, 26, false)];
+        assert_eq!(show(&keys), expected);
+        // A channel that is meant to stand may show either.
+        let mut detector = PictureDetector::new(PictureRules::NoFreeze);
+        keys.iter().for_each(|stats| detector.stats(stats));
+        assert_eq!(detector.poll(), None);
     }
 
     #[test]

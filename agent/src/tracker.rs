@@ -55,7 +55,9 @@ impl Evidence {
     #[must_use]
     pub const fn of(kind: FaultKind) -> Self {
         match kind {
-            FaultKind::Black | FaultKind::Freeze => Self::Picture,
+            FaultKind::Black | FaultKind::Blank | FaultKind::Bars | FaultKind::Freeze => {
+                Self::Picture
+            }
             FaultKind::Silence => Self::Sound,
             FaultKind::Unreachable
             | FaultKind::HttpError

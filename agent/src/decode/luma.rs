@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use tallylight_av::Luma;
+use tallylight_av::Plane;
 
-use super::{Change, Levels};
-use crate::picture::looks_black;
+use super::{Change, Levels, Signature};
+use crate::picture::{Look, SAME_TILE};
 
 /// Pixels of a block's side.
 const BLOCK: usize = 8;
@@ -27,6 +27,7 @@ pub(super) struct Blocks {
     pub(super) height: u32,
     columns: usize,
     sums: Vec<u16>,
+    signature: Option<Signature>,
     /// A row of column sums, kept to be used again.
     scratch: Vec<u32>,
 }
@@ -36,12 +37,14 @@ pub(super) struct Summary {
     pub(super) levels: Levels,
     pub(super) bright_tiles: f32,
     pub(super) rest: Option<Levels>,
+    pub(super) look: Look,
 }
 
 impl Blocks {
     /// Forgets the picture.
     pub(super) fn clear(&mut self) {
         self.sums.clear();
+        self.signature = None;
     }
 
     /// Whether no picture was taken.
@@ -50,18 +53,23 @@ impl Blocks {
     }
 
     /// Takes a picture. Pixels beyond the last whole block on the right and below are left out. False if it has no whole block.
-    pub(super) fn reduce(&mut self, media_time: Duration, luma: Luma<'_>) -> bool {
+    pub(super) fn reduce(
+        &mut self,
+        media_time: Duration,
+        luma: Plane<'_>,
+        chroma: Option<[Plane<'_>; 2]>,
+    ) -> bool {
         self.media_time = media_time;
         self.width = u32::try_from(luma.width).unwrap_or(u32::MAX);
         self.height = u32::try_from(luma.height).unwrap_or(u32::MAX);
         self.columns = luma.width / BLOCK;
-        self.sums.clear();
+        self.clear();
         let rows = luma.height / BLOCK;
         if self.columns == 0 || rows == 0 || luma.stride == 0 {
             return false;
         }
         self.sums.reserve(self.columns * rows);
-        let bytes = self.columns * BLOCK * luma.bytes_per_pixel();
+        let bytes = self.columns * BLOCK * luma.bytes_per_sample();
         self.scratch.clear();
         self.scratch.resize(self.columns * BLOCK, 0);
         // The last row may be shorter than the stride, so `chunks` and not `chunks_exact`.
@@ -86,7 +94,13 @@ impl Blocks {
                 u16::try_from(sum >> shift).unwrap_or(u16::MAX)
             }));
         }
+        self.signature = Some(Signature::of(&self.sums, self.columns, chroma));
         true
+    }
+
+    /// The picture seen from far; a blank one if none was taken.
+    pub(super) fn signature(&self) -> Signature {
+        self.signature.clone().unwrap_or_else(|| Signature::of(&[], 0, None))
     }
 
     /// Reads the statistics of this picture alone.
@@ -105,17 +119,19 @@ impl Blocks {
                 }
             }
         }
-        Summary {
-            levels: all.levels().unwrap_or(Levels { dark: 0.0, p5: 255.0, p95: 255.0 }),
-            bright_tiles: bright_count as f32 / bright.len().max(1) as f32,
-            rest: rest.levels(),
-        }
+        let levels = all.levels().unwrap_or(Levels { dark: 0.0, p5: 255.0, p95: 255.0 });
+        let bright_tiles = bright_count as f32 / bright.len().max(1) as f32;
+        let rest = rest.levels();
+        let look = match &self.signature {
+            Some(signature) => Look::of(&levels, bright_tiles, rest.as_ref(), signature),
+            None => Look::Ordinary,
+        };
+        Summary { levels, bright_tiles, rest, look }
     }
 
-    /// Whether it is black, a logo aside.
-    pub(super) fn is_black(&self) -> bool {
-        let Summary { levels, bright_tiles, rest } = self.summary();
-        looks_black(&levels, bright_tiles, rest.as_ref())
+    /// What it shows where that is no programme.
+    pub(super) fn look(&self) -> Look {
+        self.summary().look
     }
 
     /// Compares with an earlier picture; `None` if that has another size.
@@ -143,6 +159,7 @@ impl Blocks {
         }
         let unit = f32::from(UNIT);
         let mean_of = |&(total, count): &(u32, u32)| total as f32 / (count.max(1) as f32 * unit);
+        let same = totals.iter().filter(|total| mean_of(total) < SAME_TILE).count();
         let sum: u64 = totals.iter().map(|(total, _)| u64::from(*total)).sum();
         Some(Change {
             since: earlier.media_time,
@@ -151,6 +168,7 @@ impl Blocks {
             worst_tile: totals.iter().map(mean_of).fold(0.0, f32::max),
             worst_block: f32::from(worst_block) / unit,
             mean: sum as f32 / (self.sums.len() as f32 * unit),
+            same_tiles: same as f32 / totals.len().max(1) as f32,
         })
     }
 
@@ -227,8 +245,8 @@ mod tests {
     fn a_picture_smaller_than_a_block_has_a_summary_of_nothing() {
         let mut blocks = Blocks::default();
         let data = [16; 7 * 7];
-        let luma = Luma { width: 7, height: 7, stride: 7, depth: 8, data: &data };
-        blocks.reduce(Duration::ZERO, luma);
+        let luma = Plane { width: 7, height: 7, stride: 7, depth: 8, data: &data };
+        blocks.reduce(Duration::ZERO, luma, None);
         assert_eq!(blocks.summary().bright_tiles, 0.0);
         assert!(blocks.change(&Blocks::default()).is_none());
     }
@@ -262,8 +280,8 @@ mod tests {
         let data = picture(width, height, depth, pixel);
         let stride = (width + 5) * if depth > 8 { 2 } else { 1 };
         let mut blocks = Blocks::default();
-        let luma = Luma { width, height, stride, depth, data: &data };
-        assert_eq!(blocks.reduce(Duration::ZERO, luma), width >= 8 && height >= 8);
+        let luma = Plane { width, height, stride, depth, data: &data };
+        assert_eq!(blocks.reduce(Duration::ZERO, luma, None), width >= 8 && height >= 8);
         blocks
     }
 

@@ -10,7 +10,7 @@ use super::{
     history::{History, Span},
     luma::Blocks,
 };
-use crate::picture::{is_still, looks_black, resembles};
+use crate::picture::{Look, is_still, resembles};
 
 /// Bytes of the group of pictures kept for catching up: 10 s at 3 Mb/s.
 const MAX_GROUP_BYTES: usize = 4 << 20;
@@ -51,7 +51,7 @@ enum DecoderAt {
 /// The verdicts whose change makes the pictures between worth decoding.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Looks {
-    black: bool,
+    look: Look,
     still: bool,
 }
 
@@ -70,7 +70,7 @@ struct Dates {
 #[derive(Clone, Copy)]
 struct Sight {
     at: Duration,
-    black: bool,
+    look: Look,
     same: bool,
 }
 
@@ -97,7 +97,7 @@ impl Outcome {
             self.damage = picture.damage();
             match picture.luma() {
                 None => self.foreign = true,
-                Some(luma) => self.shown |= into.reduce(at, luma),
+                Some(luma) => self.shown |= into.reduce(at, luma, picture.chroma()),
             }
         }
     }
@@ -224,12 +224,12 @@ impl VideoTrack {
         let (last, mut dates) = (self.looks, Dates::default());
         let Some(previous) = self.previous.clone() else { return dates };
         let at = self.current.media_time;
-        let turned = looks.black != last.black;
+        let turned = looks.look != last.look;
         let moved = last.still && !looks.still;
         if turned || moved {
             let sights = self.look_at(Span::Since, &previous);
             if turned {
-                dates.turned = start_of_run(&sights, at, |sight| sight.black == looks.black);
+                dates.turned = start_of_run(&sights, at, |sight| sight.look == looks.look);
             }
             // The previous picture leads them; without it what came before them is not known.
             if moved && sights.first().is_some_and(|sight| sight.same) {
@@ -238,24 +238,24 @@ impl VideoTrack {
             }
         }
         let spanned = self.previous_is == IsKey::Yes;
-        if looks.still && !last.still && !looks.black && spanned {
+        if looks.still && !last.still && looks.look == Look::Ordinary && spanned {
             let sights = self.look_at(Span::Before, &previous);
             dates.same_since = start_of_run(&sights, previous.media_time, |sight| sight.same);
         }
         dates
     }
 
-    /// Decodes a span of pictures and says of each whether it is black and the same as a key picture.
+    /// Decodes a span of pictures and says of each what it looks like and whether it is the same as a key picture.
     fn look_at(&mut self, span: Span, key: &Blocks) -> Vec<Sight> {
         self.restart_decoder();
         let (mut sights, mut blocks) = (Vec::new(), Blocks::default());
         let mut see = |picture: Picture<'_>| {
             if picture.is_whole()
                 && let Some(luma) = picture.luma()
-                && blocks.reduce(time_of(picture.tag(), Duration::ZERO), luma)
+                && blocks.reduce(time_of(picture.tag(), Duration::ZERO), luma, picture.chroma())
             {
                 let same = blocks.change(key).as_ref().is_some_and(resembles);
-                sights.push(Sight { at: blocks.media_time, black: blocks.is_black(), same });
+                sights.push(Sight { at: blocks.media_time, look: blocks.look(), same });
             }
         };
         for unit in self.history.span(span) {
@@ -271,14 +271,15 @@ impl VideoTrack {
         self.keep_in_group(unit, place);
         self.current.clear();
         let (mut last, mut dates) = (None, Dates::default());
-        let mut black = self.looks.black;
+        let mut look = self.looks.look;
         while let Some(unit) = self.group.pop() {
             self.decoder_at = DecoderAt::Group;
             let outcome = self.decode_next(&unit);
             report_damage(unit.pid, unit.media_time, &outcome, replies);
             if outcome.shown {
                 let at = self.current.media_time;
-                if mem::replace(&mut black, self.current.is_black()) != black {
+                let now = self.current.look();
+                if mem::replace(&mut look, now) != now {
                     dates.turned = Some(at);
                 }
                 let change = self.previous.as_ref().and_then(|p| self.current.change(p));
@@ -369,6 +370,7 @@ impl VideoTrack {
             change.worst_tile = change.worst_tile.max(drift.worst_tile);
             change.worst_block = change.worst_block.max(drift.worst_block);
             change.mean = change.mean.max(drift.mean);
+            change.same_tiles = change.same_tiles.min(drift.same_tiles);
         }
         PictureStats {
             pid,
@@ -378,6 +380,8 @@ impl VideoTrack {
             levels: summary.levels,
             bright_tiles: summary.bright_tiles,
             rest: summary.rest,
+            look: summary.look,
+            signature: self.current.signature(),
             change,
             turned: None,
             damage: outcome.damage,
@@ -393,10 +397,7 @@ enum IsKey {
 }
 
 fn looks_of(stats: &PictureStats) -> Looks {
-    Looks {
-        black: looks_black(&stats.levels, stats.bright_tiles, stats.rest.as_ref()),
-        still: stats.change.as_ref().is_some_and(is_still),
-    }
+    Looks { look: stats.look, still: stats.change.as_ref().is_some_and(is_still) }
 }
 
 fn report_damage(pid: Pid, media_time: Duration, outcome: &Outcome, replies: &mut Vec<Reply>) {

@@ -509,19 +509,19 @@ impl View {
     pub(super) fn tell(&mut self, declared_by: Option<MonoTime>) {
         while let Some(change) = self.tracker.poll() {
             let begins = matches!(change.phase, FaultPhase::Begin | FaultPhase::Raise);
-            let gone: &[FaultKind] = match change.condition.kind {
+            let gone: &[Evidence] = match change.condition.kind {
                 _ if !begins => &[],
-                FaultKind::NoData | FaultKind::Unreachable => {
-                    &[FaultKind::Black, FaultKind::Freeze, FaultKind::Silence]
-                }
-                FaultKind::NoVideo => &[FaultKind::Black, FaultKind::Freeze],
-                FaultKind::NoAudio => &[FaultKind::Silence],
+                FaultKind::NoData | FaultKind::Unreachable => &[Evidence::Picture, Evidence::Sound],
+                FaultKind::NoVideo => &[Evidence::Picture],
+                FaultKind::NoAudio => &[Evidence::Sound],
                 _ => &[],
             };
             if !gone.is_empty() {
                 // There is nothing left to be black or silent; what is gone is told by this fault.
                 self.reset_decoding();
-                gone.iter().for_each(|kind| self.tracker.forget(*kind, change.onset));
+                let kinds =
+                    FaultKind::ALL.iter().filter(|kind| gone.contains(&Evidence::of(**kind)));
+                kinds.for_each(|kind| self.tracker.forget(*kind, change.onset));
             }
             let kind = change.condition.kind;
             let declared = declared_by.filter(|_| begins).unwrap_or(change.declared);

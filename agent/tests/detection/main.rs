@@ -135,6 +135,10 @@ impl Chain {
 /// A live picture: everything in it moves and there is noise on it.
 const LIVE: &str = "testsrc2=size=640x360:rate=25,noise=alls=12:allf=t,format=yuv420p";
 
+/// A picture that stands.
+const STILL: &str =
+    "testsrc2=size=640x360:rate=25,trim=end_frame=1,loop=-1:1:0,setpts=N/25/TB,format=yuv420p";
+
 /// 50 s with black from 12 s to 20 s and freeze from 30 s to 42 s.
 fn faulty(source: &str) -> String {
     format!(
@@ -205,8 +209,8 @@ fn mpeg2_interlaced_faults_are_found() {
 #[test]
 fn a_cut_from_one_flat_picture_to_another_is_dated_to_the_picture() {
     let graph = format!(
-        "color=0x804020:size=640x360:rate=25,trim=0:11.2[a];\
-         color=0x205080:size=640x360:rate=25,trim=0:12[b];\
+        "color=0x804020:size=640x360:rate=25,trim=0:11.2,drawbox=100:100:300:200:white:fill[a];\
+         color=0x205080:size=640x360:rate=25,trim=0:12,drawbox=200:80:300:200:white:fill[b];\
          {LIVE},trim=0:5[c];[a][b][c]concat=n=3,format=yuv420p"
     );
     for encoder in
@@ -270,8 +274,8 @@ fn a_still_channel_may_stand_and_a_radio_channel_may_be_black() {
 
 #[test]
 fn a_picture_that_stands_from_the_start_is_frozen_even_if_key_pictures_are_rare() {
-    let graph = "smptehdbars=size=640x360:rate=25,trim=0:30";
-    let found = watch(&video(graph, "-c:v libx264 -preset veryfast"), PictureRules::All);
+    let graph = format!("{STILL},trim=0:30");
+    let found = watch(&video(&graph, "-c:v libx264 -preset veryfast"), PictureRules::All);
     check(&found, &[(FaultKind::Freeze, 0.0, 30.0)], 1.0);
 }
 
@@ -282,6 +286,31 @@ fn black_may_carry_a_logo() {
     );
     let found = watch(&video(&graph, X264), PictureRules::All);
     check(&found, &[(FaultKind::Black, 10.0, 20.0)], 0.2);
+}
+
+/// 40 s with another picture of the same size from 12 s to 24 s.
+fn replaced(by: &str) -> String {
+    let by = by.strip_suffix(':').map_or(format!("{by}="), |by| format!("{by}:"));
+    format!(
+        "{LIVE},trim=0:12[a];{by}s=640x360:r=25:d=12,format=yuv420p[b];{LIVE},trim=24:40,setpts=PTS-STARTPTS[c];[a][b][c]concat=n=3"
+    )
+}
+
+#[test]
+fn a_test_pattern_or_one_colour_is_what_it_is_and_not_a_freeze() {
+    for (source, kind) in [
+        ("smptebars", FaultKind::Bars),
+        ("smptehdbars", FaultKind::Bars),
+        ("pal75bars", FaultKind::Bars),
+        ("pal100bars", FaultKind::Bars),
+        ("color=c=0x0000c0:", FaultKind::Blank),
+        ("color=c=white:", FaultKind::Blank),
+    ] {
+        let found = watch(&video(&replaced(source), X264), PictureRules::All);
+        check(&found, &[(kind, 12.0, 24.0)], EXACT);
+    }
+    let moving = "smptebars=s=640x360:r=25,trim=0:26[b];color=white:s=24x24:r=25[c];[b][c]overlay='300+40*sin(t)':200:shortest=1";
+    assert_eq!(watch(&video(moving, X264), PictureRules::All).faults(ProfileName::Sensitive), []);
 }
 
 #[test]

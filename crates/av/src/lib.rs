@@ -1,4 +1,4 @@
-//! Decodes access units: pictures to a view of their luma, sound to planar samples. The only crate that touches FFmpeg.
+//! Decodes access units: pictures to views of their planes, sound to planar samples. The only crate that touches FFmpeg.
 //!
 //! A decoder takes one access unit at a time and hands out what came of it through a callback, so that nothing is copied out
 //! of FFmpeg's own buffers and no caller can forget to collect output. A decoder has one thread: parallelism is across
@@ -17,7 +17,7 @@ mod session;
 mod video;
 
 pub use audio::{AudioDecoder, Samples};
-pub use video::{Damage, Luma, Picture, VideoDecoder};
+pub use video::{Damage, Picture, Plane, VideoDecoder};
 
 use tallylight_model::Codec;
 

@@ -29,18 +29,18 @@ pub enum Damage {
     Found,
 }
 
-/// The luma plane of a picture.
+/// One plane of a picture.
 #[derive(Clone, Copy)]
-pub struct Luma<'a> {
-    /// Pixels in a row.
+pub struct Plane<'a> {
+    /// Samples in a row.
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// Bytes from one row to the next, at least `width * bytes_per_pixel()`.
+    /// Bytes from one row to the next, at least `width * bytes_per_sample()`.
     pub stride: usize,
     /// Bits of a sample, 8 to 16. Samples over 8 bits take two bytes, low byte first.
     pub depth: u8,
-    /// The rows. The last one ends with its last pixel.
+    /// The rows. The last one ends with its last sample.
     pub data: &'a [u8],
 }
 
@@ -128,67 +128,97 @@ impl Picture<'_> {
 
     /// Its luma; `None` for a pixel format without a plane of its own for it.
     #[must_use]
-    pub fn luma(&self) -> Option<Luma<'_>> {
+    pub fn luma(&self) -> Option<Plane<'_>> {
+        self.plane(0, self.layout()?.depth, (0, 0))
+    }
+
+    /// Its Cb and Cr; `None` for a pixel format without a plane for each.
+    #[must_use]
+    pub fn chroma(&self) -> Option<[Plane<'_>; 2]> {
+        let Layout { depth, subsampling } = self.layout()?;
+        let shifts = subsampling?;
+        Some([self.plane(1, depth, shifts)?, self.plane(2, depth, shifts)?])
+    }
+
+    fn layout(&self) -> Option<Layout> {
+        // SAFETY: the pointer is that of a frame which lives as long as `self`, and the field is a plain integer.
+        let format = unsafe { (*self.frame.as_ptr()).format };
+        layout(format)
+    }
+
+    /// A plane whose sides are those of the picture, halved as often as `shifts` says.
+    fn plane(&self, index: usize, depth: u8, shifts: (u32, u32)) -> Option<Plane<'_>> {
         // SAFETY: the pointer is that of a frame which lives as long as `self`; these fields are plain integers and
         // pointers, set by the decoder that has just filled the frame.
-        let (width, height, stride, format, data) = unsafe {
+        let (width, height, stride, data) = unsafe {
             let frame = &*self.frame.as_ptr();
-            (frame.width, frame.height, frame.linesize[0], frame.format, frame.data[0])
+            (frame.width, frame.height, *frame.linesize.get(index)?, *frame.data.get(index)?)
         };
-        let depth = luma_depth(format)?;
-        let bytes_per_pixel = if depth > 8 { 2 } else { 1 };
-        let (width, height) = (usize::try_from(width).ok()?, usize::try_from(height).ok()?);
+        let side =
+            |length: i32, shift: u32| Some(usize::try_from(length).ok()?.div_ceil(1 << shift));
+        let (width, height) = (side(width, shifts.0)?, side(height, shifts.1)?);
         let stride = usize::try_from(stride).ok()?;
-        let row = width.checked_mul(bytes_per_pixel)?;
+        let row = width.checked_mul(if depth > 8 { 2 } else { 1 })?;
         if width == 0 || height == 0 || row > stride || data.is_null() {
             return None;
         }
         let length = (height - 1).checked_mul(stride)?.checked_add(row)?;
-        // SAFETY: the decoder wrote `height` rows of `row` bytes, `stride` apart, from `data` on, so that `length` bytes are
-        // initialised memory of one allocation, which the frame keeps alive and nobody writes to while `self` is borrowed.
+        // SAFETY: the decoder wrote `height` rows of `row` bytes, `stride` apart, from `data` on (a plane of a picture whose
+        // sides are cropped to odd numbers has the half sample more), so that `length` bytes are initialised memory of one
+        // allocation, which the frame keeps alive and nobody writes to while `self` is borrowed.
         let data = unsafe { std::slice::from_raw_parts(data, length) };
-        Some(Luma { width, height, stride, depth, data })
+        Some(Plane { width, height, stride, depth, data })
     }
 }
 
-impl Luma<'_> {
+impl Plane<'_> {
     /// One byte up to 8 bits of depth, else two.
     #[must_use]
-    pub const fn bytes_per_pixel(&self) -> usize {
+    pub const fn bytes_per_sample(&self) -> usize {
         if self.depth > 8 { 2 } else { 1 }
     }
 }
 
-/// Bits of luma of a format whose first plane is luma alone, in native samples; `None` for any other.
-fn luma_depth(format: i32) -> Option<u8> {
-    const EIGHT: [ffi::AVPixelFormat; 9] = [
-        ffi::AVPixelFormat::AV_PIX_FMT_YUV420P,
-        ffi::AVPixelFormat::AV_PIX_FMT_YUV422P,
-        ffi::AVPixelFormat::AV_PIX_FMT_YUV444P,
-        ffi::AVPixelFormat::AV_PIX_FMT_YUVJ420P,
-        ffi::AVPixelFormat::AV_PIX_FMT_YUVJ422P,
-        ffi::AVPixelFormat::AV_PIX_FMT_YUVJ444P,
-        ffi::AVPixelFormat::AV_PIX_FMT_GRAY8,
-        ffi::AVPixelFormat::AV_PIX_FMT_NV12,
-        ffi::AVPixelFormat::AV_PIX_FMT_NV21,
+/// How often Cb and Cr, each in a plane of its own, are halved across and down; `None` without such planes.
+type Halvings = Option<(u32, u32)>;
+
+/// How the planes of a pixel format lie.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// Bits of a sample.
+    depth: u8,
+    /// Of its chroma.
+    subsampling: Halvings,
+}
+
+/// The layout of a format whose first plane is luma alone, in native samples; `None` for any other.
+fn layout(format: i32) -> Option<Layout> {
+    const S420: Halvings = Some((1, 1));
+    const S422: Halvings = Some((1, 0));
+    const S444: Halvings = Some((0, 0));
+    const KNOWN: [(ffi::AVPixelFormat, u8, Halvings); 21] = [
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUV420P, 8, S420),
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUV422P, 8, S422),
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUV444P, 8, S444),
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUVJ420P, 8, S420),
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUVJ422P, 8, S422),
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUVJ444P, 8, S444),
+        (ffi::AVPixelFormat::AV_PIX_FMT_GRAY8, 8, None),
+        (ffi::AVPixelFormat::AV_PIX_FMT_NV12, 8, None),
+        (ffi::AVPixelFormat::AV_PIX_FMT_NV21, 8, None),
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUV420P9LE, 9, S420),
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUV422P9LE, 9, S422),
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUV444P9LE, 9, S444),
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUV420P10LE, 10, S420),
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUV422P10LE, 10, S422),
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUV444P10LE, 10, S444),
+        (ffi::AVPixelFormat::AV_PIX_FMT_GRAY10LE, 10, None),
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUV420P12LE, 12, S420),
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUV422P12LE, 12, S422),
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUV444P12LE, 12, S444),
+        (ffi::AVPixelFormat::AV_PIX_FMT_GRAY12LE, 12, None),
+        (ffi::AVPixelFormat::AV_PIX_FMT_YUV420P14LE, 14, S420),
     ];
-    const MORE: [(ffi::AVPixelFormat, u8); 12] = [
-        (ffi::AVPixelFormat::AV_PIX_FMT_YUV420P9LE, 9),
-        (ffi::AVPixelFormat::AV_PIX_FMT_YUV422P9LE, 9),
-        (ffi::AVPixelFormat::AV_PIX_FMT_YUV444P9LE, 9),
-        (ffi::AVPixelFormat::AV_PIX_FMT_YUV420P10LE, 10),
-        (ffi::AVPixelFormat::AV_PIX_FMT_YUV422P10LE, 10),
-        (ffi::AVPixelFormat::AV_PIX_FMT_YUV444P10LE, 10),
-        (ffi::AVPixelFormat::AV_PIX_FMT_GRAY10LE, 10),
-        (ffi::AVPixelFormat::AV_PIX_FMT_YUV420P12LE, 12),
-        (ffi::AVPixelFormat::AV_PIX_FMT_YUV422P12LE, 12),
-        (ffi::AVPixelFormat::AV_PIX_FMT_YUV444P12LE, 12),
-        (ffi::AVPixelFormat::AV_PIX_FMT_GRAY12LE, 12),
-        (ffi::AVPixelFormat::AV_PIX_FMT_YUV420P14LE, 14),
-    ];
-    let is = |known: ffi::AVPixelFormat| known as i32 == format;
-    if EIGHT.into_iter().any(is) {
-        return Some(8);
-    }
-    MORE.into_iter().find(|(known, _)| is(*known)).map(|(_, depth)| depth)
+    let known = KNOWN.into_iter().find(|(known, ..)| *known as i32 == format);
+    known.map(|(_, depth, subsampling)| Layout { depth, subsampling })
 }

@@ -57,6 +57,10 @@ fn show(decoder: &mut VideoDecoder, data: &[u8]) -> (Vec<(usize, usize)>, Result
     let mut each = |picture: tallylight_av::Picture<'_>| {
         let luma = picture.luma().expect("all of these have a luma plane");
         assert_eq!(luma.data.len(), (luma.height - 1) * luma.stride + luma.width);
+        for chroma in picture.chroma().expect("and two of chroma") {
+            assert_eq!((chroma.width, chroma.height), (luma.width / 2, luma.height / 2));
+            assert_eq!(chroma.data.len(), (chroma.height - 1) * chroma.stride + chroma.width);
+        }
         sizes.push((luma.width, luma.height));
         assert_eq!(picture.tag(), Some(7));
     };
@@ -101,6 +105,7 @@ fn garbage_and_flipped_bits_do_no_harm() {
             }
             let _ = decoder.decode(&hurt, 7, |picture| {
                 assert!(picture.luma().is_none_or(|luma| luma.data.len() >= luma.width));
+                assert!(picture.chroma().is_none_or(|both| both[1].data.len() >= both[1].width));
             });
             let _ = decoder.decode(&data[..data.len() * seed as usize / 60], 7, |_| {});
             let _ = decoder.drain(|_| {});

@@ -45,7 +45,7 @@ pub enum FaultClass {
     Loss,
     /// The decoder finds damage.
     Decode,
-    /// The picture is black.
+    /// The picture is black, of one colour or a test pattern.
     Black,
     /// The picture stands still.
     Freeze,
@@ -221,6 +221,9 @@ faults! {
     DecodeErrors "decode_errors" Some(FaultClass::Decode), Picture, CRITICAL,
         "The decoder finds damaged pictures or sound.";
     Black "black" Some(FaultClass::Black), Picture, AGAINST_BACKUP, "The picture is black.";
+    Blank "blank" Some(FaultClass::Black), Picture, AGAINST_BACKUP,
+        "The picture is of one colour that is not black.";
+    Bars "bars" Some(FaultClass::Black), Picture, AGAINST_BACKUP, "The picture is colour bars.";
     Freeze "freeze" Some(FaultClass::Freeze), Picture, AGAINST_BACKUP, "The picture stands still.";
     Silence "silence" Some(FaultClass::Silence), Sound, AGAINST_BACKUP, "The main sound is silent.";
     PlaylistStale "playlist_stale" Some(FaultClass::Manifest), Delivery, CRITICAL,

@@ -120,8 +120,14 @@ impl Profile {
             (ProfileName::Sensitive, FaultKind::Black | FaultKind::Silence) => {
                 hold(2_000, 5_000, 3_000)
             }
+            // Programmes show plain cards and test patterns for a moment.
+            (ProfileName::Sensitive, FaultKind::Blank | FaultKind::Bars) => {
+                hold(4_000, 8_000, 3_000)
+            }
             (ProfileName::Sensitive, FaultKind::Freeze) => hold(4_000, 10_000, 3_000),
-            (_, FaultKind::Black) => hold(5_000, 10_000, 3_000),
+            (_, FaultKind::Black | FaultKind::Blank | FaultKind::Bars) => {
+                hold(5_000, 10_000, 3_000)
+            }
             (_, FaultKind::Freeze | FaultKind::Silence) => hold(10_000, 30_000, 3_000),
             (ProfileName::Broadcast, FaultKind::PsiMissing) => warning(0, 1_000),
             (
@@ -171,6 +177,9 @@ mod tests {
         for &kind in FaultKind::ALL {
             match kind {
                 FaultKind::Black => assert_eq!(seconds(sensitive, kind), Some(2)),
+                FaultKind::Blank | FaultKind::Bars => {
+                    assert_eq!(seconds(sensitive, kind), Some(4));
+                }
                 FaultKind::Freeze => assert_eq!(seconds(sensitive, kind), Some(4)),
                 FaultKind::Silence => assert_eq!(seconds(sensitive, kind), Some(2)),
                 _ => assert_eq!(default.hold(kind), sensitive.hold(kind), "{kind}"),

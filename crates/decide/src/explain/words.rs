@@ -83,6 +83,8 @@ pub(super) fn noun(kind: FaultKind) -> String {
         FaultKind::Continuity => "packet loss",
         FaultKind::DecodeErrors => "damaged picture or sound",
         FaultKind::Black => "black picture",
+        FaultKind::Blank => "a picture of one colour",
+        FaultKind::Bars => "colour bars",
         FaultKind::Freeze => "frozen picture",
         FaultKind::Silence => "silence",
         FaultKind::PlaylistStale => "a playlist that stands still",
