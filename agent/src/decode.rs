@@ -10,6 +10,7 @@
 //! one key picture in 2 s is decoded.
 
 mod history;
+mod loudness;
 mod luma;
 mod pcm;
 mod signature;
@@ -21,7 +22,7 @@ use tallylight_av::{AudioDecoder, DecodeError, Limits, OpenError};
 use tallylight_model::{Codec, Pid};
 
 pub use signature::Signature;
-pub use tallylight_av::Damage;
+pub use tallylight_av::{ChannelPlace, Damage};
 
 use crate::picture::Look;
 use pcm::Meter;
@@ -184,7 +185,7 @@ pub struct Change {
     pub same_tiles: f32,
 }
 
-/// About 100 ms of sound in numbers.
+/// About 100 ms of sound in numbers. Levels are in dBFS (a full-scale square wave is 0), not under -200.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SoundStats {
     /// Its elementary stream.
@@ -193,12 +194,56 @@ pub struct SoundStats {
     pub media_time: Duration,
     /// How long it is.
     pub length: Duration,
-    /// Root mean square of each channel in dBFS (a full-scale square wave is 0), not under -200.
-    pub rms: Vec<f32>,
-    /// The largest sample of all channels in dBFS, not under -200.
+    /// Its channels.
+    pub channels: Vec<ChannelStats>,
+    /// The front pair, if there is one and both have sound.
+    pub pair: Option<PairStats>,
+    /// The loudness of each 100 ms that ended in it, in LUFS (ITU-R BS.1770), not under -200. They follow on from run to run.
+    pub tenths: Vec<f32>,
+    /// The largest true peak of all channels in dBTP, or the largest sample where that is 4 dB and more under the largest
+    /// true peak so far.
+    pub true_peak: f32,
+}
+
+/// One channel of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ChannelStats {
+    /// Where it is heard.
+    pub place: ChannelPlace,
+    /// Its root mean square.
+    pub rms: f32,
+    /// Its largest sample.
     pub peak: f32,
-    /// From where to where in it there is sound, to 5 ms; `None` if it is silent all through.
+    /// How much of its energy is a tone of 1 kHz, 0 to 1.
+    pub tone: f32,
+    /// Peaks that were cut off: three samples or more at full scale, or a jump there.
+    pub clips: u32,
+    /// From where to where in the run there is sound, to 5 ms; `None` if it is silent all through.
     pub loud: Option<(Duration, Duration)>,
+}
+
+/// How left and right go together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PairStats {
+    /// 1 if they are the same but for their level, -1 if one is the other upside down.
+    pub correlation: f32,
+    /// Level of their difference against that of their sum, in dB.
+    pub width: f32,
+}
+
+impl SoundStats {
+    /// The root mean square of the loudest channel.
+    #[must_use]
+    pub fn loudest(&self) -> f32 {
+        self.channels.iter().map(|channel| channel.rms).fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    /// From where to where in it there is sound on any channel.
+    #[must_use]
+    pub fn loud(&self) -> Option<(Duration, Duration)> {
+        let all = self.channels.iter().filter_map(|channel| channel.loud);
+        all.reduce(|(from, to), (first, last)| (from.min(first), to.max(last)))
+    }
 }
 
 /// Decodes one stream.

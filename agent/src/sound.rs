@@ -39,8 +39,8 @@ impl SoundDetector {
         {
             self.reset();
         }
-        let loudest = stats.rms.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let silent = !stats.rms.is_empty() && is_silent(loudest);
+        let loudest = stats.loudest();
+        let silent = !stats.channels.is_empty() && is_silent(loudest);
         let heard = self.heard.take().filter(|(_, end)| start.abs_diff(*end) <= GAP);
         match (self.silence, silent) {
             (open, true) => {
@@ -53,7 +53,7 @@ impl SoundDetector {
             }
             (Some((since, _)), false) => {
                 self.silence = None;
-                let start = start + stats.loud.map_or(Duration::ZERO, |(from, _)| from);
+                let start = start + stats.loud().map_or(Duration::ZERO, |(from, _)| from);
                 let evidence =
                     format!("RMS {loudest:.1} dBFS in the loudest channel (limit {SILENCE_DBFS})");
                 self.tell(since, start, false, evidence);
@@ -61,7 +61,7 @@ impl SoundDetector {
             (None, false) => {}
         }
         if !silent {
-            let quiet_from = stats.loud.map_or(stats.length, |(_, to)| to);
+            let quiet_from = stats.loud().map_or(stats.length, |(_, to)| to);
             self.heard = Some((stats.media_time + quiet_from, end));
         }
     }
@@ -95,7 +95,18 @@ pub(crate) fn is_silent(level: f32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::{ChannelPlace, ChannelStats};
     use tallylight_model::Pid;
+
+    /// 100 ms of sound whose channels have these levels.
+    fn run(media_time: Duration, rms: &[f32], loud: Option<(Duration, Duration)>) -> SoundStats {
+        let place = ChannelPlace::Other;
+        let channel = |&rms| ChannelStats { place, rms, peak: rms, tone: 0.0, clips: 0, loud };
+        let (pid, length) = (Pid::from_bits(1), Duration::from_millis(100));
+        let channels = rms.iter().map(channel).collect();
+        let (tenths, true_peak) = (Vec::new(), -200.0);
+        SoundStats { pid, media_time, length, channels, pair: None, tenths, true_peak }
+    }
 
     /// Hears runs of 100 ms from a start in tenths of a second; says when silence began, and ended or lasted to.
     fn hear(runs: &[(u32, &[f32])]) -> Vec<(u32, u32, bool)> {
@@ -104,8 +115,7 @@ mod tests {
         for (tenths, rms) in runs {
             let length = Duration::from_millis(100);
             let media_time = length * *tenths;
-            let (pid, rms) = (Pid::from_bits(1), rms.to_vec());
-            detector.stats(&SoundStats { pid, media_time, length, rms, peak: 0.0, loud: None });
+            detector.stats(&run(media_time, rms, None));
             while let Some(c) = detector.poll() {
                 let tenths = |time: Duration| (time.as_millis() / 100) as u32;
                 conditions.push((tenths(c.since), tenths(c.until), c.lasts));
@@ -124,9 +134,7 @@ mod tests {
             (200, -61.0, Some((ms(10), ms(15)))),
             (300, -20.0, Some((ms(70), ms(100)))),
         ] {
-            let (pid, rms) = (Pid::from_bits(1), vec![level]);
-            let (media_time, length) = (ms(at), ms(100));
-            detector.stats(&SoundStats { pid, media_time, length, rms, peak: 0.0, loud });
+            detector.stats(&run(ms(at), &[level], loud));
         }
         let last = std::iter::from_fn(|| detector.poll()).last().unwrap();
         assert_eq!((last.since, last.until, last.lasts), (ms(40), ms(370), false));

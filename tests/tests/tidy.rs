@@ -148,6 +148,7 @@ const PURE_ROOTS: &[&str] = &[
     "bytes",
     "clap",
     "core",
+    "ebur128",
     "hmac",
     "jiff",
     "serde",

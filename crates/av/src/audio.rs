@@ -14,6 +14,71 @@ pub struct AudioDecoder {
     frame: frame::Audio,
 }
 
+/// Where a channel is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChannelPlace {
+    /// Front left.
+    Left,
+    /// Front right.
+    Right,
+    /// Front centre, and the one channel of mono.
+    Centre,
+    /// Low-frequency effects.
+    Lfe,
+    /// Left surround.
+    SurroundLeft,
+    /// Right surround.
+    SurroundRight,
+    /// Back left, where there are surrounds beside it.
+    BackLeft,
+    /// Back right, where there are surrounds beside it.
+    BackRight,
+    /// Back centre.
+    BackCentre,
+    /// Somewhere else, or not known.
+    Other,
+}
+
+impl ChannelPlace {
+    /// Returns the name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Left => "L",
+            Self::Right => "R",
+            Self::Centre => "C",
+            Self::Lfe => "LFE",
+            Self::SurroundLeft => "Ls",
+            Self::SurroundRight => "Rs",
+            Self::BackLeft => "Lb",
+            Self::BackRight => "Rb",
+            Self::BackCentre => "Cb",
+            Self::Other => "?",
+        }
+    }
+
+    /// The place of the channel that is the `index`th of a layout's bits.
+    fn of(layout: u64, index: usize) -> Self {
+        let mut rest = layout;
+        for _ in 0..index {
+            rest &= rest.wrapping_sub(1);
+        }
+        let sides = layout & 0x600 != 0;
+        match rest & rest.wrapping_neg() {
+            0x1 => Self::Left,
+            0x2 => Self::Right,
+            0x4 => Self::Centre,
+            0x8 => Self::Lfe,
+            0x10 if sides => Self::BackLeft,
+            0x20 if sides => Self::BackRight,
+            0x10 | 0x200 => Self::SurroundLeft,
+            0x20 | 0x400 => Self::SurroundRight,
+            0x100 => Self::BackCentre,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// A run of decoded samples, valid during the callback.
 pub struct Samples<'a> {
     frame: &'a frame::Audio,
@@ -75,6 +140,17 @@ impl Samples<'_> {
         if self.is_planar_f32() { self.frame.planes() } else { 0 }
     }
 
+    /// Where a channel is heard, as far as the stream says so in a common way.
+    #[must_use]
+    pub fn place(&self, index: usize) -> ChannelPlace {
+        let layout = self.frame.channel_layout().bits();
+        if layout.count_ones() as usize == self.channels() {
+            ChannelPlace::of(layout, index)
+        } else {
+            ChannelPlace::Other
+        }
+    }
+
     /// The samples of one channel, full scale being 1.0 (louder ones occur, and NaN is possible in a damaged stream). Empty if
     /// there is no such channel.
     #[must_use]
@@ -85,5 +161,28 @@ impl Samples<'_> {
     /// All decoders that are opened here put out planar floats.
     fn is_planar_f32(&self) -> bool {
         self.frame.format() == Sample::F32(Type::Planar)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_stand_in_the_order_of_their_bits() {
+        for (layout, places) in [
+            (0x4, "C"),
+            (0x3, "L R"),
+            (0x3f, "L R C LFE Ls Rs"),
+            (0x60f, "L R C LFE Ls Rs"),
+            (0x63f, "L R C LFE Lb Rb Ls Rs"),
+            (0x107, "L R C Cb"),
+            (0x1003, "L R ?"),
+        ] {
+            let count = usize::try_from(u64::count_ones(layout)).unwrap();
+            let all: Vec<_> = (0..count).map(|i| ChannelPlace::of(layout, i).name()).collect();
+            assert_eq!(all.join(" "), places);
+        }
+        assert_eq!(ChannelPlace::of(0x3, 70), ChannelPlace::Other);
     }
 }

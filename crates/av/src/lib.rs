@@ -16,7 +16,7 @@ mod audio;
 mod session;
 mod video;
 
-pub use audio::{AudioDecoder, Samples};
+pub use audio::{AudioDecoder, ChannelPlace, Samples};
 pub use video::{Damage, Picture, Plane, VideoDecoder};
 
 use tallylight_model::Codec;
