@@ -461,6 +461,7 @@ mod tests {
             .into(),
             counters: Counters { packets: 10, bytes: 1_880, ..Counters::default() },
             latencies: vec![LatencySample::Startup(second)],
+            fingerprint: Default::default(),
         }
     }
 

@@ -166,6 +166,7 @@ mod tests {
             standing: Default::default(),
             counters: Counters::default(),
             latencies: Vec::new(),
+            fingerprint: Default::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use tallylight_decide::{
     incident::{Candidate, Incident, Step},
     lineup::{Lineup, StreamRef},
     maintenance::Window,
-    view::{FaultView, SignalView, SloView, Summary, Up},
+    view::{FaultView, ProgrammeView, SignalView, SloView, Summary, Up},
 };
 use tallylight_model::{
     ActionId, ChannelId, FaultRecord, IncidentId, MonoTime, NodeId, ServerId, StreamId, WindowId,
@@ -460,6 +460,9 @@ pub fn sources(
             "active": source.active,
             "ready": source.reasons.is_empty(),
             "reasons": source.reasons.iter().map(|reason| reason.name()).collect::<Vec<_>>(),
+            "programme": source.programme.map(ProgrammeView::name),
+            "offset_seconds": source.programme.and_then(ProgrammeView::offset),
+            "shown_by": source.shown_by.iter().map(|stream| stream.as_str()).collect::<Vec<_>>(),
         })
     }));
     piece.last()

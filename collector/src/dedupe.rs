@@ -160,6 +160,7 @@ mod tests {
             standing: BTreeMap::new(),
             counters: Counters::default(),
             latencies: Vec::new(),
+            fingerprint: Default::default(),
         }
     }
 

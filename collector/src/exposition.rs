@@ -6,7 +6,7 @@
 use tallylight_decide::{
     KillSwitch, Scope,
     incident::{Incident, IncidentState, Subject},
-    view::{HistogramView, Latency, SignalView, SourceView, Summary, Up},
+    view::{HistogramView, Latency, ProgrammeView, SignalView, SourceView, Summary, Up},
 };
 use tallylight_model::{ChannelId, Metric, PrometheusText, RegionId};
 
@@ -163,7 +163,7 @@ const SIGNALS: [(Metric, WriteSignal); 13] = [
 /// Writes one metric's series of a source; the labels given are channel and source.
 type WriteSource = fn(&mut PrometheusText, [(&str, &str); 2], &SourceView<'_>);
 
-const SOURCES: [(Metric, WriteSource); 3] = [
+const SOURCES: [(Metric, WriteSource); 4] = [
     (Metric::SourceReady, |text, [channel, name], source| {
         let labels = [channel, name, ("role", source.role.name())];
         text.series(&labels, flag(source.reasons.is_empty()));
@@ -172,6 +172,10 @@ const SOURCES: [(Metric, WriteSource); 3] = [
         for reason in &source.reasons {
             text.series(&[channel, name, ("reason", reason.name())], 1.0);
         }
+    }),
+    (Metric::SourceOffset, |text, [channel, name], source| {
+        let offset = source.programme.and_then(ProgrammeView::offset);
+        offset.into_iter().for_each(|seconds| text.series(&[channel, name], seconds));
     }),
     (Metric::SourceActive, |text, [channel, name], source| {
         if source.active {

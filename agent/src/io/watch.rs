@@ -272,7 +272,7 @@ impl Driver {
                     tracing::info!(%stream, kind, phase, severity, evidence, "fault");
                     self.shared.outbox.fault(record);
                 }
-                Output::Slice(slice) => self.shared.outbox.slice(slice),
+                Output::Slice(slice) => self.shared.outbox.slice(*slice),
                 Output::Started { view, start } => {
                     if let Some(watch) = self.group.streams.get(view) {
                         self.shared.tracer.started(&watch.stream, &start);

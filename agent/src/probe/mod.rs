@@ -41,7 +41,7 @@ pub enum Output {
     /// Something happened to a fault. Its number is given by the report queue.
     Fault(FaultRecord),
     /// A slice is complete.
-    Slice(Slice),
+    Slice(Box<Slice>),
     /// The first picture is there, or the first sound of a stream without pictures. Said once for each view.
     Started {
         /// The view's index.

@@ -1,5 +1,6 @@
 //! One stream of the lineup as seen in its session: its service's components, faults and slices.
 
+mod prints;
 mod slices;
 
 use std::{
@@ -12,6 +13,8 @@ use tallylight_model::{
     StreamId, WallTime,
 };
 use tallylight_ts::{AccessUnit, FindingKind, Position, Service};
+
+use prints::Prints;
 
 use super::{
     Output, Scrutiny, Start,
@@ -110,6 +113,7 @@ pub(super) struct View {
     origin: (MonoTime, WallTime),
     pictures: Spans,
     sounds: Spans,
+    prints: Prints,
     sent: u64,
     handled: u64,
     /// A slice whose time has come waits for so many answers, since then.
@@ -157,6 +161,7 @@ impl View {
             origin: (began, wall),
             pictures: Spans::default(),
             sounds: Spans::default(),
+            prints: Prints::default(),
             sent: 0,
             handled: 0,
             barrier: None,
@@ -273,6 +278,11 @@ impl View {
             return;
         }
         let AccessUnit { pid, codec, key, data, .. } = unit;
+        if effort == Effort::Alone
+            && let Some(at) = self.timeline.produced(media_time)
+        {
+            self.prints.frame(at, &data);
+        }
         // A recording can wait to be dated.
         let dating = if self.timeline.is_recording() {
             Dating::Decoding
@@ -328,6 +338,7 @@ impl View {
                     self.judge_sound();
                     let Some(at) = self.timeline.produced(stats.media_time) else { continue };
                     self.sounds.add(at, at + stats.length + SOUND_LASTS);
+                    self.prints.sound(at, &stats);
                     self.tracker.advance(Evidence::Sound, at + stats.length);
                     if self.selection.as_ref().is_some_and(|s| s.picture.is_none()) {
                         self.started(now);

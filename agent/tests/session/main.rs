@@ -114,7 +114,7 @@ impl Run {
                     self.session.decoded(at(self.now), view, 1, replies);
                 }
                 Output::Fault(record) => self.faults.push(record),
-                Output::Slice(slice) => self.slices.push(slice),
+                Output::Slice(slice) => self.slices.push(*slice),
                 Output::Started { .. } | Output::Ended(_) => {}
                 Output::Structure { .. } | Output::Cue { .. } => {}
             }

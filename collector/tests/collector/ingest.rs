@@ -36,6 +36,7 @@ fn batch(node: &str, start_ms: i64, seq: u64) -> Batch {
             standing: BTreeMap::new(),
             counters: Counters { packets: 1, ..Counters::default() },
             latencies: Vec::new(),
+            fingerprint: Default::default(),
         }],
         faults: vec![FaultRecord {
             seq,

@@ -128,6 +128,7 @@ impl Agents {
             standing: fault.map(|(kind, _)| (*kind, Severity::Critical)).into_iter().collect(),
             counters: Counters { packets: 100, decoded_pictures: 1, ..Counters::default() },
             latencies: vec![LatencySample::FirstByte(Duration::from_millis(20))],
+            fingerprint: Default::default(),
         }
     }
 

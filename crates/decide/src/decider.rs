@@ -27,8 +27,8 @@ use crate::{
     shadow::{self, Report, Worth},
     signal::Signals,
     view::{
-        ChannelView, FaultView, HistogramView, Latency, Limits, NodeView, NotReady, SignalView,
-        SourceView, Up,
+        ChannelView, FaultView, HistogramView, Latency, Limits, NodeView, NotReady, ProgrammeView,
+        SignalView, SourceView, Up,
     },
 };
 
@@ -408,13 +408,18 @@ impl Decider {
         let scene = Scene::new(&self.facts, now);
         let mut views = Vec::new();
         for channel in channels {
+            let feeding = channel.sources.iter().find(|it| self.facts.is_active(&it.stream));
             for source in &channel.sources {
+                let other = feeding.filter(|it| it.stream != source.stream);
+                let programme = other.map(|it| self.facts.programme(now, source, it));
                 views.push(SourceView {
                     stream: &source.stream,
                     channel: &channel.id,
                     role: source.role,
                     active: self.facts.is_active(&source.stream),
                     reasons: readiness::not_ready(&scene, channel, source),
+                    programme: programme.map(ProgrammeView::from),
+                    shown_by: self.facts.shown_by(now, channel, &source.stream),
                 });
             }
         }

@@ -15,14 +15,15 @@ use core::time::Duration;
 
 use tallylight_model::{
     Batch, ChannelId, EncoderId, Epoch, MonoTime, NodeId, NodeReport, Ratio, RegionId, Resource,
-    ServerId, StreamId,
+    ServerId, Slice, StreamId,
 };
 
 use crate::{
     input::{ChangedBy, KillSwitch, OnAir, PanelChannel, PanelServer, PanelState, ServerState},
-    lineup::{AgentNo, Channel, Lineup, StreamNo},
+    likeness::{Lag, Likeness, Programme},
+    lineup::{AgentNo, Channel, Lineup, Source, StreamNo},
     policy::Policy,
-    sight::{Calm, Glance, Sight},
+    sight::{Calm, Glance, Sight, is_streams_own},
     view::Limits,
 };
 
@@ -31,6 +32,9 @@ pub(crate) const DROPS_SILENCE: Duration = Duration::from_secs(5);
 
 /// An agent that is heard may say nothing of a stream for this long: the media of a segment comes all at once.
 const STREAM_QUIET: Duration = Duration::from_secs(15);
+
+/// What a delivery shows is told by its frames of so long.
+const SHOWN_LATELY: Duration = Duration::from_secs(20);
 
 /// A batch speaks of the present if the newest thing in it is at most this old.
 const PRESENT: Duration = Duration::from_secs(2);
@@ -89,6 +93,7 @@ pub(crate) struct Facts {
     restartable: BTreeSet<EncoderId>,
     /// By whose servers each region's viewers are served.
     served_by: BTreeMap<RegionId, RegionId>,
+    likeness: Likeness,
 }
 
 impl Facts {
@@ -124,6 +129,7 @@ impl Facts {
         }
         let mut dropped = None;
         for slice in &batch.slices {
+            self.listen(agent, slice);
             self.touch(agent, &slice.stream, |sight| {
                 sight.slice(now, confirmed, slice);
                 if slice.counters.receive_dropped > 0 {
@@ -135,6 +141,58 @@ impl Facts {
             note_drop(witness, at);
         }
         true
+    }
+
+    /// Listens to a slice's fingerprint, if the agent is to watch the stream.
+    fn listen(&mut self, agent: AgentNo, slice: &Slice) {
+        let Some(no) = self.lineup.no(&slice.stream).filter(|no| self.is_watcher(agent, *no))
+        else {
+            return;
+        };
+        let wrong = slice.conditions.keys().any(|kind| is_streams_own(*kind));
+        let well = !wrong && slice.counters.receive_dropped == 0;
+        self.likeness.slice(&self.lineup, agent, no, slice, well);
+    }
+
+    /// What is known of the programmes of two sources of a channel: by how much the first is later. What the lineup states of
+    /// both counts, unless they are heard to carry different ones.
+    pub(crate) fn programme(&self, now: MonoTime, one: &Source, other: &Source) -> Programme {
+        let stated = one.offset.zip(other.offset).map(|(a, b)| Lag::between(a, b));
+        match (self.heard(now, &one.stream, &other.stream), stated) {
+            (Programme::Other, _) => Programme::Other,
+            (_, Some(lag)) => Programme::Same(lag),
+            (learnt, None) => learnt,
+        }
+    }
+
+    /// What was learnt of the programmes of a stream and of a source of its channel.
+    pub(crate) fn heard(&self, now: MonoTime, stream: &StreamId, source: &StreamId) -> Programme {
+        match (self.lineup.no(stream), self.lineup.no(source)) {
+            (Some(stream), Some(source)) => self.likeness.of(&self.lineup, stream, source, now),
+            _ => Programme::Unknown,
+        }
+    }
+
+    /// Whether a stream has the very coded frames of a source since a moment.
+    pub(crate) fn shows(&self, stream: StreamNo, source: &StreamId, since: MonoTime) -> bool {
+        let source = self.lineup.no(source);
+        source.is_some_and(|it| self.likeness.is_identical(stream, it, since))
+    }
+
+    /// The deliveries of a channel that have had a source's very frames within the last seconds.
+    pub(crate) fn shown_by<'a>(
+        &self,
+        now: MonoTime,
+        channel: &'a Channel,
+        source: &StreamId,
+    ) -> Vec<&'a StreamId> {
+        let lately = |it: &&StreamId| {
+            self.lineup.no(it).is_some_and(|no| {
+                let since = now - self.lineup.delay(no) - SHOWN_LATELY;
+                self.shows(no, source, since)
+            })
+        };
+        channel.deliveries.iter().map(|it| &it.stream).filter(lately).collect()
     }
 
     /// Changes what an agent says of a stream, if it is to watch it.
@@ -271,6 +329,7 @@ impl Facts {
         self.served_by.retain(|region, _| lineup.region(region).is_some());
         let old = core::mem::replace(&mut self.lineup, lineup);
         self.relist_channels(&old);
+        self.likeness.relist(&old, &self.lineup);
         let mut sights = core::mem::take(&mut self.sights);
         self.sights.resize_with(self.lineup.sights(), || None);
         self.glances = alloc::vec![Glance::default(); self.lineup.sights()];

@@ -36,6 +36,7 @@ mod input;
 pub mod journal;
 mod judge;
 mod ledger;
+mod likeness;
 pub mod lineup;
 pub mod maintenance;
 mod others;

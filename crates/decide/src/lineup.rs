@@ -611,6 +611,11 @@ impl Lineup {
         self.channels.iter().zip(&self.index.streams)
     }
 
+    /// The sources of a stream's channel, in the channel's own order.
+    pub(crate) fn sources_beside(&self, stream: StreamNo) -> &[StreamNo] {
+        &self.index.streams[self.channel_of(stream)].sources
+    }
+
     /// The deliveries of a stream's channel.
     pub(crate) fn deliveries_of(&self, stream: StreamNo) -> &[StreamNo] {
         &self.index.streams[self.channel_of(stream)].deliveries

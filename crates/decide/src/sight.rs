@@ -451,6 +451,7 @@ mod tests {
             standing: BTreeMap::new(),
             counters: Counters::default(),
             latencies: Vec::new(),
+            fingerprint: Default::default(),
         };
         let mut sight = Sight::default();
         sight.record(at(10_004), &record);

@@ -138,6 +138,42 @@ pub struct SourceView<'a> {
     pub active: bool,
     /// Why it could not be switched to; empty if it is ready.
     pub reasons: Vec<NotReady>,
+    /// What is known of its programme beside that of the source that the channel is on; `None` for that one itself.
+    pub programme: Option<ProgrammeView>,
+    /// The deliveries that have had its very frames lately.
+    pub shown_by: Vec<&'a StreamId>,
+}
+
+/// What is known of two sources' programmes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ProgrammeView {
+    /// Nothing.
+    Unknown,
+    /// It is the same, so many seconds later than the other; negative where it is earlier. Stated in the lineup, or learnt.
+    Same(f64),
+    /// Another one.
+    Other,
+}
+
+impl ProgrammeView {
+    /// Returns the name in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Same(_) => "same",
+            Self::Other => "other",
+        }
+    }
+
+    /// How many seconds later, where it is the same.
+    #[must_use]
+    pub const fn offset(self) -> Option<f64> {
+        match self {
+            Self::Same(seconds) => Some(seconds),
+            Self::Unknown | Self::Other => None,
+        }
+    }
 }
 
 /// Why a source could not be switched to.
@@ -155,6 +191,8 @@ pub enum NotReady {
     NotDecoded,
     /// It is not known to carry the same programme.
     OffsetUnknown,
+    /// It is heard to carry another programme than the source that the channel is on.
+    OtherProgramme,
 }
 
 names! {
@@ -165,6 +203,7 @@ names! {
         TooNew "too_new"
         NotDecoded "not_decoded"
         OffsetUnknown "offset_unknown"
+        OtherProgramme "other_programme"
     }
 }
 

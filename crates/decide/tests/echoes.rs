@@ -32,6 +32,7 @@ fn slice(stream: &str, second: u64, fault: Option<FaultKind>, is_declared: bool)
             .collect(),
         counters: Counters::default(),
         latencies: Vec::new(),
+        fingerprint: Default::default(),
     }
 }
 

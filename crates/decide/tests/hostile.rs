@@ -138,6 +138,7 @@ fn slice(dice: &mut Dice, now: MonoTime) -> Slice {
             ..Counters::default()
         },
         latencies: vec![LatencySample::Startup(dice.wild_span())],
+        fingerprint: Default::default(),
     }
 }
 

@@ -105,6 +105,7 @@ impl Run {
                 standing,
                 counters: Counters { receive_dropped: u64::from(dropped), ..Counters::default() },
                 latencies: Vec::new(),
+                fingerprint: Default::default(),
             });
             from = to;
         }
@@ -258,14 +259,14 @@ fn model(runs: &[Run], weights: [f64; 2]) -> Sums {
 
 #[derive(Clone, Debug)]
 enum Item {
-    Slice(Slice),
+    Slice(Box<Slice>),
     Fault(FaultRecord),
 }
 
 /// Everything that the runs have to say, each piece with its agent.
 fn items(runs: &[Run]) -> Vec<(usize, u64, Item)> {
     let of = |run: &Run| {
-        let slices = run.slices().into_iter().map(Item::Slice);
+        let slices = run.slices().into_iter().map(|slice| Item::Slice(Box::new(slice)));
         let items = slices.chain(run.records().into_iter().map(Item::Fault));
         items.map(|item| (run.node, run.epoch, item)).collect::<Vec<_>>()
     };
@@ -274,7 +275,7 @@ fn items(runs: &[Run]) -> Vec<(usize, u64, Item)> {
 
 fn batch(node: usize, epoch: u64, item: Option<Item>) -> Input {
     let (slices, faults) = match item {
-        Some(Item::Slice(slice)) => (vec![slice], vec![]),
+        Some(Item::Slice(slice)) => (vec![*slice], vec![]),
         Some(Item::Fault(fault)) => (vec![], vec![fault]),
         None => (vec![], vec![]),
     };

@@ -50,6 +50,7 @@ fn slice(stream: &str, second: u64, conditions: &[FaultKind], standing: &[FaultK
         standing: standing.iter().map(|&kind| (kind, Severity::Warning)).collect(),
         counters: Counters::default(),
         latencies: Vec::new(),
+        fingerprint: Default::default(),
     }
 }
 

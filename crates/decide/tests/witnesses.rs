@@ -28,6 +28,7 @@ fn said(node: &str, second: u64, fault: Option<FaultKind>) -> Batch {
         standing: fault.map(|kind| (kind, Severity::Critical)).into_iter().collect(),
         counters: Counters::default(),
         latencies: Vec::new(),
+        fingerprint: Default::default(),
     };
     let node = NodeId::new(node).unwrap();
     Batch { node, epoch: Epoch(1), slices: vec![slice], faults: Vec::new(), reports: Vec::new() }

@@ -11,6 +11,7 @@ mod clock;
 mod codec;
 mod exposition;
 mod fault;
+mod fingerprint;
 mod id;
 mod metric;
 mod observation;
@@ -22,6 +23,7 @@ pub use clock::{Pcr, Pts};
 pub use codec::{Codec, PictureType};
 pub use exposition::PrometheusText;
 pub use fault::{Acts, FaultClass, FaultKind, FaultRule, Layer, Severity};
+pub use fingerprint::{CodedFrame, Fingerprint};
 pub use id::{
     ActionId, ChannelId, EncoderId, IdError, IncidentId, NodeId, Pid, ProviderId, RegionId,
     ServerId, StreamId, WindowId,

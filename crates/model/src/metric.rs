@@ -198,6 +198,8 @@ metrics! {
         "1 while a source could be switched to.";
     SourceNotReady "iptv_source_not_ready" "iptv.source.not_ready" Gauge "1" ["channel" "source" "reason"] Collector
         "1 for each reason why a source could not be switched to.";
+    SourceOffset "iptv_source_offset_seconds" "iptv.source.offset" Gauge "s" ["channel" "source"] Collector
+        "How much later a source has the programme of the one that the channel is on; absent where that is not known.";
     SourceActive "iptv_source_active" "iptv.source.active" Gauge "1" ["channel" "source" "role"] Collector
         "1 for the source that the panel says the channel is on.";
 

@@ -6,7 +6,9 @@
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::time::Duration;
 
-use crate::{FaultKind, Layer, MonoTime, NodeId, Pid, Ratio, Severity, StreamId, WallTime};
+use crate::{
+    FaultKind, Fingerprint, Layer, MonoTime, NodeId, Pid, Ratio, Severity, StreamId, WallTime,
+};
 
 /// Names one run of an agent: it grows with every start, so that sequence numbers and slices of two runs do not collide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +51,8 @@ pub struct Slice {
     pub counters: Counters,
     /// Latencies measured in this slice; at most 16.
     pub latencies: Vec<LatencySample>,
+    /// What it sounded like; empty where slices were merged.
+    pub fingerprint: Fingerprint,
 }
 
 /// How much of a slice was observed at each layer. What nobody watched is neither good nor bad.

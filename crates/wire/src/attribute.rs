@@ -26,6 +26,10 @@ pub(crate) fn signed(key: &str, value: i64) -> KeyValue {
     pair(key, Value::IntValue(value))
 }
 
+pub(crate) fn bytes(key: &str, value: Vec<u8>) -> KeyValue {
+    pair(key, Value::BytesValue(value))
+}
+
 /// The age of a moment, in nanoseconds; zero for one that is still to come.
 pub(crate) fn age(key: &str, of: MonoTime, now: MonoTime) -> KeyValue {
     number(key, now.as_nanos().saturating_sub(of.as_nanos()))
@@ -54,6 +58,15 @@ impl<'a> Attributes<'a> {
             Some(Value::StringValue(text)) => Ok(text),
             Some(_) => Err(WireError::Wrong { field: key, expected: "a string" }),
             None => Err(WireError::Missing { attribute: key }),
+        }
+    }
+
+    /// What is not there is no bytes.
+    pub(crate) fn bytes(self, key: &'static str) -> Result<&'a [u8], WireError> {
+        match self.get(key) {
+            Some(Value::BytesValue(bytes)) => Ok(bytes),
+            Some(_) => Err(WireError::Wrong { field: key, expected: "bytes" }),
+            None => Ok(&[]),
         }
     }
 

@@ -4,6 +4,7 @@ use tallylight_model::{Counters, Metric};
 
 mod decode;
 mod encode;
+mod fingerprint;
 
 pub use decode::decode_metrics;
 pub use encode::encode_metrics;
@@ -17,6 +18,10 @@ const START: &str = "tallylight.slice.start";
 const AGE: &str = "tallylight.age";
 /// The slice's length, in nanoseconds.
 const LENGTH: &str = "tallylight.slice.length";
+/// The fingerprint's levels, a byte each.
+const SOUND: &str = "tallylight.slice.sound";
+/// The fingerprint's coded frames: of each the hash and the milliseconds after the slice's begin, low byte first.
+const CODED: &str = "tallylight.slice.coded";
 const LAYER: &str = "layer";
 const KIND: &str = "kind";
 const SEVERITY: &str = "severity";

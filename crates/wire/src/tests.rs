@@ -7,8 +7,9 @@ use opentelemetry_proto::tonic::{
 use proptest::{collection, option, prelude::*, sample::select};
 use prost::Message as _;
 use tallylight_model::{
-    Batch, Counters, Epoch, FaultKind, FaultPhase, FaultRecord, LatencySample, MonoTime, NodeId,
-    NodeReport, Observed, Pid, Ratio, Resource, Severity, Slice, StreamId, WallTime,
+    Batch, CodedFrame, Counters, Epoch, FaultKind, FaultPhase, FaultRecord, Fingerprint,
+    LatencySample, MonoTime, NodeId, NodeReport, Observed, Pid, Ratio, Resource, Severity, Slice,
+    StreamId, WallTime,
 };
 
 use super::*;
@@ -69,6 +70,16 @@ fn latency() -> impl Strategy<Value = LatencySample> {
 }
 
 prop_compose! {
+    fn fingerprint()(
+        sound in collection::vec(1..=u8::MAX, 0..=Fingerprint::TENTHS),
+        coded in collection::vec((any::<u32>(), 0..=u16::MAX), 0..=Fingerprint::FRAMES),
+    ) -> Fingerprint {
+        let frame = |(hash, ms)| CodedFrame { hash, after: Duration::from_millis(u64::from(ms)) };
+        Fingerprint { sound, coded: coded.into_iter().map(frame).collect() }
+    }
+}
+
+prop_compose! {
     fn slice()(
         length in prop_oneof![Just(Duration::from_secs(1)), (1..=10_000_000_000_u64).prop_map(Duration::from_nanos)],
     )(
@@ -81,11 +92,14 @@ prop_compose! {
         standing in collection::btree_map(kind(), severity(), 0..4),
         counters in counters(),
         latencies in collection::vec(latency(), 0..=MAX_LATENCIES),
+        fingerprint in fingerprint(),
     ) -> Slice {
         let [transport, picture, sound, delivery] = observed;
         let observed = Observed { transport, picture, sound, delivery };
         let start = WallTime::from_unix_millis(start);
-        Slice { stream, start, end, length, observed, conditions, standing, counters, latencies }
+        Slice {
+            stream, start, end, length, observed, conditions, standing, counters, latencies, fingerprint
+        }
     }
 }
 
@@ -227,6 +241,7 @@ fn example() -> Batch {
         standing: [(FaultKind::Continuity, Severity::Warning)].into(),
         counters: Counters { packets: 5000, bytes: 940_000, ..Counters::default() },
         latencies: vec![LatencySample::Startup(Duration::from_millis(700))],
+        fingerprint: Default::default(),
     };
     let fault = FaultRecord {
         seq: 1,

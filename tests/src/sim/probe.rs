@@ -320,6 +320,7 @@ impl Probe {
             standing: BTreeMap::new(),
             counters: Counters::default(),
             latencies: Vec::new(),
+            fingerprint: Default::default(),
         };
         if let Some(hot) = &mut self.hot {
             hot.fill(steps, &mut slice);

@@ -144,7 +144,7 @@ impl View {
         let millis = i64::try_from(nanos.div_euclid(1_000_000)).unwrap_or(0);
         let start = WallTime::from_unix_millis(self.origin.1.unix_millis().saturating_add(millis));
         let next = self.ahead.remove(&second_of(to)).unwrap_or_default();
-        self.outputs.push_back(Output::Slice(Slice {
+        self.outputs.push_back(Output::Slice(Box::new(Slice {
             stream: self.config.stream.clone(),
             start,
             end: to,
@@ -154,7 +154,8 @@ impl View {
             standing: self.tracker.standing(),
             counters: std::mem::replace(&mut self.counters, next),
             latencies: std::mem::take(&mut self.latencies),
-        }));
+            fingerprint: self.prints.take(second_of(from)),
+        })));
         self.tracker.prune(to);
         self.pictures.prune(to);
         self.sounds.prune(to);

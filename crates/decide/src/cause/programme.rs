@@ -8,6 +8,7 @@ use tallylight_model::MonoTime;
 use super::{CauseRule, Possible, Reach};
 use crate::{
     incident::Subject,
+    likeness::Programme,
     lineup::{Source, StreamNo},
     scene::{Scene, State},
     sight::KindSet,
@@ -41,8 +42,13 @@ fn possible(scene: &Scene<'_>, subject: &Subject, onset: MonoTime) -> Possible {
     let Some(channel) = scene.facts.lineup.channel(id) else { return Possible::No };
     let differential = |kinds: KindSet| kinds.iter().any(|kind| kind.is_differential());
     let (mut shown, mut unseen) = (Vec::new(), 0);
+    let feeding = channel.sources.iter().find(|it| scene.facts.is_active(&it.stream));
     for source in &channel.sources {
-        let since = onset + source.offset.unwrap_or_default();
+        let learnt = feeding.map(|it| scene.facts.heard(scene.now, &source.stream, &it.stream));
+        let since = match (source.offset, learnt) {
+            (None, Some(Programme::Same(lag))) => lag.after(onset),
+            (stated, _) => onset + stated.unwrap_or_default(),
+        };
         match scene.state(&source.stream, since) {
             State::Bad | State::Suspect => shown.push(scene.kinds(&source.stream)),
             State::Unknown => unseen += 1,

@@ -1,7 +1,7 @@
 //! Black, frozen and silent pictures may be meant: probes that decode the same bits agree on an intentional black. So such a
 //! fault acts only if whatever else carries the *same programme time* lacks it.
 //!
-//! A switch compares the two sources, by the offsets that the lineup states. Any sign of the condition on the backup in that
+//! A switch compares the two sources, by the offsets that the lineup states or fingerprints tell. Any sign of the condition on the backup in that
 //! time, declared or not, makes it the programme. Until enough of that time has been seen the answer is *not yet*. Where an
 //! offset is unknown the fault is held, and then needs a person.
 //!
@@ -15,6 +15,7 @@ use tallylight_model::{FaultKind, MonoTime, StreamId};
 use super::{Answer, Proposal};
 use crate::{
     action::{ActionKind, Feed, Reason},
+    likeness::Programme,
     lineup::{Source, StreamRef},
     scene::{Scene, State},
     sight::{Sight, Standing},
@@ -23,7 +24,7 @@ use crate::{
 /// So much of the same programme time must have been seen.
 const SEEN_FOR: Duration = Duration::from_secs(2);
 
-/// Stated offsets and delays are believed to this.
+/// Offsets and delays are believed to this.
 const OFFSET_ERROR: Duration = Duration::from_secs(1);
 
 pub(super) fn check(proposal: &Proposal<'_>) -> Answer {
@@ -97,7 +98,7 @@ fn compare(
     from: &Source,
     to: &Source,
 ) -> Answer {
-    let (Some(from_offset), Some(to_offset)) = (from.offset, to.offset) else {
+    let Programme::Same(lag) = scene.facts.programme(scene.now, to, from) else {
         let until = fault.onset + scene.facts.policy.guards.differential_hold;
         return if scene.now < until {
             Answer::Until(Reason::OffsetUnknown, until)
@@ -105,8 +106,7 @@ fn compare(
             Answer::Approve(Reason::OffsetUnknown)
         };
     };
-    let shifted = |at: MonoTime| at + to_offset - from_offset;
-    let (begin, end) = (shifted(fault.onset), shifted(fault.confirmed));
+    let (begin, end) = (lag.after(fault.onset), lag.after(fault.confirmed));
     match shown(scene, &to.stream, kind, begin, end) {
         Shown::Faulty => Answer::Refuse(Reason::Programme),
         Shown::Well => Answer::Pass,

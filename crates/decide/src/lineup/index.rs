@@ -18,7 +18,7 @@ use super::{Agent, Channel, Region, Server, table::Table};
 pub(crate) struct StreamNo(u32);
 
 /// An agent of the lineup in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AgentNo(u32);
 
 impl StreamNo {

@@ -12,6 +12,7 @@ use tallylight_model::{ProviderId, StreamId};
 use super::readiness;
 use crate::{
     action::{Choice, Why},
+    likeness::Programme,
     lineup::{Channel, Source, SourceRole},
     scene::Scene,
     sight::Sight,
@@ -39,7 +40,7 @@ impl Rank {
             priority: to.priority,
             bitrate: bitrate_steps(scene, &from.stream, &to.stream),
             format: from.format != to.format,
-            latency: latency_between(from, to),
+            latency: latency_between(scene, from, to),
         }
     }
 
@@ -125,10 +126,10 @@ fn bytes_per_second(scene: &Scene<'_>, stream: &StreamId) -> Option<u64> {
     (bytes > 0).then(|| bytes.saturating_mul(1000) / ms)
 }
 
-fn latency_between(from: &Source, to: &Source) -> Duration {
-    match (from.offset, to.offset) {
-        (Some(from), Some(to)) => from.abs_diff(to),
-        _ => Duration::ZERO,
+fn latency_between(scene: &Scene<'_>, from: &Source, to: &Source) -> Duration {
+    match scene.facts.programme(scene.now, to, from) {
+        Programme::Same(lag) => lag.span(),
+        Programme::Unknown | Programme::Other => Duration::ZERO,
     }
 }
 

@@ -6,6 +6,7 @@ use core::time::Duration;
 use tallylight_model::{Layer, MonoTime, StreamId};
 
 use crate::{
+    likeness::Programme,
     lineup::{Channel, ChannelKind, Encryption, ProgrammeMatch, Source, StreamRef},
     scene::Scene,
     sight::{Seen, Sight},
@@ -16,8 +17,8 @@ use crate::{
 pub(crate) fn not_ready(scene: &Scene<'_>, channel: &Channel, source: &Source) -> Vec<NotReady> {
     let guards = &scene.facts.policy.guards;
     let mut reasons = Vec::new();
-    if channel.programme_match == ProgrammeMatch::Required && source.offset.is_none() {
-        reasons.push(NotReady::OffsetUnknown);
+    if channel.programme_match == ProgrammeMatch::Required {
+        reasons.extend(carries_another(scene, channel, source));
     }
     let no = scene.facts.lineup.no(&source.stream);
     let sights: Vec<&Sight> = no.into_iter().flat_map(|it| scene.trusted(it)).collect();
@@ -46,6 +47,17 @@ pub(crate) fn not_ready(scene: &Scene<'_>, channel: &Channel, source: &Source) -
         reasons.push(NotReady::NotDecoded);
     }
     reasons
+}
+
+/// Why a source is not known to carry what the channel shows.
+fn carries_another(scene: &Scene<'_>, channel: &Channel, source: &Source) -> Option<NotReady> {
+    let feeding = channel.sources.iter().find(|it| scene.facts.is_active(&it.stream));
+    let heard = feeding.map(|it| scene.facts.heard(scene.now, &source.stream, &it.stream));
+    match heard {
+        Some(Programme::Other) => Some(NotReady::OtherProgramme),
+        Some(Programme::Same(_)) => None,
+        _ => source.offset.is_none().then_some(NotReady::OffsetUnknown),
+    }
 }
 
 /// Whether somebody has seen a source well for so long, and nobody sees anything on it now, declared or not: what fails as the

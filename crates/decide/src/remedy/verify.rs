@@ -96,7 +96,8 @@ fn media(scene: &Scene<'_>, ledger: &Ledger, action: &Action, from: MonoTime, ru
         let from = from + lineup.at(delivery).delay();
         last = last.max(from);
         if !others.contains(&delivery) {
-            proofs.push(stream(scene, lineup.id(delivery), from, rule, Unseen::IsSkipped));
+            let good = stream(scene, lineup.id(delivery), from, rule, Unseen::IsSkipped);
+            proofs.push(switched(scene, action, delivery, from, rule).unwrap_or(good));
         }
     }
     let over = scene.now >= last + rule.within + scene.facts.policy.guards.verify_grace;
@@ -105,6 +106,25 @@ fn media(scene: &Scene<'_>, ledger: &Ledger, action: &Action, from: MonoTime, ru
         Proof::Good(None) => Proof::Pending,
         proof => proof,
     }
+}
+
+/// What a delivery proves that goes on with the very frames of the source that was left: it was not switched, however good.
+fn switched(
+    scene: &Scene<'_>,
+    action: &Action,
+    delivery: StreamNo,
+    from: MonoTime,
+    rule: Rule,
+) -> Option<Proof> {
+    let (left, to) = (action.from.as_ref()?.source()?, action.to.as_ref()?.source()?);
+    let facts = scene.facts;
+    // What is cut into segments may have some of it after the moment.
+    let since = from + rule.within * 3 / 10;
+    if !facts.shows(delivery, left, since) || facts.shows(delivery, to, since) {
+        return None;
+    }
+    let over = scene.now >= from + rule.within + facts.policy.guards.verify_grace;
+    Some(if over { Proof::Not("it still shows the source that it left") } else { Proof::Pending })
 }
 
 /// The deliveries that what is done to a target can be seen on.

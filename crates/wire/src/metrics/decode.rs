@@ -15,7 +15,7 @@ use tallylight_model::{
 
 use super::{
     AGE, COUNTERS, FIRST_BYTE, KIND, LAYER, LENGTH, LIVE_DELAY, NODE_DROPPED, NODE_SCOPE, RESOURCE,
-    SAMPLE, SEGMENT_FETCH, SEVERITY, SLICE_SCOPE, START,
+    SAMPLE, SEGMENT_FETCH, SEVERITY, SLICE_SCOPE, START, fingerprint,
 };
 use crate::{
     Decoded, MAX_ITEMS, MAX_LATENCIES, MAX_POINTS, MAX_SLICE, WireError,
@@ -96,6 +96,7 @@ impl Reader {
             standing: BTreeMap::new(),
             counters: Counters::default(),
             latencies: Vec::new(),
+            fingerprint: fingerprint::decode(attributes)?,
         };
         let mut latencies = BTreeMap::new();
         for metric in &metrics.metrics {

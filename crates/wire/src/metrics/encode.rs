@@ -16,7 +16,7 @@ use tallylight_model::{
 
 use super::{
     AGE, COUNTERS, FIRST_BYTE, KIND, LAYER, LENGTH, LIVE_DELAY, NODE_DROPPED, NODE_SCOPE, RESOURCE,
-    SAMPLE, SECONDS, SEGMENT_FETCH, SEVERITY, SLICE_SCOPE, START,
+    SAMPLE, SECONDS, SEGMENT_FETCH, SEVERITY, SLICE_SCOPE, START, fingerprint,
 };
 use crate::{
     MAX_LATENCIES, MAX_SLICE,
@@ -61,11 +61,12 @@ fn scope(name: &str, attributes: Vec<KeyValue>, metrics: Vec<Data>) -> ScopeMetr
 
 fn slice_scope(slice: &Slice, now: MonoTime) -> ScopeMetrics {
     let length = slice.length.clamp(Duration::from_nanos(1), MAX_SLICE);
-    let attributes = vec![
+    let mut attributes = vec![
         attribute::signed(START, slice.start.unix_millis()),
         attribute::age(AGE, slice.end, now),
         attribute::number(LENGTH, nanos(length)),
     ];
+    fingerprint::encode(&slice.fingerprint, &mut attributes);
     let mut metrics = Vec::new();
     let mut counters = slice.counters;
     for (metric, place) in COUNTERS {

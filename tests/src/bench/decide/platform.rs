@@ -168,6 +168,7 @@ impl Platform {
             standing: stands.then_some((KIND, Severity::Critical)).into_iter().collect(),
             counters: Counters { bytes: 850_000, packets: 4_521, ..Counters::default() },
             latencies: Vec::new(),
+            fingerprint: Default::default(),
         }
     }
 

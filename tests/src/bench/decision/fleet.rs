@@ -215,6 +215,7 @@ impl Fleet {
                 ..Counters::default()
             },
             latencies: Vec::new(),
+            fingerprint: Default::default(),
         }
     }
 

@@ -289,6 +289,7 @@ fn what_was_said_before_the_end_of_a_fault_and_comes_after_it_is_no_claim() {
         standing: BTreeMap::from([(FaultKind::NoData, Severity::Critical)]),
         counters: Counters::default(),
         latencies: Vec::new(),
+        fingerprint: Default::default(),
     };
     let of = BTreeSet::from([over.stream.clone()]);
     let heard = |rules: &mut Rules, cut: MonoTime, batch: &Batch| {
