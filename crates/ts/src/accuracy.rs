@@ -9,9 +9,9 @@
 //! line has moved, which counts once. The rejected alternative, comparing each PCR with the one before by a mean rate, finds
 //! each error twice and calls a change of rate an error.
 
-use core::{mem, time::Duration};
+use core::{mem, num::Wrapping, time::Duration};
 
-use alloc::collections::VecDeque;
+use alloc::{collections::VecDeque, vec::Vec};
 
 use tallylight_model::Pcr;
 
@@ -19,6 +19,9 @@ use crate::Position;
 
 /// PCRs through which the line goes.
 const KEEP: usize = 32;
+/// Places and ticks over which it goes at most: 1.3 Gb/s for 79 s.
+const MAX_PACKETS: i64 = 1 << 26;
+const MAX_TICKS: i64 = 1 << 31;
 /// PCRs from which on it is believed.
 const LEARN: usize = 16;
 /// How far off the line a PCR of a constant rate can be, in ticks of 27 MHz: 50 us.
@@ -39,10 +42,12 @@ pub(crate) struct Point {
 /// Compares the PCRs of one PID.
 #[derive(Default)]
 pub(crate) struct Meter {
-    /// Points on the line.
-    good: VecDeque<Point>,
+    /// The first points, until a line goes through [`LEARN`] of them.
+    first: Vec<Point>,
+    /// The last points on the line, once there is one.
+    good: Option<Good>,
     /// Points off the line since the last one on it.
-    off: VecDeque<Point>,
+    off: Vec<Point>,
     last: Option<(Pcr, i64)>,
     /// Whether the rate has been constant for long enough to say something.
     pub(crate) judged: bool,
@@ -53,9 +58,14 @@ pub(crate) struct Meter {
 impl Meter {
     /// Forgets the line: the clock or the places begin anew.
     pub(crate) fn reset(&mut self) {
-        self.good.clear();
-        self.off.clear();
+        self.forget_line();
         self.last = None;
+    }
+
+    fn forget_line(&mut self) {
+        self.first.clear();
+        self.good = None;
+        self.off.clear();
     }
 
     /// The furthest that a PCR was off the line; `None` before one could be compared.
@@ -70,141 +80,181 @@ impl Meter {
         place: u64,
         position: Position,
         limit_ns: f64,
-    ) -> VecDeque<Point> {
-        let found = self.compare(pcr, place, position, limit_ns);
-        for point in found.iter().chain(self.good.back()) {
-            self.furthest_ns = self.furthest_ns.max(point.off_ns.unsigned_abs());
+    ) -> Vec<Point> {
+        let ticks = self.last.map_or(0, |(last, ticks)| ticks + pcr.ticks_since(last));
+        self.last = Some((pcr, ticks));
+        let point = Point { place, ticks, off_ns: 0, position };
+        let found = match &mut self.good {
+            None => self.learn(point, limit_ns),
+            Some(good) => match good.line.map(|line| (line.off(place, ticks), line.tolerance())) {
+                Some((off, tolerance)) if off.abs() < tolerance => {
+                    let point = Point { off_ns: nanos(off), ..point };
+                    if nanos_exact(off).abs() <= limit_ns {
+                        good.push(&point);
+                        mem::take(&mut self.off)
+                    } else {
+                        self.astray(point, limit_ns)
+                    }
+                }
+                _ => {
+                    self.forget_line();
+                    self.first.push(point);
+                    Vec::new()
+                }
+            },
+        };
+        let last_ns = self.good.as_ref().map(|good| good.off_ns);
+        for off_ns in found.iter().map(|point| point.off_ns).chain(last_ns) {
+            self.furthest_ns = self.furthest_ns.max(off_ns.unsigned_abs());
         }
         found
     }
 
-    fn compare(
-        &mut self,
-        pcr: Pcr,
-        place: u64,
-        position: Position,
-        limit_ns: f64,
-    ) -> VecDeque<Point> {
-        let ticks = self.last.map_or(0, |(last, ticks)| ticks + pcr.ticks_since(last));
-        self.last = Some((pcr, ticks));
-        let mut point = Point { place, ticks, off_ns: 0, position };
-        if self.good.len() < LEARN {
-            self.good.push_back(point);
-            return if self.good.len() == LEARN { self.learn(limit_ns) } else { VecDeque::new() };
+    /// Takes one of the first points. Finds the line in them; a few may be off it.
+    fn learn(&mut self, point: Point, limit_ns: f64) -> Vec<Point> {
+        self.first.push(point);
+        let mut found = Vec::new();
+        if self.first.len() < LEARN {
+            return found;
         }
-        let Some(line) = Line::through(&self.good) else {
-            self.begin_with(point);
-            return VecDeque::new();
-        };
-        let off = line.off(&point);
-        if off.abs() >= line.tolerance() {
-            self.begin_with(point);
-            return VecDeque::new();
-        }
-        point.off_ns = nanos(off);
-        if nanos_exact(off).abs() > limit_ns {
-            self.off.push_back(point);
-            return if self.off.len() == LEARN { self.moved(limit_ns) } else { VecDeque::new() };
-        }
-        if self.good.len() == KEEP {
-            self.good.pop_front();
-        }
-        self.good.push_back(point);
-        mem::take(&mut self.off)
-    }
-
-    /// Finds the line in the first points. A few of them may be off it.
-    fn learn(&mut self, limit_ns: f64) -> VecDeque<Point> {
-        let mut found = VecDeque::new();
-        while let Some(line) = Line::through(&self.good) {
-            let offs = self.good.iter().map(|point| line.off_without(point));
+        loop {
+            let good = Good::of(&self.first);
+            let Some(line) = good.line else { break };
+            let offs = self.first.iter().map(|point| good.off_without(&line, point));
             let worst = offs.enumerate().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
             let Some((at, off)) = worst else { break };
-            if off.abs() >= line.tolerance() || self.good.len() <= LEARN / 2 {
+            if off.abs() >= line.tolerance() || self.first.len() <= LEARN / 2 {
                 break;
             }
             if nanos_exact(off).abs() <= limit_ns {
                 self.judged = true;
-                found
-                    .iter_mut()
-                    .for_each(|point: &mut Point| point.off_ns = nanos(line.off(point)));
-                found.make_contiguous().sort_unstable_by_key(|point| point.place);
+                for Point { place, ticks, off_ns, .. } in &mut found {
+                    *off_ns = nanos(line.off(*place, *ticks));
+                }
+                found.sort_unstable_by_key(|point| point.place);
+                if self.first.len() == LEARN {
+                    self.good = Some(good);
+                    self.first = Vec::new();
+                }
                 return found;
             }
-            found.extend(self.good.remove(at));
+            found.push(self.first.remove(at));
         }
         // The rate is not constant: begin again with what came last.
-        self.good.drain(..self.good.len().min(LEARN / 2));
-        VecDeque::new()
+        self.first.drain(..self.first.len().min(LEARN / 2));
+        Vec::new()
     }
 
-    /// No point came back to the line: either each is off by itself, or the line has moved.
-    fn moved(&mut self, limit_ns: f64) -> VecDeque<Point> {
+    /// Takes a point off the line. If none comes back to it, either each is off by itself, or the line has moved.
+    fn astray(&mut self, point: Point, limit_ns: f64) -> Vec<Point> {
+        self.off.push(point);
+        if self.off.len() < LEARN {
+            return Vec::new();
+        }
         let mut off = mem::take(&mut self.off);
-        let Some(line) = Line::through(&off) else { return off };
-        if off.iter().all(|point| nanos_exact(line.off(point)).abs() <= limit_ns) {
-            self.good = off.clone();
+        let moved = Good::of(&off);
+        let Some(line) = moved.line else { return off };
+        let is_on =
+            |point: &Point| nanos_exact(line.off(point.place, point.ticks)).abs() <= limit_ns;
+        if off.iter().all(is_on) {
+            self.good = Some(moved);
             off.truncate(1);
         }
         off
     }
+}
 
-    fn begin_with(&mut self, point: Point) {
-        self.good.clear();
-        self.off.clear();
-        self.good.push_back(point);
+/// Points that are taken to be on a line, with their sums, counted from the last one: they are kept up to date, since the line is
+/// asked for at each PCR. No point is so far from another that the sums overflow; what is on its way to them may.
+#[derive(Default)]
+struct Good {
+    points: VecDeque<(u64, i64)>,
+    /// Of places, ticks, and the products of both.
+    x: Wrapping<i64>,
+    y: Wrapping<i64>,
+    xx: Wrapping<i64>,
+    xy: Wrapping<i64>,
+    /// How far the last one is off the line that it was compared with.
+    off_ns: i64,
+    line: Option<Line>,
+}
+
+impl Good {
+    fn of(points: &[Point]) -> Self {
+        let mut good = Self::default();
+        points.iter().for_each(|point| good.push(point));
+        good
+    }
+
+    fn push(&mut self, point: &Point) {
+        let new = (point.place, point.ticks);
+        if let Some(&last) = self.points.back() {
+            let (x, y) = apart(last, new);
+            let (x, y, count) = (Wrapping(x), Wrapping(y), Wrapping(self.points.len() as i64));
+            self.xx += x * (self.x + self.x + count * x);
+            self.xy += x * self.y + y * (self.x + count * x);
+            self.x += count * x;
+            self.y += count * y;
+        }
+        self.points.push_back(new);
+        while let Some(&first) = self.points.front() {
+            let (x, y) = apart(first, new);
+            if self.points.len() <= KEEP && -x < MAX_PACKETS && -y < MAX_TICKS {
+                break;
+            }
+            self.points.pop_front();
+            let (x, y) = (Wrapping(x), Wrapping(y));
+            self.x -= x;
+            self.y -= y;
+            self.xx -= x * x;
+            self.xy -= x * y;
+        }
+        self.off_ns = point.off_ns;
+        self.line = self.fit(new);
+    }
+
+    fn fit(&self, (place, ticks): (u64, i64)) -> Option<Line> {
+        let count = self.points.len() as f64;
+        let [x, y, xx, xy] = [self.x, self.y, self.xx, self.xy].map(|sum| sum.0 as f64);
+        let spread = count * xx - x * x;
+        let slope = count * xy - x * y;
+        if spread <= 0.0 || slope <= 0.0 {
+            return None;
+        }
+        let pace = slope / spread;
+        Some(Line { place, ticks, offset: (y - pace * x) / count, pace })
+    }
+
+    /// By how many ticks one of the points is off the line through the others.
+    fn off_without(&self, line: &Line, point: &Point) -> f64 {
+        let count = self.points.len() as f64;
+        let (x, xx) = (self.x.0 as f64, self.xx.0 as f64);
+        let far = (point.place as i64 - line.place as i64) as f64 - x / count;
+        let weight = 1.0 / count + far * far / ((count * xx - x * x) / count);
+        line.off(point.place, point.ticks) / (1.0 - weight)
     }
 }
 
+/// How far a point is from another, in packets and ticks.
+const fn apart(point: (u64, i64), from: (u64, i64)) -> (i64, i64) {
+    (point.0 as i64 - from.0 as i64, point.1 - from.1)
+}
+
 /// Ticks over packets, by least squares, counted from one of the points.
+#[derive(Clone, Copy)]
 struct Line {
     place: u64,
     ticks: i64,
     offset: f64,
-    /// The mean of the points' places, their squared spread, and how many they are.
-    mean: f64,
-    spread: f64,
-    count: f64,
     /// Ticks per packet.
     pace: f64,
 }
 
 impl Line {
-    fn through(points: &VecDeque<Point>) -> Option<Self> {
-        let &Point { place, ticks, .. } = points.back()?;
-        let count = points.len() as f64;
-        let mut line = Self { place, ticks, offset: 0.0, mean: 0.0, spread: 0.0, count, pace: 0.0 };
-        let zero = (0.0, 0.0, 0.0, 0.0);
-        let (x, y, xx, xy) = points.iter().fold(zero, |(x, y, xx, xy), point| {
-            let (px, py) = line.relative(point);
-            (x + px, y + py, xx + px * px, xy + px * py)
-        });
-        let spread = count * xx - x * x;
-        if spread <= 0.0 {
-            return None;
-        }
-        line.pace = (count * xy - x * y) / spread;
-        line.offset = (y - line.pace * x) / count;
-        (line.mean, line.spread) = (x / count, spread / count);
-        (line.pace > 0.0).then_some(line)
-    }
-
     /// By how many ticks a point is off.
-    fn off(&self, point: &Point) -> f64 {
-        let (x, y) = self.relative(point);
-        y - self.offset - self.pace * x
-    }
-
-    /// By how many ticks one of its own points is off the line through the others.
-    fn off_without(&self, point: &Point) -> f64 {
-        let far = self.relative(point).0 - self.mean;
-        let weight = 1.0 / self.count + far * far / self.spread;
-        self.off(point) / (1.0 - weight)
-    }
-
-    fn relative(&self, point: &Point) -> (f64, f64) {
-        let packets = point.place as i64 - self.place as i64;
-        (packets as f64, (point.ticks - self.ticks) as f64)
+    fn off(&self, place: u64, ticks: i64) -> f64 {
+        let (x, y) = apart((place, ticks), (self.place, self.ticks));
+        y as f64 - self.offset - self.pace * x as f64
     }
 
     fn tolerance(&self) -> f64 {
@@ -223,7 +273,6 @@ fn nanos(ticks: f64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     /// Feeds PCRs at these places; each with so many ticks off.
     fn off(pcrs: impl Iterator<Item = (u64, u64, i64)>) -> (Vec<(u64, i64)>, bool) {
