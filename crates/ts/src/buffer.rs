@@ -26,8 +26,8 @@ mod transport;
 use tallylight_model::Pcr;
 
 use crate::{
-    Check, Indicator, Overflow, Setting, Table, Unavailable, elementary::Elementary, flow::Flow,
-    packet::Header, timeline::Step,
+    Check, Indicator, Overflow, Position, Setting, Table, Unavailable, elementary::Elementary,
+    flow::Flow, packet::Header, timeline::Step,
 };
 
 pub(crate) use clock::Clock;
@@ -130,18 +130,16 @@ impl Flow {
     }
 
     /// Follows a program's buffers up to its next PCR.
-    pub(crate) fn follow_buffers(&mut self, i: usize, pcr: Pcr, step: Step) {
+    pub(crate) fn follow_buffers(&mut self, i: usize, pcr: Pcr, step: Step, here: Position) {
         if step == Step::Suspect || !self.programs[i].wanted || !self.follows_buffers() {
             return;
         }
-        let here = self.position(Some(i));
         let constant = self.totals.null_packets > 0;
         let mut out = core::mem::take(&mut self.changes);
         let program = &mut self.programs[i];
-        let streams = own(&mut self.streams, i);
+        let streams = &mut self.streams[program.components.clone()];
         if matches!(step, Step::Passed(_)) && program.clock.pcr(pcr, here.packet) {
-            let (from, to) = program.clock.interval();
-            let now = Now { clock: &program.clock, from, to, here, constant };
+            let now = Now::new(&program.clock, here, constant);
             program.system.advance(&now, &mut out);
             for stream in streams {
                 stream.follow_buffers(&now, &mut out);
@@ -169,7 +167,7 @@ impl Flow {
         let program = &mut self.programs[i];
         program.clock.reset();
         program.system.reset(here, &mut out);
-        for stream in own(&mut self.streams, i) {
+        for stream in &mut self.streams[program.components.clone()] {
             stream.model.reset(Some(stream.pid), here, &mut out);
         }
         for change in out.drain(..) {
@@ -195,10 +193,4 @@ impl Flow {
             Some(Unavailable::NoModel)
         }
     }
-}
-
-/// The components of a program: they stand in the order of their programs.
-fn own(streams: &mut [Elementary], program: usize) -> impl Iterator<Item = &mut Elementary> {
-    let first = streams.partition_point(|stream| stream.owner < program);
-    streams[first..].iter_mut().take_while(move |stream| stream.owner == program)
 }

@@ -46,14 +46,22 @@ impl Flow {
     /// stream and of programs without a clock.
     pub(crate) fn run_checks_by(&mut self, clock: Pid) {
         let has_it = |program: &Program| program.service.pcr_pid == Some(clock);
-        let primary = self.primary().filter(|&i| has_it(&self.programs[i]));
-        let stream = primary.is_some() || self.primary().is_none();
-        let here = if stream { Some(self.check_stream()) } else { None };
-        for i in 0..self.programs.len() {
-            let program = &self.programs[i];
-            if has_it(program) || stream && !program.timeline.runs() {
-                let here = here.filter(|_| primary == Some(i));
-                self.check_program(i, here.unwrap_or_else(|| self.position(Some(i))));
+        let primary = self.primary();
+        if primary.is_none_or(|i| has_it(&self.programs[i])) {
+            let here = self.check_stream();
+            for i in 0..self.programs.len() {
+                let program = &self.programs[i];
+                if primary == Some(i) {
+                    self.check_program(i, here);
+                } else if has_it(program) || !program.timeline.runs() {
+                    self.check_program(i, self.position(Some(i)));
+                }
+            }
+        } else if let Some(clocked) = self.pids.get(clock).and_then(|state| state.clock) {
+            for i in clocked.first..=clocked.last {
+                if has_it(&self.programs[i]) {
+                    self.check_program(i, self.position(Some(i)));
+                }
             }
         }
     }
@@ -99,8 +107,7 @@ impl Flow {
     /// Notes what came of a program's components. True, with the rest not noted yet, where something had stayed out.
     fn comes_back(&mut self, i: usize, now: Duration, here: Position) -> bool {
         let program = &mut self.programs[i];
-        let first = self.streams.partition_point(|stream| stream.owner < i);
-        for stream in self.streams[first..].iter_mut().take_while(|stream| stream.owner == i) {
+        for stream in &mut self.streams[program.components.clone()] {
             if stream.alive {
                 if stream.packets.holds() {
                     return true;
@@ -139,7 +146,7 @@ impl Flow {
             program.video.due(limits.video),
             program.audio.due(limits.audio),
         ];
-        let streams = self.streams.iter().filter(|stream| stream.owner == i).flat_map(|stream| {
+        let streams = self.streams[program.components.clone()].iter().flat_map(|stream| {
             let limit = match stream.coding.kind() {
                 MediaKind::Video => limits.pid_video,
                 _ => limits.pid_audio,
@@ -159,13 +166,8 @@ impl Flow {
         self.check_clock(i, now, here);
 
         let (mut video, mut audio) = (false, false);
-        // They stand in the order of their programs.
-        let first = self.streams.partition_point(|stream| stream.owner < i);
-        for s in first..self.streams.len() {
+        for s in self.programs[i].components.clone() {
             let stream = &mut self.streams[s];
-            if stream.owner != i {
-                break;
-            }
             let pid = stream.pid;
             let limit = match stream.coding.kind() {
                 MediaKind::Video => limits.pid_video,
@@ -219,8 +221,7 @@ impl Flow {
     }
 
     /// A program's clock is where it is.
-    pub(crate) fn pcr_seen(&mut self, i: usize) {
-        let here = self.position(Some(i));
+    pub(crate) fn pcr_seen(&mut self, i: usize, here: Position) {
         let Some(now) = self.clock_at(&here) else { return };
         let program = &mut self.programs[i];
         let (clock, change) = (program.service.pcr_pid, program.pcrs.renew(now, here));
@@ -406,12 +407,11 @@ impl Flow {
     }
 
     /// Compares a PCR with the line of the ones before.
-    pub(crate) fn compare(&mut self, program: usize, pcr: Pcr, step: Step) {
+    pub(crate) fn compare(&mut self, program: usize, pcr: Pcr, step: Step, here: Position) {
         if self.config.profile.setting(Indicator::PcrAccuracy) == Setting::Off {
             return;
         }
-        let here = self.position(Some(program));
-        let limit_ns = self.config.profile.limits.pcr_accuracy.as_nanos() as f64;
+        let limit_ns = self.config.profile.limits.pcr_accuracy.as_nanos() as u64 as f64;
         let place = self.place;
         let program_state = &mut self.programs[program];
         let pid = program_state.service.pcr_pid;

@@ -14,7 +14,7 @@ use crate::{
     ledger::{Ledger, Subject},
     outbox::Outbox,
     packet::{self, Header, PACKET, PAYLOAD},
-    pids::{PidTable, Role},
+    pids::{Clocked, PidTable, Role},
     program::{Other, Program, Stray},
     rates::RateMeter,
     si::Information,
@@ -381,7 +381,7 @@ impl Flow {
             self.judge(header.pid, verdict, crossing);
         }
         if !header.transport_error {
-            if (clock || !self.stray.settled())
+            if (clock.is_some() || !self.stray.settled())
                 && let Some(pcr) = header.pcr(raw)
             {
                 self.clock(header, pcr, clock);
@@ -446,72 +446,81 @@ impl Flow {
     }
 
     /// Gives a PCR to the programs that have their clock on its PID, or to the stray clock while no program has one.
-    fn clock(&mut self, header: &Header, pcr: Pcr, listed: bool) {
-        self.run_checks_by(header.pid);
+    fn clock(&mut self, header: &Header, pcr: Pcr, clocked: Option<Clocked>) {
         self.pids.entry(header.pid).counters.pcrs += 1;
-        if !listed {
-            self.stray.pcr(header, pcr, self.place);
-            return;
-        }
-        let its_own = |program: &Program| program.service.pcr_pid == Some(header.pid);
-        let mut own = self.programs.iter().filter(|program| its_own(program));
-        let start = match own.all(|program| program.timeline.runs()) {
-            true => Duration::ZERO,
-            false => {
-                // Where PCRs came before the tables, time began with the first of them.
-                self.stray.pcr(header, pcr, self.place);
-                self.media(None).unwrap_or_default()
-            }
+        let Some(clocked) = clocked else {
+            self.run_checks_by(header.pid);
+            return self.stray.pcr(header, pcr, self.place);
         };
-        let awaited = self.programs.iter().any(|p| its_own(p) && p.pcrs.holds());
+        let own = (clocked.first..=clocked.last)
+            .filter(|&i| self.programs[i].service.pcr_pid == Some(header.pid));
+        let (mut steady, mut runs, mut awaited) = (!header.discontinuity(), true, false);
+        for program in own.map(|i| &self.programs[i]) {
+            steady &= program.timeline.goes_on(pcr, self.place);
+            runs &= program.timeline.runs();
+            awaited |= program.pcrs.holds();
+        }
+        if !steady {
+            // What stayed out up to here did so by the time before the step.
+            self.run_checks_by(header.pid);
+        }
+        let mut start = Duration::ZERO;
+        if !runs {
+            // Where PCRs came before the tables, time began with the first of them.
+            self.stray.pcr(header, pcr, self.place);
+            start = self.media(None).unwrap_or_default();
+        }
         let mut told = false;
-        for i in 0..self.programs.len() {
-            let program = &mut self.programs[i];
-            if !its_own(program) {
+        for i in clocked.first..=clocked.last {
+            if self.programs[i].service.pcr_pid != Some(header.pid) {
                 continue;
             }
+            let program = &mut self.programs[i];
             if header.discontinuity() {
                 program.timeline.announce_with(pcr);
             }
             let step = program.timeline.pcr(pcr, self.place, start);
+            let here = self.position(Some(i));
             if !told {
-                self.compare(i, pcr, step);
+                self.compare(i, pcr, step, here);
             }
-            self.follow_buffers(i, pcr, step);
-            let program = &mut self.programs[i];
-            if step == Step::Suspect {
+            self.follow_buffers(i, pcr, step, here);
+            let Some(kind) = self.step(i, step, here) else { continue };
+            if core::mem::replace(&mut told, true) {
                 continue;
             }
-            let excused = core::mem::take(&mut program.excused);
-            if let Step::Passed(gap) = step {
-                if !excused {
-                    program.intervals.add(gap);
-                }
-                self.excuse_tables(i, gap);
-            }
-            self.pcr_seen(i);
-            let kind = match step {
-                Step::Passed(gap) if gap > self.config.profile.limits.pcr && !excused => {
-                    if awaited {
-                        // The condition has counted that it stayed out, and not yet that it steps.
-                        if !core::mem::replace(&mut told, true) {
-                            let number = self.programs[i].service.program;
-                            let subject = (Some(header.pid), Some(number));
-                            let here = self.position(Some(i));
-                            self.count(Indicator::PcrDiscontinuity, subject, here);
-                        }
-                        continue;
-                    }
-                    FindingKind::PcrGap { gap }
-                }
-                Step::Jump(ticks) => FindingKind::PcrJump { ticks },
-                Step::First | Step::Passed(_) | Step::Suspect => continue,
-            };
-            if !core::mem::replace(&mut told, true) {
-                self.find(kind, Some(header.pid), Some(i));
+            if awaited && matches!(kind, FindingKind::PcrGap { .. }) {
+                // The condition has counted that it stayed out, and not yet that it steps.
+                let number = self.programs[i].service.program;
+                self.count(Indicator::PcrDiscontinuity, (Some(header.pid), Some(number)), here);
+            } else {
+                self.find_at(kind, Some(header.pid), Some(i), here);
             }
         }
         self.run_checks_by(header.pid);
+    }
+
+    /// A program's clock made a step; returns what is to be said of it.
+    fn step(&mut self, i: usize, step: Step, here: Position) -> Option<FindingKind> {
+        if step == Step::Suspect {
+            return None;
+        }
+        let program = &mut self.programs[i];
+        let excused = core::mem::take(&mut program.excused);
+        if let Step::Passed(gap) = step {
+            if !excused {
+                program.intervals.add(gap);
+            }
+            self.excuse_tables(i, gap);
+        }
+        self.pcr_seen(i, here);
+        match step {
+            Step::Passed(gap) if gap > self.config.profile.limits.pcr && !excused => {
+                Some(FindingKind::PcrGap { gap })
+            }
+            Step::Jump(ticks) => Some(FindingKind::PcrJump { ticks }),
+            Step::First | Step::Passed(_) | Step::Suspect => None,
+        }
     }
 
     /// Media time made a step: packets of a capture are missing, or stamps carry the time. Tables could not come meanwhile.

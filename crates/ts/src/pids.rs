@@ -98,14 +98,29 @@ pub(crate) enum Role {
     Elementary(u16),
 }
 
+/// Which programs have their clock on a PID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Clocked {
+    /// The index of the first and of the last; others may lie between.
+    pub(crate) first: usize,
+    pub(crate) last: usize,
+}
+
+impl Clocked {
+    /// One more of them, behind the others.
+    pub(crate) fn and(before: Option<Self>, last: usize) -> Self {
+        Self { first: before.map_or(last, |before| before.first), last }
+    }
+}
+
 /// The state of one PID.
 pub(crate) struct PidState {
     pub(crate) pid: Pid,
     pub(crate) role: Role,
     /// The program that lists it, by number.
     pub(crate) program: Option<u16>,
-    /// Whether some program has its clock here.
-    pub(crate) clock: bool,
+    /// The programs that have their clock here.
+    pub(crate) clock: Option<Clocked>,
     pub(crate) scrambled: bool,
     /// The analyser's count of discontinuities when this PID was last seen.
     pub(crate) resets: u32,
@@ -140,7 +155,7 @@ impl PidTable {
                 pid,
                 role: Role::None,
                 program: None,
-                clock: false,
+                clock: None,
                 scrambled: false,
                 resets: 0,
                 boundaries: 0,

@@ -14,7 +14,7 @@ use crate::{
     watch::Watch,
 };
 use alloc::vec::Vec;
-use core::time::Duration;
+use core::{ops::Range, time::Duration};
 
 /// A program that the PAT lists, or listed before.
 pub(crate) struct Program {
@@ -31,6 +31,8 @@ pub(crate) struct Program {
     pub(crate) listed: bool,
     /// Whether its components are cut and watched.
     pub(crate) wanted: bool,
+    /// Its components among those that are cut.
+    pub(crate) components: Range<usize>,
     /// The distance to the next PCR says nothing: a segment began, or packets were dropped on this side.
     pub(crate) excused: bool,
     pub(crate) rate: RateMeter,
@@ -64,6 +66,7 @@ impl Program {
             system: System::default(),
             listed: false,
             wanted: false,
+            components: 0..0,
             excused: false,
             rate: RateMeter::default(),
             packets: 0,

@@ -12,7 +12,7 @@ use crate::{
     elementary::Elementary,
     flow::Flow,
     packet::Header,
-    pids::Role,
+    pids::{Clocked, Role},
     program::{Other, Program},
     psi::{self, MAX_ENTITLEMENTS, TABLE_CAT, TABLE_PAT, TABLE_PMT, TABLE_SDT, TABLE_TOT},
     section::{Assembler, Section, Unusable, crc32},
@@ -363,7 +363,12 @@ impl Flow {
     fn assign_streams(&mut self) {
         let mut old = core::mem::take(&mut self.streams);
         let mut over = None;
-        for (owner, program) in self.programs.iter().enumerate().filter(|(_, p)| p.wanted) {
+        for (owner, program) in self.programs.iter_mut().enumerate() {
+            let first = self.streams.len();
+            program.components = first..first;
+            if !program.wanted {
+                continue;
+            }
             let main = program.service.main_audio().map(|component| component.pid);
             for component in &program.service.components {
                 if !matches!(component.coding.kind(), MediaKind::Video | MediaKind::Audio)
@@ -386,6 +391,7 @@ impl Flow {
                 stream.main = main == Some(component.pid);
                 self.streams.push(stream);
             }
+            program.components = first..self.streams.len();
         }
         let streams = self.streams.len();
         self.streams.iter_mut().for_each(|stream| stream.share(streams));
@@ -451,7 +457,7 @@ impl Flow {
     /// Says for every PID who reads it and whose it is.
     pub(crate) fn assign_roles(&mut self) {
         for state in self.pids.iter_mut() {
-            (state.role, state.program, state.clock) = (Role::None, None, false);
+            (state.role, state.program, state.clock) = (Role::None, None, None);
             state.listed = false;
         }
         let listed = self.programs.iter().filter(|program| program.listed);
@@ -465,7 +471,7 @@ impl Flow {
                 self.tables.readers.push(Reader::new(pid));
             }
         }
-        for program in &self.programs {
+        for (i, program) in self.programs.iter().enumerate() {
             let service = &program.service;
             let components = service.components.iter().map(|component| component.pid);
             for pid in components.chain(service.pmt_pid).chain(service.pcr_pid) {
@@ -473,8 +479,11 @@ impl Flow {
                     let state = self.pids.entry(pid);
                     state.program = state.program.or(Some(service.program));
                     state.listed |= program.listed;
-                    state.clock |= service.pcr_pid == Some(pid);
                 }
+            }
+            if let Some(pid) = service.pcr_pid.filter(|&pid| pid != Pid::NULL) {
+                let state = self.pids.entry(pid);
+                state.clock = Some(Clocked::and(state.clock, i));
             }
         }
         let messages = self.programs.iter().flat_map(|program| &program.entitlements);

@@ -39,9 +39,10 @@ impl Watch {
 
     /// The same of what is no table, whose repetition nobody asks for.
     pub(crate) fn renew(&mut self, now: Duration, here: Position) -> Option<Change> {
-        self.seen = true;
-        let since = self.last.replace((now, here)).map_or(here, |(_, since)| since);
-        core::mem::take(&mut self.holds).then_some(Change { holds: false, since })
+        let held = core::mem::take(&mut self.holds);
+        let over = held.then(|| self.last.map_or(here, |(_, since)| since));
+        (self.last, self.seen) = (Some((now, here)), true);
+        over.map(|since| Change { holds: false, since })
     }
 
     /// Asks whether the thing stays out longer than `limit`.

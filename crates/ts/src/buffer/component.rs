@@ -184,13 +184,15 @@ impl Model {
             Some(sizes) => self.transport.advance(sizes.rx_bps, pid, now, out),
             None => self.transport.rest(pid, now, out),
         }
-        let bits = (now.to.packet - now.from.packet) as f64 * PACKET as f64;
-        self.tight = sizes.is_some_and(|sizes| bits > now.share(sizes.rx_bps));
-        let mut fresh = core::mem::take(&mut self.fresh);
-        for unit in fresh.drain(..) {
-            self.settle(&unit, sizes, pid, now, out);
+        let bytes = now.packets * PACKET as f64;
+        self.tight = sizes.is_some_and(|sizes| bytes > now.share(sizes.rx_bps));
+        if !self.fresh.is_empty() {
+            let mut fresh = core::mem::take(&mut self.fresh);
+            for unit in fresh.drain(..) {
+                self.settle(&unit, sizes, pid, now, out);
+            }
+            self.fresh = fresh;
         }
-        self.fresh = fresh;
         self.decode(before, sizes, pid, now, out);
         self.transport.clear();
     }
@@ -262,6 +264,10 @@ impl Model {
         }
         let mut spare = true;
         while let Some(&due) = self.waiting.front() {
+            let most = self.arrived.saturating_sub(self.removed);
+            if due.at > now.to.ticks && sizes.is_none_or(|sizes| self.has_room(most, sizes)) {
+                break;
+            }
             let at = due.at.clamp(now.from.ticks, now.to.ticks);
             let held = (before + self.come(arrived, at, now)).saturating_sub(self.removed);
             if let Some(sizes) = sizes {
@@ -310,6 +316,12 @@ impl Model {
             self.overflow.hold(at, pid, now, out);
         }
         !self.is_video || held <= sizes.main
+    }
+
+    /// Whether looking at so much would find nothing.
+    fn has_room(&self, held: u64, sizes: Sizes) -> bool {
+        let backlog = self.is_video && self.backlog > sizes.multiplex as f64;
+        held <= sizes.main.min(sizes.room()) && !backlog
     }
 
     /// The clock begins anew: nothing is known of what the buffers hold.

@@ -29,9 +29,20 @@ pub(crate) struct Now<'a> {
     pub(crate) here: Position,
     /// Whether the multiplex has null packets: else nothing is known of the rate within an interval.
     pub(crate) constant: bool,
+    /// The packets between the two PCRs.
+    pub(crate) packets: f64,
+    /// The bytes that a bit per second comes to between the two PCRs.
+    share: f64,
 }
 
-impl Now<'_> {
+impl<'a> Now<'a> {
+    pub(crate) fn new(clock: &'a Clock, here: Position, constant: bool) -> Self {
+        let (from, to) = clock.interval();
+        let packets = (to.packet - from.packet) as f64;
+        let share = (to.ticks - from.ticks) as f64 / (8 * SECOND) as f64;
+        Self { clock, from, to, here, constant, packets, share }
+    }
+
     /// Where a moment stands in the stream.
     fn position(&self, ticks: i64) -> Position {
         let nanos = |ticks: i64| Duration::from_nanos(ticks.unsigned_abs() * 1000 / 27);
@@ -49,7 +60,7 @@ impl Now<'_> {
 
     /// So much a second, in the interval.
     pub(crate) fn share(&self, bps: u64) -> f64 {
-        bps as f64 / 8.0 * self.span() as f64 / SECOND as f64
+        bps as f64 * self.share
     }
 }
 
@@ -67,6 +78,10 @@ impl Holding {
         Self { fault, since: None, last: 0 }
     }
 
+    pub(crate) const fn holds(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// It holds at a moment.
     pub(crate) fn hold(&mut self, at: i64, pid: Option<Pid>, now: &Now<'_>, out: &mut Vec<Change>) {
         self.last = at;
@@ -79,15 +94,14 @@ impl Holding {
 
     /// It ended at a moment, if it held.
     pub(crate) fn end(&mut self, at: i64, pid: Option<Pid>, now: &Now<'_>, out: &mut Vec<Change>) {
-        if let Some(since) = self.since.take() {
-            let at = now.position(at);
-            out.push(Change { pid, fault: self.fault, holds: false, since, at });
+        if self.holds() {
+            self.close(pid, now.position(at), out);
         }
     }
 
     /// It ended when it was last found, if that is a second ago: what comes back sooner is the same.
     pub(crate) fn lapse(&mut self, pid: Option<Pid>, now: &Now<'_>, out: &mut Vec<Change>) {
-        if now.to.ticks - self.last > SECOND {
+        if self.holds() && now.to.ticks - self.last > SECOND {
             self.end(self.last, pid, now, out);
         }
     }

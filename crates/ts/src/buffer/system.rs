@@ -46,7 +46,7 @@ impl System {
 
     /// Follows the buffers up to a PCR.
     pub(crate) fn advance(&mut self, now: &Now<'_>, out: &mut Vec<Change>) {
-        let packets = (now.to.packet - now.from.packet) as f64;
+        let packets = now.packets;
         let seconds = now.span() as f64 / SECOND as f64;
         let rate_bps = packets * PACKET as f64 * 8.0 / seconds;
         let drain = LEAST_BPS.max(rate_bps / 500.0) / 8.0 * seconds / packets;

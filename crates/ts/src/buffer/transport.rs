@@ -97,12 +97,16 @@ impl Transport {
         now: &Now<'_>,
         out: &mut Vec<Change>,
     ) {
-        let packets = (now.to.packet - now.from.packet) as f64;
+        if self.log.is_empty() && self.fill == 0.0 {
+            return self.rest(pid, now, out);
+        }
+        let packets = now.packets;
         let drain = now.share(rx_bps) / packets;
         self.drain = drain;
         let first = now.from.packet as u32;
         let ticks =
             |place: u32| now.from.ticks + (f64::from(place) / packets * now.span() as f64) as i64;
+        let (mut empty, mut over) = (None, None);
         // While a packet enters, others of its bytes leave.
         let gain = PACKET as f64 - drain;
         let mut next = 0;
@@ -112,26 +116,33 @@ impl Transport {
             let (place, last) = (run.place, run.place + (run.count - 1));
             let before = self.fill - drain * f64::from(place.saturating_sub(next));
             if before <= 0.0 {
-                self.empty = ticks(place);
+                empty = Some(place);
             }
             let before = before.max(0.0);
             run.fill = before as f32;
             let full = before + gain * f64::from(run.count);
             self.fill = full.clamp(0.0, SIZE);
             if self.fill == 0.0 {
-                self.empty = ticks(last);
+                empty = Some(last);
             }
             if full > SIZE && now.constant {
-                // From the first that finds no room on.
-                let fitting = ((SIZE - before) / gain) as u32;
-                self.overflow.hold(ticks(place + fitting.min(run.count - 1)), pid, now, out);
-                self.overflow.hold(ticks(last), pid, now, out);
+                if !self.overflow.holds() {
+                    // From the first that finds no room on.
+                    let fitting = ((SIZE - before) / gain) as u32;
+                    self.overflow.hold(ticks(place + fitting.min(run.count - 1)), pid, now, out);
+                }
+                over = Some(last);
             }
             next = last + 1;
+        }
+        if let Some(last) = over {
+            self.overflow.hold(ticks(last), pid, now, out);
         }
         self.fill = (self.fill - drain * (packets - f64::from(next)).max(0.0)).max(0.0);
         if self.fill == 0.0 {
             self.empty = now.to.ticks;
+        } else if let Some(place) = empty {
+            self.empty = ticks(place);
         }
         self.overflow.lapse(pid, now, out);
         if now.constant && now.to.ticks - self.empty > SECOND {
