@@ -80,7 +80,7 @@ impl Pcr {
 
 /// `a - b` modulo `modulus`, brought into `(-modulus/2, modulus/2]`. Both moduli are far below 2^63.
 const fn shorter_way(a: u64, b: u64, modulus: u64) -> i64 {
-    let forward = (a + modulus - b) % modulus;
+    let forward = if a >= b { a - b } else { a + modulus - b };
     if forward > modulus / 2 { forward as i64 - modulus as i64 } else { forward as i64 }
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct AudioCutter {
     bytes: Vec<u8>,
     /// How many of them are needed to go on.
     wanted: usize,
+    /// The frame that stands there, once its header was read and the rest is awaited.
+    awaited: Option<Frame>,
     /// Where the first of `bytes` stands.
     begin: Position,
     era: u32,
@@ -64,6 +66,7 @@ impl AudioCutter {
             codec,
             bytes: Vec::new(),
             wanted: HEADER,
+            awaited: None,
             begin: Position::default(),
             era: 0,
             marks: Vec::new(),
@@ -153,6 +156,7 @@ impl AudioCutter {
     fn begin_anew(&mut self) {
         self.bytes.clear();
         self.wanted = HEADER;
+        self.awaited = None;
         self.marks.clear();
         self.clock = None;
         (self.in_sync, self.searching) = (false, true);
@@ -165,10 +169,12 @@ impl AudioCutter {
         if rest.len() < HEADER {
             return None;
         }
-        if let Some(frame) = parse(self.codec, rest) {
+        if let Some(frame) = self.awaited.take().or_else(|| parse(self.codec, rest)) {
             // The first frame is proven by another header that follows it.
             self.wanted = frame.length + if self.in_sync { 0 } else { HEADER };
             if rest.len() < self.wanted {
+                // LATM states more behind what was read.
+                self.awaited = Some(frame).filter(|_| self.codec != Codec::AacLatm);
                 return None;
             }
             if self.in_sync || parse(self.codec, &rest[frame.length..]).is_some() {

@@ -347,11 +347,10 @@ impl Flow {
 
     /// Takes the packet that begins at `at` in a run.
     fn packet(&mut self, raw: &[u8; PACKET], run: &[u8], at: usize) {
-        let header = Header::parse(raw);
-        if header.pid == Pid::NULL {
+        if packet::pid(raw) == Pid::NULL {
             self.totals.null_packets += 1;
         } else {
-            self.carried(&header, raw, run, at);
+            self.carried(&Header::parse(raw), raw, run, at);
         }
     }
 

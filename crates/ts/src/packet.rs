@@ -10,6 +10,10 @@ pub(crate) const SYNC: u8 = 0x47;
 /// Bytes of the payload that fills a packet.
 pub(crate) const PAYLOAD: usize = PACKET - 4;
 
+pub(crate) fn pid(raw: &[u8; PACKET]) -> Pid {
+    Pid::from_bits(u16::from_be_bytes([raw[1], raw[2]]))
+}
+
 /// PID and counter of a packet as most are: full, neither scrambled nor damaged, and no unit begins with it.
 pub(crate) fn plain(raw: &[u8; PACKET]) -> Option<(Pid, u8)> {
     let [_, high, low, last] = *raw.first_chunk()?;
@@ -53,7 +57,7 @@ impl Header {
         let length = if has_adaptation { usize::from(raw[4]) + 1 } else { 0 };
         let payload_at = if has_payload { (4 + length).min(PACKET) } else { PACKET };
         Self {
-            pid: Pid::from_bits(u16::from_be_bytes([raw[1], raw[2]])),
+            pid: pid(raw),
             transport_error: raw[1] & 0x80 != 0,
             unit_start: raw[1] & 0x40 != 0,
             scrambled: raw[3] & 0xC0 != 0,

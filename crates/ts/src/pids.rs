@@ -149,26 +149,33 @@ impl PidTable {
 
     /// Returns the PID's state and makes it if need be. There are at most 8,192.
     pub(crate) fn entry(&mut self, pid: Pid) -> &mut PidState {
-        let slot = &mut self.slots[usize::from(pid.get())];
-        if *slot == 0 {
-            self.states.push(PidState {
-                pid,
-                role: Role::None,
-                program: None,
-                clock: None,
-                scrambled: false,
-                resets: 0,
-                boundaries: 0,
-                counters: PidCounters::default(),
-                continuity: Continuity::new(),
-                rate: RateMeter::default(),
-                listed: false,
-                stray_since: None,
-                stray: false,
-            });
-            *slot = self.states.len() as u16;
-        }
-        &mut self.states[usize::from(*slot) - 1]
+        let slot = match self.slots[usize::from(pid.get())] {
+            0 => self.add(pid),
+            slot => slot,
+        };
+        &mut self.states[usize::from(slot) - 1]
+    }
+
+    #[cold]
+    fn add(&mut self, pid: Pid) -> u16 {
+        self.states.push(PidState {
+            pid,
+            role: Role::None,
+            program: None,
+            clock: None,
+            scrambled: false,
+            resets: 0,
+            boundaries: 0,
+            counters: PidCounters::default(),
+            continuity: Continuity::new(),
+            rate: RateMeter::default(),
+            listed: false,
+            stray_since: None,
+            stray: false,
+        });
+        let slot = self.states.len() as u16;
+        self.slots[usize::from(pid.get())] = slot;
+        slot
     }
 
     pub(crate) fn get(&self, pid: Pid) -> Option<&PidState> {

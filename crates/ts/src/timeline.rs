@@ -62,8 +62,8 @@ pub(crate) struct Timeline {
     suspect: Option<(Pcr, u64)>,
     /// A media time by a stamp that has to be borne out.
     suspect_stamp: Option<Duration>,
-    /// Where time was last known, by PCR or by stamps.
-    anchor: Option<(Duration, u64)>,
+    /// Where time was last known, by PCR or by stamps; in nanoseconds.
+    anchor: Option<(u64, u64)>,
     /// Nanoseconds per packet between the last two PCRs, and how far that carries time past the last one.
     pace: u64,
     reach: u64,
@@ -76,8 +76,8 @@ pub(crate) struct Timeline {
     fresh: bool,
     /// The program's last packet.
     last_packet: u64,
-    /// Time does not fall below this when an estimate turns out too high.
-    floor: Duration,
+    /// Time does not fall below this when an estimate turns out too high; in nanoseconds.
+    floor: u64,
     /// Counts clocks: stamps found under one say nothing under another.
     era: u32,
     /// The first stamp and its time, of a program without a PCR, since stamps began anew.
@@ -142,7 +142,7 @@ impl Timeline {
 
     /// Takes the estimate for this place as the least that time can be from here on.
     pub(crate) fn keep(&mut self, place: u64) {
-        self.floor = self.now(place).unwrap_or_default();
+        self.floor = self.now_ns(place).unwrap_or_default();
     }
 
     /// Whether media time is known.
@@ -233,8 +233,8 @@ impl Timeline {
     /// The time at another clock's first PCR, so many packets after the last one.
     fn after_jump(&self, packets: u64) -> Duration {
         let pcr = self.pcr.map_or(Duration::ZERO, |(_, time, _)| time);
-        let known = self.anchor.map_or(pcr, |(anchor, _)| anchor.max(pcr));
-        (known + self.paced(packets)).max(self.floor)
+        let known = self.anchor.map_or(pcr, |(anchor, _)| Duration::from_nanos(anchor).max(pcr));
+        (known + self.paced(packets)).max(Duration::from_nanos(self.floor))
     }
 
     fn set_clock(&mut self, pcr: Pcr, time: Duration, place: u64) {
@@ -245,7 +245,7 @@ impl Timeline {
 
     /// Whether a long step is borne out by what stamps and packets say of the time meanwhile.
     fn agrees(&self, step: Duration, since: Duration) -> bool {
-        step.abs_diff(self.floor.saturating_sub(since)) < MAX_JUMP_TIME
+        step.abs_diff(Duration::from_nanos(self.floor).saturating_sub(since)) < MAX_JUMP_TIME
     }
 
     /// A component's stamp is `ahead` of the one that it had at media time `base`, and no PCR has come since then. Returns by
@@ -261,7 +261,7 @@ impl Timeline {
         }
         self.keep(place);
         let time = base + ahead;
-        let step = time.checked_sub(self.floor)?;
+        let step = time.checked_sub(Duration::from_nanos(self.floor))?;
         // A damaged stamp is not borne out by the next one.
         let borne_out = |first: Duration| time.checked_sub(first).is_some_and(|d| d <= PROMPT);
         if step > PROMPT && !self.suspect_stamp.take().is_some_and(borne_out) {
@@ -275,6 +275,11 @@ impl Timeline {
 
     /// The media time at a place; `None` before the first PCR.
     pub(crate) fn now(&self, place: u64) -> Option<Duration> {
+        self.now_ns(place).map(Duration::from_nanos)
+    }
+
+    /// The same in nanoseconds: it is asked for several times with each PCR and access unit.
+    fn now_ns(&self, place: u64) -> Option<u64> {
         let (time, anchor) = self.anchor?;
         if place == anchor {
             return Some(time.max(self.floor));
@@ -282,9 +287,8 @@ impl Timeline {
         let near = self.pace.saturating_mul(place.saturating_sub(anchor)).min(self.reach);
         let others = place.saturating_sub(anchor.max(self.last_packet));
         let far = self.mean.saturating_mul(others);
-        let near = Duration::from_nanos(near);
-        let past = if far > nanos(LULL_FROM) { near.max(in_lull(far)) } else { near };
-        Some((time + past).max(self.floor))
+        let past = if far > nanos(LULL_FROM) { near.max(nanos(in_lull(far))) } else { near };
+        Some(time.saturating_add(past).max(self.floor))
     }
 
     /// What the program's clock shows at a place; `None` where it is not known, before a second PCR gave the pace, or PCRs stay out.
@@ -341,7 +345,7 @@ impl Timeline {
     }
 
     fn set_anchor(&mut self, time: Duration, place: u64) {
-        self.anchor = Some((time, place));
+        self.anchor = Some((nanos(time), place));
         let (start, from) = *self.first.get_or_insert((time, place));
         let packets = place.saturating_sub(from);
         self.mean = nanos(time.saturating_sub(start)).checked_div(packets).unwrap_or(0);
@@ -368,7 +372,8 @@ fn nanos(span: Duration) -> u64 {
 
 /// In ticks of 90 kHz.
 fn ticks(span: Duration) -> i64 {
-    i64::try_from(span.as_nanos() * 9 / 100_000).unwrap_or(i64::MAX)
+    let nanos = nanos(span);
+    (nanos / 100_000 * 9 + nanos % 100_000 * 9 / 100_000) as i64
 }
 
 #[cfg(test)]

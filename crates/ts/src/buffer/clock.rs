@@ -24,20 +24,22 @@ pub(crate) struct Point {
 #[derive(Default)]
 pub(crate) struct Clock {
     points: VecDeque<Point>,
+    /// The last two of them; the same one twice where there is no other.
+    interval: (Point, Point),
     last: Option<Pcr>,
 }
 
 impl Clock {
     /// The next PCR is of another clock, or what lies between says nothing.
     pub(crate) fn reset(&mut self) {
+        *self = Self { points: core::mem::take(&mut self.points), ..Self::default() };
         self.points.clear();
-        self.last = None;
     }
 
     /// Takes a PCR; false if nothing is known of what lies before it.
     pub(crate) fn pcr(&mut self, pcr: Pcr, packet: u64) -> bool {
         let step = self.last.replace(pcr).map(|last| pcr.ticks_since(last));
-        let last = self.points.back().copied().unwrap_or_default();
+        let last = self.interval.1;
         let known = step.is_some_and(|step| (1..=MAX_INTERVAL).contains(&step));
         if !known || packet <= last.packet {
             self.points.clear();
@@ -46,44 +48,46 @@ impl Clock {
             self.points.pop_front();
         }
         let ticks = last.ticks + step.unwrap_or(0).clamp(0, MAX_INTERVAL);
-        self.points.push_back(Point { packet, ticks });
+        let point = Point { packet, ticks };
+        self.interval = (if self.points.is_empty() { point } else { last }, point);
+        self.points.push_back(point);
         self.points.len() > 1
     }
 
     /// The last two PCRs.
-    pub(crate) fn interval(&self) -> (Point, Point) {
-        let to = self.points.back().copied().unwrap_or_default();
-        let from = self.points.len().checked_sub(2).and_then(|i| self.points.get(i));
-        (from.copied().unwrap_or(to), to)
+    pub(crate) const fn interval(&self) -> (Point, Point) {
+        self.interval
     }
 
     /// The moment of a place, as far as PCRs are known.
     pub(crate) fn at(&self, packet: u64) -> i64 {
-        let mut to = self.interval().1;
-        for &from in self.points.iter().rev() {
-            if packet >= from.packet {
-                let span = to.packet - from.packet;
-                let passed = (packet - from.packet).min(span) as i64 * (to.ticks - from.ticks);
-                return from.ticks + passed.checked_div(span as i64).unwrap_or(0);
-            }
-            to = from;
-        }
-        to.ticks
+        let (from, to) = self.piece(|point| packet >= point.packet);
+        let span = to.packet - from.packet;
+        let passed = packet.saturating_sub(from.packet).min(span) as i64 * (to.ticks - from.ticks);
+        from.ticks + passed.checked_div(span as i64).unwrap_or(0)
     }
 
     /// The place of a moment, as far as PCRs are known.
     pub(crate) fn place(&self, ticks: i64) -> u64 {
-        let mut to = self.interval().1;
+        let (from, to) = self.piece(|point| ticks >= point.ticks);
+        let span = to.ticks - from.ticks;
+        let passed = (ticks - from.ticks).clamp(0, span).unsigned_abs() * (to.packet - from.packet);
+        from.packet + passed.checked_div(span.unsigned_abs()).unwrap_or(0)
+    }
+
+    /// The last PCR that something is not before and the one that follows it, if one does; else the first one twice.
+    fn piece(&self, reached: impl Fn(&Point) -> bool) -> (Point, Point) {
+        let (from, mut to) = self.interval;
+        if reached(&from) {
+            return (from, to);
+        }
         for &from in self.points.iter().rev() {
-            if ticks >= from.ticks {
-                let span = to.ticks - from.ticks;
-                let passed =
-                    (ticks - from.ticks).min(span).unsigned_abs() * (to.packet - from.packet);
-                return from.packet + passed.checked_div(span.unsigned_abs()).unwrap_or(0);
+            if reached(&from) {
+                return (from, to);
             }
             to = from;
         }
-        to.packet
+        (to, to)
     }
 
     /// The moment that a stamp says, by the shorter way round.

@@ -264,13 +264,11 @@ impl Model {
         }
         let mut spare = true;
         while let Some(&due) = self.waiting.front() {
+            // Where all that arrived has room, what of it had come by then has.
             let most = self.arrived.saturating_sub(self.removed);
-            if due.at > now.to.ticks && sizes.is_none_or(|sizes| self.has_room(most, sizes)) {
-                break;
-            }
-            let at = due.at.clamp(now.from.ticks, now.to.ticks);
-            let held = (before + self.come(arrived, at, now)).saturating_sub(self.removed);
-            if let Some(sizes) = sizes {
+            if let Some(sizes) = sizes.filter(|sizes| !self.has_room(most, *sizes)) {
+                let at = due.at.clamp(now.from.ticks, now.to.ticks);
+                let held = (before + self.come(arrived, at, now)).saturating_sub(self.removed);
                 spare &= self.look(held, sizes, at, pid, now, out);
             }
             if due.at > now.to.ticks {
