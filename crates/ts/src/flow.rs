@@ -14,7 +14,7 @@ use crate::{
     ledger::{Ledger, Subject},
     outbox::Outbox,
     packet::{self, Header, PACKET, PAYLOAD},
-    pids::{Clocked, PidTable, Role},
+    pids::{PidTable, Role},
     program::{Other, Program, Stray},
     rates::RateMeter,
     si::Information,
@@ -369,7 +369,7 @@ impl Flow {
             self.lent.push(header.pid);
         }
         let verdict = state.continuity.handle(header, run, at);
-        let (role, clock) = (state.role, state.clock);
+        let (role, clock) = (state.role, state.clock.is_some());
         let scrambling = header.scrambled || state.scrambled;
         if header.transport_error {
             state.counters.transport_errors += 1;
@@ -380,7 +380,7 @@ impl Flow {
             self.judge(header.pid, verdict, crossing);
         }
         if !header.transport_error {
-            if (clock.is_some() || !self.stray.settled())
+            if (clock || !self.stray.settled())
                 && let Some(pcr) = header.pcr(raw)
             {
                 self.clock(header, pcr, clock);
@@ -445,11 +445,13 @@ impl Flow {
     }
 
     /// Gives a PCR to the programs that have their clock on its PID, or to the stray clock while no program has one.
-    fn clock(&mut self, header: &Header, pcr: Pcr, clocked: Option<Clocked>) {
-        self.pids.entry(header.pid).counters.pcrs += 1;
-        let Some(clocked) = clocked else {
-            self.run_checks_by(header.pid);
-            return self.stray.pcr(header, pcr, self.place);
+    fn clock(&mut self, header: &Header, pcr: Pcr, listed: bool) {
+        let Some(clocked) = self.pids.entry(header.pid).pcr(self.place) else {
+            if !listed {
+                self.run_checks_by(header.pid);
+                self.stray.pcr(header, pcr, self.place);
+            }
+            return;
         };
         let own = (clocked.first..=clocked.last)
             .filter(|&i| self.programs[i].service.pcr_pid == Some(header.pid));

@@ -104,12 +104,18 @@ pub(crate) struct Clocked {
     /// The index of the first and of the last; others may lie between.
     pub(crate) first: usize,
     pub(crate) last: usize,
+    count: u64,
 }
+
+/// A PCR moves the clocks, checks and buffers of all programs that have it, of which a stream may list hundreds. Where it comes in
+/// fewer packets than one for so many of them, it is passed over.
+const MOVED: u64 = 4;
 
 impl Clocked {
     /// One more of them, behind the others.
     pub(crate) fn and(before: Option<Self>, last: usize) -> Self {
-        Self { first: before.map_or(last, |before| before.first), last }
+        let (first, others) = before.map_or((last, 0), |before| (before.first, before.count));
+        Self { first, last, count: others + 1 }
     }
 }
 
@@ -119,8 +125,9 @@ pub(crate) struct PidState {
     pub(crate) role: Role,
     /// The program that lists it, by number.
     pub(crate) program: Option<u16>,
-    /// The programs that have their clock here.
+    /// The programs that have their clock here, and from where on they take the next PCR.
     pub(crate) clock: Option<Clocked>,
+    next_pcr: u64,
     pub(crate) scrambled: bool,
     /// The analyser's count of discontinuities when this PID was last seen.
     pub(crate) resets: u32,
@@ -163,6 +170,7 @@ impl PidTable {
             role: Role::None,
             program: None,
             clock: None,
+            next_pcr: 0,
             scrambled: false,
             resets: 0,
             boundaries: 0,
@@ -208,6 +216,14 @@ impl PidTable {
 }
 
 impl PidState {
+    /// Notes a PCR at a place. Gives the programs that it moves.
+    pub(crate) fn pcr(&mut self, place: u64) -> Option<Clocked> {
+        self.counters.pcrs += 1;
+        let clocked = self.clock.filter(|_| place >= self.next_pcr)?;
+        self.next_pcr = place + clocked.count / MOVED;
+        Some(clocked)
+    }
+
     pub(crate) fn report(&self) -> PidReport {
         PidReport {
             pid: self.pid,

@@ -190,3 +190,30 @@ fn time_begins_with_the_first_clock_wherever_the_tables_come() {
     assert!(end(late).is_some());
     assert_eq!(end(late), end(&[tables, late].concat()));
 }
+
+#[test]
+fn what_one_clock_moves_does_not_grow_with_the_programs_that_have_it() {
+    const PACKET: u64 = 5_076;
+    let mean_packets = |programs: u16| {
+        let mut mux = Mux::default();
+        let listed: Vec<_> = (1..=programs).map(|number| (number, 0x20 + number)).collect();
+        mux.section(0, &pat(0, &listed));
+        for &(number, pid) in &listed {
+            mux.section(pid, &pmt(number, 0, 0x1F00, &[(0x1B, 0x400 + number, &[])]));
+        }
+        (0..4000).for_each(|i| mux.clock(0x1F00, i * PACKET));
+        let mut analyser = Analyser::new(AnalyserConfig::default());
+        analyser.push(MonoTime::ZERO, &mux.bytes);
+        let clocks: Vec<_> = analyser.clocks().filter_map(|clock| clock.interval).collect();
+        assert_eq!(clocks.len(), usize::from(programs));
+        assert!(clocks.iter().all(|interval| interval.mean == clocks[0].mean));
+        let pid = analyser.pids().into_iter().find(|state| state.pid.get() == 0x1F00).unwrap();
+        assert_eq!(pid.counters.pcrs, 4000);
+        clocks[0].mean.as_micros() as u64 * 27 / PACKET
+    };
+    // How often they move, and how many they are.
+    assert_eq!(
+        [1, 7, 80, 250].map(|programs| (programs, mean_packets(programs))),
+        [(1, 1), (7, 1), (80, 20), (250, 62),]
+    );
+}
