@@ -14,4 +14,5 @@ pub mod io;
 pub mod maintenance;
 
 pub mod panel;
+pub mod thumbnails;
 pub mod view;

@@ -19,10 +19,10 @@ use tallylight_decide::{
     action::{ActionKind, ActionState},
     maintenance::WindowState,
 };
-use tallylight_model::{ActionId, ChannelId, IncidentId, RegionId, ServerId, WindowId};
+use tallylight_model::{ActionId, ChannelId, IncidentId, NodeId, RegionId, ServerId, WindowId};
 use tokio::sync::watch;
 
-use super::{Loaded, ingest::Ingest, judge::JudgeHandle, meters::Meters};
+use super::{Loaded, ingest::Ingest, judge::JudgeHandle, meters::Meters, thumbnails};
 use crate::{
     api, auth,
     exposition::{self, Page},
@@ -41,6 +41,7 @@ pub(super) struct Api {
     pub(super) judge: JudgeHandle,
     pub(super) meters: Arc<Meters>,
     pub(super) ingest: Ingest,
+    pub(super) thumbnails: thumbnails::Shared,
 }
 
 pub(super) fn router(api: Api) -> Router {
@@ -58,6 +59,8 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/actions", get(actions))
         .route("/api/v1/sources", get(|api| list(api, "sources", api::sources)))
         .route("/api/v1/nodes", get(|api| show(api, api::nodes)))
+        .route("/api/v1/thumbnails", get(thumbnails::list))
+        .route("/api/v1/thumbnails/{channel}/{name}", get(thumbnails::get).put(thumbnails::put))
         .route("/api/v1/mode", get(|api| show(api, api::modes)).post(set_mode))
         .route("/api/v1/shadow", get(|api| show(api, api::shadow)))
         .route("/api/v1/shadow/report", get(shadow_report))
@@ -74,10 +77,10 @@ pub(super) fn router(api: Api) -> Router {
 }
 
 /// An error as JSON: `{"error": "..."}`.
-struct Failed(StatusCode, &'static str);
+pub(super) struct Failed(pub(super) StatusCode, pub(super) &'static str);
 
-const BUSY: Failed = Failed(StatusCode::SERVICE_UNAVAILABLE, "the collector is busy");
-const NO_SUCH: Failed = Failed(StatusCode::NOT_FOUND, "there is no such entry");
+pub(super) const BUSY: Failed = Failed(StatusCode::SERVICE_UNAVAILABLE, "the collector is busy");
+pub(super) const NO_SUCH: Failed = Failed(StatusCode::NOT_FOUND, "there is no such entry");
 
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
@@ -94,6 +97,7 @@ async fn index() -> Html<String> {
         "/api/v1/actions",
         "/api/v1/sources",
         "/api/v1/nodes",
+        "/api/v1/thumbnails",
         "/api/v1/mode",
         "/api/v1/shadow",
         "/api/v1/shadow/report",
@@ -200,9 +204,7 @@ fn number(id: &str) -> Result<u64, Failed> {
 
 /// An agent's work. The tag changes with it, so that asking each ten seconds costs next to nothing.
 async fn assignment(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Failed> {
-    let refused = |_| Failed(StatusCode::UNAUTHORIZED, "a bearer token of an agent is needed");
-    let text = |name| headers.get(name).and_then(|it: &HeaderValue| it.to_str().ok());
-    let node = api.ingest.authenticate(text(header::AUTHORIZATION)).map_err(refused)?;
+    let node = agent(&api, &headers)?;
     let config = Arc::clone(&api.config.borrow());
     let body = api::assignment(&config.lineup, &node, Timestamp::now())
         .ok_or(Failed(StatusCode::NOT_FOUND, "the lineup has no agent of this name"))?
@@ -210,14 +212,25 @@ async fn assignment(State(api): State<Api>, headers: HeaderMap) -> Result<Respon
     let digest = Sha256::digest(body.as_bytes());
     let tag: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     let tag = format!("\"{tag}\"");
-    let known = text(header::IF_NONE_MATCH).is_some_and(|tags| {
-        tags.split(',').any(|known| known.trim() == tag || known.trim() == "*")
-    });
-    if known {
+    if knows(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     let headers = [(header::ETAG, tag), (header::CONTENT_TYPE, "application/json".to_owned())];
     Ok((headers, body).into_response())
+}
+
+/// Which agent speaks.
+pub(super) fn agent(api: &Api, headers: &HeaderMap) -> Result<NodeId, Failed> {
+    let header = headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
+    let refused = |_| Failed(StatusCode::UNAUTHORIZED, "a bearer token of an agent is needed");
+    api.ingest.authenticate(header).map_err(refused)
+}
+
+/// Whether whoever asks has what this tag names.
+pub(super) fn knows(headers: &HeaderMap, tag: &str) -> bool {
+    let tags = headers.get(header::IF_NONE_MATCH).and_then(|it| it.to_str().ok());
+    let is_it = |known: &str| matches!(known.trim(), "*") || known.trim() == tag;
+    tags.is_some_and(|tags| tags.split(',').any(is_it))
 }
 
 /// Which operator speaks.

@@ -13,6 +13,7 @@ mod panel;
 mod pending;
 mod run;
 mod serve;
+mod thumbnails;
 mod tls;
 mod traces;
 

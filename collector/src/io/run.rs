@@ -23,6 +23,7 @@ use super::{
     otlp_http,
     panel::PanelDriver,
     serve::{Protocol, Server},
+    thumbnails,
     traces::Traces,
 };
 use crate::{config::Listen, dedupe::Dedupe};
@@ -94,7 +95,9 @@ impl Collector {
         tasks.spawn(judge.run(inbox, stopped.clone()));
         tasks.spawn(until(Arc::clone(&panel).run(orders), stopped.clone()));
         tasks.spawn(until(panel.poll(), stopped.clone()));
-        let api = Api { config: watcher, judge: handle, meters, ingest: ingest.clone() };
+        let thumbnails = thumbnails::Shared::default();
+        let api =
+            Api { config: watcher, judge: handle, meters, ingest: ingest.clone(), thumbnails };
         listeners.serve(&mut tasks, ingest, api, &stopped);
         tracing::info!(
             grpc = %addresses.grpc, http = %addresses.http, api = %addresses.api,

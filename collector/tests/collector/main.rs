@@ -16,4 +16,5 @@ mod listen;
 mod maintenance;
 mod series;
 mod support;
+mod thumbnails;
 mod world;
