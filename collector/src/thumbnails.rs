@@ -2,14 +2,11 @@
 //!
 //! They are evidence for people alone: nothing is judged by them, and they are not kept across a start.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use tallylight_model::{NodeId, StreamId};
+use tallylight_model::{MonoTime, NodeId, StreamId};
 
 /// Bytes of one picture.
 pub const MAX_PICTURE: usize = 64 << 10;
@@ -32,7 +29,7 @@ pub struct Thumbnail {
     pub jpeg: Bytes,
     /// Names its contents, in quotes as HTTP wants it.
     pub tag: String,
-    at: Instant,
+    at: MonoTime,
 }
 
 /// What was pushed is no picture.
@@ -43,8 +40,8 @@ pub struct NoPicture;
 impl Thumbnail {
     /// How long ago it came.
     #[must_use]
-    pub fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.at)
+    pub fn age(&self, now: MonoTime) -> Duration {
+        now.since(self.at)
     }
 }
 
@@ -55,7 +52,7 @@ impl Thumbnails {
     /// It is not what it should be; the one before stays.
     pub fn put(
         &mut self,
-        now: Instant,
+        now: MonoTime,
         stream: StreamId,
         node: NodeId,
         jpeg: Bytes,
@@ -108,14 +105,14 @@ mod tests {
         bytes.into()
     }
 
-    fn put(all: &mut Thumbnails, now: Instant, n: usize, jpeg: Bytes) -> Result<(), NoPicture> {
+    fn put(all: &mut Thumbnails, now: MonoTime, n: usize, jpeg: Bytes) -> Result<(), NoPicture> {
         let stream = StreamId::parse(&format!("c{n}/primary")).unwrap();
         all.put(now, stream, NodeId::new("head").unwrap(), jpeg)
     }
 
     #[test]
     fn the_newest_picture_of_a_stream_stays_and_its_tag_follows_its_contents() {
-        let (mut all, now) = (Thumbnails::default(), Instant::now());
+        let (mut all, now) = (Thumbnails::default(), MonoTime::ZERO);
         put(&mut all, now, 1, jpeg(100, 1)).unwrap();
         let tag = |all: &Thumbnails| all.all().next().unwrap().1.tag.clone();
         let first = tag(&all);
@@ -130,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_is_no_picture_is_refused_and_the_one_before_stays() {
-        let (mut all, now) = (Thumbnails::default(), Instant::now());
+        let (mut all, now) = (Thumbnails::default(), MonoTime::ZERO);
         put(&mut all, now, 1, jpeg(100, 1)).unwrap();
         let cut = jpeg(100, 1).slice(..99);
         for bad in [Bytes::new(), Bytes::from_static(b"<html>"), cut, jpeg(MAX_PICTURE + 1, 1)] {
@@ -141,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_oldest_go_first() {
-        let (mut all, now) = (Thumbnails::default(), Instant::now());
+        let (mut all, now) = (Thumbnails::default(), MonoTime::ZERO);
         let count = MAX_ALL / MAX_PICTURE + 10;
         for n in 0..count {
             let at = now + Duration::from_millis(n as u64);

@@ -95,7 +95,7 @@ impl Collector {
         tasks.spawn(judge.run(inbox, stopped.clone()));
         tasks.spawn(until(Arc::clone(&panel).run(orders), stopped.clone()));
         tasks.spawn(until(panel.poll(), stopped.clone()));
-        let thumbnails = thumbnails::Shared::default();
+        let thumbnails = thumbnails::Shared::new();
         let api =
             Api { config: watcher, judge: handle, meters, ingest: ingest.clone(), thumbnails };
         listeners.serve(&mut tasks, ingest, api, &stopped);

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde_json::{Value, json};
-use tallylight_model::StreamId;
+use tallylight_model::{MonoTime, StreamId};
 
 use super::http::{Api, BUSY, Failed, NO_SUCH, agent, knows};
 use crate::thumbnails::Thumbnails;
@@ -24,13 +24,24 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 const AS_IT_IS: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// All thumbnails, shared by whoever asks.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Shared(Arc<Mutex<Thumbnails>>);
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    all: Arc<Mutex<Thumbnails>>,
+    origin: Instant,
+}
 
 impl Shared {
+    pub(super) fn new() -> Self {
+        Self { all: Arc::default(), origin: Instant::now() }
+    }
+
+    fn now(&self) -> MonoTime {
+        MonoTime::ZERO + self.origin.elapsed()
+    }
+
     /// Nothing panics while it holds the lock, and if it did each picture would still be whole.
     fn lock(&self) -> MutexGuard<'_, Thumbnails> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -55,7 +66,7 @@ pub(super) async fn put(
     let config = Arc::clone(&api.config.borrow());
     let mut all = api.thumbnails.lock();
     all.retain(|stream| config.lineup.lineup.stream(stream).is_some());
-    all.put(Instant::now(), stream, node, body).map_err(|_| NO_PICTURE)?;
+    all.put(api.thumbnails.now(), stream, node, body).map_err(|_| NO_PICTURE)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -67,7 +78,7 @@ pub(super) async fn get(
 ) -> Result<Response, Failed> {
     let stream = stream(&channel, &name)?;
     let found = api.thumbnails.lock().get(&stream).cloned().ok_or(NO_SUCH)?;
-    let age = found.age(Instant::now()).as_secs();
+    let age = found.age(api.thumbnails.now()).as_secs();
     let tag = HeaderValue::from_str(&found.tag).map_err(|_| NO_SUCH)?;
     let common = [
         (header::ETAG, tag),
@@ -83,7 +94,7 @@ pub(super) async fn get(
 
 /// `GET /api/v1/thumbnails`
 pub(super) async fn list(State(api): State<Api>) -> Json<Value> {
-    let (all, now) = (api.thumbnails.lock(), Instant::now());
+    let (all, now) = (api.thumbnails.lock(), api.thumbnails.now());
     let listed = all.all().map(|(stream, it)| {
         json!({
             "stream": stream.as_str(),
