@@ -617,8 +617,9 @@ impl Session {
         let behind = now.since(looked).min(MAX_BEHIND);
         let starved = STARVING.into_iter().any(|kind| view.tracker.holds(kind));
         let patience = match self.segments {
-            // Nothing of what comes will be looked into, so there is nothing to wait for.
-            _ if self.sealed => {
+            // Nothing of what comes will be looked into, so there is nothing to wait for; and what is no transport stream is not
+            // media that is still to come.
+            _ if self.sealed || view.tracker.holds(FaultKind::SyncLoss) => {
                 return Progress { now, looked, complete: looked, patience: behind };
             }
             _ if starved => Duration::ZERO,

@@ -534,12 +534,12 @@ fn scrambling_is_a_fault_only_where_it_is_not_expected() {
 #[test]
 fn what_is_no_transport_stream_has_lost_its_sync() {
     let clip = clip::clip(12, "", "");
-    let noise: Vec<u8> = (0..clip.len() as u64)
-        .map(|n| (n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(n << 7) >> 33) as u8)
-        .collect();
+    let noise = noise(clip.len());
     // From the start, and after a good while.
-    for good in [0.0, 4.0] {
-        let mut run = Run::tv();
+    let cases = [Source::Datagrams, Source::Http].map(|source| [0.0, 4.0].map(|it| (source, it)));
+    for (source, good) in cases.into_iter().flatten() {
+        let mut run = Run::new(source, vec![view("one/a", None, tv())]);
+        run.event(InputEvent::Opened { phases: Phases::default(), at: at(0) });
         run.play(&clip[..clip::at(good)]);
         run.play(&noise[..clip::at(5.0)]);
         let fault = run.begin(FaultKind::SyncLoss);
@@ -551,6 +551,25 @@ fn what_is_no_transport_stream_has_lost_its_sync() {
         run.play(&clip[clip::at(4.0)..]);
         let told = run.told();
         assert!(told.iter().any(|t| t.starts_with("sync_loss") && !t.ends_with("..")), "{told:?}");
+    }
+}
+
+fn noise(length: usize) -> Vec<u8> {
+    (0..length as u64)
+        .map(|n| (n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(n << 7) >> 33) as u8)
+        .collect()
+}
+
+#[test]
+fn segments_that_are_no_transport_stream_have_lost_their_sync() {
+    let clip = clip::clip(12, "", "");
+    for good in [0, 3] {
+        let mut run = Run::new(Source::Http, vec![view("one/hls", None, tv())]);
+        run.event(InputEvent::Opened { phases: Phases::default(), at: at(100) });
+        play_segments(&mut run, &clip, good, None);
+        play_segments(&mut run, &noise(clip.len()), 4, None);
+        let worst = run.faults.iter().filter(|it| it.kind == FaultKind::SyncLoss);
+        assert_eq!(worst.map(|it| it.severity).max(), Some(Severity::Critical), "{:?}", run.told());
     }
 }
 

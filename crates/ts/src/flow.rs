@@ -75,6 +75,8 @@ pub(crate) struct Flow {
     /// Since when synchronisation is lost.
     lost: Option<Position>,
     ever_in_sync: bool,
+    /// Bytes since packets were last found.
+    searched: u64,
     resets: u32,
     boundaries: u32,
     /// PIDs whose last payload is in the run that is being read.
@@ -113,6 +115,7 @@ impl Flow {
             corrupted: None,
             lost: None,
             ever_in_sync: false,
+            searched: 0,
             resets: 0,
             boundaries: 0,
             lent: Vec::new(),
@@ -233,12 +236,14 @@ impl Flow {
                 self.skipped += bytes;
                 self.place += self.skipped / PACKET as u64;
                 self.skipped %= PACKET as u64;
-                if !self.ever_in_sync && self.totals.skipped_bytes >= MAX_SEARCH {
+                self.searched += bytes;
+                if self.searched >= MAX_SEARCH {
                     self.no_stream();
                 }
             }
             Frame::Gained { .. } => {
                 self.ever_in_sync = true;
+                self.searched = 0;
                 if let Some(since) = self.lost.take() {
                     self.condition(Check::SyncLoss, None, None, false, since);
                 }
@@ -248,9 +253,10 @@ impl Flow {
 
     fn no_stream(&mut self) {
         if self.lost.is_none() {
-            let bytes = self.totals.bytes;
+            let bytes = if self.ever_in_sync { self.searched } else { self.totals.bytes };
             self.find(FindingKind::NotTransportStream { bytes }, None, None);
-            self.lose_sync(Position { packet: 0, ..self.position(None) });
+            let here = self.position(None);
+            self.lose_sync(if self.ever_in_sync { here } else { Position { packet: 0, ..here } });
         }
     }
 

@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*, sample::Index};
 use tallylight_model::{FaultKind, MonoTime, Pid};
 use tallylight_mux::{self as mux, Length};
-use tallylight_ts::{Analyser, AnalyserConfig, Payload, PidCounters};
+use tallylight_ts::{Analyser, AnalyserConfig, Check, Condition, Event, Payload, PidCounters};
 
 mod reading;
 
@@ -212,6 +212,19 @@ fn input_that_is_no_transport_stream_is_said_to_be_none() {
     assert_eq!(reading.totals.packets, 0);
     let short = Reading::of(b"hello", all());
     assert_eq!(short.findings.len(), 1);
+    // In a segment after good ones as well.
+    let mut analyser = Analyser::new(AnalyserConfig::default());
+    let mut null = [0xFF; 188];
+    null[..4].copy_from_slice(&[0x47, 0x1F, 0xFF, 0x10]);
+    analyser.push(MonoTime::ZERO, &null.repeat(100));
+    analyser.boundary();
+    analyser.push(MonoTime::ZERO, &page);
+    let events = core::iter::from_fn(|| analyser.poll());
+    let lost = events.filter(|event| {
+        let Event::Condition(Condition { check, holds, .. }) = event else { return false };
+        *check == Check::SyncLoss && *holds
+    });
+    assert_eq!(lost.count(), 1);
     assert_eq!(short.faults(), [FaultKind::SyncLoss; 2]);
     assert_eq!(Reading::of(b"", all()).findings, []);
 }
