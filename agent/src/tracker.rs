@@ -403,7 +403,11 @@ impl State {
             return self.fault.map(|_| self.ended + hold.clear);
         };
         let severity = self.fault.map(|fault| fault.severity);
-        let thresholds = [(hold.warning, Severity::Warning), (hold.critical, Severity::Critical)];
+        let thresholds = [
+            (hold.info, Severity::Info),
+            (hold.warning, Severity::Warning),
+            (hold.critical, Severity::Critical),
+        ];
         let next = thresholds
             .into_iter()
             .filter(|&(_, level)| level <= self.ceiling && severity.is_none_or(|s| level > s))
@@ -422,7 +426,7 @@ fn severity_after(hold: Hold, lasted: Duration) -> Option<(Severity, Duration)> 
     if let Some(after) = passed(hold.warning) {
         return Some((Severity::Warning, after));
     }
-    hold.declared().is_none().then_some((Severity::Info, Duration::ZERO))
+    passed(hold.info).map(|after| (Severity::Info, after))
 }
 
 fn change(what: Condition, phase: FaultPhase, fault: Standing, state: &State) -> Change {

@@ -14,13 +14,14 @@ use super::{
     Output, Scrutiny,
     expected::must_be_clear,
     routing::stream_id,
+    tally::Gone,
     timeline::{Spans, Timeline, Viewer},
     view::{LIVE_WINDOW, Part, Progress, View, ViewConfig},
 };
 use crate::{
     assignment::Expectation,
     decode::Reply,
-    input::{InputEvent, SoundPlace, arrival::Arrival},
+    input::{InputEvent, SoundPlace, arrival::Arrival, rtp::RtpCounts},
     tracker::Evidence,
 };
 
@@ -122,6 +123,9 @@ pub struct Session {
     open: Spans,
     pub(super) blind: Spans,
     blind_until: MonoTime,
+    gone: Gone,
+    /// Forward error correction came beside the stream.
+    corrected: bool,
     pub(super) outputs: VecDeque<Output>,
 }
 
@@ -154,6 +158,8 @@ impl Session {
             open: Spans::default(),
             blind: Spans::default(),
             blind_until: MonoTime::ZERO,
+            gone: Gone::default(),
+            corrected: false,
             outputs: VecDeque::new(),
             config,
         };
@@ -208,18 +214,9 @@ impl Session {
             }
             // Whoever made this session chose its source.
             InputEvent::Recording => {}
-            // It is shown as it is, and no fault.
-            InputEvent::Fec { .. } => {}
+            InputEvent::Fec { .. } => self.handle_correction(),
             InputEvent::Arrival { at, arrival } => self.handle_arrival(at, &arrival),
-            InputEvent::Rtp { at, counts } => {
-                self.views.iter_mut().for_each(|v| v.counters.rtp_lost += counts.lost);
-                for view in self.views.iter_mut().filter(|view| view.part != Part::Service) {
-                    // The counters of the packets inside tell whether a viewer misses anything.
-                    if counts.lost > 0 {
-                        view.lost(at, counts.lost);
-                    }
-                }
-            }
+            InputEvent::Rtp { at, counts } => self.handle_rtp(at, counts),
             InputEvent::Condition { at, kind, holds, evidence } => {
                 self.handle_condition(at, kind, holds, &evidence);
             }
@@ -417,6 +414,29 @@ impl Session {
                     view.tracker.release(FaultKind::NoData, at);
                 }
             }
+        }
+    }
+
+    fn handle_rtp(&mut self, at: MonoTime, counts: RtpCounts) {
+        self.views.iter_mut().for_each(|view| view.counters.rtp_lost += counts.lost);
+        let gone = self.gone.count(at, counts);
+        if gone == 0 || self.blind.contains(at) {
+            return;
+        }
+        // What error correction repairs no viewer misses.
+        let ceiling = if self.corrected { Severity::Info } else { Severity::Critical };
+        for view in self.views.iter_mut().filter(|view| view.part != Part::Service) {
+            view.lost(at, gone, ceiling);
+        }
+    }
+
+    fn handle_correction(&mut self) {
+        if std::mem::replace(&mut self.corrected, true) {
+            return;
+        }
+        // What was lost before it was seen may be repaired as well.
+        for view in &mut self.views {
+            view.tracker.forget(FaultKind::RtpLoss, self.looked);
         }
     }
 

@@ -438,10 +438,10 @@ impl View {
     }
 
     /// RTP packets were lost.
-    pub(super) fn lost(&mut self, at: MonoTime, packets: u64) {
+    pub(super) fn lost(&mut self, at: MonoTime, packets: u64, ceiling: Severity) {
         let what = self.condition_of(FaultKind::RtpLoss, None);
         let evidence = self.tallied(what, at, |tally| tally.lose(packets));
-        self.tracker.event(what, at, Severity::Info, evidence);
+        self.tracker.event(what, at, ceiling, evidence);
     }
 
     fn tallied(&mut self, what: Condition, at: MonoTime, add: impl FnOnce(&mut Tally)) -> String {

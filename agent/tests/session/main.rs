@@ -10,7 +10,11 @@ use bytes::Bytes;
 use tallylight_agent::{
     assignment::{ChannelKind, Encryption, Expectation},
     decode::Analyser,
-    input::{InputEvent, Phases, SoundPlace, arrival::Arrival, rtp::RtpCounts},
+    input::{
+        InputEvent, Phases, SoundPlace,
+        arrival::Arrival,
+        rtp::{Fec, FecDirection, RtpCounts},
+    },
     probe::{Decoding, Output, Session, SessionConfig, Source, ViewConfig, Watched},
 };
 use tallylight_model::{
@@ -376,6 +380,48 @@ fn datagrams_lost_by_rtp_are_told_and_make_no_stream_bad() {
     assert!(matches!(end, FaultPhase::End(_)));
     assert_eq!(run.faults[1].evidence, "3 RTP packets lost on the way");
     assert_eq!(run.slices.iter().map(|slice| slice.counters.rtp_lost).sum::<u64>(), 3);
+    assert!(run.held(kind) < 0.001);
+}
+
+/// Plays five seconds in which RTP packets are lost, `late` of them to come after all; returns the worst that is said of it.
+fn lose(run: &mut Run, clip: &[u8], late: u64) -> Option<Severity> {
+    for step in 0..10 {
+        let counts = RtpCounts { packets: 90, lost: 4, late, ..RtpCounts::default() };
+        run.event(InputEvent::Rtp { at: at(run.now), counts });
+        let from = 2.0 + f64::from(step) / 2.0;
+        run.play(&clip[clip::at(from)..clip::at(from + 0.5)]);
+    }
+    run.play(&clip[clip::at(7.0)..]);
+    run.faults.iter().filter(|it| it.kind == FaultKind::RtpLoss).map(|it| it.severity).max()
+}
+
+#[test]
+fn losses_by_rtp_that_go_on_are_critical_unless_they_come_late_or_are_repaired() {
+    let clip = clip::clip(14, "", "");
+    let ready = || {
+        let mut run = Run::tv();
+        run.play(&clip[..clip::at(2.0)]);
+        run
+    };
+    let mut run = ready();
+    assert_eq!(lose(&mut run, &clip, 0), Some(Severity::Critical));
+    assert_eq!(run.told(), ["rtp_loss critical 2.0..7.5"]);
+    // From when it is critical on, until nothing was lost any more.
+    near(run.held(FaultKind::RtpLoss), 2.5, 1.0);
+    let mut run = ready();
+    assert_eq!(lose(&mut run, &clip, 4), Some(Severity::Info));
+    assert!(run.held(FaultKind::RtpLoss) < 0.001);
+    let fec = Fec { direction: FecDirection::Column, offset: 5, packets: 20 };
+    let mut run = ready();
+    run.event(InputEvent::Fec { fec, packets: 1 });
+    assert_eq!(lose(&mut run, &clip, 0), Some(Severity::Info));
+    assert!(run.held(FaultKind::RtpLoss) < 0.001);
+    // What was said before it was seen is taken back.
+    let mut run = ready();
+    lose(&mut run, &clip[..clip::at(7.0)], 0);
+    run.event(InputEvent::Fec { fec, packets: 1 });
+    let last = run.faults.iter().rfind(|it| it.kind == FaultKind::RtpLoss).unwrap();
+    assert!(matches!(last.phase, FaultPhase::End(_)), "{last:?}");
 }
 
 #[test]

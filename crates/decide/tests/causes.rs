@@ -41,6 +41,17 @@ fn a_hang_after_a_glitch_of_the_source_is_named_and_mended_when_the_switch_did_n
 }
 
 #[test]
+fn packets_lost_on_the_way_are_one_incident_with_the_counters_that_show_it() {
+    let mut stage = Stage::new(platform(1, 2), Mode::Auto);
+    stage.breaks_for("head", "c0/primary", FaultKind::RtpLoss, 60);
+    stage.run(1);
+    stage.breaks("c0/primary", FaultKind::Continuity, 59);
+    stage.run(20);
+    assert_eq!(named(&stage), ["source c0/primary"]);
+    assert_eq!(stage.kinds(), [SwitchSource]);
+}
+
+#[test]
 fn who_sees_a_bad_source_is_no_witness_at_fault_when_somebody_switches_to_it() {
     let mut stage = Stage::new(platform(1, 2), Mode::Auto);
     stage.breaks("c0/backup", HARD, 100);

@@ -8,6 +8,8 @@ use crate::FaultKind;
 /// How long a condition must last to be a fault of each severity, and how long it must be gone for the fault to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
+    /// Told as informational after this long, until it is a warning or critical; `None` where it is told as these alone.
+    pub info: Option<Duration>,
     /// Declared as a warning after this long; `None` where it is critical at once.
     pub warning: Option<Duration>,
     /// Critical after this long; `None` where it never is.
@@ -17,7 +19,7 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// When the fault is first declared, whatever its severity then; `None` where the kind is only ever informational.
+    /// When the fault is first declared as a warning or critical; `None` where the kind is only ever informational.
     #[must_use]
     pub fn declared(&self) -> Option<Duration> {
         match (self.warning, self.critical) {
@@ -71,6 +73,7 @@ pub struct Profile {
 
 const fn hold(warning_ms: u64, critical_ms: u64, clear_ms: u64) -> Hold {
     Hold {
+        info: None,
         warning: Some(Duration::from_millis(warning_ms)),
         critical: Some(Duration::from_millis(critical_ms)),
         clear: Duration::from_millis(clear_ms),
@@ -79,6 +82,7 @@ const fn hold(warning_ms: u64, critical_ms: u64, clear_ms: u64) -> Hold {
 
 const fn critical(after_ms: u64, clear_ms: u64) -> Hold {
     Hold {
+        info: None,
         warning: None,
         critical: Some(Duration::from_millis(after_ms)),
         clear: Duration::from_millis(clear_ms),
@@ -87,6 +91,7 @@ const fn critical(after_ms: u64, clear_ms: u64) -> Hold {
 
 const fn warning(after_ms: u64, clear_ms: u64) -> Hold {
     Hold {
+        info: None,
         warning: Some(Duration::from_millis(after_ms)),
         critical: None,
         clear: Duration::from_millis(clear_ms),
@@ -94,7 +99,12 @@ const fn warning(after_ms: u64, clear_ms: u64) -> Hold {
 }
 
 const fn info(clear_ms: u64) -> Hold {
-    Hold { warning: None, critical: None, clear: Duration::from_millis(clear_ms) }
+    Hold {
+        info: Some(Duration::ZERO),
+        warning: None,
+        critical: None,
+        clear: Duration::from_millis(clear_ms),
+    }
 }
 
 impl Profile {
@@ -145,9 +155,12 @@ impl Profile {
             (_, FaultKind::DecodeErrors) => hold(0, 6_000, 6_000),
             (_, FaultKind::TransportError) => warning(0, 5_000),
             (_, FaultKind::BoundaryContinuity) => info(10_000),
-            // Null packets may be all that was lost, or another service's, or what error correction repairs for viewers; what they miss
-            // is counted inside. Uneven arrival costs them nothing that their buffers even out, which are not known.
-            (_, FaultKind::RtpLoss | FaultKind::DeliveryJitter) => info(5_000),
+            // Of few packets all may be null packets or another service's; what viewers miss of them is counted inside.
+            (_, FaultKind::RtpLoss) => {
+                Hold { info: Some(Duration::ZERO), ..critical(3_000, 5_000) }
+            }
+            // Uneven arrival costs viewers nothing that their buffers even out, which are not known.
+            (_, FaultKind::DeliveryJitter) => info(5_000),
             // The condition itself begins after the 500 ms of TR 101 290, 1.3a and 1.5a.
             // TR 101 290 calls 0.5 s an error, but packagers repeat the tables every second or so and no receiver minds.
             (_, FaultKind::PsiMissing) => warning(2_000, 1_000),

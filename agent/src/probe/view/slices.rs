@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tallylight_model::{Counters, FaultKind, LatencySample, MonoTime, Observed, Slice, WallTime};
+use tallylight_model::{
+    Counters, FaultKind, LatencySample, MonoTime, Observed, Severity, Slice, WallTime,
+};
 
 use super::{Output, Progress, Spans, View};
 
@@ -121,6 +123,11 @@ impl View {
         self.slice_start = to;
         let seen_to = looked.min(to);
         let mut conditions = self.tracker.held(from, seen_to);
+        let standing = self.tracker.standing();
+        // While it is informational nobody need miss anything, and no second is bad for it.
+        if standing.get(&FaultKind::RtpLoss) < Some(&Severity::Critical) {
+            conditions.remove(&FaultKind::RtpLoss);
+        }
         let mut observed = Observed::default();
         if blind.within(from, to).is_zero() {
             let unseen = [FaultKind::NoData, FaultKind::NoVideo, FaultKind::SyncLoss]
@@ -151,7 +158,7 @@ impl View {
             length: SLICE,
             observed,
             conditions,
-            standing: self.tracker.standing(),
+            standing,
             counters: std::mem::replace(&mut self.counters, next),
             latencies: std::mem::take(&mut self.latencies),
             fingerprint: self.prints.take(second_of(from)),

@@ -81,6 +81,7 @@ pub(super) fn noun(kind: FaultKind) -> String {
         FaultKind::NoVideo => "no picture",
         FaultKind::NoAudio => "no sound",
         FaultKind::Continuity => "packet loss",
+        FaultKind::RtpLoss => "RTP packets lost on the way",
         FaultKind::DecodeErrors => "damaged picture or sound",
         FaultKind::Black => "black picture",
         FaultKind::Blank => "a picture of one colour",
