@@ -29,6 +29,7 @@ pub use delivery::{
 pub use event::{EventReport, Events, Is};
 pub use fault::{FaultReport, Faults};
 pub use follow::{EventLine, FaultLine, Line, SummaryLine};
+pub use text::WIDTH;
 pub use unit::{GroupsReport, OffsetReport, PicturesReport, SizesReport};
 
 /// Bytes of a transport packet (ISO/IEC 13818-1, 2.4.3.2).
@@ -246,6 +247,8 @@ pub struct Findings {
     pub scrutiny: Option<BTreeMap<Pid, Scrutiny>>,
     /// How its datagrams arrived.
     pub delivery: Delivery,
+    /// What it begins like, if it should be no transport stream: see [`format_of`].
+    pub instead: Option<&'static str>,
     /// Why the input ended, if not regularly.
     pub error: Option<String>,
     /// What was not looked at, and why.
@@ -266,6 +269,7 @@ impl Report {
             decoded_pictures,
             scrutiny,
             delivery,
+            instead,
             error,
             notes,
         } = findings;
@@ -284,7 +288,7 @@ impl Report {
         let pids = pids.iter().map(|pid| PidReport::new(pid, analyser, began, &rate)).collect();
         let (mut faults, mut more_faults) = faults.finish();
         let (events, more_events) = events.finish();
-        let chance = not_packets(analyser);
+        let chance = not_packets(analyser, instead);
         if chance.is_some() {
             (faults, more_faults) = (Vec::new(), 0);
         }
@@ -336,7 +340,7 @@ fn without_program(analyser: &Analyser, watched: Duration) -> Option<String> {
 }
 
 /// Why what looked like packets is none.
-fn not_packets(analyser: &Analyser) -> Option<String> {
+fn not_packets(analyser: &Analyser, instead: Option<&str>) -> Option<String> {
     let totals = analyser.totals();
     if totals.bytes == 0 {
         return Some("it is empty".to_owned());
@@ -344,9 +348,25 @@ fn not_packets(analyser: &Analyser) -> Option<String> {
     // Where most of it is in no packet, what looked like packets was chance.
     let in_packets = totals.packets * PACKET;
     if in_packets <= totals.skipped_bytes {
-        return Some("it is not an MPEG transport stream".to_owned());
+        let instead = instead.map_or(String::new(), |format| format!(" but {format}"));
+        return Some(format!("it is not an MPEG transport stream{instead}"));
     }
     None
+}
+
+/// Names what is often mistaken for a transport stream by its first bytes.
+#[must_use]
+pub fn format_of(begin: &[u8]) -> Option<&'static str> {
+    match begin {
+        [b'#', b'E', b'X', b'T', b'M', b'3', b'U', ..] => {
+            Some("a playlist: its address by http can be watched")
+        }
+        [_, _, _, _, b'f' | b's', b't', b'y', b'p', ..] => Some("MP4"),
+        [_, _, _, _, b'm', b'o', b'o', b'f' | b'v', ..] => Some("MP4"),
+        [0x1A, 0x45, 0xDF, 0xA3, ..] => Some("Matroska or WebM"),
+        [0, 0, 1, 0xBA, ..] => Some("an MPEG program stream"),
+        _ => None,
+    }
 }
 
 /// Why a service cannot be looked at.

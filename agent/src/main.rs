@@ -98,7 +98,7 @@ struct ProbeArgs {
     /// A configuration file with own profiles: [profiles.NAME]; see docs/ts-checks.md.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How long to watch; without it 10s of what is live, and all of a file, of standard input and of what is followed.
+    /// How long to watch, by the clock; without it 10s of what is live, and all of a file, of standard input and of what is followed.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
     /// Tell faults and changes as they come, one a line, until Ctrl-C: of live streams, of a file that grows, of standard input.

@@ -346,7 +346,7 @@ impl HlsSession {
     fn start(&mut self, now: MonoTime, base: &StreamUrl, list: &Media) {
         let edge = list.edge();
         if list.ended && self.purpose != Purpose::Watch {
-            self.event(InputEvent::Recording);
+            self.event(InputEvent::Recording { bytes: None });
             return self.enqueue(base, list, list.sequence);
         }
         let mut cushion = list.segments.iter().rev().take(CUSHION).map(|segment| segment.duration);

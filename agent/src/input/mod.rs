@@ -50,7 +50,10 @@ pub enum InputEvent {
     },
     /// Told to a probe only, before `Opened`: what follows is complete and comes as fast as it can be read, so it is to be judged
     /// by its own time.
-    Recording,
+    Recording {
+        /// How much it is, where that is known.
+        bytes: Option<u64>,
+    },
     /// Transport stream bytes as they arrived: a run of datagrams, one HTTP read, one block of a file.
     Bytes {
         /// When the last of them arrived, by the kernel's stamp where there is one.
@@ -114,6 +117,11 @@ pub enum InputEvent {
         /// How many.
         packets: u64,
     },
+    /// Datagrams are not framed as the stream's address says; said once.
+    Framing {
+        /// How they are.
+        found: Framing,
+    },
     /// How datagrams arrived, once a second while they do.
     Arrival {
         /// When that second was over.
@@ -155,7 +163,7 @@ impl InputEvent {
     pub const fn at(&self) -> Option<MonoTime> {
         match self {
             // That comes by sockets of its own.
-            Self::Recording | Self::Fec { .. } => None,
+            Self::Recording { .. } | Self::Fec { .. } | Self::Framing { .. } => None,
             Self::Opened { at, .. }
             | Self::Bytes { at, .. }
             | Self::Segment { at, .. }

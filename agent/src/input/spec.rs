@@ -96,6 +96,17 @@ pub enum Framing {
     Rtp,
 }
 
+impl Framing {
+    /// Returns `ts` or `rtp`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ts => "ts",
+            Self::Rtp => "rtp",
+        }
+    }
+}
+
 /// A stream of datagrams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatagramSpec {

@@ -1,6 +1,6 @@
 //! What a check of TR 101 290 came to.
 
-use std::{collections::BTreeSet, fmt};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use tallylight_model::MonoTime;
@@ -60,21 +60,30 @@ impl CheckReport {
         }
     }
 
-    /// What stands above the rows.
-    pub(super) const HEADING: &str =
-        "  no.   check                              count     on for  last at       PIDs";
-}
+    /// What stands above the rows, whose names take so many columns.
+    pub(super) fn heading(names: usize) -> String {
+        let names = names.max(NAME.len());
+        format!("  no.   {NAME:names$}  count     on for  last at       PIDs")
+    }
 
-impl fmt::Display for CheckReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// For people, up to where it was raised.
+    pub(super) fn row(&self, names: usize) -> String {
+        let names = names.max(NAME.len());
         let last = self.last_seconds.map_or(String::new(), to_millis);
         let (number, name, count, on) = (self.number, self.name, self.count, self.active_seconds);
+        format!("  {number:5} {name:names$} {count:>6} {on:>8.3} s  {last:12}  ")
+    }
+
+    /// Where it was raised.
+    pub(super) fn places(&self) -> String {
         let pids = self.pids.iter().take(MAX_NAMED).map(|pid| format!("0x{pid:04X}"));
-        let mut pids = pids.collect::<Vec<_>>().join(" ");
-        if let Some(more) = self.pids.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
-            pids += &format!(" +{more}");
+        let pids = pids.collect::<Vec<_>>().join(" ");
+        match self.pids.len().checked_sub(MAX_NAMED) {
+            Some(more @ 1..) => format!("{pids} +{more}"),
+            _ => pids,
         }
-        let row = format!("{number:5} {name:33} {count:>6} {on:>8.3} s  {last:12}  {pids}");
-        f.write_str(row.trim_end())
     }
 }
+
+/// What stands above the names.
+const NAME: &str = "check";

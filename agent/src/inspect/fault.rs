@@ -122,45 +122,68 @@ impl Faults {
         Self { zero, open: BTreeMap::new(), list: Vec::new(), more: 0 }
     }
 
-    /// Takes a record.
-    pub fn add(&mut self, record: FaultRecord) {
+    /// Takes a record; returns whether it says anything new: what several services share is one fault.
+    pub fn add(&mut self, record: FaultRecord) -> bool {
         let FaultRecord { stream, kind, pid, phase, severity, onset, evidence, .. } = record;
         let key = (stream, kind, pid);
         let seconds = |at: MonoTime| rounded(at.since(self.zero));
         match phase {
-            FaultPhase::Begin if self.list.len() >= MAX_FAULTS => self.more += 1,
-            FaultPhase::Begin => {
-                let service_id = service_of(&key.0);
-                self.open.insert(key, self.list.len());
-                let start_seconds = seconds(onset);
-                let end_seconds = None;
-                let fault = FaultReport {
-                    kind,
-                    severity,
-                    pid,
-                    service_id,
-                    start_seconds,
-                    end_seconds,
-                    evidence,
-                };
-                self.list.push(fault);
-            }
+            FaultPhase::Begin => self.begin(key, severity, seconds(onset), evidence),
             FaultPhase::Raise => {
                 let open = self.open_key(&key).and_then(|key| self.open.get(&key));
-                if let Some(fault) = open.and_then(|at| self.list.get_mut(*at)) {
-                    fault.severity = severity;
-                    fault.evidence = evidence;
-                }
+                let Some(fault) = open.and_then(|at| self.list.get_mut(*at)) else { return true };
+                let worse = severity > fault.severity;
+                let shared = open.is_some_and(|at| is_shared(&self.open, *at));
+                fault.severity = severity.max(fault.severity);
+                fault.evidence = evidence;
+                worse || !shared
             }
             FaultPhase::End(end) => {
                 let end = seconds(end);
                 let open = self.open_key(&key).and_then(|key| self.open.remove(&key));
+                // It goes on for another service.
+                if open.is_some_and(|at| self.open.values().any(|other| *other == at)) {
+                    return false;
+                }
                 if let Some(fault) = open.and_then(|at| self.list.get_mut(at)) {
                     fault.end_seconds = Some(end);
                     fault.evidence = evidence;
                 }
+                true
             }
         }
+    }
+
+    fn begin(&mut self, key: FaultKey, severity: Severity, start: f64, evidence: String) -> bool {
+        let (_, kind, pid) = key;
+        let same = |fault: &FaultReport| fault.pid.is_some() && fault.start_seconds == start;
+        let shared = self.open.iter().find(|((_, other, place), at)| {
+            (*other, *place) == (kind, pid) && self.list.get(**at).is_some_and(same)
+        });
+        if let Some((_, &at)) = shared
+            && let Some(fault) = self.list.get_mut(at)
+        {
+            let worse = severity > fault.severity;
+            fault.severity = severity.max(fault.severity);
+            self.open.insert(key, at);
+            return worse;
+        }
+        if self.list.len() >= MAX_FAULTS {
+            self.more += 1;
+            return true;
+        }
+        let service_id = service_of(&key.0);
+        self.open.insert(key, self.list.len());
+        self.list.push(FaultReport {
+            kind,
+            severity,
+            pid,
+            service_id,
+            start_seconds: start,
+            end_seconds: None,
+            evidence,
+        });
+        true
     }
 
     /// The fault that a record is about. A service may have got another picture meanwhile; its fault is the same.
@@ -192,12 +215,20 @@ impl Faults {
             let order = |f: &FaultReport| (f.kind, f.pid, f.service_id);
             a.start_seconds.total_cmp(&b.start_seconds).then(order(a).cmp(&order(b)))
         });
+        // Where one service's was over when the other's was told.
         self.list.dedup_by(|b, a| {
             let same = a.kind == b.kind && a.pid == b.pid && a.pid.is_some();
-            same && a.start_seconds == b.start_seconds && a.end_seconds == b.end_seconds
+            let same = same && a.start_seconds == b.start_seconds && a.end_seconds == b.end_seconds;
+            a.severity = if same { a.severity.max(b.severity) } else { a.severity };
+            same
         });
         (self.list, self.more)
     }
+}
+
+/// Whether several services have this fault.
+fn is_shared(open: &BTreeMap<FaultKey, usize>, at: usize) -> bool {
+    open.values().filter(|other| **other == at).count() > 1
 }
 
 fn kind_name<S: Serializer>(kind: &FaultKind, s: S) -> Result<S::Ok, S::Error> {

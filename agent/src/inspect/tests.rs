@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
-use tallylight_model::{FaultKind, Severity, WallTime};
+use tallylight_model::{FaultKind, FaultPhase, FaultRecord, Severity, StreamId, WallTime};
 
 use super::*;
 use crate::input::rtp::RtpCounts;
@@ -497,8 +497,13 @@ fn no_line_is_wider_than_a_terminal() {
     report.faults[0].evidence = "many words of evidence ".repeat(9);
     report.checks[0].not_available = None;
     report.checks[0].pids = (0x100..0x200).collect();
+    report.services[0].name = Some("a name of many words ".repeat(6));
+    for columns in [72, 80, text::WIDTH] {
+        let text = format!("{report:columns$}");
+        let wide = text.lines().find(|line| line.chars().count() > columns);
+        assert_eq!(wide, None, "{columns}: {text}");
+    }
     let text = report.to_string();
-    assert!(text.lines().all(|line| line.chars().count() <= text::WIDTH), "{text}");
     assert!(text.starts_with("FAULTY: 1 fault: no video 4.2 s from 00:01:03\n"), "{text}");
     assert!(
         text.contains("  00:01:03.200     4.200 s  critical  no_video  0x0000  many words"),
@@ -558,4 +563,54 @@ fn a_fault_of_the_whole_stream_is_told_without_a_place() {
     let (kind, evidence) = (fault.kind.name(), fault.evidence.clone());
     let line = FaultLine { at: WallTime::from_unix_millis(1), phase: "begin", fault }.to_string();
     assert!(line.ends_with(&format!("{kind}: {evidence}")), "{line}");
+}
+
+#[test]
+fn what_several_services_share_is_told_once_and_at_its_worst() {
+    let record = |service: &str, severity, phase, onset| FaultRecord {
+        seq: 0,
+        stream: StreamId::parse(&format!("probe/{service}")).unwrap(),
+        kind: FaultKind::Continuity,
+        phase,
+        severity,
+        pid: Some(Pid::from_bits(0x101)),
+        onset: MonoTime::from_nanos(onset),
+        declared: MonoTime::from_nanos(onset),
+        evidence: String::new(),
+    };
+    let (begin, end) = (FaultPhase::Begin, FaultPhase::End(MonoTime::from_nanos(9_000_000)));
+    let (info, warning) = (Severity::Info, Severity::Warning);
+    let mut faults = Faults::new(MonoTime::ZERO);
+    let steps = [
+        (record("1", info, begin, 5_000_000), true),
+        (record("2", info, begin, 5_000_000), false),
+        (record("3", warning, begin, 5_000_000), true),
+        (record("3", warning, FaultPhase::Raise, 5_000_000), false),
+        (record("1", info, end, 5_000_000), false),
+        (record("3", warning, end, 5_000_000), false),
+        (record("2", info, end, 5_000_000), true),
+        (record("2", info, begin, 20_000_000), true),
+    ];
+    for (step, (record, told)) in steps.into_iter().enumerate() {
+        assert_eq!(faults.add(record), told, "{step}");
+    }
+    let (list, _) = faults.finish();
+    let told = list.iter().map(|it| (it.severity, it.service_id, it.start_seconds, it.end_seconds));
+    let expected = [(warning, Some(1), 0.005, Some(0.009)), (info, Some(2), 0.02, None)];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn what_is_mistaken_for_a_transport_stream_is_named() {
+    let cases: [(&[u8], Option<&str>); 6] = [
+        (b"#EXTM3U\n", Some("a playlist: its address by http can be watched")),
+        (b"\0\0\0\x1cftypiso5", Some("MP4")),
+        (b"\0\0\0\x18stypmsdh", Some("MP4")),
+        (b"\0\0\0\x10moov", Some("MP4")),
+        (b"\x1a\x45\xdf\xa3", Some("Matroska or WebM")),
+        (b"\x47\x40\0\x10", None),
+    ];
+    for (begin, format) in cases {
+        assert_eq!(format_of(begin), format);
+    }
 }

@@ -1,4 +1,4 @@
-//! The report for people: no line is wider than a terminal usually is, unless a name is.
+//! The report for people: no line is wider than the formatter's width, which is [`WIDTH`] unless stated, but for single words.
 
 use std::fmt::{self, Write as _};
 
@@ -10,8 +10,10 @@ use super::{
     ServiceReport, Verdict,
 };
 
-/// Columns.
-pub(super) const WIDTH: usize = 100;
+/// Columns of a report, where nobody says how many there are.
+pub const WIDTH: usize = 100;
+/// What was measured of a fault stands in lines of its own where fewer columns are left for it.
+const MIN_EVIDENCE: usize = 40;
 /// Texts of a component; JSON has all of them.
 const MAX_TEXTS: usize = 8;
 /// Rows of one list; JSON has all of them.
@@ -20,9 +22,10 @@ const MAX_ROWS: usize = 20;
 /// The verdict first, then what is wrong, what it is, and how good it is.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = width_of(f);
         match self.verdict {
-            Verdict::Unreadable => writeln!(f, "UNREADABLE: {}", self.summary)?,
-            Verdict::Faulty => writeln!(f, "FAULTY: {}", self.summary)?,
+            Verdict::Unreadable => write_line(f, 2, &format!("UNREADABLE: {}", self.summary))?,
+            Verdict::Faulty => write_line(f, 2, &format!("FAULTY: {}", self.summary))?,
             Verdict::Clean => writeln!(f, "CLEAN{}", self.reservation())?,
         }
         if self.error.is_some() && self.packets == 0 {
@@ -39,19 +42,18 @@ impl fmt::Display for Report {
         if self.services.is_empty() && self.error.is_none() {
             writeln!(f, "\nNo service: no PAT and PMT were found.")?;
         }
-        self.services.iter().try_for_each(|service| write!(f, "\n{service}"))?;
+        self.services.iter().try_for_each(|service| write!(f, "\n{service:width$}"))?;
         self.write_checks(f)?;
         if !self.clocks.is_empty() {
             writeln!(f, "\nTiming:")?;
             let rows = self.clocks.iter().take(MAX_ROWS);
-            rows.into_iter().try_for_each(|clock| writeln!(f, "  {clock}"))?;
+            rows.into_iter().try_for_each(|clock| write_line(f, 4, &format!("  {clock}")))?;
             write_more(f, self.clocks.len())?;
         }
         if let Some(delivery) = &self.delivery {
             writeln!(f, "\nDelivery:")?;
             for line in delivery.lines() {
-                write!(f, "  ")?;
-                write_wrapped(f, 2, &line)?;
+                write_line(f, 4, &format!("  {line}"))?;
             }
         }
         if !remarks.is_empty() {
@@ -74,6 +76,8 @@ impl Report {
             " as far as packets and tables go"
         } else if components().any(unchecked) {
             " as far as it could be checked"
+        } else if !self.notes.is_empty() {
+            " as far as it was looked at"
         } else {
             ""
         }
@@ -85,9 +89,7 @@ impl Report {
         }
         writeln!(f, "\nWhat changed:")?;
         for event in self.events.iter().take(MAX_ROWS) {
-            let (moment, what) = (event.moment(), event.to_string());
-            write!(f, "  {moment}  ")?;
-            write_wrapped(f, 16, &what)?;
+            write_line(f, 16, &format!("  {}  {event}", event.moment()))?;
         }
         let beyond = self.events.len().saturating_sub(MAX_ROWS) as u64 + self.more_events;
         if beyond > 0 {
@@ -104,7 +106,7 @@ impl Report {
             share => format!(", {share:.1} % of them null packets"),
         };
         let rate = rate_of(mean_of(self.rates, self.bitrate_bps)) + &span_of(self.rates);
-        writeln!(f, "{} {packets}{seconds}{rate}{null}", self.packets)?;
+        write_line(f, 2, &format!("{} {packets}{seconds}{rate}{null}", self.packets))?;
         let counts = [
             (self.continuity_errors, "continuity error", ""),
             (self.missing_packets, "packet", " missing by the counters"),
@@ -120,9 +122,9 @@ impl Report {
             write!(line, "{comma}{count} {what}{more}{rest}")?;
         }
         if !line.is_empty() {
-            write_wrapped(f, 0, &line)?;
+            write_line(f, 2, &line)?;
         }
-        self.notes.iter().try_for_each(|note| writeln!(f, "Note: {note}"))
+        self.notes.iter().try_for_each(|note| write_line(f, 6, &format!("Note: {note}")))
     }
 
     fn write_checks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -134,23 +136,33 @@ impl Report {
         let raised = |setting: Setting| {
             judged().filter(move |check| check.count > 0 && check.setting == setting.name())
         };
-        if judged().any(|check| check.count > 0) {
-            writeln!(f, "{}", CheckReport::HEADING)?;
+        let names = judged().filter(|check| check.count > 0).map(|check| check.name.len()).max();
+        if let Some(names) = names {
+            writeln!(f, "{}", CheckReport::heading(names))?;
         }
-        raised(Setting::Fault).try_for_each(|check| writeln!(f, "  {check}"))?;
+        let names = names.unwrap_or_default();
+        let write_row = |f: &mut fmt::Formatter<'_>, check: &CheckReport| {
+            let (row, places) = (check.row(names), check.places());
+            if places.is_empty() {
+                return writeln!(f, "{}", row.trim_end());
+            }
+            write!(f, "{row}")?;
+            write_wrapped(f, row.len(), &places)
+        };
+        raised(Setting::Fault).try_for_each(|check| write_row(f, check))?;
         if raised(Setting::Inform).next().is_some() {
             writeln!(f, "  counted, and no fault:")?;
         }
-        raised(Setting::Inform).try_for_each(|check| writeln!(f, "  {check}"))?;
+        raised(Setting::Inform).try_for_each(|check| write_row(f, check))?;
         for check in &self.checks {
             if let Some(why) = check.not_available {
-                writeln!(f, "  {:5} {}: not available: {why}", check.number, check.name)?;
+                let CheckReport { number, name, .. } = check;
+                write_line(f, 8, &format!("  {number:5} {name}: not available: {why}"))?;
             }
         }
         let quiet: Vec<&str> = judged().filter(|it| it.count == 0).map(|it| it.number).collect();
         if !quiet.is_empty() {
-            write!(f, "  nothing: ")?;
-            write_wrapped(f, 11, &quiet.join(" "))?;
+            write_line(f, 11, &format!("  nothing: {}", quiet.join(" ")))?;
         }
         Ok(())
     }
@@ -165,8 +177,13 @@ fn write_faults(f: &mut fmt::Formatter<'_>, all: &[&FaultReport], unlisted: u64)
         let lasted = fault.lasted().map_or("to the end".to_owned(), |s| format!("{s:.3} s"));
         let (from, place) = (to_millis(fault.start_seconds), fault.place());
         let row = format!("  {from}  {lasted:>10}  {severity:8}  {kind:kinds$}  {place:places$}  ");
-        write!(f, "{row}")?;
-        write_wrapped(f, row.len(), &fault.evidence)?;
+        if row.len() + MIN_EVIDENCE <= width_of(f) {
+            write!(f, "{row}")?;
+            write_wrapped(f, row.len(), &fault.evidence)?;
+        } else {
+            write!(f, "{}\n{:16}", row.trim_end(), "")?;
+            write_wrapped(f, 16, &fault.evidence)?;
+        }
     }
     write_more(f, all.len() + usize::try_from(unlisted).unwrap_or(usize::MAX))
 }
@@ -178,20 +195,44 @@ fn write_more(f: &mut fmt::Formatter<'_>, all: usize) -> fmt::Result {
     }
 }
 
+/// How many columns there are.
+fn width_of(f: &fmt::Formatter<'_>) -> usize {
+    f.width().unwrap_or(WIDTH)
+}
+
+/// Writes a line, and on from a column in further ones.
+fn write_line(f: &mut fmt::Formatter<'_>, column: usize, line: &str) -> fmt::Result {
+    let columns = width_of(f);
+    let text = line.trim_start_matches(' ');
+    let begin = line.len() - text.len();
+    write!(f, "{:begin$}", "")?;
+    write_words(f, (columns, begin, column), text)
+}
+
 /// Writes words from a column on, and on from there in further lines.
-fn write_wrapped(f: &mut impl fmt::Write, column: usize, text: &str) -> fmt::Result {
-    let mut at = column;
+fn write_wrapped(f: &mut fmt::Formatter<'_>, column: usize, text: &str) -> fmt::Result {
+    let columns = width_of(f);
+    write_words(f, (columns, column, column), text)
+}
+
+/// Writes words from the column `begin` on, up to `columns`, and on from `column` in further lines.
+fn write_words(
+    f: &mut impl fmt::Write,
+    (columns, begin, column): (usize, usize, usize),
+    text: &str,
+) -> fmt::Result {
+    let (mut at, mut fresh) = (begin, true);
     for word in text.split(' ') {
         let width = word.chars().count();
-        if at > column && at + 1 + width > WIDTH {
+        if !fresh && at + 1 + width > columns {
             write!(f, "\n{:column$}", "")?;
             at = column;
-        } else if at > column {
+        } else if !fresh {
             f.write_char(' ')?;
             at += 1;
         }
         f.write_str(word)?;
-        at += width;
+        (at, fresh) = (at + width, false);
     }
     writeln!(f)
 }
@@ -205,18 +246,16 @@ impl fmt::Display for ServiceReport {
             .as_deref()
             .map_or(String::new(), |p| format!(" of \"{}\"", p.escape_debug()));
         let rates = rate_of(self.rates.map(|r| r.mean_bps)) + &span_of(self.rates);
-        writeln!(f, "Service {}{name}{provider}{rates}", self.service_id)?;
+        write_line(f, 2, &format!("Service {}{name}{provider}{rates}", self.service_id))?;
         if let Some(ahead) = self.picture_ahead_of_sound {
-            write!(f, "  ")?;
-            let text = format!("picture is sent further ahead than sound by {ahead}");
-            write_wrapped(f, 2, &text)?;
+            write_line(f, 4, &format!("  picture is sent further ahead than sound by {ahead}"))?;
         }
+        let width = width_of(f);
         for component in &self.components {
-            writeln!(f, "  {component}")?;
+            writeln!(f, "{component:width$}")?;
             let details = component.details();
             if !details.is_empty() {
-                write!(f, "          ")?;
-                write_wrapped(f, 10, &details)?;
+                write_line(f, 10, &format!("{:10}{details}", ""))?;
             }
         }
         Ok(())
@@ -240,19 +279,25 @@ impl fmt::Display for ComponentReport {
         }
         let mean = mean_of(self.rates, self.bitrate_bps);
         let rate = mean.map_or(String::new(), |bps| Bitrate::from_bps(bps).to_string());
-        let span = span_of(self.rates);
-        let row = format!("0x{:04X}  {:5}  {what:36}{rate:>11}{span}", self.pid, self.kind);
+        let row = format!("  0x{:04X}  {:5}  {what:36}{rate:>11}", self.pid, self.kind);
         write!(f, "{}", row.trim_end())?;
         let note = match self.not_checked {
             Some(NotChecked::Secondary) => "not checked".to_owned(),
             Some(why) => format!("NOT CHECKED: {why}"),
             None if self.scrambled => "not looked at where scrambled".to_owned(),
             None if self.codec == Codec::Hevc.name() => "decode errors not available".to_owned(),
-            None => return Ok(()),
+            None => String::new(),
         };
-        // A row stands two columns in.
-        let fits = row.len() + note.len() + 4 <= WIDTH;
-        write!(f, "{}{note}", if fits { "  " } else { "\n          " })
+        let mut at = row.len();
+        for (gap, part) in [(1, span_of(self.rates).trim_start()), (2, note.as_str())] {
+            if part.is_empty() {
+                continue;
+            }
+            let fits = at + gap + part.len() <= width_of(f);
+            write!(f, "{}{part}", if fits { &"  "[..gap] } else { "\n          " })?;
+            at = if fits { at + gap } else { 10 } + part.len();
+        }
+        Ok(())
     }
 }
 
@@ -352,11 +397,15 @@ mod tests {
 
     #[test]
     fn words_go_on_below_where_they_began() {
-        let mut text = "x ".to_owned();
-        write_wrapped(&mut text, 2, &["word"; 40].join(" ")).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 3);
-        assert!(lines.iter().all(|line| line.len() <= WIDTH && !line.ends_with(' ')), "{text}");
-        assert!(lines[1].starts_with("  word") && lines[0].len() + 5 > WIDTH, "{text}");
+        for (columns, expected) in [(WIDTH, 3), (80, 3), (60, 4)] {
+            let mut text = "x ".to_owned();
+            write_words(&mut text, (columns, 2, 4), &["word"; 40].join(" ")).unwrap();
+            let lines: Vec<&str> = text.lines().collect();
+            assert_eq!(lines.len(), expected);
+            let fits = |line: &&str| line.len() <= columns && !line.ends_with(' ');
+            assert!(lines.iter().all(fits), "{text}");
+            assert!(lines[0].starts_with("x word") && lines[1].starts_with("    word"), "{text}");
+            assert!(lines[0].len() + 5 > columns, "{text}");
+        }
     }
 }

@@ -110,7 +110,8 @@ impl Reporter<'_> {
                     let ends = answer.length.is_some_and(|length| length < LONGEST_RECORDING);
                     recording = ends && purpose != Purpose::Watch;
                     if recording {
-                        self.tx.send(InputEvent::Recording).await?;
+                        let bytes = answer.length;
+                        self.tx.send(InputEvent::Recording { bytes }).await?;
                     }
                     self.stream(answer, first).await?
                 }
@@ -363,7 +364,13 @@ mod tests {
             _ => reply("404 Not Found", "", ""),
         })
         .await;
-        assert_eq!(end(&mut start(&server, "/file.ts", Purpose::Probe)).await, None);
+        let mut rx = start(&server, "/file.ts", Purpose::Probe);
+        let bytes = until(&mut rx, |event| match event {
+            InputEvent::Recording { bytes } => Some(*bytes),
+            _ => None,
+        });
+        assert_eq!(bytes.await, Some(376));
+        assert_eq!(end(&mut rx).await, None);
         let why = end(&mut start(&server, "/none", Purpose::Probe)).await;
         assert_eq!(why.as_deref(), Some("HTTP 404"));
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, pin::pin, time::Duration};
 
+use bytes::Bytes;
 use tallylight_model::{Bitrate, FaultKind, MonoTime};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -12,9 +13,9 @@ use super::{clock, input::Inputs, terminal::Terminal};
 use crate::{
     assignment::Expectation,
     decode::{Analyser, Reply},
-    input::{InputEvent, InputSpec, Purpose, SoundPlace},
+    input::{Framing, InputEvent, InputSpec, Purpose, SoundPlace},
     inspect::{
-        Delivery, EventLine, EventReport, Events, FaultLine, Faults, Findings, Line, Report,
+        self, Delivery, EventLine, EventReport, Events, FaultLine, Faults, Findings, Line, Report,
         SummaryLine,
     },
     probe::{Decoding, Output, Session, SessionConfig, Source, Watched},
@@ -144,6 +145,8 @@ struct Probe<'a> {
     ended: bool,
     /// Why the stream cannot be reached, while that lasts.
     away: Option<String>,
+    /// The first bytes.
+    begin: Option<Bytes>,
     notes: Vec<&'static str>,
 }
 
@@ -164,6 +167,7 @@ impl<'a> Probe<'a> {
             error: None,
             ended: false,
             away: None,
+            begin: None,
             notes: Vec::new(),
         }
     }
@@ -176,7 +180,7 @@ impl<'a> Probe<'a> {
     ) {
         let mut interrupted = pin!(interrupted());
         let mut summaries = options.follow.map(|every| Summaries::new(every, began, self.zero));
-        let (size, shows) = (options.size(), self.terminal.shows_progress());
+        let (mut size, shows) = (options.size(), self.terminal.shows_progress());
         let mut progress = shows.then_some(began + PROGRESS_EVERY);
         while !self.ended {
             let until = options.limit(self.source).map(|limit| began + limit);
@@ -194,7 +198,8 @@ impl<'a> Probe<'a> {
                 return self.stop("it was watched for so long and no longer");
             }
             match event {
-                Some(Some(InputEvent::Recording)) if self.source == Source::Http => {
+                Some(Some(InputEvent::Recording { bytes })) if self.source == Source::Http => {
+                    size = bytes;
                     // Nothing of the stream has come yet, so the session can begin anew by media time.
                     self.restart(options, now);
                     summaries = options.follow.map(|it| Summaries::new(it, now, self.zero));
@@ -300,7 +305,18 @@ impl<'a> Probe<'a> {
                     self.away = holds.then(|| evidence.clone());
                 }
             }
-            InputEvent::Bytes { .. } | InputEvent::Segment { .. } => self.away = None,
+            InputEvent::Bytes { data, .. } | InputEvent::Segment { data, .. } => {
+                self.away = None;
+                self.begin.get_or_insert_with(|| data.clone());
+            }
+            InputEvent::Framing { found } => self.notes.push(match found {
+                Framing::Ts => {
+                    "the datagrams are no RTP: what became of them on the way is not known"
+                }
+                Framing::Rtp => {
+                    "the datagrams are RTP: an address with rtp:// reads them as they are"
+                }
+            }),
             InputEvent::Sound { place: SoundPlace::Elsewhere, .. } => {
                 self.notes.push("the sound is in a playlist of its own and was not looked at");
             }
@@ -318,11 +334,10 @@ impl<'a> Probe<'a> {
                     self.session.decoded(clock::now(), view, 1, replies);
                 }
                 Output::Fault(record) => {
-                    if self.terminal.follows() {
-                        let line = FaultLine::new(&record, self.zero, clock::wall());
+                    let line = FaultLine::new(&record, self.zero, clock::wall());
+                    if self.faults.add(record) {
                         self.tell(&Line::Fault(line));
                     }
-                    self.faults.add(record);
                 }
                 Output::Structure { change, .. } => {
                     let event = self.events.change(&change);
@@ -366,6 +381,7 @@ impl<'a> Probe<'a> {
             scrutiny: (options.decoding == Decoding::On).then(|| self.session.scrutiny()),
             delivery: self.delivery,
             error: self.error,
+            instead: self.begin.as_deref().and_then(inspect::format_of),
             notes: self.notes,
         };
         Report::new(self.session.analyser(), findings)

@@ -3,10 +3,13 @@
 use std::{
     env,
     io::{self, ErrorKind, IsTerminal as _, Write as _},
+    ops::RangeInclusive,
     time::Duration,
 };
 
-use crate::inspect::{Line, Report, Verdict, progress};
+use rustix::{fd::AsFd, termios::tcgetwinsize};
+
+use crate::inspect::{self, Line, Report, Verdict, progress};
 
 /// How what is told looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +19,9 @@ pub enum Form {
     /// JSON: the report alone, or one object a line where the probe follows the stream.
     Json,
 }
+
+/// A report is written for so many columns at least and at most.
+const COLUMNS: RangeInclusive<usize> = 72..=inspect::WIDTH;
 
 /// The standard streams.
 #[derive(Debug)]
@@ -47,8 +53,11 @@ impl Terminal {
     /// Tells how far it is.
     pub(super) fn progress(&mut self, done: u64, of: Option<u64>, so_far: Duration) {
         self.drawn = true;
+        let mut line = progress::line(done, of, so_far);
+        // A line that is broken is not drawn over.
+        line.truncate(columns_of(io::stderr()).map_or(line.len(), |columns| columns - 1));
         // Whoever cannot see it misses nothing.
-        let _ = write!(io::stderr(), "\r{}\x1b[K", progress::line(done, of, so_far));
+        let _ = write!(io::stderr(), "\r{line}\x1b[K");
     }
 
     /// Whether lines are told.
@@ -64,13 +73,11 @@ impl Terminal {
         if !self.follows {
             return Ok(());
         }
-        let mut text = match self.form {
-            Form::Text => line.to_string(),
-            Form::Json => serde_json::to_string(line)? + "\n",
+        let text = match (self.form, line) {
+            (Form::Text, Line::Report { report }) => format!("\n{}", for_people(report)),
+            (Form::Text, line) => line.to_string(),
+            (Form::Json, line) => serde_json::to_string(line)? + "\n",
         };
-        if let (Form::Text, Line::Report { report }) = (self.form, line) {
-            text = coloured(text, report.verdict);
-        }
         io::stdout().lock().write_all(text.as_bytes())
     }
 
@@ -88,10 +95,7 @@ impl Terminal {
                 let text = serde_json::to_string_pretty(report)? + "\n";
                 io::stdout().lock().write_all(text.as_bytes())
             }
-            (false, Form::Text) => {
-                let text = coloured(report.to_string(), report.verdict);
-                io::stdout().lock().write_all(text.as_bytes())
-            }
+            (false, Form::Text) => io::stdout().lock().write_all(for_people(report).as_bytes()),
         };
         told.or_else(
             |error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) },
@@ -99,13 +103,22 @@ impl Terminal {
     }
 }
 
-/// Paints the verdict where that is looked at, unless it is not wanted (no-color.org).
-fn coloured(text: String, verdict: Verdict) -> String {
+/// How many columns a terminal has; `None` for what is none, or does not say.
+fn columns_of(stream: impl AsFd) -> Option<usize> {
+    let columns = usize::from(tcgetwinsize(stream).ok()?.ws_col);
+    (columns > 0).then_some(columns)
+}
+
+/// The report as wide as the terminal, with the verdict painted where that is looked at, unless it is not wanted (no-color.org).
+fn for_people(report: &Report) -> String {
+    let (least, most) = COLUMNS.into_inner();
+    let columns = columns_of(io::stdout()).map_or(most, |columns| columns.clamp(least, most));
+    let text = format!("{report:columns$}");
     let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     if !wanted || !io::stdout().is_terminal() {
         return text;
     }
-    let (word, colour) = match verdict {
+    let (word, colour) = match report.verdict {
         Verdict::Clean => ("CLEAN", 32),
         Verdict::Faulty => ("FAULTY", 31),
         Verdict::Unreadable => ("UNREADABLE", 33),

@@ -61,6 +61,8 @@ const DATAGRAM: usize = 65_536;
 /// A socket that nothing arrived on for this long is opened anew: an interface that went away took the membership with
 /// it, and a switch that forgot the group learns of it again.
 const REJOIN_AFTER: Duration = Duration::from_secs(30);
+/// Bytes of a transport packet (ISO/IEC 13818-1, 2.4.3.2).
+const PACKET: usize = 188;
 /// What is asked of the kernel for each socket unless told otherwise, in bytes: a second of 60 Mb/s, as the sweeping thread may have to wait for a core.
 pub const RECEIVE_BUFFER: usize = 8 << 20;
 
@@ -404,6 +406,8 @@ struct Slot {
     told: MonoTime,
     drops: u32,
     begun: bool,
+    /// That datagrams are framed otherwise than they should be was told.
+    misframed: bool,
 }
 
 /// What a read left in the socket.
@@ -427,6 +431,7 @@ impl Slot {
             told: now,
             drops: 0,
             begun: false,
+            misframed: false,
         }
     }
 
@@ -473,6 +478,7 @@ impl Slot {
         if !seen {
             self.meter.unobserved();
         }
+        self.check_framing(datagram);
         let Content::Rtp(reorder) = &mut self.content else {
             let account = stamped.then(|| self.meter.handle(at, datagram)).flatten();
             self.outbox.tell(account);
@@ -499,6 +505,23 @@ impl Slot {
             Err(_) => self.outbox.append(at, datagram),
         }
         drain(reorder, &mut self.outbox, at);
+    }
+
+    /// Tells of datagrams that are framed in the other way.
+    fn check_framing(&mut self, datagram: &[u8]) {
+        if self.misframed {
+            return;
+        }
+        let whole =
+            |bytes: &[u8]| bytes.first() == Some(&0x47) && bytes.len().is_multiple_of(PACKET);
+        let found = match &self.content {
+            Content::Ts if RtpPacket::parse(datagram).is_ok_and(|it| whole(it.payload)) => {
+                Framing::Rtp
+            }
+            Content::Rtp(_) if whole(datagram) => Framing::Ts,
+            _ => return,
+        };
+        self.misframed = self.outbox.tx.try_send(InputEvent::Framing { found }).is_ok();
     }
 
     fn flush(&mut self, now: MonoTime) {

@@ -232,6 +232,9 @@ impl Driver {
                     }
                 }
             }
+            InputEvent::Framing { found } => {
+                tracing::warn!(stream = %self.name(), found = found.name(), "datagrams are not framed as the stream's URL says");
+            }
             InputEvent::Rtp { counts, .. } => {
                 for watch in &self.group.streams {
                     self.shared.outbox.received(&watch.stream, *counts);

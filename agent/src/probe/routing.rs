@@ -2,7 +2,7 @@
 
 use tallylight_model::{ChannelId, Pid, Severity, StreamId};
 use tallylight_ts::{
-    AccessUnit, Check, Cue, Event, Finding, FindingKind, Position, StructureChange,
+    AccessUnit, Check, Cue, Event, Finding, FindingKind, Indicator, Position, StructureChange,
 };
 
 use super::{
@@ -244,7 +244,7 @@ fn concern(view: &View, condition: &tallylight_ts::Condition) -> Option<Severity
 
 const fn describe(check: Check) -> &'static str {
     match check {
-        Check::Si(indicator) => indicator.name(),
+        Check::Si(indicator) => lack(indicator),
         Check::Buffer(fault) => fault.name(),
         Check::SyncLoss => "packets are not found at their places",
         Check::PatMissing => "the PAT stays out",
@@ -256,5 +256,26 @@ const fn describe(check: Check) -> &'static str {
         Check::NoVideo => "no pictures come while the multiplex goes on",
         Check::NoAudio => "no main sound comes while the multiplex goes on",
         Check::Scrambled => "the payload is scrambled and was not looked at",
+    }
+}
+
+/// What of the service information stays out, or stands against it.
+const fn lack(indicator: Indicator) -> &'static str {
+    match indicator {
+        Indicator::Nit => "no NIT comes (3.1)",
+        Indicator::NitActual => "the NIT of this network stays out (3.1.a)",
+        Indicator::NitOther => "a section of another network's NIT stays out (3.1.b)",
+        Indicator::SiRepetition => "a section comes more seldom than it must (3.2)",
+        Indicator::UnreferencedPid => "packets come and no table lists them (3.4)",
+        Indicator::SdtActual => "the SDT of this stream stays out (3.5.a)",
+        Indicator::SdtOther => "a section of another stream's SDT stays out (3.5.b)",
+        Indicator::Eit => "no EIT says what is on now and next (3.6)",
+        Indicator::EitActual => "the EIT lacks what is on now, or what is next (3.6.a)",
+        Indicator::EitOther => "a section of another stream's EIT stays out (3.6.b)",
+        Indicator::EitPf => {
+            "an EIT says what is on now without what is next, or the other way round (3.6.c)"
+        }
+        Indicator::Tdt => "the TDT stays out (3.8)",
+        other => other.name(),
     }
 }

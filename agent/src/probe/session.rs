@@ -212,8 +212,8 @@ impl Session {
                 // What was dropped did arrive.
                 self.arrived(at);
             }
-            // Whoever made this session chose its source.
-            InputEvent::Recording => {}
+            // Whoever made this session chose its source, and what comes is looked at as it is.
+            InputEvent::Recording { .. } | InputEvent::Framing { .. } => {}
             InputEvent::Fec { .. } => self.handle_correction(),
             InputEvent::Arrival { at, arrival } => self.handle_arrival(at, &arrival),
             InputEvent::Rtp { at, counts } => self.handle_rtp(at, counts),

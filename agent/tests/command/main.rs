@@ -323,6 +323,10 @@ fn what_cannot_be_read_says_why_and_exits_2() {
     null[..4].copy_from_slice(&[0x47, 0x1F, 0xFF, 0x10]);
     let cases = [
         (folder.file("noise", &noise), "it is not an MPEG transport stream"),
+        (
+            folder.file("list.m3u8", b"#EXTM3U\n"),
+            "it is not an MPEG transport stream but a playlist: its address by http can be watched",
+        ),
         (folder.file("text.html", b"<html>not found</html>"), "it is not an MPEG transport stream"),
         (folder.file("empty.ts", b""), "it is empty"),
         (folder.file("null.ts", &null.repeat(5000)), "it holds nothing but null packets"),
@@ -457,6 +461,9 @@ fn the_checks_of_the_guideline_are_listed_by_number() {
     let (code, report) = probe(&clean, &["--no-decode", "--profile", "broadcast"]);
     assert_eq!((code, &check(&report, "3.6").unwrap()["setting"]), (1, &Value::from("fault")));
     assert!(kinds(&report).contains(&"si"), "{report:#}");
+    let faults = report["faults"].as_array().unwrap().iter();
+    let lacks: Vec<&str> = faults.filter_map(|fault| fault["evidence"].as_str()).collect();
+    assert!(lacks.iter().any(|it| it.contains("what is on now")), "{lacks:?}");
 
     // Every 500th packet with video is gone.
     let packets = clip.chunks_exact(clip::PACKET).enumerate();

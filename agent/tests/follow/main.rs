@@ -184,6 +184,16 @@ impl Sender {
         }
     }
 
+    /// Sends a stream at the pace of 2 Mb/s.
+    fn play(&mut self, stream: &[u8]) {
+        let begun = Instant::now();
+        for (index, payload) in stream.chunks(SHARE * clip::PACKET).enumerate() {
+            let due = Duration::from_micros(5_264) * index as u32;
+            std::thread::sleep(due.saturating_sub(begun.elapsed()));
+            self.socket.send(payload).unwrap();
+        }
+    }
+
     fn send(&mut self, sequence: usize, source: u8, payload: &[u8]) {
         // 7 packets at 2 Mb/s are 5.264 ms, by the clock of 90 kHz.
         let [_, _, s0, s1] = (sequence as u32).to_be_bytes();
@@ -192,6 +202,34 @@ impl Sender {
         self.socket.send(&[&header[..], payload].concat()).unwrap();
         self.sent += 1;
     }
+}
+
+#[test]
+fn a_live_stream_that_stops_and_comes_back_is_told_as_it_does() {
+    let clip = clip::clip(12, "", "");
+    let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("udp://{address}");
+    let mut probe = Probe::start(&["--follow", "--every", "100ms", &url], Stdio::null());
+    let mut sender = Sender::to(address);
+    sender.play(&clip[..clip::at(3.0)]);
+    let silence = |phase: &'static str| {
+        move |line: &Value| line["phase"] == phase && line["fault"]["kind"] == "no_data"
+    };
+    let begin = probe.line(silence("begin"));
+    assert_eq!(begin["fault"]["severity"], "critical", "{begin}");
+    let standing = |line: &Value| line["type"] == "summary" && line["standing"][0] == "no_data";
+    probe.line(standing);
+    let rest = clip[clip::at(3.0)..clip::at(7.0)].to_vec();
+    let playing = std::thread::spawn(move || sender.play(&rest));
+    let end = probe.line(silence("end"));
+    let seconds = |line: &Value, key: &str| line["fault"][key].as_f64().unwrap();
+    assert_eq!(seconds(&end, "start_seconds"), seconds(&begin, "start_seconds"));
+    assert!(seconds(&end, "end_seconds") - seconds(&end, "start_seconds") >= 2.0, "{end}");
+    playing.join().unwrap();
+    probe.interrupt();
+    let last = probe.line(|line| line["type"] == "report");
+    assert_eq!(last["report"]["verdict"], "faulty", "{last:#}");
+    assert_eq!(probe.exit_code(), 1);
 }
 
 #[test]

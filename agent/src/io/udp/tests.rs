@@ -245,6 +245,39 @@ async fn rtp_is_unpacked_in_order_and_its_losses_are_told() {
 }
 
 #[tokio::test]
+async fn datagrams_that_are_framed_in_the_other_way_are_said_to_be_so_once() {
+    let sweeper = Sweeper::start(RECEIVE_BUFFER).unwrap();
+    let bare = [&[0x47; 188][..], &[9; 188]].concat();
+    let rtp = [&[0x80, 33, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1][..], &bare].concat();
+    let cases = [("udp", Framing::Ts), ("rtp", Framing::Rtp)];
+    for ((scheme, framing), sent) in
+        cases.into_iter().flat_map(|it| [&bare, &rtp].map(|sent| (it, sent)))
+    {
+        let spec = spec(&format!("{scheme}://127.0.0.1:{}", free_port()));
+        let to = spec.address;
+        let mut receiver = Receiver::start(&sweeper, spec);
+        let sender = sender("127.0.0.1");
+        let (mut told, mut came) = (Vec::new(), 0);
+        let begun = clock::now();
+        while came < 5 {
+            assert!(clock::now().since(begun) < DEADLINE);
+            sender.send_to(sent, &to.into()).unwrap();
+            let next = tokio::time::timeout(Duration::from_millis(20), receiver.rx.recv());
+            match next.await.map(Option::unwrap) {
+                Ok(InputEvent::Framing { found }) => told.push(found),
+                // What was received before is a packet by RTP.
+                Ok(InputEvent::Bytes { .. } | InputEvent::Rtp { .. }) => came += 1,
+                _ => {}
+            }
+        }
+        let found = if sent[0] == 0x47 { Framing::Ts } else { Framing::Rtp };
+        let expected: Vec<_> = (found != framing).then_some(found).into_iter().collect();
+        assert_eq!(told, expected, "{scheme}");
+        receiver.task.abort();
+    }
+}
+
+#[tokio::test]
 async fn error_correction_beside_a_stream_is_seen_and_is_no_part_of_it() {
     let sweeper = Sweeper::start(RECEIVE_BUFFER).unwrap();
     let spec = spec(&format!("rtp://239.255.71.9:{}", free_port()));
