@@ -90,6 +90,7 @@ pub struct Board {
     decode_refused: u64,
     clips: BTreeMap<ClipResult, u64>,
     clip_bytes: u64,
+    ring_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -128,6 +129,7 @@ impl Board {
             decode_refused: 0,
             clips: BTreeMap::new(),
             clip_bytes: 0,
+            ring_bytes: 0,
         }
     }
 
@@ -227,6 +229,11 @@ impl Board {
         self.clip_bytes = bytes;
     }
 
+    /// Shows that a stream's last seconds take up so much memory, after so much before.
+    pub const fn ring_bytes(&mut self, before: u64, bytes: u64) {
+        self.ring_bytes = self.ring_bytes.saturating_sub(before).saturating_add(bytes);
+    }
+
     /// Writes the page.
     #[must_use]
     pub fn render(&self, backlog: Backlog) -> String {
@@ -274,6 +281,7 @@ impl Board {
         one(&mut page, Metric::AgentLostFaults, &[], backlog.lost_faults as f64);
         one(&mut page, Metric::AgentDecodeRefused, &[], self.decode_refused as f64);
         one(&mut page, Metric::AgentEvidenceBytes, &[], self.clip_bytes as f64);
+        one(&mut page, Metric::AgentEvidenceMemory, &[], self.ring_bytes as f64);
         page.metric(Metric::AgentEvidenceClips);
         for result in ClipResult::ALL {
             let count = self.clips.get(&result).copied().unwrap_or_default();
@@ -397,6 +405,7 @@ const ARRIVALS: &[(Metric, Measure)] = &[
     (Metric::StreamPcrArrivalJitter, |a| Some(a.pcr_jitter?.as_secs_f64())),
     (Metric::StreamPcrDrift, |a| Some(a.pcr_drift_ppb? as f64 / 1e9)),
     (Metric::StreamRtpJitter, |a| Some(a.rtp_jitter?.as_secs_f64())),
+    (Metric::StreamRtpSpread, |a| Some(a.rtp_spread?.as_secs_f64())),
 ];
 
 type Count = fn(&Counters) -> u64;
@@ -470,7 +479,7 @@ mod tests {
         let mut gaps = Gaps::default();
         (gaps.counts[1], gaps.counts[10], gaps.sum) = (3, 1, Duration::from_secs(2));
         let (delay_factor, pcr_jitter, rtp_jitter) = (millis(4), millis(5), millis(6));
-        let (pcr_drift_ppb, rtp_spread) = (Some(-7_000), None);
+        let (pcr_drift_ppb, rtp_spread) = (Some(-7_000), millis(8));
         Arrival { gaps, delay_factor, pcr_jitter, pcr_drift_ppb, rtp_jitter, rtp_spread }
     }
 
@@ -497,6 +506,9 @@ mod tests {
         board.exported(ExportResult::Accepted);
         board.clip(ClipResult::Cut);
         board.clip_bytes(7);
+        board.ring_bytes(0, 30);
+        board.ring_bytes(0, 40);
+        board.ring_bytes(30, 10);
         board
     }
 
@@ -525,6 +537,7 @@ mod tests {
             (r#"tallylight_agent_exports_total{result="accepted"}"#, 1.0),
             (r#"tallylight_agent_evidence_clips_total{result="cut"}"#, 1.0),
             ("tallylight_agent_evidence_bytes", 7.0),
+            ("tallylight_agent_evidence_memory_bytes", 50.0),
         ] {
             assert_eq!(value(&page, series), Some(expected), "{series}\n{page}");
         }
@@ -551,6 +564,7 @@ mod tests {
             (one("pcr_arrival_jitter_seconds"), 0.005),
             (one("pcr_drift_ratio"), -0.000_007),
             (one("rtp_jitter_seconds"), 0.006),
+            (one("rtp_spread_seconds"), 0.008),
             (one("rtp_reordered_total"), 2.0),
             (one("rtp_duplicates_total"), 4.0),
             (one("rtp_late_total"), 6.0),

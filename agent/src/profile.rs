@@ -87,7 +87,12 @@ impl Profiles {
     /// Reads a table of profiles.
     pub(crate) fn read(document: &Document<'_>, table: Table<'_>) -> Self {
         let mut own = BTreeMap::new();
-        for (name, table) in table.named_tables().into_iter().take(MAX_PROFILES) {
+        for (name, table) in table.named_tables() {
+            if own.len() == MAX_PROFILES {
+                let what = format!("is one profile too many; allowed are {MAX_PROFILES}");
+                document.problem(&name.place, what);
+                break;
+            }
             let fits = (1..=MAX_NAME).contains(&name.value.len())
                 && name.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
             if !fits {
@@ -281,7 +286,11 @@ mod tests {
                 "2:1: profiles.a.limit: unknown key; allowed are based_on, checks, limits",
             ),
         ];
-        for (text, expected) in cases {
+        let many: Vec<String> = (0..=MAX_PROFILES).map(|n| format!("[profiles.p{n:03}]")).collect();
+        let (many, last) = (many.join("\n"), format!("{}:11: profiles.p100: is one", many.len()));
+        let last = (many.as_str(), last + " profile too many; allowed are 100");
+        let cases = cases.map(|(text, expected)| (text, expected.to_owned()));
+        for (text, expected) in cases.into_iter().chain([last]) {
             let problems = Profiles::parse("f", text).unwrap_err().to_string();
             assert!(problems.starts_with(&format!("f:{expected}")), "{problems}");
         }

@@ -34,6 +34,8 @@ use archive::Archive;
 
 /// Pieces that wait for the disk, of 64 KiB each; what a clip begins with is one piece, and still in the ring.
 const MAX_WAITING: usize = 512;
+/// A ring's memory is told when it has changed by so many bytes.
+const TELL_EVERY: usize = 64 << 10;
 /// The longest evidence of a fault, in bytes (see `FaultRecord::evidence`).
 const MAX_EVIDENCE: usize = 200;
 
@@ -78,6 +80,7 @@ impl Keeper {
             state: State::Idle,
             owed: None,
             names: BTreeMap::new(),
+            told: 0,
         }
     }
 
@@ -133,6 +136,8 @@ pub struct Recording {
     owed: Option<(u64, bool)>,
     /// Which clip holds a fault that has not ended.
     names: BTreeMap<(StreamId, FaultKind), String>,
+    /// What the ring took up when that was last told.
+    told: usize,
 }
 
 impl Recording {
@@ -149,6 +154,9 @@ impl Recording {
     /// Lets time pass, and hands over what there is to write.
     pub fn tick(&mut self) {
         self.recorder.tick(clock::now());
+        if self.recorder.held().abs_diff(self.told) >= TELL_EVERY {
+            self.tell(self.recorder.held());
+        }
         self.hand_over();
     }
 
@@ -170,6 +178,11 @@ impl Recording {
             }
         }
         self.hand_over();
+    }
+
+    fn tell(&mut self, held: usize) {
+        let before = std::mem::replace(&mut self.told, held);
+        self.keeper.outbox.ring_bytes(before as u64, held as u64);
     }
 
     fn hand_over(&mut self) {
@@ -220,6 +233,7 @@ impl Drop for Recording {
     fn drop(&mut self) {
         self.recorder.finish();
         self.hand_over();
+        self.tell(0);
     }
 }
 

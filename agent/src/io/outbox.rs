@@ -105,6 +105,11 @@ impl Outbox {
         self.board().clip_bytes(bytes);
     }
 
+    /// Shows what a stream's last seconds take up in memory, after so much before.
+    pub fn ring_bytes(&self, before: u64, bytes: u64) {
+        self.board().ring_bytes(before, bytes);
+    }
+
     /// Shows exactly these streams.
     pub fn watch(&self, streams: impl IntoIterator<Item = StreamId>) {
         self.board().watch(streams);

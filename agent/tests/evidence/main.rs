@@ -112,6 +112,8 @@ async fn a_clip_of_a_connection_holds_the_fault_that_it_is_named_after() {
     assert!(agent.metric("tallylight_agent_evidence_clips_total{result=\"written\"").await >= 1.0);
     let bytes = agent.metric("tallylight_agent_evidence_bytes").await;
     assert!(bytes >= fs::metadata(&path).unwrap().len() as f64);
+    let memory = agent.metric("tallylight_agent_evidence_memory_bytes").await;
+    assert!((100_000.0..4_000_000.0).contains(&memory), "{memory} bytes of a clip of 2 Mb/s");
 
     // The station's clip is over; the agent ends while the next fault's clip is written, which is kept as far as it goes.
     eventually("the silence is a fault", || async {

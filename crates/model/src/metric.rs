@@ -140,6 +140,8 @@ metrics! {
         "How much faster the sender's clock runs than the agent's host's, by up to 15 minutes; no series before 5. H.222.0 allows 30e-6.";
     StreamRtpJitter "iptv_stream_rtp_jitter_seconds" "iptv.stream.rtp_jitter" Gauge "s" ["channel" "stream"] Agent
         "RTP interarrival jitter (RFC 3550, A.8).";
+    StreamRtpSpread "iptv_stream_rtp_spread_seconds" "iptv.stream.rtp_spread" Gauge "s" ["channel" "stream"] Agent
+        "By how much the time that RTP packets took on the way varied in the last second, by their stamps.";
     StreamObservedSeconds "iptv_stream_observed_seconds_total" "iptv.stream.observed" Counter "s" ["channel" "stream" "layer"] Agent
         "Seconds observed, by layer.";
     StreamFaultSeconds "iptv_stream_fault_seconds_total" "iptv.stream.fault" Counter "s" ["channel" "stream" "kind"] Agent
@@ -224,6 +226,8 @@ metrics! {
         "Clips of faults: written, cut short, dropped (no disk, or too many of a stream in an hour), and deleted to make room.";
     AgentEvidenceBytes "tallylight_agent_evidence_bytes" "tallylight.agent.evidence" Gauge "By" [] Agent
         "What clips of faults take up on disk.";
+    AgentEvidenceMemory "tallylight_agent_evidence_memory_bytes" "tallylight.agent.evidence_memory" Gauge "By" [] Agent
+        "Memory in which the last seconds of streams are kept for clips.";
     CollectorRequests "tallylight_collector_requests_total" "tallylight.collector.requests" Counter "{request}" ["transport" "result"] Collector
         "OTLP requests, by transport and result.";
     CollectorSlices "tallylight_collector_slices_total" "tallylight.collector.slices" Counter "{slice}" ["result"] Collector

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -30,7 +30,16 @@ pub(super) struct Archive {
     used: u64,
     /// The last attempt to write failed, and that was said.
     failing: bool,
+    /// Says how much of the disk is free, and how much there is; `None` where that cannot be said.
+    disk: fn(&Path) -> Option<Disk>,
     outbox: Arc<Outbox>,
+}
+
+/// Bytes of a disk.
+#[derive(Clone, Copy)]
+struct Disk {
+    free: u64,
+    all: u64,
 }
 
 struct Open {
@@ -43,6 +52,15 @@ struct Open {
 impl Archive {
     /// Looks at what is in the folder. What a crash cut short is kept as it is.
     pub(super) fn open(folder: PathBuf, budget: u64, outbox: Arc<Outbox>) -> Self {
+        Self::on(disk_of, folder, budget, outbox)
+    }
+
+    fn on(
+        disk: fn(&Path) -> Option<Disk>,
+        folder: PathBuf,
+        budget: u64,
+        outbox: Arc<Outbox>,
+    ) -> Self {
         let mut archive = Self {
             folder,
             budget,
@@ -50,6 +68,7 @@ impl Archive {
             open: BTreeMap::new(),
             used: 0,
             failing: false,
+            disk,
             outbox,
         };
         if let Err(error) = archive.look() {
@@ -136,7 +155,8 @@ impl Archive {
         let result = if whole && open.whole { ClipResult::Written } else { ClipResult::Cut };
         self.outbox.clip(result);
         tracing::info!(path = %path.display(), bytes = open.bytes, "clip of a fault written");
-        self.complete.insert(open.name, open.bytes);
+        let replaced = self.complete.insert(open.name, open.bytes);
+        self.used -= replaced.unwrap_or_default();
         self.told();
     }
 
@@ -164,12 +184,7 @@ impl Archive {
             self.told();
         }
         // Where it cannot be said what is free, writing will tell.
-        let roomy = statvfs(&self.folder).map_or(true, |disk| {
-            let unit = disk.fragment_size();
-            let [free, all] =
-                [disk.blocks_available(), disk.blocks()].map(|blocks| blocks.saturating_mul(unit));
-            leaves_free(free, all, bytes)
-        });
+        let roomy = (self.disk)(&self.folder).is_none_or(|disk| disk.leaves_free(bytes));
         if !roomy {
             self.failed(&io::ErrorKind::StorageFull.into());
         }
@@ -208,15 +223,21 @@ impl Archive {
     }
 }
 
-/// Whether so many bytes more leave enough of a disk to others.
-fn leaves_free(free: u64, all: u64, bytes: u64) -> bool {
-    free.saturating_sub(bytes) >= FREE_BYTES.min(all / FREE_SHARE)
+fn disk_of(folder: &Path) -> Option<Disk> {
+    let disk = statvfs(folder).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.fragment_size());
+    Some(Disk { free: bytes(disk.blocks_available()), all: bytes(disk.blocks()) })
+}
+
+impl Disk {
+    /// Whether so many bytes more leave enough of it to others.
+    fn leaves_free(self, bytes: u64) -> bool {
+        self.free.saturating_sub(bytes) >= FREE_BYTES.min(self.all / FREE_SHARE)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use tallylight_model::{Epoch, NodeId};
 
     use super::*;
@@ -225,6 +246,14 @@ mod tests {
     fn outbox() -> Arc<Outbox> {
         let node = NodeId::new("n1").unwrap();
         Arc::new(Outbox::new(Queue::new(node.clone(), Epoch(1), 10), Board::new(node)))
+    }
+
+    const GB: u64 = 1_000_000_000;
+
+    /// On a disk with room.
+    fn roomy(folder: PathBuf, budget: u64, outbox: Arc<Outbox>) -> Archive {
+        let disk = |_: &Path| Some(Disk { free: 100 * GB, all: 500 * GB });
+        Archive::on(disk, folder, budget, outbox)
     }
 
     fn value(outbox: &Outbox, series: &str) -> u64 {
@@ -264,7 +293,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("clips");
         let outbox = outbox();
-        let mut archive = Archive::open(path.clone(), 1_000, Arc::clone(&outbox));
+        let mut archive = roomy(path.clone(), 1_000, Arc::clone(&outbox));
         let data = Bytes::from_static(b"GGGG");
         archive.begin(1, name(1), &[data.clone(), data.clone()]);
         archive.write(1, &data);
@@ -278,7 +307,7 @@ mod tests {
         // Of other people's files nothing is touched, and what a crash left is kept.
         fs::write(path.join("notes.ts"), vec![0; 5_000]).unwrap();
         fs::write(path.join(format!("{}.part", name(4))), vec![0; 100]).unwrap();
-        let mut archive = Archive::open(path.clone(), 1_000, Arc::clone(&outbox));
+        let mut archive = roomy(path.clone(), 1_000, Arc::clone(&outbox));
         assert_eq!(value(&outbox, "tallylight_agent_evidence_bytes"), 912);
         clip(&mut archive, 5, 400);
         let left = [name(3), name(4), name(5), "notes.ts".to_owned()];
@@ -291,7 +320,7 @@ mod tests {
     fn a_clip_larger_than_the_budget_ends_where_that_does() {
         let folder = tempfile::tempdir().unwrap();
         let outbox = outbox();
-        let mut archive = Archive::open(folder.path().to_owned(), 1_000, Arc::clone(&outbox));
+        let mut archive = roomy(folder.path().to_owned(), 1_000, Arc::clone(&outbox));
         clip(&mut archive, 1, 400);
         let data = Bytes::from(vec![7; 300]);
         archive.begin(2, name(2), &[]);
@@ -309,8 +338,18 @@ mod tests {
     }
 
     #[test]
+    fn a_clip_takes_the_place_of_one_of_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = outbox();
+        let mut archive = roomy(folder.path().to_owned(), 1_000, Arc::clone(&outbox));
+        clip(&mut archive, 1, 400);
+        clip(&mut archive, 1, 200);
+        assert_eq!(names(folder.path()), [name(1)]);
+        assert_eq!(value(&outbox, "tallylight_agent_evidence_bytes"), 200);
+    }
+
+    #[test]
     fn a_disk_that_is_nearly_full_is_left_to_others() {
-        const GB: u64 = 1_000_000_000;
         let cases = [
             (500 * GB, 2 * GB, 0, true),
             (500 * GB, GB, 0, true),
@@ -320,8 +359,16 @@ mod tests {
             (0, 0, 0, true),
         ];
         for (all, free, bytes, fine) in cases {
-            assert_eq!(leaves_free(free, all, bytes), fine, "{free} of {all}");
+            assert_eq!(Disk { free, all }.leaves_free(bytes), fine, "{free} of {all}");
         }
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = outbox();
+        let full = |_: &Path| Some(Disk { free: GB, all: 500 * GB });
+        let path = folder.path().to_owned();
+        let mut archive = Archive::on(full, path.clone(), 1_000, Arc::clone(&outbox));
+        clip(&mut archive, 1, 100);
+        assert_eq!((names(&path), clips(&outbox)), (Vec::<String>::new(), [0, 0, 1, 0]));
+        assert!(disk_of(&path).is_some_and(|disk| 0 < disk.all && disk.free <= disk.all));
     }
 
     #[test]
@@ -330,7 +377,7 @@ mod tests {
         let path = folder.path().join("clips");
         fs::write(&path, "in the way").unwrap();
         let outbox = outbox();
-        let mut archive = Archive::open(path.clone(), 1_000, Arc::clone(&outbox));
+        let mut archive = roomy(path.clone(), 1_000, Arc::clone(&outbox));
         assert!(archive.failing);
         clip(&mut archive, 1, 100);
         clip(&mut archive, 2, 100);
