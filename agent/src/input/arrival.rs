@@ -20,7 +20,7 @@ use tallylight_model::{MonoTime, Pcr, Pid};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Datagrams of an interval that are kept apart, 86 Mb/s; what comes beyond is added to the last.
 const MAX_SAMPLES: usize = 8192;
-/// A PCR that is this far off the one before by the arrival belongs to another clock.
+/// A PCR that is this far off the one before by the arrival belongs to another clock, or was held up on the way.
 const NEW_CLOCK: i64 = 1_000_000_000;
 /// Another PID's PCRs are taken when the one that gave them was silent for this long.
 const PCR_GONE: Duration = Duration::from_secs(5);
@@ -193,6 +193,8 @@ struct Clock {
     pace: Option<((i64, u64), (i64, u64))>,
     /// The least and the longest time on the way in this interval, less that of the first PCR.
     delays: Option<(i64, i64)>,
+    /// The last one, where nothing is missing since.
+    lately: Option<i64>,
     /// The same, the least of it, in this step of the drift's line; with the arrival.
     step: Option<(MonoTime, i64)>,
     points: VecDeque<(MonoTime, i64)>,
@@ -209,13 +211,21 @@ impl Clock {
         let Some(((first, _), last)) = self.zero.zip(self.last) else {
             return self.begin(at, bytes, pcr);
         };
-        let media = self.media + pcr.ticks_since(last) * 1_000 / 27;
+        let passed = pcr.ticks_since(last) * 1_000 / 27;
+        let media = self.media + passed;
         let delay = nanos(at.since(first)) - media;
-        let before =
-            self.delays.map_or_else(|| self.step.map_or(0, |(_, least)| least), |(least, _)| least);
+        let before = self.lately.unwrap_or_else(|| self.step.map_or(0, |(_, least)| least));
         if (delay - before).abs() >= NEW_CLOCK {
-            return self.begin(at, bytes, pcr);
+            // A clock that goes on was held up on the way. That is jitter, and what comes behind it may be as late for ever.
+            let held_up = self.lately.is_some() && (0..NEW_CLOCK).contains(&passed);
+            let (least, longest) = self.delays.unwrap_or((before, before));
+            self.begin(at, bytes, pcr);
+            if held_up {
+                self.delays = Some(((least - delay).min(0), (longest - delay).max(0)));
+            }
+            return;
         }
+        self.lately = Some(delay);
         // A datagram that was overtaken says nothing new.
         if media < self.media {
             return;
@@ -232,7 +242,7 @@ impl Clock {
         *self = Self { of: self.of, ..Self::default() };
         (self.zero, self.last) = (Some((at, pcr)), Some(pcr));
         self.pace = Some(((0, bytes), (0, bytes)));
-        self.delays = Some((0, 0));
+        (self.delays, self.lately) = (Some((0, 0)), Some(0));
         self.note(at, 0);
     }
 
@@ -263,7 +273,7 @@ impl Clock {
     }
 
     fn forget(&mut self) {
-        (self.pace, self.delays) = (None, None);
+        (self.pace, self.delays, self.lately) = (None, None, None);
     }
 
     /// The slope of the least delays, by least squares: a sender whose clock is fast seems to come sooner and sooner.

@@ -138,6 +138,26 @@ fn another_clock_and_an_overtaken_datagram_are_no_jitter() {
 }
 
 #[test]
+fn a_clock_that_is_held_up_is_jitter_whether_it_catches_up_or_not() {
+    for catches_up in [false, true] {
+        let mut meter = ArrivalMeter::default();
+        // From 2 s on nothing comes for 5 s; what comes then was sent all the while, or is sent from then on.
+        let held_up = |n: u64| match n {
+            0..200 => n * 10_000,
+            _ if catches_up => (n * 10_000).max(7_000_000 + n),
+            _ => n * 10_000 + 5_000_000,
+        };
+        let datagrams = (0..1_200).map(|n| (held_up(n), datagram(Some(n * 10_000 * 27))));
+        let accounts = datagrams.filter_map(|(at_us, datagram)| meter.handle(at(at_us), &datagram));
+        let jitters: Vec<_> = accounts.map(|account| account.pcr_jitter.unwrap()).collect();
+        let long = jitters.iter().filter(|it| **it > Duration::from_millis(4_900));
+        assert_eq!(long.count(), 1, "{jitters:?}");
+        let short = jitters.iter().filter(|it| **it < Duration::from_millis(10));
+        assert_eq!(short.count(), jitters.len() - 1, "{jitters:?}");
+    }
+}
+
+#[test]
 fn what_this_host_dropped_is_neither_gap_nor_jitter_nor_delay() {
     let mut meter = ArrivalMeter::default();
     let mut accounts = Vec::new();
