@@ -28,6 +28,8 @@ const MAX_WAITING: usize = 64;
 const LIVE: Duration = Duration::from_secs(10);
 /// How often it is told how far a recording is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+/// A recording in so many bytes of which there is no packet has none: nobody need wait for the end of a large file.
+const HOPELESS: u64 = 32 << 20;
 /// Bytes of a transport packet (ISO/IEC 13818-1, 2.4.3.2).
 const PACKET: u64 = 188;
 
@@ -291,6 +293,9 @@ impl<'a> Probe<'a> {
             self.session.handle(now, InputEvent::Bytes { at, data: piece });
             self.drain();
         }
+        let totals = self.session.analyser().totals();
+        let hopeless = totals.packets == 0 && totals.skipped_bytes >= HOPELESS;
+        self.ended |= hopeless && self.source == Source::Recording;
     }
 
     fn note(&mut self, event: &InputEvent) {

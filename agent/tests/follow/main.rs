@@ -157,6 +157,21 @@ fn what_is_interrupted_says_so_and_how_far_it_came() {
     drop(stdin);
 }
 
+#[test]
+fn what_never_becomes_a_stream_is_not_read_to_its_end() {
+    let noise: Vec<u8> = (0..1_000_000_u64)
+        .map(|n| (n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(n << 7) >> 33) as u8)
+        .collect();
+    let mut probe = Probe::start(&["-"], Stdio::piped());
+    let mut stdin = probe.stdin();
+    let read = (0..200).take_while(|_| stdin.write_all(&noise).is_ok()).count();
+    assert!((30..100).contains(&read), "{read} MB");
+    let text: String = probe.lines.by_ref().map(|line| line.unwrap() + "\n").collect();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["error"], "it is not an MPEG transport stream");
+    assert_eq!(probe.exit_code(), 2);
+}
+
 /// Transport packets of one datagram.
 const SHARE: usize = 7;
 
