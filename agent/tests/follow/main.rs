@@ -145,10 +145,10 @@ fn a_file_is_read_on_as_it_grows() {
 #[test]
 fn what_is_interrupted_says_so_and_how_far_it_came() {
     let clip = clip::clip(12, "", "");
-    let mut probe = Probe::start(&["-"], Stdio::piped());
+    let mut probe = Probe::start(&["--no-decode", "-"], Stdio::piped());
     let mut stdin = probe.stdin();
-    stdin.write_all(&clip).unwrap();
-    // What is written once it was read: the pipe does not hold the clip.
+    // More than the 4 MiB that wait between the pipe and the session, so that some of it was looked at once all is written.
+    (0..3).for_each(|_| stdin.write_all(&clip).unwrap());
     probe.interrupt();
     let text: String = probe.lines.by_ref().map(|line| line.unwrap() + "\n").collect();
     let report: Value = serde_json::from_str(&text).unwrap();
