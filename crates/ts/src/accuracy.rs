@@ -83,22 +83,21 @@ impl Meter {
     ) -> Vec<Point> {
         let ticks = self.last.map_or(0, |(last, ticks)| ticks + pcr.ticks_since(last));
         self.last = Some((pcr, ticks));
-        let point = Point { place, ticks, off_ns: 0, position };
+        let point = |off_ns| Point { place, ticks, off_ns, position };
         let found = match &mut self.good {
-            None => self.learn(point, limit_ns),
+            None => self.learn(point(0), limit_ns),
             Some(good) => match good.line.map(|line| (line.off(place, ticks), line.tolerance())) {
                 Some((off, tolerance)) if off.abs() < tolerance => {
-                    let point = Point { off_ns: nanos(off), ..point };
                     if nanos_exact(off).abs() <= limit_ns {
-                        good.push(&point);
+                        good.push((place, ticks), nanos(off));
                         mem::take(&mut self.off)
                     } else {
-                        self.astray(point, limit_ns)
+                        self.astray(point(nanos(off)), limit_ns)
                     }
                 }
                 _ => {
                     self.forget_line();
-                    self.first.push(point);
+                    self.first.push(point(0));
                     Vec::new()
                 }
             },
@@ -182,12 +181,11 @@ struct Good {
 impl Good {
     fn of(points: &[Point]) -> Self {
         let mut good = Self::default();
-        points.iter().for_each(|point| good.push(point));
+        points.iter().for_each(|point| good.push((point.place, point.ticks), point.off_ns));
         good
     }
 
-    fn push(&mut self, point: &Point) {
-        let new = (point.place, point.ticks);
+    fn push(&mut self, new: (u64, i64), off_ns: i64) {
         if let Some(&last) = self.points.back() {
             let (x, y) = apart(last, new);
             let (x, y, count) = (Wrapping(x), Wrapping(y), Wrapping(self.points.len() as i64));
@@ -209,7 +207,7 @@ impl Good {
             self.xx -= x * x;
             self.xy -= x * y;
         }
-        self.off_ns = point.off_ns;
+        self.off_ns = off_ns;
         self.line = self.fit(new);
     }
 

@@ -140,9 +140,13 @@ impl Flow {
     }
 
     pub(crate) fn media(&self, program: Option<usize>) -> Option<Duration> {
-        let own = program.and_then(|i| self.programs.get(i)?.timeline.now(self.place));
+        if let Some(program) = program.and_then(|i| self.programs.get(i))
+            && let Some(own) = program.timeline.now(self.place)
+        {
+            return Some(own);
+        }
         let primary = || self.programs[self.primary()?].timeline.now(self.place);
-        own.or_else(primary).or_else(|| self.stray.timeline.now(self.place))
+        primary().or_else(|| self.stray.timeline.now(self.place))
     }
 
     /// The program whose clock stands for the stream: the first wanted one whose clock runs.

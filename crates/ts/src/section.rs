@@ -120,25 +120,32 @@ impl<'a> Section<'a> {
 
 /// CRC-32 of ISO/IEC 13818-1, annex A: polynomial 0x04C11DB7, all ones at the start, not reflected.
 pub(crate) fn crc32(bytes: &[u8]) -> u32 {
-    const TABLE: [u32; 256] = {
-        let mut table = [0; 256];
-        let mut i = 0;
-        while i < 256 {
-            let mut value = (i as u32) << 24;
-            let mut bit = 0;
-            while bit < 8 {
-                value = value << 1 ^ if value >> 31 == 1 { 0x04C1_1DB7 } else { 0 };
-                bit += 1;
-            }
-            table[i] = value;
-            i += 1;
-        }
-        table
-    };
-    bytes
-        .iter()
-        .fold(u32::MAX, |crc, &byte| crc << 8 ^ TABLE[usize::from((crc >> 24) as u8 ^ byte)])
+    let (words, rest) = bytes.as_chunks();
+    let crc = words.iter().fold(u32::MAX, |crc, &word| {
+        let [a, b, c, d] = (crc ^ u32::from_be_bytes(word)).to_be_bytes().map(usize::from);
+        TABLES[3][a] ^ TABLES[2][b] ^ TABLES[1][c] ^ TABLES[0][d]
+    });
+    rest.iter().fold(crc, |crc, &byte| crc << 8 ^ TABLES[0][usize::from((crc >> 24) as u8 ^ byte)])
 }
+
+/// What a byte does to a CRC that so many bytes follow it in: four of them are taken at once.
+static TABLES: [[u32; 256]; 4] = {
+    let mut tables = [[0; 256]; 4];
+    let mut i = 0;
+    while i < 256 {
+        let mut value = (i as u32) << 24;
+        let mut bit = 0;
+        while bit < 32 {
+            value = value << 1 ^ if value >> 31 == 1 { 0x04C1_1DB7 } else { 0 };
+            bit += 1;
+            if bit % 8 == 0 {
+                tables[bit / 8 - 1][i] = value;
+            }
+        }
+        i += 1;
+    }
+    tables
+};
 
 #[cfg(test)]
 pub(crate) mod build {

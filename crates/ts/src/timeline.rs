@@ -28,7 +28,7 @@ const PROMPT: Duration = Duration::from_secs(3);
 /// PCRs stay out if a component's stamps get this much ahead of the last one.
 const PCR_AWAY: Duration = Duration::from_millis(500);
 /// What time may be off between two PCRs.
-const EXPECTED: Duration = Duration::from_millis(10);
+const EXPECTED_NS: u64 = 10_000_000;
 /// What a jump can at most have taken.
 const MAX_JUMP_TIME: Duration = Duration::from_secs(1);
 /// How far packets alone carry time past the last PCR, unless nothing of the program comes.
@@ -203,9 +203,9 @@ impl Timeline {
     pub(crate) fn goes_on(&self, pcr: Pcr, place: u64) -> bool {
         let steady = !self.fresh && self.suspect.is_none() && self.former.is_none();
         let Some((last, time, _)) = self.pcr.filter(|_| steady) else { return false };
-        let after = pcr.since(last).map(|step| time + step);
-        let off = after.zip(self.now(place)).map(|(after, now)| after.abs_diff(now));
-        off.is_some_and(|off| off <= EXPECTED)
+        let after = pcr.since(last).map(|step| nanos(time) + nanos(step));
+        let off = after.zip(self.now_ns(place)).map(|(after, now)| after.abs_diff(now));
+        off.is_some_and(|off| off <= EXPECTED_NS)
     }
 
     /// Time passed up to a PCR.

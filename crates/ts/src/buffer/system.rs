@@ -46,6 +46,10 @@ impl System {
 
     /// Follows the buffers up to a PCR.
     pub(crate) fn advance(&mut self, now: &Now<'_>, out: &mut Vec<Change>) {
+        if self.fill == 0.0 && self.transport.is_idle() {
+            self.overflow.lapse(None, now, out);
+            return self.transport.rest(None, now, out);
+        }
         let packets = now.packets;
         let seconds = now.span() as f64 / SECOND as f64;
         let rate_bps = packets * PACKET as f64 * 8.0 / seconds;

@@ -97,7 +97,7 @@ impl Transport {
         now: &Now<'_>,
         out: &mut Vec<Change>,
     ) {
-        if self.log.is_empty() && self.fill == 0.0 {
+        if self.is_idle() {
             return self.rest(pid, now, out);
         }
         let packets = now.packets;
@@ -163,6 +163,11 @@ impl Transport {
         let entered = f64::from(run.fill) + (PACKET as f64 - self.drain) * inside as f64;
         let left = entered.clamp(0.0, SIZE) - self.drain * (passed - inside) as f64;
         ((u64::from(run.before) + inside) as usize, left.max(0.0))
+    }
+
+    /// Whether nothing is in it, nor came since the last PCR.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.count == 0 && self.fill == 0.0
     }
 
     /// Nothing piles up in it.
