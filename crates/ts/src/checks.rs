@@ -70,7 +70,9 @@ impl Flow {
     fn check_stream(&mut self) -> Position {
         let here = self.position(None);
         if let Some(now) = self.clock_at(&here) {
-            self.check_pat(now, here);
+            if now >= self.pat_due {
+                self.check_pat(now, here);
+            }
             if now >= self.next_sweep {
                 self.next_sweep = now + SWEEP;
                 self.sweep(now, here);
@@ -86,6 +88,8 @@ impl Flow {
         self.report(Check::PatMissing, Some(Pid::PAT), None, change);
         let change = self.pat_packets.table_overdue(now, limit, repetition, here);
         self.mark_change(Indicator::Pat, change, here);
+        let due = [&self.pat, &self.pat_packets].map(|watch| watch.table_due(limit, repetition));
+        self.pat_due = due.into_iter().flatten().fold(now.saturating_add(limit), Duration::min);
     }
 
     /// The clock of the checks: media time of a program or of the stream, or the time in which packets arrive.

@@ -47,6 +47,8 @@ pub(crate) struct Flow {
     pub(crate) pat: Watch,
     /// Packets of the PAT's PID, whatever they carry.
     pub(crate) pat_packets: Watch,
+    /// Up to here by the clock of the checks, neither can be found to stay out.
+    pub(crate) pat_due: Duration,
     pub(crate) cat: Watch,
     pub(crate) information: Information,
     pub(crate) ledger: Ledger,
@@ -96,6 +98,7 @@ impl Flow {
             stray: Stray::default(),
             pat: Watch::default(),
             pat_packets: Watch::default(),
+            pat_due: Duration::ZERO,
             cat: Watch::default(),
             information: Information::default(),
             ledger: Ledger::new(),
