@@ -25,6 +25,8 @@ use tallylight_model::{Pcr, Pts};
 pub(crate) const MAX_STEP: Duration = Duration::from_secs(60);
 /// A longer step, or one back, counts only when the next PCR bears it out: it may be a damaged packet's.
 const PROMPT: Duration = Duration::from_secs(3);
+/// A longer step needs the discontinuity indicator (TR 101 290, 2.3.b): with it, another clock begins.
+const STEADY: Duration = Duration::from_millis(100);
 /// PCRs stay out if a component's stamps get this much ahead of the last one.
 const PCR_AWAY: Duration = Duration::from_millis(500);
 /// What time may be off between two PCRs.
@@ -74,6 +76,9 @@ pub(crate) struct Timeline {
     ticks: u32,
     /// The next PCR is announced to be of another clock.
     fresh: bool,
+    /// The packet of the next PCR, and that of the last, have the discontinuity indicator.
+    marked: bool,
+    was_marked: bool,
     /// The program's last packet.
     last_packet: u64,
     /// Time does not fall below this when an estimate turns out too high; in nanoseconds.
@@ -103,10 +108,12 @@ impl Timeline {
     }
 
     /// The packet of this PCR says that another clock begins. One that goes on from the last PCR does not: some multiplexers
-    /// say so in every packet.
+    /// say so in every packet, and after such a one it is time that passed as well.
     pub(crate) fn announce_with(&mut self, pcr: Pcr) {
+        self.marked = true;
+        let goes_on = if self.was_marked { PROMPT } else { STEADY };
         let step = self.pcr.and_then(|(last, ..)| pcr.since(last));
-        if step.is_none_or(|step| step > PROMPT) {
+        if step.is_none_or(|step| step > goes_on) {
             self.announce();
         }
     }
@@ -158,6 +165,7 @@ impl Timeline {
     pub(crate) fn pcr(&mut self, pcr: Pcr, place: u64, start: Duration) -> Step {
         self.keep(place);
         self.last_packet = place;
+        self.was_marked = core::mem::take(&mut self.marked);
         let fresh = core::mem::take(&mut self.fresh);
         let Some((last, time, _)) = self.pcr.filter(|_| !fresh) else {
             self.suspect = None;
@@ -520,5 +528,25 @@ mod tests {
         let era = line.era();
         line.announce_with(Pcr::from_ticks(SECOND));
         assert_ne!(line.era(), era, "it steps back");
+    }
+
+    #[test]
+    fn an_announced_step_is_another_clock_but_where_all_are_announced() {
+        let end = |marked: [bool; 3], to: u64| {
+            let mut line = Timeline::default();
+            let last = [SECOND, SECOND + SECOND / 25, to];
+            for ((pcr, place), marked) in last.into_iter().zip([0, 100, 200]).zip(marked) {
+                let pcr = Pcr::from_ticks(pcr);
+                if marked {
+                    line.announce_with(pcr);
+                }
+                line.pcr(pcr, place, Duration::ZERO);
+            }
+            line.now(200).map(|time| time.as_millis())
+        };
+        assert_eq!(end([false, false, true], 3 * SECOND), Some(80));
+        assert_eq!(end([true, true, true], 3 * SECOND), Some(2000));
+        assert_eq!(end([false, false, false], 3 * SECOND), Some(2000));
+        assert_eq!(end([false, false, true], SECOND + SECOND / 10), Some(100));
     }
 }

@@ -6,7 +6,7 @@ use std::{ops::Range, time::Duration};
 
 use tallylight_model::MonoTime;
 use tallylight_mux::{
-    Mux, pat,
+    Mux, clock_field, pat,
     plan::{FRAME, Plan, picture, sound},
     pmt,
 };
@@ -91,6 +91,27 @@ fn each_pause_counts_once_be_it_short_or_long() {
     let clean = read(&without(&plan(0x100), 0x100, &[]));
     assert_eq!((told(&clean), counts(&clean.checks)), (vec![], [0, 0, 0]));
     assert_eq!(clean.faults(), []);
+}
+
+#[test]
+fn a_clock_that_is_announced_to_be_another_one_is_no_error() {
+    for (ahead, unmarked) in [(2 * 27_000_000, [1, 1, 1]), (1 << 40, [1, 0, 1])] {
+        for (mark, expected) in [(true, [0, 0, 0]), (false, unmarked)] {
+            let mut bytes = without(&plan(0x100), 0x100, &[]);
+            let mut mark = mark;
+            for packet in bytes[5 * SECOND..].chunks_mut(188) {
+                if packet[3] & 0x20 != 0 && packet[4] > 6 && packet[5] & 0x10 != 0 {
+                    let ticks = u64::from_be_bytes([
+                        0, 0, packet[6], packet[7], packet[8], packet[9], packet[10], packet[11],
+                    ]);
+                    let ticks = (ticks >> 15) * 300 + (ticks & 0x1FF) + ahead;
+                    packet[6..12].copy_from_slice(&clock_field(ticks));
+                    packet[5] |= u8::from(core::mem::take(&mut mark)) << 7;
+                }
+            }
+            assert_eq!(counts(&read(&bytes).checks), expected, "{ahead}");
+        }
+    }
 }
 
 #[test]
