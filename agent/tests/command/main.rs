@@ -37,14 +37,7 @@ fn probe(file: &Path, options: &[&str]) -> (i32, Value) {
 
 /// The folder of captures; a note instead where it is not there.
 fn samples() -> Option<PathBuf> {
-    let stated = std::env::var_os("TALLYLIGHT_SAMPLES").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/ts-samples");
-    let found = stated.unwrap_or(beside);
-    if !found.is_dir() {
-        eprintln!("note: no captures at {}: their figures are not checked", found.display());
-        return None;
-    }
-    Some(found)
+    tallylight_mux::captures::folder("figures of the agent")
 }
 
 /// Faults of a kind as (severity, pid, start, end).

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+pub mod captures;
 pub mod plan;
 
 /// Bytes of a packet.

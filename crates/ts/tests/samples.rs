@@ -1,10 +1,11 @@
-//! Real captures, with figures that other tools took from the same bytes.
-//!
-//! The captures are not part of the project: the folder is `TALLYLIGHT_SAMPLES`, or `../shared/ts-samples` beside the project.
-//! Where it is absent there is nothing to compare, and the tests say so.
+//! Real captures, with figures that other tools took from the same bytes. They are not part of the project: where they are absent
+//! nothing is compared, and the tests say so.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+#![expect(clippy::panic, reason = "a folder of captures has them all")]
 
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use tallylight_mux::captures;
 use tallylight_ts::{AnalyserConfig, FindingKind};
 
 mod reading;
@@ -12,14 +13,8 @@ mod reading;
 use reading::Reading;
 
 fn sample(name: &str) -> Option<Vec<u8>> {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/ts-samples");
-    let folder = std::env::var_os("TALLYLIGHT_SAMPLES").map_or_else(beside, PathBuf::from);
-    let path = folder.join(name);
-    let bytes = fs::read(&path).ok();
-    if bytes.is_none() {
-        eprintln!("not compared: {} is absent; set TALLYLIGHT_SAMPLES", path.display());
-    }
-    bytes
+    let path = captures::folder(name)?.join(name);
+    Some(fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
 fn read(name: &str) -> Option<Reading> {
