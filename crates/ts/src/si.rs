@@ -199,7 +199,11 @@ impl Flow {
         let limit = self.config.profile.limits.si_gap;
         let dense = &mut self.information.dense;
         if dense.len() >= MAX_SECTIONS && !dense.contains_key(&key) {
-            return;
+            // What came longer ago cannot be too close.
+            dense.retain(|_, last| now.saturating_sub(*last) < limit);
+            if dense.len() >= MAX_SECTIONS {
+                return;
+            }
         }
         let before = dense.insert(key, now);
         if let Some(gap) = before.and_then(|before| now.checked_sub(before)).filter(|g| *g < limit)

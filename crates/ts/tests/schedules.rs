@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tallylight_model::MonoTime;
 use tallylight_mux::{Mux, pat, plan::Plan, pmt, section};
-use tallylight_ts::{Analyser, AnalyserConfig, CheckClock, CheckProfile, Indicator};
+use tallylight_ts::{
+    Analyser, AnalyserConfig, CheckClock, CheckProfile, Event, Finding, FindingKind, Indicator,
+};
 
 const EIT: u16 = 0x12;
 
@@ -72,4 +74,27 @@ fn a_table_beyond_the_last_one_has_ended() {
 fn a_multitude_of_schedules_is_bounded() {
     let services: Vec<Sent<'_>> = (0..600).map(|i| (0x50, i, 0x50, &[1.0][..])).collect();
     assert_eq!(raised(14, &services).0, 512);
+}
+
+#[test]
+fn a_multitude_of_sub_tables_hides_none_that_comes_too_densely() {
+    let pat = pat(0, &[(1, 0x20)]);
+    let mut analyser = Analyser::new(AnalyserConfig {
+        clock: CheckClock::Arrival,
+        profile: CheckProfile::BROADCAST,
+        ..AnalyserConfig::default()
+    });
+    for i in 0..1200u64 {
+        let mut mux = Mux::default();
+        mux.section(0, &pat);
+        // A service each 10 ms, and the last one twice.
+        for _ in 0..if i == 1199 { 2 } else { 1 } {
+            mux.section(EIT, &section(0x4E, i as u16, 0, &[0, 1, 0, 1, 0, 0x4E]));
+        }
+        analyser.push(MonoTime::ZERO + Duration::from_millis(i * 10), &mux.bytes);
+    }
+    let dense = std::iter::from_fn(|| analyser.poll()).filter(|event| {
+        matches!(event, Event::Finding(Finding { kind: FindingKind::SectionsTooDense { .. }, .. }))
+    });
+    assert_eq!(dense.count(), 1);
 }
