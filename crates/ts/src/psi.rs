@@ -95,7 +95,10 @@ fn component(pid: Pid, stream_type: u8, info: &[u8], program_info: &[u8]) -> Com
     for (tag, contents) in descriptors(info) {
         match (tag, contents) {
             // ISO_639_language_descriptor (ISO/IEC 13818-1, 2.6.18).
-            (0x0A, [code @ .., audio_type]) if code.len() >= 3 => {
+            // It may list several; the first one counts.
+            (0x0A, [code @ .., audio_type, _, _, _, _] | [code @ .., audio_type])
+                if code.len() == 3 =>
+            {
                 language = language_of(code);
                 role = match audio_type {
                     1 => AudioRole::Other,
@@ -109,10 +112,9 @@ fn component(pid: Pid, stream_type: u8, info: &[u8], program_info: &[u8]) -> Com
             // supplementary_audio_descriptor (EN 300 468, 6.4.11) by its extension tag.
             (0x7F, [0x06, flags, rest @ ..]) => {
                 role = match flags >> 2 & 0x1F {
-                    0 | 4 if flags & 0x80 != 0 => role,
+                    0 | 4 => role,
                     1 => AudioRole::Description,
                     2 => AudioRole::HearingImpaired,
-                    0 | 4 => role,
                     _ => AudioRole::Other,
                 };
                 if flags & 1 == 1 {
@@ -322,6 +324,7 @@ mod tests {
         check(0x24, b"\x05\x04HEVC", Coding::Cut(Codec::Hevc), None, Main);
         check(0x0F, b"\x0A\x04ENG\x00", Coding::Cut(Codec::AacAdts), Some("eng"), Main);
         check(0x04, b"\x0A\x04eng\x03", Coding::Cut(Codec::MpegAudio), Some("eng"), Description);
+        check(0x04, b"\x0A\x08eng\x00deu\x03", Coding::Cut(Codec::MpegAudio), Some("eng"), Main);
         check(0x06, b"\x05\x04AC-3", Coding::Cut(Codec::Ac3), None, Main);
         check(0x06, b"\x6A\x02\x80\x1A", Coding::Cut(Codec::Ac3), None, HearingImpaired);
         check(0x06, b"\x7A\x02\x80\x12", Coding::Cut(Codec::Eac3), None, Description);
