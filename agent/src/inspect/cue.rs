@@ -7,6 +7,9 @@ use tallylight_ts::{Cue, CueCounters, Segmentation, Splice, SpliceCommand};
 
 use super::rounded;
 
+/// Characters of an identifier that are shown to people.
+const SHOWN: usize = 64;
+
 /// One cue. What it does not state is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CueReport {
@@ -58,6 +61,8 @@ pub struct SegmentReport {
     pub duration_seconds: Option<f64>,
     /// How its content is identified.
     pub upid_type: Option<&'static str>,
+    /// What identifies it: as text where it is printable ASCII alone, else in hexadecimal digits after `0x`.
+    pub upid: Option<String>,
 }
 
 /// What was counted of the cues of one component.
@@ -130,8 +135,20 @@ impl SegmentReport {
             type_id: segment.map(|segment| segment.type_id),
             duration_seconds: segment.and_then(|segment| segment.duration).map(rounded),
             upid_type: segment.map(|segment| segment.upid_name()),
+            upid: segment.and_then(|segment| identifier(&segment.upid)),
         }
     }
+}
+
+/// An identifier in words; `None` if there is none.
+fn identifier(upid: &[u8]) -> Option<String> {
+    if upid.is_empty() {
+        return None;
+    }
+    Some(match upid.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        true => upid.iter().copied().map(char::from).collect(),
+        false => upid.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02X}")),
+    })
 }
 
 /// What follows the command's name.
@@ -175,6 +192,9 @@ impl fmt::Display for CueReport {
             }
             if let Some(duration) = segment.duration_seconds {
                 write!(f, " of {duration:.3} s")?;
+            }
+            if let Some((kind, upid)) = segment.upid_type.zip(segment.upid.as_ref()) {
+                write!(f, " ({kind} {upid:.SHOWN$})")?;
             }
         }
         Ok(())

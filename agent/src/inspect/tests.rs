@@ -261,6 +261,7 @@ fn cue() -> CueReport {
             type_id: Some(0x22),
             duration_seconds: Some(30.5),
             upid_type: Some("AdID"),
+            upid: Some("ABCD0001000H".to_owned()),
         }],
     }
 }
@@ -285,6 +286,7 @@ fn sparse_events(event: EventReport) -> Vec<EventReport> {
         type_id: None,
         duration_seconds: None,
         upid_type: None,
+        upid: None,
     };
     let least = CueReport { pts_adjustment_seconds: 0.5, ..CueReport::default() };
     let cues =

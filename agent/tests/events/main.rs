@@ -94,11 +94,14 @@ fn cues_for_splices_are_told_with_their_times() {
     mux.section(CUES, &cue(5, &insert, &[]));
     mux.play(&plan, 1);
     mux.section(CUES, &cue(5, &insert, &[]));
-    let segment = [&b"\x02\x14CUEI\x00\x00\x00\x05\x7F\xFF\x00"[..], &length, &[0, 0, 0x34, 1, 1]];
-    mux.section(
-        CUES,
-        &cue(6, &[&[0xFE][..], &90_000_u32.to_be_bytes()].concat(), &segment.concat()),
-    );
+    // One that is identified by a text, and one by bytes.
+    let segment = |upid: &[u8]| {
+        let head = [&[2, 20 + upid.len() as u8][..], b"CUEI\x00\x00\x00\x05\x7F\xFF\x00", &length];
+        [&head.concat()[..], &[0x0F, upid.len() as u8], upid, &[0x34, 1, 1]].concat()
+    };
+    let segments = [segment(b"urn:ad/7"), segment(b"ad\x1B[2J")].concat();
+    let signal = [&[0xFE][..], &90_000_u32.to_be_bytes()].concat();
+    mux.section(CUES, &cue(6, &signal, &segments));
     mux.section(CUES, &cue(0, &[], &[]));
     mux.play(&plan, 25);
     let (report, text) = probe(&mux.bytes);
@@ -117,6 +120,10 @@ fn cues_for_splices_are_told_with_their_times() {
     near(&cue["preroll_seconds"], -1.038);
     assert_eq!(cue["segmentations"][0]["type"], "provider placement opportunity start");
     assert_eq!(cue["segmentations"][0]["duration_seconds"], 30.0);
+    let upid = |i: usize| (&cue["segmentations"][i]["upid_type"], &cue["segmentations"][i]["upid"]);
+    assert_eq!(upid(0), (&json!("URI"), &json!("urn:ad/7")));
+    assert_eq!(upid(1), (&json!("URI"), &json!("0x61641B5B324A")));
+    assert!(text.contains("of 30.000 s (URI urn:ad/7)"), "{text}");
     let counted = json!({"cues": 2, "repeats": 1, "heartbeats": 1, "damaged": 0});
     assert_eq!(report["services"][0]["components"][1]["cues"], counted);
     assert!(text.contains("splice insert 17, out, for 5.8"), "{text}");

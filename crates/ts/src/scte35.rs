@@ -111,7 +111,7 @@ pub struct Splice {
 }
 
 /// A segmentation descriptor (SCTE 35, 10.3.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segmentation {
     /// Its number.
     pub event_id: u32,
@@ -120,7 +120,7 @@ pub struct Segmentation {
 }
 
 /// What a segmentation descriptor says of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// What begins or ends (SCTE 35, table 23).
     pub type_id: u8,
@@ -128,6 +128,8 @@ pub struct Segment {
     pub duration: Option<Duration>,
     /// How its content is identified (SCTE 35, table 22).
     pub upid_type: u8,
+    /// What identifies it, 255 bytes at most.
+    pub upid: Vec<u8>,
     /// Which segment of how many.
     pub number: (u8, u8),
 }
@@ -416,10 +418,11 @@ fn segmentation(bytes: &[u8]) -> Option<Segmentation> {
     };
     let upid_type = bits.get(8)? as u8;
     let length = bits.get(8)?;
-    bits.skip(length * 8)?;
+    let upid = (0..length).map(|_| Some(bits.get(8)? as u8)).collect::<Option<_>>()?;
     let type_id = bits.get(8)? as u8;
     let number = (bits.get(8)? as u8, bits.get(8)? as u8);
-    Some(Segmentation { event_id, segment: Some(Segment { type_id, duration, upid_type, number }) })
+    let segment = Segment { type_id, duration, upid_type, upid, number };
+    Some(Segmentation { event_id, segment: Some(segment) })
 }
 
 #[cfg(test)]
@@ -472,12 +475,13 @@ mod tests {
         let read = SpliceInfo::parse(&signal).unwrap();
         assert_eq!(read.command, SpliceCommand::TimeSignal(Some(Pts::from_ticks(0x0_72BD_0050))));
         let [Segmentation { event_id: 0x4800_008E, segment: Some(segment) }] =
-            read.segmentations[..]
+            &read.segmentations[..]
         else {
             panic!("{read:?}")
         };
         assert_eq!(segment.type_name(), "provider placement opportunity start");
         assert_eq!((segment.upid_name(), segment.number), ("TI", (2, 0)));
+        assert_eq!(segment.upid, [0, 0, 0, 0, 0x2C, 0xA0, 0xA1, 0x8A]);
         assert_eq!(segment.duration, Some(span(0x01_A599B0)));
     }
 
