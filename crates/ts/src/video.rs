@@ -21,7 +21,9 @@ use crate::{
 const MAX_PICTURE: usize = 4 << 20;
 /// What pictures in progress may hold over all streams of an analyser; with more than 16 of them each has its share.
 const MAX_PICTURES: usize = 64 << 20;
-/// The first bytes of an element, enough for slice headers, the first messages of an SEI and parameter sets.
+/// The first bytes of an element, enough for slice headers, the first messages of an SEI and parameter sets. Captions take up to 107
+/// of them; encoders give them an SEI of their own or put them behind some 20 to 60 bytes of timing and mastering, which cuts off their
+/// last triplets alone. More would be copied of every slice.
 pub(crate) const HEAD: usize = 128;
 
 /// What an element is to access units.
