@@ -7,11 +7,17 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tallylight_model::{Bitrate, ChannelId, NodeId, ProfileName, RegionId, StreamId};
+use tallylight_ts::AudioRole;
 
-use crate::profile::{Profiles, Thresholds};
+use crate::{
+    profile::{Profiles, Thresholds},
+    sound::{Layout, Silence},
+};
 
 /// Streams watched of one assignment; the others are left out.
 const MAX_STREAMS: usize = 2_000;
+/// Sounds that are expected of one stream; the others are not missed.
+const MAX_TRACKS: usize = 32;
 /// The largest answer that is read, in bytes.
 pub const MAX_BYTES: usize = 4 << 20;
 /// Joins closer together than this would be load rather than measurement.
@@ -58,6 +64,12 @@ pub struct Expectation {
     pub encryption: Option<Encryption>,
     /// The language of the main sound, where stated.
     pub main_language: Option<String>,
+    /// The sounds that its tables should list.
+    pub tracks: Vec<Track>,
+    /// Whether its main sound may be silent.
+    pub silence: Silence,
+    /// How many channels of its main sound should differ, where stated.
+    pub layout: Option<Layout>,
     /// Whether it is on the air at the moment.
     pub on_air: bool,
 }
@@ -69,9 +81,21 @@ impl Default for Expectation {
             kind: None,
             encryption: None,
             main_language: None,
+            tracks: Vec::new(),
+            silence: Silence::Fault,
+            layout: None,
             on_air: true,
         }
     }
+}
+
+/// A sound that tables should list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// ISO 639-2 code of its language, lower case.
+    pub language: String,
+    /// What sound it is; `None` where any will do.
+    pub role: Option<AudioRole>,
 }
 
 /// What kind of channel it is.
@@ -140,6 +164,10 @@ struct RawWatch {
     encryption: Encryption,
     #[serde(default)]
     audio: Vec<RawAudio>,
+    #[serde(default)]
+    silence: Option<String>,
+    #[serde(default)]
+    sound_layout: Option<String>,
     on_air: bool,
     #[serde(default)]
     zap_interval_ms: Option<u64>,
@@ -149,6 +177,17 @@ struct RawWatch {
 struct RawAudio {
     language: String,
     role: String,
+}
+
+impl From<RawAudio> for Track {
+    fn from(RawAudio { language, role }: RawAudio) -> Self {
+        let role = match role.as_str() {
+            "main" => Some(AudioRole::Main),
+            "description" => Some(AudioRole::Description),
+            _ => None,
+        };
+        Self { language, role }
+    }
 }
 
 impl Assignment {
@@ -194,7 +233,11 @@ impl Watch {
         }
         let profile =
             profiles.find(&raw.profile).map_err(|unknown| format!("{stream}: {unknown}"))?;
-        let main = raw.audio.into_iter().find(|audio| audio.role == "main");
+        let main = raw.audio.iter().find(|audio| audio.role == "main");
+        let main_language = main.map(|audio| audio.language.clone());
+        let tracks = raw.audio.into_iter().take(MAX_TRACKS).map(Track::from).collect();
+        let silent = raw.silence.as_deref() == Some("expected");
+        let silence = if silent { Silence::Expected } else { Silence::Fault };
         let zap = raw.zap_interval_ms.filter(|&ms| ms > 0).map(Duration::from_millis);
         Ok(Self {
             stream,
@@ -205,7 +248,10 @@ impl Watch {
                 profile,
                 kind: Some(raw.channel_kind),
                 encryption: Some(raw.encryption),
-                main_language: main.map(|audio| audio.language),
+                main_language,
+                tracks,
+                silence,
+                layout: raw.sound_layout.as_deref().and_then(Layout::from_name),
                 on_air: raw.on_air,
             },
             zap_interval: zap.map(|interval| interval.max(MIN_ZAP_INTERVAL)),
@@ -237,6 +283,14 @@ mod tests {
         let watch = &assignment.streams[0];
         assert_eq!(watch.expectation.main_language.as_deref(), Some("eng"));
         assert_eq!(watch.expectation.profile, ProfileName::Sensitive.into());
+        let tracks = watch.expectation.tracks.iter().map(|it| (it.language.as_str(), it.role));
+        let (main, description) = (AudioRole::Main, AudioRole::Description);
+        assert!(tracks.eq([("deu", Some(description)), ("eng", Some(main))]));
+        assert_eq!((watch.expectation.silence, watch.expectation.layout), (Silence::Fault, None));
+        let said = ONE
+            .replace("\"on_air\"", "\"silence\":\"expected\",\"sound_layout\":\"mono\",\"on_air\"");
+        let said = &parse(&said).unwrap().streams[0].expectation;
+        assert_eq!((said.silence, said.layout), (Silence::Expected, Some(Layout::Mono)));
         let own = parse(&ONE.replace("sensitive", "sport")).unwrap();
         assert_eq!(own.streams[0].expectation.profile, profiles().find("sport").unwrap());
         assert_eq!(watch.zap_interval, Some(MIN_ZAP_INTERVAL));

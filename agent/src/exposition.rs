@@ -12,9 +12,13 @@ use tallylight_model::{
     Severity, Slice, StreamId,
 };
 
-use crate::input::{
-    arrival::{Arrival, Gaps},
-    rtp::{FecDirection, RtpCounts},
+use crate::{
+    decode::ChannelPlace,
+    input::{
+        arrival::{Arrival, Gaps},
+        rtp::{FecDirection, RtpCounts},
+    },
+    sound::Reading,
 };
 
 /// Start latencies kept for the quantiles.
@@ -115,6 +119,8 @@ struct Totals {
     changes: u64,
     /// Cues for splices.
     cues: u64,
+    /// How the main sound is.
+    reading: Reading,
 }
 
 impl Board {
@@ -165,6 +171,13 @@ impl Board {
             if let LatencySample::Startup(startup) = latency {
                 totals.start(*startup);
             }
+        }
+    }
+
+    /// Shows how a stream's main sound is.
+    pub fn heard(&mut self, stream: &StreamId, reading: Reading) {
+        if let Some(totals) = self.streams.get_mut(stream) {
+            totals.reading = reading;
         }
     }
 
@@ -268,6 +281,7 @@ impl Board {
         }
         self.render_states(&mut page);
         self.render_arrival(&mut page);
+        self.render_sound(&mut page);
         self.render_startup(&mut page);
         page.metric(Metric::NodeSaturation);
         for (resource, ratio) in &self.saturation.saturation {
@@ -363,6 +377,27 @@ impl Board {
                 if let Some(value) = value(&arrival) {
                     page.series(&labels(stream), value);
                 }
+            }
+        }
+    }
+
+    fn render_sound(&self, page: &mut PrometheusText) {
+        page.metric(Metric::StreamLoudness);
+        for (stream, totals) in &self.streams {
+            let Reading { momentary, short_term, .. } = totals.reading;
+            for (window, value) in [("momentary", momentary), ("short_term", short_term)] {
+                let Some(value) = value else { continue };
+                let [channel, name] = labels(stream);
+                page.series(&[channel, name, ("window", window)], f64::from(value));
+            }
+        }
+        page.metric(Metric::StreamSoundLevel);
+        for (stream, totals) in &self.streams {
+            // Places that are not told apart would be one series twice.
+            let known = totals.reading.channels.iter().filter(|(it, _)| *it != ChannelPlace::Other);
+            for (place, level) in known {
+                let [channel, name] = labels(stream);
+                page.series(&[channel, name, ("position", place.name())], f64::from(*level));
             }
         }
     }
@@ -503,6 +538,9 @@ mod tests {
         board.received(&stream("one/a"), counts);
         assert!(board.corrected(&stream("one/a"), FecDirection::Row, 5));
         assert!(!board.corrected(&stream("one/a"), FecDirection::Row, 6));
+        let channels = vec![(ChannelPlace::Left, -20.0), (ChannelPlace::Lfe, -90.5)];
+        let reading = Reading { momentary: Some(-18.5), short_term: None, channels };
+        board.heard(&stream("one/a"), reading);
         board.exported(ExportResult::Accepted);
         board.clip(ClipResult::Cut);
         board.clip_bytes(7);
@@ -530,6 +568,8 @@ mod tests {
             (r#"iptv_stream_fault{channel="one",stream="a",kind="black"}"#, 1.0),
             (r#"iptv_stream_startup_seconds{channel="one",stream="a",quantile="0.95"}"#, 1.0),
             (r#"iptv_stream_startup_seconds_count{channel="one",stream="a"}"#, 20.0),
+            (r#"iptv_stream_loudness_lufs{channel="one",stream="a",window="momentary"}"#, -18.5),
+            (r#"iptv_stream_sound_level_dbfs{channel="one",stream="a",position="LFE"}"#, -90.5),
             (r#"iptv_node_saturation_ratio{node="n1",resource="cpu"}"#, 0.5),
             ("tallylight_agent_queue_slices", 3.0),
             ("tallylight_agent_lost_slices_total", 4.0),
@@ -541,7 +581,7 @@ mod tests {
         ] {
             assert_eq!(value(&page, series), Some(expected), "{series}\n{page}");
         }
-        assert!(!page.contains("boundary_continuity"));
+        assert!(!page.contains("boundary_continuity") && !page.contains("window=\"short_term\""));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod event;
 mod fault;
 mod follow;
 pub mod progress;
+mod sound;
 mod text;
 mod unit;
 
@@ -29,6 +30,7 @@ pub use delivery::{
 pub use event::{EventReport, Events, Is};
 pub use fault::{FaultReport, Faults};
 pub use follow::{EventLine, FaultLine, Line, SummaryLine};
+pub use sound::{ChannelReport, SoundReport};
 pub use text::WIDTH;
 pub use unit::{GroupsReport, OffsetReport, PicturesReport, SizesReport};
 

@@ -11,6 +11,8 @@ use tallylight_model::ProfileName;
 use tallylight_ts::{CheckProfile, Indicator, Limits, Setting};
 use toml_span::value::ValueInner;
 
+use crate::sound::{Norm, Recommendation, Span};
+
 /// Own profiles in one file.
 const MAX_PROFILES: usize = 100;
 /// The longest limit; a stream that lacks something for so long lacks it.
@@ -23,6 +25,7 @@ pub struct Thresholds {
     name: String,
     base: ProfileName,
     checks: Box<CheckProfile>,
+    norm: Option<Norm>,
 }
 
 impl From<ProfileName> for Thresholds {
@@ -32,7 +35,10 @@ impl From<ProfileName> for Thresholds {
             ProfileName::Broadcast => CheckProfile::BROADCAST,
             ProfileName::Ott => CheckProfile::OTT,
         };
-        Self { name: base.name().to_owned(), base, checks: Box::new(checks) }
+        // What is sent over the internet is mixed to other norms, or to none.
+        let norm = (base == ProfileName::Broadcast)
+            .then_some(Norm { by: Recommendation::R128, span: Span::Hour });
+        Self { name: base.name().to_owned(), base, checks: Box::new(checks), norm }
     }
 }
 
@@ -53,6 +59,12 @@ impl Thresholds {
     #[must_use]
     pub fn checks(&self) -> CheckProfile {
         *self.checks
+    }
+
+    /// Returns how loud the main sound should be, if it is judged.
+    #[must_use]
+    pub const fn norm(&self) -> Option<Norm> {
+        self.norm
     }
 }
 
@@ -126,6 +138,14 @@ impl Profiles {
 fn profile(name: String, mut table: Table<'_>) -> Thresholds {
     let base = table.optional("based_on", value::parsed(base)).unwrap_or_default();
     let mut profile = Thresholds { name, ..base.into() };
+    let by = table.optional("loudness", |found| recommendation(&value::text(found)?));
+    let span = table.optional("loudness_window", |found| span(&value::text(found)?));
+    let norm = profile.norm.unwrap_or(Norm { by: Recommendation::R128, span: Span::Hour });
+    let span = span.unwrap_or(norm.span);
+    profile.norm = match by {
+        None => profile.norm.map(|norm| Norm { span, ..norm }),
+        Some(by) => by.map(|by| Norm { by, span }),
+    };
     if let Some(checks) = table.table("checks") {
         for entry in checks.entries(|number, found| Ok((check(number)?, setting(found)?))) {
             let (_, (checks, setting)) = entry.value;
@@ -145,6 +165,22 @@ fn profile(name: String, mut table: Table<'_>) -> Thresholds {
 fn base(name: &str) -> Result<ProfileName, String> {
     let allowed = || ProfileName::ALL.map(ProfileName::name).join(", ");
     ProfileName::from_name(name).ok_or_else(|| format!("is not known; allowed are {}", allowed()))
+}
+
+/// A recommendation on loudness; `None` for `off`.
+fn recommendation(name: &str) -> Result<Option<Recommendation>, String> {
+    let found = Recommendation::ALL.into_iter().find(|it| it.name() == name);
+    if found.is_none() && name != "off" {
+        return Err(format!("{name:?} is not known; allowed are \"off\", \"r128\", \"a85\""));
+    }
+    Ok(found)
+}
+
+fn span(name: &str) -> Result<Span, String> {
+    Span::ALL
+        .into_iter()
+        .find(|span| span.name() == name)
+        .ok_or_else(|| format!("{name:?} is not a window; allowed are \"1min\", \"1h\", \"24h\""))
 }
 
 /// The checks of a number.
@@ -232,6 +268,24 @@ mod tests {
     }
 
     #[test]
+    fn loudness_is_judged_where_a_profile_says_so() {
+        let norm = |of: &str| {
+            let text = format!("[profiles.own]\n{of}");
+            Profiles::parse("f", &text).unwrap().find("own").unwrap().norm()
+        };
+        let (r128, a85) = (Recommendation::R128, Recommendation::A85);
+        for (of, expected) in [
+            ("", None),
+            ("based_on = 'broadcast'", Some((r128, Span::Hour))),
+            ("based_on = 'broadcast'\nloudness = 'off'", None),
+            ("based_on = 'broadcast'\nloudness_window = '24h'", Some((r128, Span::Day))),
+            ("loudness = 'a85'\nloudness_window = '1min'", Some((a85, Span::Minute))),
+        ] {
+            assert_eq!(norm(of), expected.map(|(by, span)| Norm { by, span }), "{of}");
+        }
+    }
+
+    #[test]
     fn every_limit_has_a_name() {
         let text = format!("{:?}", Limits::default());
         let fields = text.matches(": ").count();
@@ -283,7 +337,15 @@ mod tests {
             ),
             (
                 "[profiles.a]\nlimit = {}\n",
-                "2:1: profiles.a.limit: unknown key; allowed are based_on, checks, limits",
+                "2:1: profiles.a.limit: unknown key; allowed are based_on, loudness, loudness_window, checks, limits",
+            ),
+            (
+                "[profiles.a]\nloudness = 'r127'\n",
+                "2:13: profiles.a.loudness: \"r127\" is not known; allowed are \"off\", \"r128\", \"a85\"",
+            ),
+            (
+                "[profiles.a]\nloudness_window = '1m'\n",
+                "2:20: profiles.a.loudness_window: \"1m\" is not a window; allowed are \"1min\", \"1h\", \"24h\"",
             ),
         ];
         let many: Vec<String> = (0..=MAX_PROFILES).map(|n| format!("[profiles.p{n:03}]")).collect();

@@ -58,7 +58,15 @@ impl Evidence {
             FaultKind::Black | FaultKind::Blank | FaultKind::Bars | FaultKind::Freeze => {
                 Self::Picture
             }
-            FaultKind::Silence => Self::Sound,
+            FaultKind::Silence
+            | FaultKind::DeadChannel
+            | FaultKind::Mono
+            | FaultKind::OutOfPhase
+            | FaultKind::Clipping
+            | FaultKind::Tone
+            | FaultKind::Loudness
+            | FaultKind::TruePeak
+            | FaultKind::SecondarySilence => Self::Sound,
             FaultKind::Unreachable
             | FaultKind::HttpError
             | FaultKind::NoData

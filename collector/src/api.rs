@@ -535,6 +535,7 @@ fn stream_json(
 ) -> Value {
     let channel = stream.channel();
     let zap = file.zap_interval.get(&channel.id).copied().unwrap_or_default();
+    let sound = file.sound.get(&channel.id).copied().unwrap_or_default();
     json!({
         "stream": id.as_str(),
         "channel": channel.id.as_str(),
@@ -548,6 +549,8 @@ fn stream_json(
         "audio": channel.audio.iter().map(|track| json!({
             "language": track.language, "role": track.role.name(),
         })).collect::<Vec<_>>(),
+        "silence": sound.silence,
+        "sound_layout": sound.layout,
         "on_air": file.on_air(&channel.id, at) == OnAir::On,
         "zap_interval_ms": u64::try_from(zap.as_millis()).unwrap_or(u64::MAX),
     })

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use tallylight_model::{Codec, MonoTime, Pid};
 use tallylight_ts::{Analyser, AudioRole, Component, MediaKind, Position, Text, TextKind};
 
-use super::{CuesReport, OffsetReport, PicturesReport, RatesReport, kind_of, seconds};
+use super::{CuesReport, OffsetReport, PicturesReport, RatesReport, SoundReport, kind_of, seconds};
 use crate::probe::Scrutiny;
 
 /// One component of a service.
@@ -67,6 +67,9 @@ pub struct ComponentReport {
     pub scrambled: bool,
     /// Pictures or audio frames seen.
     pub units: u64,
+    /// What was measured of it, if it is a sound that was decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sound: Option<SoundReport>,
     /// What was counted of cues for splices, where it carries them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cues: Option<CuesReport>,
@@ -109,7 +112,7 @@ impl From<&Text> for TextReport {
 /// Why picture or sound was not judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotChecked {
-    /// A service is judged by one picture and its main sound.
+    /// A service is judged by one picture.
     Secondary,
     /// All of it is scrambled.
     Scrambled,
@@ -126,7 +129,7 @@ pub enum NotChecked {
 impl fmt::Display for NotChecked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Secondary => write!(f, "only one picture and the main sound are"),
+            Self::Secondary => write!(f, "only one picture and eight sounds are"),
             Self::Scrambled => write!(f, "it is scrambled"),
             Self::NoDecoder(coding) => write!(f, "there is no decoder for {coding}"),
             Self::Variant(coding) => write!(f, "this variant of {coding} cannot be decoded"),
@@ -159,7 +162,7 @@ impl ComponentReport {
         let counters = carried.map(|report| report.counters).unwrap_or_default();
         let units = elementary.map_or(0, |e| e.units.units);
         let scrambled = counters.scrambled_packets > 0;
-        let seen = scrutiny.and_then(|all| all.get(&c.pid)).copied();
+        let seen = scrutiny.and_then(|all| all.get(&c.pid));
         let says = c.coding.codec().is_some_and(|codec| codec != Codec::Hevc);
         Self {
             pid: c.pid.get(),
@@ -185,6 +188,7 @@ impl ComponentReport {
             cea708_first_seconds: when(captions.cea708),
             scrambled_since_seconds: when(elementary.and_then(|e| e.scrambled_since)),
             scrambled,
+            sound: seen.and_then(|seen| seen.levels.as_ref()).map(SoundReport::from),
             cues: analyser.cues().find(|(pid, _)| *pid == c.pid).map(|(_, cues)| cues.into()),
             not_checked: scrutiny.and_then(|_| not_checked(c, seen, units, scrambled)),
             decode_errors: seen.filter(|s| says && s.looked_at > 0).map(|s| s.damaged),
@@ -196,7 +200,7 @@ impl ComponentReport {
 
 fn not_checked(
     c: &Component,
-    seen: Option<Scrutiny>,
+    seen: Option<&Scrutiny>,
     units: u64,
     scrambled: bool,
 ) -> Option<NotChecked> {

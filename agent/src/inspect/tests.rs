@@ -107,6 +107,13 @@ fn component() -> ComponentReport {
                 max_seconds: Some(0.5),
             }),
         }),
+        sound: Some(SoundReport {
+            integrated_lufs: Some(-23.1),
+            range_lu: Some(5.0),
+            short_term_max_lufs: Some(-18.0),
+            true_peak_dbtp: Some(-3.2),
+            channels: vec![ChannelReport { place: "L", rms_dbfs: -25.0 }],
+        }),
         lead: Some(OFFSET),
         texts: vec![TextReport {
             kind: "cea708",
@@ -299,6 +306,13 @@ fn sparse_events(event: EventReport) -> Vec<EventReport> {
 fn sparse_parts(mut component: ComponentReport) -> ComponentReport {
     component.texts.iter_mut().for_each(|text| text.language = None);
     component.lead = Some(STEPLESS);
+    component.sound = component.sound.map(|sound| SoundReport {
+        integrated_lufs: None,
+        range_lu: None,
+        short_term_max_lufs: None,
+        true_peak_dbtp: None,
+        ..sound
+    });
     let none = SizesReport { mean_bytes: None, ..SIZES };
     component.pictures = component.pictures.map(|pictures| PicturesReport {
         i: none,
@@ -318,6 +332,7 @@ fn sparse_parts(mut component: ComponentReport) -> ComponentReport {
 fn sparse_component() -> ComponentReport {
     ComponentReport {
         pictures: None,
+        sound: None,
         lead: None,
         texts: Vec::new(),
         first_seconds: None,

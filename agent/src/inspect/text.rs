@@ -307,6 +307,7 @@ impl ComponentReport {
         let mut lines = Vec::new();
         let pictures = self.pictures.filter(|_| self.units > 0);
         lines.extend(pictures.map(|pictures| pictures.to_string()));
+        lines.extend(self.sound.as_ref().map(ToString::to_string));
         lines.extend(self.lead.map(|lead| format!("sent ahead by {lead}")));
         let texts = self.texts.iter().take(MAX_TEXTS).map(|text| {
             let language = text.language.as_deref().unwrap_or("?").escape_debug();

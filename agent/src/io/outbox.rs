@@ -12,6 +12,7 @@ use crate::{
         rtp::{Fec, RtpCounts},
     },
     report::Queue,
+    sound::Reading,
 };
 
 /// The queue and the board.
@@ -56,6 +57,11 @@ impl Outbox {
         self.board().add(&slice);
         self.queue().push_slice(slice);
         self.slices.notify_one();
+    }
+
+    /// Shows how a stream sounds.
+    pub fn heard(&self, stream: &StreamId, reading: Reading) {
+        self.board().heard(stream, reading);
     }
 
     /// Shows how a stream's datagrams arrived.

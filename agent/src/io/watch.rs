@@ -275,7 +275,11 @@ impl Driver {
                     tracing::info!(%stream, kind, phase, severity, evidence, "fault");
                     self.shared.outbox.fault(record);
                 }
-                Output::Slice(slice) => self.shared.outbox.slice(*slice),
+                Output::Slice(slice) => {
+                    let reading = self.session.reading(&slice.stream);
+                    self.shared.outbox.heard(&slice.stream, reading.unwrap_or_default());
+                    self.shared.outbox.slice(*slice);
+                }
                 Output::Started { view, start } => {
                     if let Some(watch) = self.group.streams.get(view) {
                         self.shared.tracer.started(&watch.stream, &start);

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tallylight_model::{FaultRecord, MonoTime, Slice};
 use tallylight_ts::{Cue, StructureChange};
 
-use crate::{decode::Request, input::Phases};
+use crate::{decode::Request, input::Phases, sound::Levels};
 
 mod expected;
 mod routing;
@@ -68,7 +68,7 @@ pub enum Output {
 }
 
 /// What the decoder made of one component that it was given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scrutiny {
     /// Pictures, or runs of sound, that were looked at.
     pub looked_at: u64,
@@ -76,6 +76,8 @@ pub struct Scrutiny {
     pub damaged: u64,
     /// It cannot decode this kind of stream.
     pub unsupported: bool,
+    /// What was measured of it, if it is a sound.
+    pub levels: Option<Levels>,
 }
 
 /// How long a start took, from the request or join.

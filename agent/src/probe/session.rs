@@ -6,7 +6,7 @@ use std::{
 };
 
 use tallylight_model::{
-    Counters, FaultKind, LatencySample, MonoTime, Pid, Ratio, Severity, WallTime,
+    Counters, FaultKind, LatencySample, MonoTime, Pid, Ratio, Severity, StreamId, WallTime,
 };
 use tallylight_ts::{Analyser, AnalyserConfig, CheckClock, CheckProfile, Payload, Wanted};
 
@@ -22,6 +22,7 @@ use crate::{
     assignment::Expectation,
     decode::Reply,
     input::{InputEvent, SoundPlace, arrival::Arrival, rtp::RtpCounts},
+    sound::Reading,
     tracker::Evidence,
 };
 
@@ -317,7 +318,18 @@ impl Session {
             sum.damaged += part.damaged;
             sum.unsupported |= part.unsupported;
         }
+        for (pid, levels) in self.views.iter().flat_map(View::levels) {
+            if let Some(part) = all.get_mut(&pid).filter(|part| part.looked_at > 0) {
+                part.levels.get_or_insert(levels);
+            }
+        }
         all
+    }
+
+    /// How the main sound of a stream is at the moment.
+    #[must_use]
+    pub fn reading(&self, stream: &StreamId) -> Option<Reading> {
+        self.views.iter().find(|view| view.config.stream == *stream)?.reading()
     }
 
     /// How far the session is: the clock, or a recording's media time.

@@ -1,5 +1,6 @@
 //! One stream of the lineup as seen in its session: its service's components, faults and slices.
 
+mod hearing;
 mod prints;
 mod slices;
 
@@ -30,6 +31,7 @@ use crate::{
     sound::SoundDetector,
     tracker::{Condition, Evidence, Tracker},
 };
+use hearing::Both;
 
 /// A decoded picture says what is seen for this long: an open group of pictures and the time to decode.
 const PICTURE_LASTS: Duration = Duration::from_millis(6_500);
@@ -96,7 +98,9 @@ pub(super) struct View {
     sound_place: SoundPlace,
     picture: PictureDetector,
     policy: KeyFramePolicy,
-    sound: SoundDetector,
+    /// What listens to each sound.
+    hearing: BTreeMap<Pid, SoundDetector>,
+    both: Both,
     last_picture: Option<MonoTime>,
     /// What is decoded now and then says something only as long as coded pictures come.
     coded_until: MonoTime,
@@ -149,7 +153,8 @@ impl View {
             sound_place: SoundPlace::Inside,
             picture: PictureDetector::new(rules),
             policy: KeyFramePolicy::new(rest),
-            sound: SoundDetector::new(),
+            hearing: BTreeMap::new(),
+            both: Both::default(),
             last_picture: None,
             coded_until: began,
             held: BTreeSet::new(),
@@ -214,7 +219,10 @@ impl View {
             }
         }
         self.selection = selection;
-        for pid in self.selection.iter().flat_map(|s| [s.picture, s.sound]).flatten() {
+        self.judge_tracks(at);
+        self.choose_sounds();
+        let selection = self.selection.iter();
+        for pid in selection.flat_map(|s| s.picture.iter().chain(&s.sounds).copied()) {
             if self.scrutiny.len() < MAX_SCRUTINY {
                 self.scrutiny.entry(pid).or_default();
             }
@@ -226,6 +234,7 @@ impl View {
         self.sound_place = place;
         if place == SoundPlace::Elsewhere {
             self.tracker.release(FaultKind::NoAudio, at);
+            self.tracker.release(FaultKind::TrackMissing, at);
         }
     }
 
@@ -269,7 +278,7 @@ impl View {
             let effort = self.policy.judge(&picture, self.picture.suspicion());
             self.judge_picture();
             effort
-        } else if Some(unit.pid) == selection.sound {
+        } else if selection.sounds.contains(&unit.pid) {
             Effort::Alone
         } else {
             Effort::Skip
@@ -296,9 +305,8 @@ impl View {
     pub(super) fn reset_decoding(&mut self) {
         self.picture.reset();
         self.policy.reset();
-        self.sound.reset();
+        self.reset_hearing();
         self.judge_picture();
-        self.judge_sound();
         self.ask(Request::Reset);
     }
 
@@ -334,23 +342,18 @@ impl View {
                     self.started(now);
                 }
                 Reply::Sound(stats) => {
-                    self.sound.stats(&stats);
-                    self.judge_sound();
-                    let Some(at) = self.timeline.produced(stats.media_time) else { continue };
-                    self.sounds.add(at, at + stats.length + SOUND_LASTS);
-                    self.prints.sound(at, &stats);
-                    self.tracker.advance(Evidence::Sound, at + stats.length);
-                    if self.selection.as_ref().is_some_and(|s| s.picture.is_none()) {
+                    if self.hear(&stats).is_some()
+                        && self.selection.as_ref().is_some_and(|s| s.picture.is_none())
+                    {
                         self.started(now);
                     }
                 }
                 Reply::Damaged { pid, media_time } => {
                     let Some(at) = self.timeline.produced(media_time) else { continue };
-                    if !blind(at) {
-                        self.counters.decode_errors += 1;
+                    if let Some(worst) = self.ceiling(pid, Claim::Service).filter(|_| !blind(at)) {
+                        self.counters.decode_errors += u64::from(worst > Severity::Info);
                         let evidence = "the decoder finds damage".to_owned();
-                        let (kind, worst) = (FaultKind::DecodeErrors, Severity::Critical);
-                        self.event(kind, Some(pid), at, worst, evidence);
+                        self.event(FaultKind::DecodeErrors, Some(pid), at, worst, evidence);
                     }
                 }
                 Reply::Unsupported { .. } => {}
@@ -381,31 +384,24 @@ impl View {
     }
 
     fn judge_picture(&mut self) {
+        let picture = self.selection.as_ref().and_then(|selection| selection.picture);
         while let Some(condition) = self.picture.poll() {
-            self.judge(condition);
+            self.judge(condition, picture, Severity::Critical);
         }
     }
 
-    fn judge_sound(&mut self) {
-        while let Some(condition) = self.sound.poll() {
-            self.judge(condition);
-        }
-    }
-
-    fn judge(&mut self, condition: picture::Condition) {
+    /// Takes a condition of the picture or of a sound.
+    fn judge(&mut self, condition: picture::Condition, pid: Option<Pid>, ceiling: Severity) {
         let line = &self.timeline;
         let span = line.produced(condition.since).zip(line.produced(condition.until));
         let Some((since, until)) = span else { return };
-        let selection = self.selection.as_ref();
-        let pid = selection.and_then(|s| match condition.kind {
-            FaultKind::Silence => s.sound,
-            _ => s.picture,
-        });
         let what = self.condition_of(condition.kind, pid);
         if condition.lasts {
-            self.tracker.hold(what, since, condition.evidence);
+            self.judge_both(&condition, since, until);
+            self.tracker.hold_up_to(what, since, ceiling, condition.evidence);
             self.tracker.advance(Evidence::of(condition.kind), until);
         } else {
+            self.judge_both(&condition, since, until);
             self.tracker.release(what, until);
         }
     }

@@ -17,7 +17,7 @@ use std::{
 use tallylight_agent::{
     decode::{Analyser, Effort, Reply, Request, Unit},
     picture::{Condition, KeyFramePolicy, PictureDetector, PictureRules, PictureUnit, Rest},
-    sound::SoundDetector,
+    sound::{SoundDetector, SoundRules},
 };
 use tallylight_model::{FaultKind, MonoTime, Profile, ProfileName};
 use tallylight_ts::{AccessUnit, AnalyserConfig, Event, Payload};
@@ -57,7 +57,7 @@ fn watch_with(data: &[u8], rules: PictureRules, lag: usize, hurt: impl Fn(&mut V
     let mut chain = Chain {
         policy: KeyFramePolicy::new(Rest::Sampled),
         picture: PictureDetector::new(rules),
-        sound: SoundDetector::new(),
+        sound: SoundDetector::new(SoundRules::default()),
         analyser: Analyser::new(),
         answers: VecDeque::new(),
     };
@@ -373,11 +373,11 @@ fn intra_refresh_without_key_pictures_is_sampled() {
     assert!(found.pictures <= 32, "{} pictures", found.pictures);
 }
 
-/// A tone at -21 dBFS, at -50 from 5 s to 12 s, silent on both channels from 15 s to 30 s, on one from 33 s to 45 s.
+/// A tone at -21 dBFS, at -50 from 5 s to 12 s, silent on both channels from 15 s to 30 s, on one from 33 s to 41 s.
 const SOUND: &str = "sine=frequency=440:sample_rate=48000:duration=50,\
     volume=-29dB:enable='between(t,5,12)',volume=0:enable='between(t,15,30)',\
-    pan=stereo|c0=c0|c1=c0,asplit[a][b];\
-    [a]volume=0:enable='between(t,33,45)',pan=mono|c0=c0[c];[b]pan=mono|c0=c1[d];[c][d]join=inputs=2";
+    pan=stereo|c0=c0|c1=0.7*c0,asplit[a][b];\
+    [a]volume=0:enable='between(t,33,41)',pan=mono|c0=c0[c];[b]pan=mono|c0=c1[d];[c][d]join=inputs=2";
 
 #[test]
 fn silence_is_found_to_the_audio_frame_and_a_quiet_passage_is_none() {
@@ -395,6 +395,38 @@ fn silence_is_found_to_the_audio_frame_and_a_quiet_passage_is_none() {
         let found = watch(&clip::encode(&arguments), PictureRules::All);
         check(&found, &[(FaultKind::Silence, 15.0, 30.0)], 0.05);
         assert!((390..=500).contains(&found.runs), "{encoder}: {} runs", found.runs);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_channels_and_peaks_is_found() {
+    let (one, two) = ("anoisesrc=r=48000:a=0.1:d=74:seed=1", "anoisesrc=r=48000:a=0.1:d=74:seed=2");
+    let right =
+        "if(between(t,6,18),0,if(between(t,24,36),val(0),if(between(t,42,54),-val(0),val(1))))";
+    let tone = "0.1*sin(2000*PI*t)";
+    let cut = "clip(2.3*(0.65*sin(440*PI*t)+0.35*sin(666*PI*t)),-1,1)";
+    let graph = format!(
+        "{one}[a];{two}[b];[a][b]join=inputs=2,aeval='\
+         if(between(t,58,64),{tone},if(between(t,67,71),{cut},val(0)))|\
+         if(between(t,58,64),{tone},if(between(t,67,71),{cut},{right}))':c=same"
+    );
+    for encoder in ["-c:a aac", "-c:a aac -mpegts_flags latm"] {
+        let mut arguments = vec!["-f", "lavfi", "-i", &graph, "-b:a", "256k"];
+        arguments.extend(encoder.split_whitespace());
+        let found = watch(&clip::encode(&arguments), PictureRules::All);
+        let faults = found.faults(ProfileName::Sensitive);
+        let expected = [
+            (FaultKind::DeadChannel, 6.0, 18.0, 0.04),
+            (FaultKind::Mono, 24.0, 36.0, 0.15),
+            (FaultKind::OutOfPhase, 42.0, 54.0, 0.15),
+            (FaultKind::Clipping, 67.0, 71.0, 0.15),
+            (FaultKind::Tone, 58.0, 64.0, 0.15),
+        ];
+        assert_eq!(faults.len(), expected.len(), "{encoder}: {faults:?}");
+        for ((kind, since, until), (wanted, onset, end, slack)) in faults.iter().zip(expected) {
+            let near = (since - onset).abs() <= slack && (until - end).abs() <= slack;
+            assert!(*kind == wanted && near, "{encoder}: {faults:?}");
+        }
     }
 }
 

@@ -337,6 +337,20 @@ fn black_and_silence_are_dated_to_the_moment_of_production() {
 }
 
 #[test]
+fn a_picture_that_stands_in_silence_is_critical_while_each_alone_is_not() {
+    let still = "loop=loop=175:size=1:start=75";
+    let clip = clip::clip(20, still, "volume=0:enable='between(t,4,9.5)'");
+    let mut run = Run::tv();
+    run.play(&clip);
+    let both = run.begin(FaultKind::FreezeAndSilence);
+    assert_eq!(both.severity, Severity::Critical);
+    near(ms(both.onset) as f64, 4_000.0, 60.0);
+    let told = run.told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("freeze_and_silence critical 4.0..9."), "{told:?}");
+}
+
+#[test]
 fn what_this_host_dropped_is_unobserved_and_never_the_streams_loss() {
     let clip = clip::clip(12, "", "");
     let mut run = Run::tv();

@@ -47,6 +47,8 @@ pub struct LineupFile {
     pub maintenance: Vec<Scheduled>,
     /// How often each channel's deliveries are joined afresh.
     pub zap_interval: BTreeMap<ChannelId, Duration>,
+    /// What is expected of each channel's main sound.
+    pub sound: BTreeMap<ChannelId, SoundExtra>,
     /// The channels' own profiles, as agents have them in their files; absent where it is one of the program.
     pub profile: BTreeMap<ChannelId, String>,
     /// What 100 % of a node's network is; absent where nobody says.
@@ -73,6 +75,15 @@ pub struct StreamExtra {
     pub interface: Option<String>,
     /// The service within a multiplex.
     pub service_id: Option<u16>,
+}
+
+/// What is expected of a main sound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SoundExtra {
+    /// Whether it may be silent: `fault` or `expected`.
+    pub silence: Option<&'static str>,
+    /// How many channels differ: `mono` or `stereo`.
+    pub layout: Option<&'static str>,
 }
 
 /// Reads a lineup. `name` is how messages call the file.
@@ -255,6 +266,10 @@ impl Reader {
         let channel = read_channel(&mut table, id.clone(), encoder, base);
         let hours: Vec<_> = table.tables("on_air").into_iter().map(Hours::read).collect();
         let zap = table.optional("zap_interval", zap_interval).unwrap_or(ZAP_INTERVAL);
+        let sound = SoundExtra {
+            silence: table.optional("silence", named(&["fault", "expected"], |it| it)),
+            layout: table.optional("sound_layout", named(&["mono", "stereo"], |it| it)),
+        };
         // The streams of a channel whose id is broken are read all the same, for their own problems.
         let owner = id.clone().or_else(|| ChannelId::new("unknown").ok());
         let (mut sources, mut deliveries) = (Vec::new(), Vec::new());
@@ -277,6 +292,7 @@ impl Reader {
                 channel.deliveries = deliveries.into_iter().flatten().collect();
                 self.parts.channels.push(channel);
                 self.file.zap_interval.insert(id.clone(), zap);
+                self.file.sound.insert(id.clone(), sound);
                 self.file.profile.extend(own.map(|own| (id.clone(), own)));
                 if !hours.is_empty() {
                     self.file.on_air.insert(id, hours.into_iter().flatten().collect());

@@ -31,7 +31,8 @@ async fn every_agent_gets_the_streams_of_its_region_and_only_once() {
         "stream": "one/backup", "channel": "one", "kind": "source",
         "url": "udp://239.1.1.2:5000", "interface": null, "service_id": null,
         "profile": "sport", "channel_kind": "tv", "encryption": "none",
-        "audio": [{ "language": "eng", "role": "main" }], "on_air": true,
+        "audio": [{ "language": "eng", "role": "main" }],
+        "silence": null, "sound_layout": null, "on_air": true,
         "zap_interval_ms": 60_000,
     });
     assert_eq!(body["streams"][0], backup);

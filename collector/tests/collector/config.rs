@@ -134,8 +134,15 @@ const SOURCE: &str = "[[channel.source]]\nid = 'a'\nrole = 'primary'\nregion = '
                       url = 'udp://239.0.0.1:5000'\n";
 
 #[test]
-fn what_channels_share_and_when_they_fail_back_is_checked() {
+fn what_channels_share_how_they_sound_and_when_they_fail_back_is_checked() {
     for (text, expected) in [
+        (
+            format!("{CHANNEL}silence = 'yes'\nsound_layout = '5.1'\n{SOURCE}"),
+            "lineup.toml:5:12: channel[0].silence: \"yes\" is not known; allowed are \"fault\", \
+             \"expected\"\n\
+             lineup.toml:6:17: channel[0].sound_layout: \"5.1\" is not known; allowed are \
+             \"mono\", \"stereo\"",
+        ),
         (
             format!("{CHANNEL}encoder = 'rack'\n{SOURCE}[[encoder]]\nid = 'rock'\n"),
             "lineup.toml:5:12: channel[0].encoder: rack is not a listed encoder",

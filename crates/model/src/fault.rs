@@ -226,6 +226,26 @@ faults! {
     Bars "bars" Some(FaultClass::Black), Picture, AGAINST_BACKUP, "The picture is colour bars.";
     Freeze "freeze" Some(FaultClass::Freeze), Picture, AGAINST_BACKUP, "The picture stands still.";
     Silence "silence" Some(FaultClass::Silence), Sound, AGAINST_BACKUP, "The main sound is silent.";
+    FreezeAndSilence "freeze_and_silence" None, Picture, Acts::Never,
+        "The picture stands still and the main sound is silent at the same time.";
+    DeadChannel "dead_channel" None, Sound, Acts::Never,
+        "Left or right of the main sound is silent while the other is not.";
+    Mono "mono" None, Sound, Acts::Never,
+        "Left and right of the main sound are the same; a warning only where the lineup expects stereo.";
+    OutOfPhase "out_of_phase" None, Sound, Acts::Never,
+        "Left and right of the main sound cancel each other.";
+    Clipping "clipping" None, Sound, Acts::Never,
+        "Peaks of the main sound are cut off at full scale.";
+    Tone "tone" None, Sound, Acts::Never,
+        "The main sound is a tone of 1 kHz, as of a line-up signal.";
+    Loudness "loudness" None, Sound, Acts::Never,
+        "The sliding loudness of the main sound is not what the profile asks for (EBU R128, ATSC A/85).";
+    TruePeak "true_peak" None, Sound, Acts::Never,
+        "Peaks of the main sound are higher than the profile's recommendation on loudness allows.";
+    SecondarySilence "secondary_silence" None, Sound, Acts::Never,
+        "A sound beside the main one is silent.";
+    TrackMissing "track_missing" None, Transport, Acts::Never,
+        "The tables do not list a sound that the lineup expects, by its language and role.";
     PlaylistStale "playlist_stale" Some(FaultClass::Manifest), Delivery, CRITICAL,
         "The live playlist stopped growing.";
     SegmentMissing "segment_missing" Some(FaultClass::Manifest), Delivery, CRITICAL,

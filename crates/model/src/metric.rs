@@ -142,6 +142,10 @@ metrics! {
         "RTP interarrival jitter (RFC 3550, A.8).";
     StreamRtpSpread "iptv_stream_rtp_spread_seconds" "iptv.stream.rtp_spread" Gauge "s" ["channel" "stream"] Agent
         "By how much the time that RTP packets took on the way varied in the last second, by their stamps.";
+    StreamLoudness "iptv_stream_loudness_lufs" "iptv.stream.loudness" Gauge "{LUFS}" ["channel" "stream" "window"] Agent
+        "Loudness of the main sound (ITU-R BS.1770), momentary (400 ms) and short_term (3 s); no series where it is under -70.";
+    StreamSoundLevel "iptv_stream_sound_level_dbfs" "iptv.stream.sound_level" Gauge "{dBFS}" ["channel" "stream" "position"] Agent
+        "RMS level of each channel of the main sound over its last 100 ms, by position (L, R, C, LFE, Ls, Rs, ...); -200 is digital silence.";
     StreamObservedSeconds "iptv_stream_observed_seconds_total" "iptv.stream.observed" Counter "s" ["channel" "stream" "layer"] Agent
         "Seconds observed, by layer.";
     StreamFaultSeconds "iptv_stream_fault_seconds_total" "iptv.stream.fault" Counter "s" ["channel" "stream" "kind"] Agent

@@ -139,6 +139,23 @@ impl Profile {
                 hold(5_000, 10_000, 3_000)
             }
             (_, FaultKind::Freeze | FaultKind::Silence) => hold(10_000, 30_000, 3_000),
+            (_, FaultKind::FreezeAndSilence) => critical(5_000, 3_000),
+            (
+                ProfileName::Sensitive,
+                FaultKind::DeadChannel | FaultKind::Mono | FaultKind::OutOfPhase,
+            ) => warning(10_000, 10_000),
+            (_, FaultKind::DeadChannel | FaultKind::Mono | FaultKind::OutOfPhase) => {
+                warning(30_000, 10_000)
+            }
+            (ProfileName::Sensitive, FaultKind::Tone) => warning(4_000, 3_000),
+            (_, FaultKind::Tone) => warning(10_000, 3_000),
+            (_, FaultKind::Clipping) => warning(3_000, 10_000),
+            // Asked of nothing but what a profile sets a norm for; the window is the hold.
+            (_, FaultKind::Loudness) => warning(0, 60_000),
+            (_, FaultKind::TruePeak) => warning(0, 10_000),
+            // A description pauses for long where nothing needs to be described.
+            (_, FaultKind::SecondarySilence) => warning(60_000, 10_000),
+            (_, FaultKind::TrackMissing) => warning(3_000, 1_000),
             (ProfileName::Broadcast, FaultKind::PsiMissing) => warning(0, 1_000),
             (
                 ProfileName::Broadcast,
@@ -195,6 +212,10 @@ mod tests {
                 }
                 FaultKind::Freeze => assert_eq!(seconds(sensitive, kind), Some(4)),
                 FaultKind::Silence => assert_eq!(seconds(sensitive, kind), Some(2)),
+                FaultKind::DeadChannel | FaultKind::Mono | FaultKind::OutOfPhase => {
+                    assert_eq!(seconds(sensitive, kind), Some(10));
+                }
+                FaultKind::Tone => assert_eq!(seconds(sensitive, kind), Some(4)),
                 _ => assert_eq!(default.hold(kind), sensitive.hold(kind), "{kind}"),
             }
         }
