@@ -16,7 +16,7 @@ use crate::{evidence::Span, profile::Profiles};
 
 /// Where `/metrics` listens unless told otherwise.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
-const MAX_DECODE_THREADS: i64 = 256;
+const MAX_DECODE_WORKERS: i64 = 256;
 /// From some datagrams to a second of 1 Gb/s.
 const RECEIVE_BUFFER_BYTES: std::ops::RangeInclusive<i64> = 16_384..=134_217_728;
 
@@ -47,8 +47,8 @@ pub struct Config {
     pub source_address: Option<IpAddr>,
     /// What is asked of the kernel for each UDP socket, in bytes; `None` leaves it to the agent.
     pub receive_buffer_bytes: Option<usize>,
-    /// Decoding threads; `None` leaves it to the number of cores.
-    pub decode_threads: Option<usize>,
+    /// Decoding processes; `None` leaves it to the number of cores.
+    pub decode_workers: Option<usize>,
     /// What the whole of the network is.
     pub uplink: Option<Bitrate>,
     /// Where traces go, by OTLP/gRPC.
@@ -129,7 +129,7 @@ impl Config {
         let state_dir = root.required("state_dir", value::path);
         let source_address = root.optional("source_address", value::parsed(ip_address));
         let buffer = root.optional("receive_buffer_bytes", value::integer(RECEIVE_BUFFER_BYTES));
-        let threads = root.optional("decode_threads", value::integer(1..=MAX_DECODE_THREADS));
+        let workers = root.optional("decode_workers", value::integer(1..=MAX_DECODE_WORKERS));
         let uplink = root.optional_placed("uplink", value::bitrate);
         let traces = root.optional_placed("traces", value::url(&["http", "https"]));
         let evidence = root.table("evidence").map(|table| evidence(&document, table, folder));
@@ -151,7 +151,7 @@ impl Config {
                 state_dir: folder.join(state_dir?),
                 source_address,
                 receive_buffer_bytes: buffer.and_then(|bytes| usize::try_from(bytes).ok()),
-                decode_threads: threads.and_then(|threads| usize::try_from(threads).ok()),
+                decode_workers: workers.and_then(|workers| usize::try_from(workers).ok()),
                 uplink: uplink.map(|uplink| uplink.value),
                 traces: traces.map(|traces| traces.value),
                 evidence: match evidence {
@@ -171,7 +171,7 @@ impl Config {
             ("node", self.node != new.node),
             ("listen", self.listen != new.listen),
             ("state_dir", self.state_dir != new.state_dir),
-            ("decode_threads", self.decode_threads != new.decode_threads),
+            ("decode_workers", self.decode_workers != new.decode_workers),
             ("traces", self.traces != new.traces),
             ("evidence", self.evidence != new.evidence),
             ("profiles", self.profiles != new.profiles),
@@ -282,7 +282,7 @@ mod tests {
             })
             .collect();
         let config = parse(&all).unwrap();
-        assert_eq!(config.decode_threads, Some(1));
+        assert_eq!(config.decode_workers, Some(1));
         assert_eq!(config.receive_buffer_bytes, Some(1_048_576));
         assert_eq!(config.uplink, Some(Bitrate::from_bps(1_000_000_000)));
         assert!(config.source_address.is_some() && config.traces.is_some());
@@ -295,7 +295,7 @@ mod tests {
     fn what_is_absent_has_its_default() {
         let config = parse(GOOD).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:9464");
-        assert_eq!((config.decode_threads, config.evidence), (None, None));
+        assert_eq!((config.decode_workers, config.evidence), (None, None));
         let config = parse(&format!("{GOOD}[evidence]\nfolder = \"clips\"\n")).unwrap();
         let span = Span {
             before: Duration::from_secs(10),
@@ -345,8 +345,8 @@ mod tests {
                 "etc/agent.toml:6:19: source_address: \"lo\": is not an IP address; write one, as in \"192.0.2.7\"",
             ),
             (
-                with("decode_threads = 0"),
-                "etc/agent.toml:6:18: decode_threads: 0 is out of bounds; allowed are 1 to 256",
+                with("decode_workers = 0"),
+                "etc/agent.toml:6:18: decode_workers: 0 is out of bounds; allowed are 1 to 256",
             ),
             (
                 with("uplink = \"0Mbps\""),
@@ -354,7 +354,7 @@ mod tests {
             ),
             (
                 with("streams = []"),
-                "etc/agent.toml:6:1: streams: unknown key; allowed are node, collector, assignment, token, token_file, listen, state_dir, source_address, receive_buffer_bytes, decode_threads, uplink, traces, evidence, profiles",
+                "etc/agent.toml:6:1: streams: unknown key; allowed are node, collector, assignment, token, token_file, listen, state_dir, source_address, receive_buffer_bytes, decode_workers, uplink, traces, evidence, profiles",
             ),
             (
                 with("[evidence]\nbefore = \"0s\""),

@@ -1,26 +1,31 @@
 //! The decoding side of one stream, behind a message boundary: access units in, picture and sound statistics out.
 //!
-//! Messages are owned plain data and the [`Analyser`] is synchronous, so that decoding can move to a worker process (where a
-//! decoder that crashes takes nothing with it) without a change on either side. Whoever owns an `Analyser` decides on which
-//! thread it runs; one stream's messages must be handled in order.
+//! Messages are owned plain data and the [`Analyser`] is synchronous: it runs in a worker process, where a decoder that crashes
+//! takes nothing with it (`io/decoding`). One stream's messages must be handled in order.
 //!
 //! A healthy stream is decoded sparsely: [`KeyFramePolicy`](crate::picture::KeyFramePolicy) says which access units matter.
 //! The pictures between are kept for a while: when the next key picture decoded looks different (black, still, or no longer so)
 //! and their sizes do not tell when that began, they are decoded after all, so that it is exact to the picture although only
 //! one key picture in 2 s is decoded.
 
+mod health;
 mod history;
 mod loudness;
 mod luma;
 mod pcm;
+mod plain;
+mod quarantine;
 mod signature;
 mod video;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use tallylight_av::{AudioDecoder, DecodeError, Limits, OpenError};
 use tallylight_model::{Codec, Pid};
 
+pub use health::{Confinement, WorkerFailure};
+pub use quarantine::Quarantine;
 pub use signature::Signature;
 pub use tallylight_av::{ChannelPlace, Damage};
 
@@ -32,7 +37,7 @@ use video::VideoTrack;
 const MAX_TRACKS: usize = 16;
 
 /// What the analyser is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// An access unit to decode. Units of one PID come in decoding order.
     Unit(Unit),
@@ -42,11 +47,13 @@ pub enum Request {
 }
 
 /// An access unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
     /// Its elementary stream.
+    #[serde(with = "plain::pid")]
     pub pid: Pid,
     /// How that is coded. A change opens a new decoder.
+    #[serde(with = "plain::CodecName")]
     pub codec: Codec,
     /// Whether decoding can start here. True of sound.
     pub key: bool,
@@ -56,12 +63,14 @@ pub struct Unit {
     pub effort: Effort,
     /// How a change that a key picture shows is dated.
     pub dating: Dating,
-    /// Annex B byte stream, MPEG video, or whole audio frames with their headers.
+    /// Annex B byte stream, MPEG video, or whole audio frames with their headers. Not part of a written message: it travels beside
+    /// it, uncopied.
+    #[serde(skip)]
     pub data: Vec<u8>,
 }
 
 /// How much trouble an access unit is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effort {
     /// None: it need not be sent to the analyser at all.
     Skip,
@@ -80,7 +89,7 @@ pub enum Effort {
 }
 
 /// How a change from one decoded key picture to the next is dated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Dating {
     /// The sizes of the pictures between tell it.
     Sizes,
@@ -89,7 +98,7 @@ pub enum Dating {
 }
 
 /// Where in the coded order a picture stands, so that the analyser notices when one was not sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Counts key pictures.
     pub group: u32,
@@ -98,7 +107,7 @@ pub struct Place {
 }
 
 /// What the analyser found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
     /// A decoded picture.
     Picture(PictureStats),
@@ -107,6 +116,7 @@ pub enum Reply {
     /// An access unit that the decoder found damaged, or a picture that it had to repair.
     Damaged {
         /// Its elementary stream.
+        #[serde(with = "plain::pid")]
         pid: Pid,
         /// When it is presented.
         media_time: Duration,
@@ -115,17 +125,20 @@ pub enum Reply {
     /// with each access unit of which that turns out.
     Unsupported {
         /// Its elementary stream.
+        #[serde(with = "plain::pid")]
         pid: Pid,
         /// How it is coded.
+        #[serde(with = "plain::CodecName")]
         codec: Codec,
     },
 }
 
 /// A decoded picture in numbers. Luma is on the 8-bit scale whatever the depth, averaged over blocks of 8 by 8 pixels; tiles
 /// are 8 by 8 blocks.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PictureStats {
     /// Its elementary stream.
+    #[serde(with = "plain::pid")]
     pub pid: Pid,
     /// When it is presented.
     pub media_time: Duration,
@@ -149,13 +162,14 @@ pub struct PictureStats {
     /// change, or that is not known.
     pub turned: Option<Duration>,
     /// What the decoder itself found.
+    #[serde(with = "plain::DamageName")]
     pub damage: Damage,
     /// Whether it is a picture from between key pictures, which were too rare.
     pub sampled: bool,
 }
 
 /// How light a set of blocks is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Levels {
     /// Share of blocks under 38, 0 to 1.
     pub dark: f32,
@@ -167,7 +181,7 @@ pub struct Levels {
 
 /// How two pictures differ: absolute differences of block means. Where the earlier one stood already, it is the larger one of
 /// the differences from it and from the first picture that stood.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// When the picture that it is measured against is presented.
     pub since: Duration,
@@ -186,9 +200,10 @@ pub struct Change {
 }
 
 /// About 100 ms of sound in numbers. Levels are in dBFS (a full-scale square wave is 0), not under -200.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SoundStats {
     /// Its elementary stream.
+    #[serde(with = "plain::pid")]
     pub pid: Pid,
     /// When its first sample is presented.
     pub media_time: Duration,
@@ -206,9 +221,10 @@ pub struct SoundStats {
 }
 
 /// One channel of a run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChannelStats {
     /// Where it is heard.
+    #[serde(with = "plain::PlaceName")]
     pub place: ChannelPlace,
     /// Its root mean square.
     pub rms: f32,
@@ -223,7 +239,7 @@ pub struct ChannelStats {
 }
 
 /// How left and right go together.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PairStats {
     /// 1 if they are the same but for their level, -1 if one is the other upside down.
     pub correlation: f32,
@@ -245,6 +261,8 @@ impl SoundStats {
         all.reduce(|(from, to), (first, last)| (from.min(first), to.max(last)))
     }
 }
+/// Is called between one access unit and the next.
+type GoesOn<'a> = &'a mut dyn FnMut();
 
 /// Decodes one stream.
 #[derive(Default)]
@@ -279,12 +297,17 @@ impl Analyser {
 
     /// Handles one message. Never fails: what cannot be decoded is a reply.
     pub fn handle(&mut self, request: Request) -> Vec<Reply> {
+        self.handle_and_tell(request, &mut || {})
+    }
+
+    /// Handles one message and says before each access unit that it goes on, where one message makes it decode many.
+    pub fn handle_and_tell(&mut self, request: Request, goes_on: GoesOn<'_>) -> Vec<Reply> {
         match request {
             Request::Reset => {
                 self.reset();
                 Vec::new()
             }
-            Request::Unit(unit) => self.unit(unit),
+            Request::Unit(unit) => self.unit(unit, goes_on),
         }
     }
 
@@ -304,7 +327,7 @@ impl Analyser {
         });
     }
 
-    fn unit(&mut self, unit: Unit) -> Vec<Reply> {
+    fn unit(&mut self, unit: Unit, goes_on: GoesOn<'_>) -> Vec<Reply> {
         let mut replies = Vec::new();
         let (pid, codec) = (unit.pid, unit.codec);
         if unit.effort == Effort::Skip {
@@ -322,7 +345,7 @@ impl Analyser {
             self.tracks.insert(pid, Track { codec, kind });
         }
         match self.tracks.get_mut(&pid).map(|track| &mut track.kind) {
-            Some(TrackKind::Video(video)) => video.unit(unit, &mut replies),
+            Some(TrackKind::Video(video)) => video.unit(unit, &mut replies, goes_on),
             Some(TrackKind::Audio(audio)) => audio.unit(&unit, &mut replies),
             Some(TrackKind::Unsupported) | None => {}
         }

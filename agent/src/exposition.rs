@@ -13,7 +13,7 @@ use tallylight_model::{
 };
 
 use crate::{
-    decode::ChannelPlace,
+    decode::{ChannelPlace, Confinement, WorkerFailure},
     input::{
         arrival::{Arrival, Gaps},
         rtp::{FecDirection, RtpCounts},
@@ -92,6 +92,8 @@ pub struct Board {
     saturation: NodeReport,
     exports: BTreeMap<ExportResult, u64>,
     decode_refused: u64,
+    decode_workers_failed: BTreeMap<&'static str, u64>,
+    decoders_confined: Option<Confinement>,
     clips: BTreeMap<ClipResult, u64>,
     clip_bytes: u64,
     ring_bytes: u64,
@@ -133,6 +135,8 @@ impl Board {
             saturation: NodeReport::default(),
             exports: BTreeMap::new(),
             decode_refused: 0,
+            decode_workers_failed: BTreeMap::new(),
+            decoders_confined: None,
             clips: BTreeMap::new(),
             clip_bytes: 0,
             ring_bytes: 0,
@@ -232,6 +236,16 @@ impl Board {
         self.decode_refused += 1;
     }
 
+    /// Counts a process that decoded and failed.
+    pub fn decode_worker_failed(&mut self, how: WorkerFailure) {
+        *self.decode_workers_failed.entry(how.name()).or_default() += 1;
+    }
+
+    /// Shows what the processes that decode are kept from; true if that is news.
+    pub fn decoders_confined(&mut self, confinement: Confinement) -> bool {
+        self.decoders_confined.replace(confinement) != Some(confinement)
+    }
+
     /// Counts what became of a clip.
     pub fn clip(&mut self, result: ClipResult) {
         *self.clips.entry(result).or_default() += 1;
@@ -294,6 +308,7 @@ impl Board {
         one(&mut page, Metric::AgentLostSlices, &[], backlog.lost_slices as f64);
         one(&mut page, Metric::AgentLostFaults, &[], backlog.lost_faults as f64);
         one(&mut page, Metric::AgentDecodeRefused, &[], self.decode_refused as f64);
+        self.render_decoding(&mut page);
         one(&mut page, Metric::AgentEvidenceBytes, &[], self.clip_bytes as f64);
         one(&mut page, Metric::AgentEvidenceMemory, &[], self.ring_bytes as f64);
         page.metric(Metric::AgentEvidenceClips);
@@ -307,6 +322,20 @@ impl Board {
             page.series(&[("result", result.name())], count as f64);
         }
         page.finish()
+    }
+
+    fn render_decoding(&self, page: &mut PrometheusText) {
+        page.metric(Metric::AgentDecodeWorkerFailures);
+        for reason in WorkerFailure::NAMES {
+            let count = self.decode_workers_failed.get(reason).copied().unwrap_or_default();
+            page.series(&[("reason", reason)], count as f64);
+        }
+        page.metric(Metric::AgentDecodeConfined);
+        if let Some(confinement) = self.decoders_confined {
+            for (from, kept) in confinement.each() {
+                page.series(&[("from", from)], if kept { 1.0 } else { 0.0 });
+            }
+        }
     }
 
     fn render_states(&self, page: &mut PrometheusText) {
@@ -542,6 +571,10 @@ mod tests {
         let reading = Reading { momentary: Some(-18.5), short_term: None, channels };
         board.heard(&stream("one/a"), reading);
         board.exported(ExportResult::Accepted);
+        board.decode_worker_failed(WorkerFailure::Hung);
+        let confinement =
+            Confinement { files: true, network: true, seccomp: true, landlock: false };
+        assert!(board.decoders_confined(confinement) && !board.decoders_confined(confinement));
         board.clip(ClipResult::Cut);
         board.clip_bytes(7);
         board.ring_bytes(0, 30);
@@ -576,6 +609,9 @@ mod tests {
             ("tallylight_agent_lost_faults_total", 5.0),
             (r#"tallylight_agent_exports_total{result="accepted"}"#, 1.0),
             (r#"tallylight_agent_evidence_clips_total{result="cut"}"#, 1.0),
+            (r#"tallylight_agent_decode_worker_failures_total{reason="hung"}"#, 1.0),
+            (r#"tallylight_agent_decode_confined{from="network"}"#, 1.0),
+            (r#"tallylight_agent_decode_confined{from="landlock"}"#, 0.0),
             ("tallylight_agent_evidence_bytes", 7.0),
             ("tallylight_agent_evidence_memory_bytes", 50.0),
         ] {

@@ -14,6 +14,7 @@ use tallylight_agent::{
     input::InputSpec,
     io::{
         daemon,
+        decoding::worker,
         inspect::{self, Options},
         terminal::{Form, Terminal},
     },
@@ -63,6 +64,13 @@ enum Command {
     /// usage. docs/probe.md describes the JSON.
     #[command(after_help = PROBE_EXAMPLES)]
     Probe(ProbeArgs),
+    /// Decode for an agent, which starts this by itself.
+    #[command(hide = true)]
+    DecodeWorker {
+        /// The most memory that it may have, in bytes.
+        #[arg(long)]
+        memory: u64,
+    },
 }
 
 const PROBE_EXAMPLES: &str = "\
@@ -150,6 +158,10 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Probe(args) => probe(args),
+        Command::DecodeWorker { memory } => {
+            worker::run(memory)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

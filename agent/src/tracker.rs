@@ -76,6 +76,7 @@ impl Evidence {
             | FaultKind::PlaylistInvalid
             | FaultKind::SegmentMissing
             | FaultKind::Stall
+            | FaultKind::DecoderFailed
             | FaultKind::PathDegraded
             | FaultKind::HostSaturated => Self::Arrival,
             _ => Self::Media,

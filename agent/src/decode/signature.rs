@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use tallylight_av::Plane;
 
 /// A picture seen from far: mean luma of 32 by 18 cells and mean Cb and Cr of 16 by 9, on the 8-bit scale. Small enough to be
 /// sent with every picture and kept by the hundred, coarse enough that scaling and coding hardly change it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
 pub struct Signature(Box<[u8; Self::BYTES]>);
 
 impl Signature {
@@ -58,6 +60,20 @@ impl Signature {
             sample(plane, cells);
         }
         Self(Box::new(bytes))
+    }
+}
+
+impl TryFrom<Vec<u8>> for Signature {
+    type Error = &'static str;
+
+    fn try_from(bytes: Vec<u8>) -> Result<Self, Self::Error> {
+        Self::from_bytes(&bytes).ok_or("a signature of another length")
+    }
+}
+
+impl From<Signature> for Vec<u8> {
+    fn from(signature: Signature) -> Self {
+        signature.0.to_vec()
     }
 }
 

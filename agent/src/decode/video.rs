@@ -6,7 +6,7 @@ use tallylight_av::{Damage, DecodeError, Limits, OpenError, Picture, VideoDecode
 use tallylight_model::{Codec, Pid};
 
 use super::{
-    Dating, Effort, PictureStats, Place, Reply, Unit,
+    Dating, Effort, GoesOn, PictureStats, Place, Reply, Unit,
     history::{History, Span},
     luma::Blocks,
 };
@@ -148,13 +148,13 @@ impl VideoTrack {
         self.forget_group();
     }
 
-    pub(super) fn unit(&mut self, unit: Unit, replies: &mut Vec<Reply>) {
+    pub(super) fn unit(&mut self, unit: Unit, replies: &mut Vec<Reply>, goes_on: GoesOn<'_>) {
         let unit = Arc::new(unit);
         match unit.effort {
             Effort::Skip => {}
-            Effort::Alone => self.alone(&unit, replies),
+            Effort::Alone => self.alone(&unit, replies, goes_on),
             Effort::Key(place) => {
-                self.alone(&unit, replies);
+                self.alone(&unit, replies, goes_on);
                 self.history.push(&unit, place);
                 self.history.mark();
                 self.group.push(unit);
@@ -166,7 +166,7 @@ impl VideoTrack {
             }
             Effort::CatchUp(place) => {
                 self.history.push(&unit, place);
-                self.catch_up(unit, place, replies);
+                self.catch_up(unit, place, replies, goes_on);
             }
             Effort::Run | Effort::RunEnd => self.run(&unit, replies),
         }
@@ -198,7 +198,7 @@ impl VideoTrack {
         }
     }
 
-    fn alone(&mut self, unit: &Unit, replies: &mut Vec<Reply>) {
+    fn alone(&mut self, unit: &Unit, replies: &mut Vec<Reply>, goes_on: GoesOn<'_>) {
         if self.decoder_at != DecoderAt::Start {
             self.restart_decoder();
         }
@@ -207,7 +207,7 @@ impl VideoTrack {
         if outcome.shown {
             let looks = looks_of(&self.stats(pid, &outcome, IsKey::Yes));
             let dates = match unit.dating {
-                Dating::Decoding => self.date(looks),
+                Dating::Decoding => self.date(looks, goes_on),
                 Dating::Sizes => Dates::default(),
             };
             self.publish(pid, &outcome, IsKey::Yes, dates, replies);
@@ -220,14 +220,14 @@ impl VideoTrack {
     }
 
     /// Finds the pictures at which what the current key picture looks like began, where it is not what the previous one was.
-    fn date(&mut self, looks: Looks) -> Dates {
+    fn date(&mut self, looks: Looks, goes_on: GoesOn<'_>) -> Dates {
         let (last, mut dates) = (self.looks, Dates::default());
         let Some(previous) = self.previous.clone() else { return dates };
         let at = self.current.media_time;
         let turned = looks.look != last.look;
         let moved = last.still && !looks.still;
         if turned || moved {
-            let sights = self.look_at(Span::Since, &previous);
+            let sights = self.look_at(Span::Since, &previous, goes_on);
             if turned {
                 dates.turned = start_of_run(&sights, at, |sight| sight.look == looks.look);
             }
@@ -239,14 +239,14 @@ impl VideoTrack {
         }
         let spanned = self.previous_is == IsKey::Yes;
         if looks.still && !last.still && looks.look == Look::Ordinary && spanned {
-            let sights = self.look_at(Span::Before, &previous);
+            let sights = self.look_at(Span::Before, &previous, goes_on);
             dates.same_since = start_of_run(&sights, previous.media_time, |sight| sight.same);
         }
         dates
     }
 
     /// Decodes a span of pictures and says of each what it looks like and whether it is the same as a key picture.
-    fn look_at(&mut self, span: Span, key: &Blocks) -> Vec<Sight> {
+    fn look_at(&mut self, span: Span, key: &Blocks, goes_on: GoesOn<'_>) -> Vec<Sight> {
         self.restart_decoder();
         let (mut sights, mut blocks) = (Vec::new(), Blocks::default());
         let mut see = |picture: Picture<'_>| {
@@ -259,6 +259,7 @@ impl VideoTrack {
             }
         };
         for unit in self.history.span(span) {
+            goes_on();
             // What is damaged is not seen, and told where it is decoded for its own sake.
             let _ = self.decoder.decode(&unit.data, tag_of(unit.media_time), &mut see);
         }
@@ -267,12 +268,19 @@ impl VideoTrack {
     }
 
     /// Decodes what is kept of the group of pictures and this one, and reports the last picture that comes out.
-    fn catch_up(&mut self, unit: Arc<Unit>, place: Place, replies: &mut Vec<Reply>) {
+    fn catch_up(
+        &mut self,
+        unit: Arc<Unit>,
+        place: Place,
+        replies: &mut Vec<Reply>,
+        goes_on: GoesOn<'_>,
+    ) {
         self.keep_in_group(unit, place);
         self.current.clear();
         let (mut last, mut dates) = (None, Dates::default());
         let mut look = self.looks.look;
         while let Some(unit) = self.group.pop() {
+            goes_on();
             self.decoder_at = DecoderAt::Group;
             let outcome = self.decode_next(&unit);
             report_damage(unit.pid, unit.media_time, &outcome, replies);

@@ -24,10 +24,10 @@ use tokio::{
 
 use super::{
     assign::Assigner,
-    decoding::Decoders,
+    decoding::{Decoders, MemoryLimits, Program},
     evidence::Keeper,
     export::{Collector, Exporter, Lane},
-    host::HostReader,
+    host::{HostReader, total_memory},
     input::Inputs,
     outbox::Outbox,
     serve,
@@ -98,14 +98,16 @@ pub async fn run(path: PathBuf) -> anyhow::Result<()> {
     let queue = Queue::new(node.clone(), epoch, MAX_WAITING);
     let outbox = Arc::new(Outbox::new(queue, Board::new(node.clone())));
     let (saturated_tx, saturated) = watch::channel(None);
-    let threads = checked.config.decode_threads.unwrap_or_else(half_the_cores);
+    let workers = checked.config.decode_workers.unwrap_or_else(half_the_cores);
+    let memory = MemoryLimits::of_half(total_memory(), workers);
+    let decoders = Decoders::start(workers, &Program::own(), memory, &outbox);
     let evidence = checked.config.evidence.as_ref();
     let evidence = evidence.map(|evidence| Keeper::start(evidence, Arc::clone(&outbox)));
     let shared = Shared {
         evidence: evidence.transpose().context("cannot start the thread that writes clips")?,
         outbox,
         inputs: Inputs::new(checked.config.source_address, checked.config.receive_buffer_bytes),
-        decoders: Decoders::start(threads).context("cannot start decoding threads")?,
+        decoders: decoders.context("cannot start the threads of decoders")?,
         saturated,
         joins: Arc::new(Semaphore::new(MAX_JOINS)),
         tracer: Tracer::new(checked.config.traces.as_ref(), &node)?,

@@ -1,83 +1,167 @@
-//! Threads that decode. Each session's views stay on one thread, since messages of one stream must be handled in order; streams
-//! are spread over the threads. A thread that has too much to do refuses: the session counts what was not looked at as
-//! unobserved, and goes on.
+//! The pool of processes that decode.
+//!
+//! Decoders read what anybody may have sent, and are written for speed: one that crashes, hangs or eats memory must take nothing
+//! with it but the stream that made it. So they run in worker processes, which can do nothing but compute ([`confinement`]); a
+//! worker that fails is replaced at once, the stream it worked on is put aside for a while ([`Quarantine`]), and what waited for
+//! it is given to the next one, which begins with each stream's next key picture. One process for each stream would need no such
+//! care, but costs a program's memory a hundred times.
+//!
+//! Each session's views stay with one worker, since messages of one stream must be handled in order; sessions are spread over the
+//! workers. Each worker has a thread that talks to it ([`overseer`]). Where too much waits for a worker it is refused: the session
+//! counts what was not looked at as unobserved, and goes on.
+
+mod attendant;
+mod channel;
+mod confinement;
+mod overseer;
+mod vitals;
+pub mod worker;
 
 use std::{
-    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc as blocking,
     },
     thread,
+    time::Duration,
 };
 
+use tallylight_model::StreamId;
 use tokio::sync::mpsc;
 
-use crate::decode::{Analyser, Reply, Request};
+pub use attendant::Attendant;
+use channel::{Key, MAX_UNIT, Order};
+use overseer::{Failure, Overseer};
+pub use overseer::{MemoryLimits, Program};
 
-/// Messages that wait for one thread: the pictures and sound of nine segments of 6 s that came at once.
+use super::{clock, outbox::Outbox};
+use crate::decode::{Quarantine, Reply, Request, WorkerFailure};
+
+/// Messages that wait for one worker: the pictures and sound of nine segments of 6 s that came at once.
 const MAX_WAITING: usize = 4_096;
+/// Their data, in bytes.
+const MAX_WAITING_BYTES: usize = 256 << 20;
+/// What a worker is given at a time.
+const MAX_BATCH: usize = 256;
+/// The same in bytes, the last one aside.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+/// Before a worker that could not be started is tried again.
+const START_AGAIN: Duration = Duration::from_secs(1);
+/// Workers that a batch is given to, where none of its streams is to blame that they fail.
+const MAX_TRIES: u32 = 3;
 
-/// The decoder's answers to one message.
+/// What came of messages.
 #[derive(Debug)]
 pub struct Answer {
     /// The session's view.
     pub view: usize,
-    /// What came of it.
-    pub replies: Vec<Reply>,
+    /// What.
+    pub outcome: Outcome,
 }
 
-/// The threads. They end when the last handle is gone.
+/// What came of a message.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was handled.
+    Replies(Vec<Reply>),
+    /// It was not: the stream is put aside, or there is no worker.
+    Skipped,
+    /// No message: a worker failed on the view, for this reason, which is not decoded for so long.
+    Failed(WorkerFailure, Duration),
+}
+
+/// The workers. They end when the last handle is gone.
 #[derive(Clone, Debug)]
 pub struct Decoders {
-    threads: Arc<[blocking::SyncSender<Message>]>,
+    workers: Arc<[Inlet]>,
     next: Arc<AtomicUsize>,
     ids: Arc<AtomicU64>,
 }
 
-/// One session's place on a thread.
+/// One session's place at a worker.
 #[derive(Debug)]
 pub struct Desk {
     id: u64,
-    thread: blocking::SyncSender<Message>,
+    worker: Inlet,
+    /// Its views.
+    streams: Vec<StreamId>,
     answers: mpsc::Sender<Answer>,
 }
 
-/// The thread has too much to do, or is gone.
+/// The worker has too much to do, or is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused;
 
-enum Message {
-    Handle { id: u64, view: usize, request: Request, answers: mpsc::Sender<Answer> },
-    Close { id: u64 },
+#[derive(Clone, Debug)]
+struct Inlet {
+    messages: blocking::SyncSender<Message>,
+    bytes: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Message {
+    order: Order,
+    /// Who wants to know; nobody of a desk that closes.
+    asker: Option<Asker>,
+}
+
+#[derive(Debug)]
+struct Asker {
+    view: usize,
+    stream: StreamId,
+    answers: mpsc::Sender<Answer>,
+}
+
+impl Asker {
+    /// The session always drains its answers and never waits for this thread, so this does not block for long; a session that is
+    /// gone needs none.
+    fn tell(&self, outcome: Outcome) {
+        let _ = self.answers.blocking_send(Answer { view: self.view, outcome });
+    }
 }
 
 impl Decoders {
-    /// Starts so many threads.
+    /// Starts so many workers.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(threads: usize) -> std::io::Result<Self> {
+    pub fn start(
+        workers: usize,
+        program: &Program,
+        memory: MemoryLimits,
+        outbox: &Arc<Outbox>,
+    ) -> std::io::Result<Self> {
+        let quarantine = Arc::new(Mutex::new(Quarantine::default()));
         let start = |index| {
-            let (tx, rx) = blocking::sync_channel(MAX_WAITING);
+            let (messages, waiting) = blocking::sync_channel(MAX_WAITING);
+            let bytes = Arc::new(AtomicUsize::new(0));
+            let mut foreman = Foreman {
+                overseer: Overseer::new(program.clone(), memory),
+                waiting,
+                bytes: Arc::clone(&bytes),
+                quarantine: Arc::clone(&quarantine),
+                outbox: Arc::clone(outbox),
+            };
+            // The worker ends with the thread that started it.
             let name = format!("decode-{index}");
-            thread::Builder::new().name(name).spawn(move || work(&rx)).map(|_| tx)
+            thread::Builder::new().name(name).spawn(move || foreman.run())?;
+            Ok(Inlet { messages, bytes })
         };
-        let threads: std::io::Result<Vec<_>> = (0..threads.max(1)).map(start).collect();
+        let workers: std::io::Result<Vec<_>> = (0..workers.max(1)).map(start).collect();
         Ok(Self {
-            threads: threads?.into(),
+            workers: workers?.into(),
             next: Arc::new(AtomicUsize::new(0)),
             ids: Arc::new(AtomicU64::new(0)),
         })
     }
 
-    /// Takes a place for a session whose answers go to `answers`.
+    /// Takes a place for a session with these views whose answers go to `answers`.
     #[must_use]
-    pub fn desk(&self, answers: mpsc::Sender<Answer>) -> Option<Desk> {
-        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.threads.len().max(1);
-        let thread = self.threads.get(index)?.clone();
-        Some(Desk { id: self.ids.fetch_add(1, Ordering::Relaxed), thread, answers })
+    pub fn desk(&self, streams: Vec<StreamId>, answers: mpsc::Sender<Answer>) -> Option<Desk> {
+        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len().max(1);
+        let worker = self.workers.get(index)?.clone();
+        Some(Desk { id: self.ids.fetch_add(1, Ordering::Relaxed), worker, streams, answers })
     }
 }
 
@@ -85,36 +169,131 @@ impl Desk {
     /// Hands over a message.
     ///
     /// # Errors
-    /// The thread has too much to do; the message was not taken.
+    /// The worker has too much to do; the message was not taken.
     pub fn ask(&self, view: usize, request: Request) -> Result<(), Refused> {
-        let answers = self.answers.clone();
-        let message = Message::Handle { id: self.id, view, request, answers };
-        self.thread.try_send(message).map_err(|_| Refused)
+        let stream = self.streams.get(view).ok_or(Refused)?.clone();
+        let key = Key { desk: self.id, view: u32::try_from(view).map_err(|_| Refused)? };
+        let order = Order::handle(key, request);
+        let (size, waiting) = (order.data().len(), self.worker.bytes.load(Ordering::Relaxed));
+        if size > MAX_UNIT || waiting.saturating_add(size) > MAX_WAITING_BYTES {
+            return Err(Refused);
+        }
+        let asker = Some(Asker { view, stream, answers: self.answers.clone() });
+        // Counted first: the worker may be done with it before this thread goes on.
+        self.worker.bytes.fetch_add(size, Ordering::Relaxed);
+        self.worker.messages.try_send(Message { order, asker }).map_err(|_| {
+            self.worker.bytes.fetch_sub(size, Ordering::Relaxed);
+            Refused
+        })
     }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        // A thread too busy for this keeps the decoders of a session that is gone until the next one of its id: never. So it is
+        // A worker too busy for this keeps the decoders of a session that is gone until the next one of its id: never. So it is
         // waited for, on a thread of its own, since this may run on one that must not block.
-        let (thread, id) = (self.thread.clone(), self.id);
-        if let Err(blocking::TrySendError::Full(message)) = thread.try_send(Message::Close { id }) {
-            let _ = thread::Builder::new().spawn(move || thread.send(message));
+        let (messages, order) = (self.worker.messages.clone(), Order::Close { desk: self.id });
+        let close = Message { order, asker: None };
+        if let Err(blocking::TrySendError::Full(message)) = messages.try_send(close) {
+            let _ = thread::Builder::new().spawn(move || messages.send(message));
         }
     }
 }
 
-fn work(rx: &blocking::Receiver<Message>) {
-    let mut analysers: BTreeMap<(u64, usize), Analyser> = BTreeMap::new();
-    while let Ok(message) = rx.recv() {
-        match message {
-            Message::Handle { id, view, request, answers } => {
-                let replies = analysers.entry((id, view)).or_default().handle(request);
-                // The session always drains its answers and never waits for this thread, so this does not block for long; a
-                // session that is gone needs none.
-                let _ = answers.blocking_send(Answer { view, replies });
+/// Hands one worker its batches.
+struct Foreman {
+    overseer: Overseer,
+    waiting: blocking::Receiver<Message>,
+    bytes: Arc<AtomicUsize>,
+    quarantine: Arc<Mutex<Quarantine<StreamId>>>,
+    outbox: Arc<Outbox>,
+}
+
+impl Foreman {
+    fn run(&mut self) {
+        while let Ok(first) = self.waiting.recv() {
+            let mut size = first.order.data().len();
+            let (mut orders, mut askers) = (vec![first.order], vec![first.asker]);
+            while orders.len() < MAX_BATCH
+                && size < MAX_BATCH_BYTES
+                && let Ok(next) = self.waiting.try_recv()
+            {
+                size += next.order.data().len();
+                orders.push(next.order);
+                askers.push(next.asker);
             }
-            Message::Close { id } => analysers.retain(|(of, _), _| *of != id),
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
+            self.carry_out(orders, askers);
         }
+    }
+
+    /// Has a batch carried out, by one worker after the other if need be.
+    fn carry_out(&mut self, mut orders: Vec<Order>, mut askers: Vec<Option<Asker>>) {
+        let mut tries = 0;
+        loop {
+            self.leave_out_quarantined(&mut orders, &mut askers);
+            if orders.is_empty() {
+                return;
+            }
+            let mut answered = 0;
+            let outcome = self.overseer.exchange(&orders, |index, replies| {
+                answered = index + 1;
+                if let Some(Some(asker)) = askers.get(index) {
+                    asker.tell(Outcome::Replies(replies));
+                }
+            });
+            if let Some(confinement) = self.overseer.confinement() {
+                self.outbox.decoders_confined(confinement);
+            }
+            let Err(failure) = outcome else { return };
+            self.blame(failure, &orders, &askers);
+            orders.drain(..answered);
+            askers.drain(..answered);
+            tries += u32::from(failure.key.is_none());
+            if failure.how == WorkerFailure::NotStarted || tries >= MAX_TRIES {
+                askers.iter().flatten().for_each(|asker| asker.tell(Outcome::Skipped));
+                thread::sleep(START_AGAIN);
+                return;
+            }
+        }
+    }
+
+    fn blame(&self, failure: Failure, orders: &[Order], askers: &[Option<Asker>]) {
+        let Failure { key, how } = failure;
+        self.outbox.decode_worker_failed(how);
+        let at = orders.iter().position(|order| key.is_some() && order.key() == key);
+        match at.and_then(|at| askers.get(at)?.as_ref()) {
+            Some(asker) => {
+                let pause = self.quarantine().failed(clock::now(), &asker.stream);
+                let (stream, pause_s) = (&asker.stream, pause.as_secs());
+                tracing::warn!(%stream, %how, pause_s, "decoding this stream: the decoder failed");
+                asker.tell(Outcome::Failed(how, pause));
+            }
+            None => tracing::warn!(%how, "a decoder failed"),
+        }
+    }
+
+    fn leave_out_quarantined(&self, orders: &mut Vec<Order>, askers: &mut Vec<Option<Asker>>) {
+        let (now, quarantine) = (clock::now(), self.quarantine());
+        let kept = |asker: &Option<Asker>| {
+            asker.as_ref().is_none_or(|asker| !quarantine.holds(now, &asker.stream))
+        };
+        let keep: Vec<bool> = askers.iter().map(kept).collect();
+        drop(quarantine);
+        let mut kept = keep.iter();
+        orders.retain(|_| kept.next() == Some(&true));
+        let mut kept = keep.iter();
+        askers.retain(|asker| {
+            let keep = kept.next() == Some(&true);
+            if let Some(asker) = asker.as_ref().filter(|_| !keep) {
+                asker.tell(Outcome::Skipped);
+            }
+            keep
+        });
+    }
+
+    fn quarantine(&self) -> std::sync::MutexGuard<'_, Quarantine<StreamId>> {
+        // Nothing in the critical sections can leave it half done.
+        self.quarantine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -52,6 +52,14 @@ impl HostReader {
     }
 }
 
+/// How much memory the host has, in bytes; 0 if that cannot be read.
+#[must_use]
+pub fn total_memory() -> u64 {
+    let Ok(mut system) = System::new() else { return 0 };
+    system.refresh_memory();
+    system.total_memory()
+}
+
 fn read_interfaces(sample: &mut HostSample) {
     let Ok(entries) = fs::read_dir("/sys/class/net") else { return };
     for entry in entries.flatten().take(MAX_INTERFACES) {

@@ -1,6 +1,6 @@
 //! Runs `tallylight-agent probe`: one session from the input's begin to its end, or for a while.
 
-use std::{collections::BTreeMap, pin::pin, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use tallylight_model::{Bitrate, FaultKind, MonoTime};
@@ -9,10 +9,16 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{clock, input::Inputs, terminal::Terminal};
+use super::{
+    clock,
+    decoding::{Attendant, MemoryLimits, Outcome, Program},
+    host::total_memory,
+    input::Inputs,
+    terminal::Terminal,
+};
 use crate::{
     assignment::Expectation,
-    decode::{Analyser, Reply},
+    decode::{Reply, Request},
     input::{Framing, InputEvent, InputSpec, Purpose, SoundPlace},
     inspect::{
         self, Delivery, EventLine, EventReport, Events, FaultLine, Faults, Findings, Line, Report,
@@ -138,7 +144,7 @@ struct Probe<'a> {
     source: Source,
     zero: MonoTime,
     session: Session,
-    analysers: BTreeMap<usize, Analyser>,
+    decoder: Attendant,
     faults: Faults,
     events: Events,
     delivery: Delivery,
@@ -161,7 +167,7 @@ impl<'a> Probe<'a> {
             source,
             zero,
             session,
-            analysers: BTreeMap::new(),
+            decoder: Attendant::new(Program::own(), MemoryLimits::of_half(total_memory(), 1)),
             faults: Faults::new(zero),
             events: Events::new((source != Source::Recording).then_some(began)),
             delivery: Delivery::default(),
@@ -332,12 +338,7 @@ impl<'a> Probe<'a> {
     fn drain(&mut self) {
         while let Some(output) = self.session.poll() {
             match output {
-                Output::Decode { view, request } => {
-                    let replies = self.analysers.entry(view).or_default().handle(request);
-                    let shown = replies.iter().filter(|r| matches!(r, Reply::Picture(_))).count();
-                    self.pictures += shown as u64;
-                    self.session.decoded(clock::now(), view, 1, replies);
-                }
+                Output::Decode { view, request } => self.decode(view, request),
                 Output::Fault(record) => {
                     let line = FaultLine::new(&record, self.zero, clock::wall());
                     if self.faults.add(record) {
@@ -357,6 +358,23 @@ impl<'a> Probe<'a> {
                     self.ended = true;
                     self.error = error;
                 }
+            }
+        }
+    }
+
+    fn decode(&mut self, view: usize, request: Request) {
+        let outcome = self.decoder.handle(self.session.now(), view, request);
+        let now = clock::now();
+        match outcome {
+            Outcome::Replies(replies) => {
+                let shown = replies.iter().filter(|r| matches!(r, Reply::Picture(_))).count();
+                self.pictures += shown as u64;
+                self.session.decoded(now, view, 1, replies);
+            }
+            Outcome::Skipped => self.session.skipped(now, view),
+            Outcome::Failed(how, pause) => {
+                self.session.decoder_failed(now, view, how, pause);
+                self.session.skipped(now, view);
             }
         }
     }

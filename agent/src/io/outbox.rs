@@ -6,6 +6,7 @@ use tallylight_model::{FaultRecord, NodeReport, Slice, StreamId};
 use tokio::sync::Notify;
 
 use crate::{
+    decode::{Confinement, WorkerFailure},
     exposition::{Backlog, Board, ClipResult},
     input::{
         arrival::Arrival,
@@ -99,6 +100,29 @@ impl Outbox {
     /// Counts an access unit that no decoder had time for.
     pub fn decode_refused(&self) {
         self.board().decode_refused();
+    }
+
+    /// Counts a process that decoded and failed.
+    pub fn decode_worker_failed(&self, how: WorkerFailure) {
+        self.board().decode_worker_failed(how);
+    }
+
+    /// Shows what the processes that decode are kept from, and says so where that is not all.
+    pub fn decoders_confined(&self, confinement: Confinement) {
+        if self.board().decoders_confined(confinement) {
+            let Confinement { files, network, seccomp, landlock } = confinement;
+            if files && network {
+                tracing::info!(seccomp, landlock, "decoders can open neither files nor sockets");
+            } else {
+                tracing::warn!(
+                    files,
+                    network,
+                    seccomp,
+                    landlock,
+                    "this kernel does not keep decoders from all files and sockets"
+                );
+            }
+        }
     }
 
     /// Counts what became of a clip.

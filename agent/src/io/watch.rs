@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     clock,
-    decoding::{Answer, Decoders, Desk},
+    decoding::{Answer, Decoders, Desk, Outcome},
     evidence::{Keeper, Recording},
     input::Inputs,
     outbox::Outbox,
@@ -36,7 +36,7 @@ pub struct Shared {
     pub outbox: Arc<Outbox>,
     /// Opens inputs.
     pub inputs: Inputs,
-    /// Threads that decode.
+    /// Processes that decode.
     pub decoders: Decoders,
     /// Which resource of the host is saturated, if one is.
     pub saturated: watch::Receiver<Option<String>>,
@@ -97,7 +97,8 @@ async fn run(group: Group, shared: Shared, stopped: oneshot::Receiver<()>) {
     let (events, event_rx) = mpsc::channel(MAX_WAITING);
     let (answers, answer_rx) = mpsc::channel(MAX_WAITING);
     let (latencies, latency_rx) = mpsc::channel(16);
-    let Some(desk) = shared.decoders.desk(answers) else { return };
+    let streams = group.streams.iter().map(|watch| watch.stream.clone()).collect();
+    let Some(desk) = shared.decoders.desk(streams, answers) else { return };
     let input = spawn_input(&shared.inputs, spec.clone(), events);
     let joins: Vec<JoinHandle<()>> = group
         .streams
@@ -186,9 +187,7 @@ impl Driver {
                     self.drain();
                     return;
                 }
-                Some(answer) = answers.recv() => {
-                    self.session.decoded(clock::now(), answer.view, 1, answer.replies);
-                }
+                Some(answer) = answers.recv() => decoded(&mut self.session, answer),
                 event = events.recv(), if open => match event {
                     Some(event) => {
                         self.note(&event);
@@ -258,7 +257,7 @@ impl Driver {
                             let refused = self.refused;
                             tracing::warn!(stream = %self.name(), refused, "the decoder is too busy; parts of picture and sound are not observed");
                         }
-                        self.session.decoded(clock::now(), view, 1, Vec::new());
+                        self.session.skipped(clock::now(), view);
                     }
                 }
                 Output::Fault(mut record) => {
@@ -353,21 +352,19 @@ async fn join_again(
 async fn join(watch: &Watch, spec: &InputSpec, shared: &Shared) -> Option<Start> {
     let (events, mut event_rx) = mpsc::channel(MAX_WAITING);
     let (answers, mut answer_rx) = mpsc::channel(MAX_WAITING);
-    let desk = shared.decoders.desk(answers)?;
+    let desk = shared.decoders.desk(vec![watch.stream.clone()], answers)?;
     let mut session = Session::new(session_config(spec, std::iter::once(watch)));
     let _input = AbortOnDrop(spawn_input(&shared.inputs, spec.clone(), events));
     loop {
         tokio::select! {
-            Some(answer) = answer_rx.recv() => {
-                session.decoded(clock::now(), answer.view, 1, answer.replies);
-            }
+            Some(answer) = answer_rx.recv() => decoded(&mut session, answer),
             event = event_rx.recv() => session.handle(clock::now(), event?),
         }
         while let Some(output) = session.poll() {
             match output {
                 Output::Decode { view, request } => {
                     if desk.ask(view, request).is_err() {
-                        session.decoded(clock::now(), view, 1, Vec::new());
+                        session.skipped(clock::now(), view);
                     }
                 }
                 Output::Started { start, .. } => return Some(start),
@@ -376,6 +373,15 @@ async fn join(watch: &Watch, spec: &InputSpec, shared: &Shared) -> Option<Start>
                 Output::Structure { .. } | Output::Cue { .. } => {}
             }
         }
+    }
+}
+
+fn decoded(session: &mut Session, Answer { view, outcome }: Answer) {
+    let now = clock::now();
+    match outcome {
+        Outcome::Replies(replies) => session.decoded(now, view, 1, replies),
+        Outcome::Skipped => session.skipped(now, view),
+        Outcome::Failed(how, pause) => session.decoder_failed(now, view, how, pause),
     }
 }
 

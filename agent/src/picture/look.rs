@@ -1,5 +1,6 @@
 //! What a single picture shows when it shows no programme: black, one colour, colour bars.
 
+use serde::{Deserialize, Serialize};
 use tallylight_model::FaultKind;
 
 use crate::decode::{Levels, Signature};
@@ -20,7 +21,7 @@ pub(super) const BLANK_SPREAD: f32 = 4.0;
 const BLANK_REACH: u8 = 2;
 
 /// What a picture shows, as far as it alone can tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Look {
     /// Something.
     #[default]

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     assignment::Expectation,
-    decode::Reply,
+    decode::{Reply, WorkerFailure},
     input::{InputEvent, SoundPlace, arrival::Arrival, rtp::RtpCounts},
     sound::Reading,
     tracker::Evidence,
@@ -240,8 +240,33 @@ impl Session {
     pub fn decoded(&mut self, now: MonoTime, view: usize, handled: u64, replies: Vec<Reply>) {
         self.wake(now);
         let (blind, until) = (&self.blind, self.blind_until);
+        let at = self.now;
         if let Some(view) = self.views.get_mut(view) {
+            if !replies.is_empty() {
+                view.decoder_works(at);
+            }
             view.decoded(now, handled, replies, |at| at <= until && blind.contains(at));
+        }
+        self.settle();
+    }
+
+    /// Takes that a request of a view was passed over: what it holds is not observed.
+    pub fn skipped(&mut self, now: MonoTime, view: usize) {
+        self.decoded(now, view, 1, Vec::new());
+    }
+
+    /// Takes that the decoder failed on a view, which is not decoded for a while.
+    pub fn decoder_failed(
+        &mut self,
+        now: MonoTime,
+        view: usize,
+        how: WorkerFailure,
+        pause: Duration,
+    ) {
+        self.wake(now);
+        let at = self.now;
+        if let Some(view) = self.views.get_mut(view) {
+            view.decoder_failed(at, how, pause);
         }
         self.settle();
     }

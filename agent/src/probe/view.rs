@@ -25,7 +25,9 @@ use super::{
 };
 use crate::{
     assignment::{ChannelKind, Expectation},
-    decode::{Damage, Dating, Effort, PictureStats, Reply, Request, SoundStats, Unit},
+    decode::{
+        Damage, Dating, Effort, PictureStats, Reply, Request, SoundStats, Unit, WorkerFailure,
+    },
     input::SoundPlace,
     picture::{self, KeyFramePolicy, PictureDetector, PictureUnit, Rest},
     sound::SoundDetector,
@@ -118,6 +120,8 @@ pub(super) struct View {
     pictures: Spans,
     sounds: Spans,
     prints: Prints,
+    /// A decoder failed on it, and nothing was decoded since.
+    decoder_fails: bool,
     sent: u64,
     handled: u64,
     /// A slice whose time has come waits for so many answers, since then.
@@ -167,6 +171,7 @@ impl View {
             pictures: Spans::default(),
             sounds: Spans::default(),
             prints: Prints::default(),
+            decoder_fails: false,
             sent: 0,
             handled: 0,
             barrier: None,
@@ -358,6 +363,18 @@ impl View {
                 }
                 Reply::Unsupported { .. } => {}
             }
+        }
+    }
+
+    pub(super) fn decoder_failed(&mut self, at: MonoTime, how: WorkerFailure, pause: Duration) {
+        self.decoder_fails = true;
+        let evidence = format!("the decoder {how}; not decoded for {} s", pause.as_secs());
+        self.tracker.hold(FaultKind::DecoderFailed, at, evidence);
+    }
+
+    pub(super) fn decoder_works(&mut self, at: MonoTime) {
+        if std::mem::take(&mut self.decoder_fails) {
+            self.tracker.release(FaultKind::DecoderFailed, at);
         }
     }
 

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use tallylight_agent::{
     assignment::{ChannelKind, Encryption, Expectation},
-    decode::Analyser,
+    decode::{Analyser, WorkerFailure},
     input::{
         InputEvent, Phases, SoundPlace,
         arrival::Arrival,
@@ -222,6 +222,28 @@ fn a_stream_that_stops_has_no_data_since_its_last_packet() {
     late.for_each(|record| near(ms(record.onset) as f64, 9_100.0, 300.0));
     let last = run.slices.last().unwrap();
     assert_eq!(last.observed.transport, Duration::from_secs(1));
+}
+
+#[test]
+fn a_stream_on_which_decoders_fail_has_one_fault_until_it_was_decoded_for_a_while() {
+    let clip = clip::clip(12, "", "");
+    let mut run = Run::tv();
+    run.play(&clip[..clip::at(3.0)]);
+    let failed = run.now;
+    for _ in 0..2 {
+        let pause = Duration::from_secs(1);
+        run.session.decoder_failed(at(run.now), 0, WorkerFailure::Died(Some(11)), pause);
+        run.play(&clip[clip::at(3.0)..clip::at(6.0)]);
+    }
+    let fault = run.begin(FaultKind::DecoderFailed);
+    assert_eq!((ms(fault.onset), fault.severity), (failed, Severity::Warning));
+    assert_eq!(fault.evidence, "the decoder crashed (signal 11); not decoded for 1 s");
+    // What is decoded meanwhile is a good stream, the second time as well; the fault is over after 30 s of it.
+    (0..4).for_each(|_| run.play(&clip[clip::at(3.0)..]));
+    let of_decoder = run.faults.iter().filter(|fault| fault.kind == FaultKind::DecoderFailed);
+    let phases: Vec<bool> =
+        of_decoder.map(|fault| matches!(fault.phase, FaultPhase::End(_))).collect();
+    assert_eq!(phases, [false, true]);
 }
 
 #[test]

@@ -254,6 +254,8 @@ faults! {
         "The playlist cannot be read as RFC 8216 says.";
     Stall "stall" Some(FaultClass::Stall), Delivery, CRITICAL,
         "A player's buffer would have run dry.";
+    DecoderFailed "decoder_failed" None, Picture, Acts::Never,
+        "The decoder crashed, hung or took too much memory on the stream, which is not decoded for a while.";
     PathDegraded "path_degraded" None, Delivery, Acts::Never,
         "The agent's own host or path dropped packets: what it saw is unobserved.";
     HostSaturated "host_saturated" None, Delivery, Acts::Never,

@@ -224,6 +224,10 @@ metrics! {
         "Fault records given up because the queue was full of them, or refused by the collector for good.";
     AgentDecodeRefused "tallylight_agent_decode_refused_total" "tallylight.agent.decode_refused" Counter "{unit}" [] Agent
         "Access units that no decoder had time for: parts of picture and sound were not observed.";
+    AgentDecodeWorkerFailures "tallylight_agent_decode_worker_failures_total" "tallylight.agent.decode_worker_failures" Counter "{worker}" ["reason"] Agent
+        "Processes that decode and failed, each replaced by another: not started, died, hung, took too much memory, or said nonsense.";
+    AgentDecodeConfined "tallylight_agent_decode_confined" "tallylight.agent.decode_confined" Gauge "1" ["from"] Agent
+        "1 if the processes that decode are kept from it: files and network as they found by trying, seccomp and landlock as the kernel says.";
     AgentExports "tallylight_agent_exports_total" "tallylight.agent.exports" Counter "{request}" ["result"] Agent
         "Batches offered to the collector, by result.";
     AgentEvidenceClips "tallylight_agent_evidence_clips_total" "tallylight.agent.evidence_clips" Counter "{clip}" ["result"] Agent

@@ -189,6 +189,7 @@ impl Profile {
                 FaultKind::PlaylistStale | FaultKind::SegmentMissing | FaultKind::PlaylistInvalid,
             ) => critical(0, 3_000),
             (_, FaultKind::Stall) => critical(1_000, 3_000),
+            (_, FaultKind::DecoderFailed) => warning(0, 30_000),
             (_, FaultKind::PathDegraded) => warning(0, 10_000),
             (_, FaultKind::HostSaturated) => warning(10_000, 30_000),
         }

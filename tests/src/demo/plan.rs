@@ -281,7 +281,7 @@ pub fn agent_config(places: &Places, agent: Agent) -> String {
     }
     let node = agent.node;
     let _ = writeln!(out, "token_file = \"{node}.token\"\nstate_dir = \"{node}.state\"");
-    let _ = writeln!(out, "source_address = \"{}\"\ndecode_threads = 1", agent.source_address);
+    let _ = writeln!(out, "source_address = \"{}\"\ndecode_workers = 1", agent.source_address);
     if node == SMALL_HOST {
         // 2 s of a channel: a host whose memory is scarce, so that its sockets can overflow at all.
         out.push_str("receive_buffer_bytes = 262144\n");
