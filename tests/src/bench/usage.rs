@@ -14,6 +14,42 @@ pub struct Memory {
     pub pss: u64,
 }
 
+impl std::iter::Sum for Memory {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |sum, part| Self {
+            rss: sum.rss + part.rss,
+            pss: sum.pss + part.pss,
+        })
+    }
+}
+
+/// A process and those that it started, and that these started.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn family(pid: i32) -> anyhow::Result<Vec<i32>> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc").context("there is no /proc")?.flatten() {
+        let id = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+        let stat = fs::read_to_string(entry.path().join("stat"));
+        if let (Some(id), Ok(stat)) = (id, stat) {
+            parents.extend(parent(&stat).map(|parent| (id, parent)));
+        }
+    }
+    let mut family = vec![pid];
+    let mut at = 0;
+    while let Some(&member) = family.get(at) {
+        family.extend(parents.iter().filter(|(_, parent)| *parent == member).map(|(id, _)| id));
+        at += 1;
+    }
+    Ok(family)
+}
+
+fn parent(stat: &str) -> Option<i32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// Processor time of all threads of a process so far, also of those that have ended.
 ///
 /// The clock of `utime` and `stime` ticks 100 times a second; summed over seconds that is below half a percent.
@@ -58,6 +94,7 @@ mod tests {
         let stat = "7 (a) b) R 1 2 3 4 5 6 7 8 9 10 120 30 0 0";
         assert_eq!(ticks(stat), Some(150));
         assert_eq!(ticks("7 (a) R 1"), None);
+        assert_eq!(parent(stat), Some(1));
         let own = i32::try_from(std::process::id()).unwrap();
         assert!(memory(own).unwrap().rss > 0 && processor_time(own).is_ok());
         assert!(processor_time(i32::MAX).is_err());

@@ -195,7 +195,12 @@ impl Site {
             anyhow::bail!("{name} ended; see {}", log.display());
         }
         let times = || -> anyhow::Result<_> {
-            Ok((usage::processor_time(self.agent)?, usage::processor_time(self.ffmpeg)?))
+            // Its workers decode.
+            let agent: Vec<Duration> = usage::family(self.agent)?
+                .into_iter()
+                .map(usage::processor_time)
+                .collect::<anyhow::Result<_>>()?;
+            Ok((agent.into_iter().sum::<Duration>(), usage::processor_time(self.ffmpeg)?))
         };
         let (agent, ffmpeg) = times()?;
         let begun = Instant::now();
@@ -203,9 +208,12 @@ impl Site {
         let (agent_after, ffmpeg_after) = times()?;
         let seconds = begun.elapsed().as_secs_f64();
         Ok(Sample {
-            agent_cores: (agent_after - agent).as_secs_f64() / seconds,
+            agent_cores: agent_after.saturating_sub(agent).as_secs_f64() / seconds,
             ffmpeg_cores: (ffmpeg_after - ffmpeg).as_secs_f64() / seconds,
-            agent: usage::memory(self.agent)?,
+            agent: usage::family(self.agent)?
+                .into_iter()
+                .map(usage::memory)
+                .sum::<anyhow::Result<Memory>>()?,
             ffmpeg: usage::memory(self.ffmpeg)?,
         })
     }
