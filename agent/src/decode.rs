@@ -16,6 +16,7 @@ mod pcm;
 mod plain;
 mod quarantine;
 mod signature;
+mod thumbnail;
 mod video;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -63,6 +64,8 @@ pub struct Unit {
     pub effort: Effort,
     /// How a change that a key picture shows is dated.
     pub dating: Dating,
+    /// Whether a thumbnail is wanted of the picture that it decodes to, if it does.
+    pub thumbnail: bool,
     /// Annex B byte stream, MPEG video, or whole audio frames with their headers. Not part of a written message: it travels beside
     /// it, uncopied.
     #[serde(skip)]
@@ -113,6 +116,14 @@ pub enum Reply {
     Picture(PictureStats),
     /// About 100 ms of decoded sound.
     Sound(SoundStats),
+    /// A picture as it was wanted, a small JPEG.
+    Thumbnail {
+        /// Its elementary stream.
+        #[serde(with = "plain::pid")]
+        pid: Pid,
+        /// The file.
+        jpeg: Vec<u8>,
+    },
     /// An access unit that the decoder found damaged, or a picture that it had to repair.
     Damaged {
         /// Its elementary stream.

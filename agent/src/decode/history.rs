@@ -104,7 +104,8 @@ mod tests {
         let (effort, dating) = (Effort::Keep(place), Dating::Decoding);
         let (key, media_time) = (index == 0, Duration::ZERO);
         let data = vec![0; bytes];
-        let unit = Unit { pid, codec, key, media_time, effort, dating, data };
+        let thumbnail = false;
+        let unit = Unit { pid, codec, key, media_time, effort, dating, thumbnail, data };
         history.push(&Arc::new(unit), place);
     }
 

@@ -9,6 +9,7 @@ use super::{
     Dating, Effort, GoesOn, PictureStats, Place, Reply, Unit,
     history::{History, Span},
     luma::Blocks,
+    thumbnail,
 };
 use crate::picture::{Look, is_still, resembles};
 
@@ -35,6 +36,7 @@ pub(super) struct VideoTrack {
     /// The last picture of the group that was kept or decoded; `None` if one is missing.
     group_at: Option<Place>,
     decoder_at: DecoderAt,
+    small: Small,
 }
 
 /// What the decoder has seen last.
@@ -91,7 +93,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn take(&mut self, picture: &Picture<'_>, at: Duration, into: &mut Blocks) {
+    fn take(&mut self, picture: &Picture<'_>, at: Duration, into: &mut Blocks, small: &mut Small) {
         // What refers to pictures from before the begin is damaged by that alone.
         if picture.is_whole() {
             self.damage = picture.damage();
@@ -99,8 +101,20 @@ impl Outcome {
                 None => self.foreign = true,
                 Some(luma) => self.shown |= into.reduce(at, luma, picture.chroma()),
             }
+            if matches!(small, Small::Wanted) {
+                *small = thumbnail::draw(picture).map_or(Small::No, Small::Drawn);
+            }
         }
     }
+}
+
+/// A thumbnail of the next whole picture.
+#[derive(Default)]
+enum Small {
+    #[default]
+    No,
+    Wanted,
+    Drawn(Vec<u8>),
 }
 
 /// Access units put aside.
@@ -136,6 +150,7 @@ impl VideoTrack {
             group: Kept::default(),
             group_at: None,
             decoder_at: DecoderAt::Start,
+            small: Small::No,
         })
     }
 
@@ -150,6 +165,10 @@ impl VideoTrack {
 
     pub(super) fn unit(&mut self, unit: Unit, replies: &mut Vec<Reply>, goes_on: GoesOn<'_>) {
         let unit = Arc::new(unit);
+        let pid = unit.pid;
+        if unit.thumbnail {
+            self.small = Small::Wanted;
+        }
         match unit.effort {
             Effort::Skip => {}
             Effort::Alone => self.alone(&unit, replies, goes_on),
@@ -169,6 +188,11 @@ impl VideoTrack {
                 self.catch_up(unit, place, replies, goes_on);
             }
             Effort::Run | Effort::RunEnd => self.run(&unit, replies),
+        }
+        if matches!(self.small, Small::Drawn(_))
+            && let Small::Drawn(jpeg) = mem::take(&mut self.small)
+        {
+            replies.push(Reply::Thumbnail { pid, jpeg });
         }
     }
 
@@ -324,9 +348,9 @@ impl VideoTrack {
     fn decode_next(&mut self, unit: &Unit) -> Outcome {
         let mut outcome =
             Outcome { shown: false, foreign: false, damage: Damage::NotAvailable, error: None };
-        let current = &mut self.current;
+        let (current, small) = (&mut self.current, &mut self.small);
         let decoded = self.decoder.decode(&unit.data, tag_of(unit.media_time), |picture| {
-            outcome.take(&picture, time_of(picture.tag(), unit.media_time), current);
+            outcome.take(&picture, time_of(picture.tag(), unit.media_time), current, small);
         });
         outcome.error = decoded.err();
         outcome
@@ -335,9 +359,9 @@ impl VideoTrack {
     /// Decodes a key picture by itself and has it out at once.
     fn decode_alone(&mut self, unit: &Unit) -> Outcome {
         let mut outcome = self.decode_next(unit);
-        let current = &mut self.current;
+        let (current, small) = (&mut self.current, &mut self.small);
         let drained =
-            self.decoder.drain(|picture| outcome.take(&picture, unit.media_time, current));
+            self.decoder.drain(|picture| outcome.take(&picture, unit.media_time, current, small));
         outcome.error = outcome.error.or(drained.err());
         outcome
     }

@@ -14,16 +14,16 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks again and again; an answer that did not change is not sent twice.
-#[derive(Debug)]
-pub struct Assigner {
+/// The way to the collector's API, with the agent's credentials.
+#[derive(Clone, Debug)]
+pub struct Api {
     client: reqwest::Client,
-    url: String,
+    /// Ends with a slash.
+    base: String,
     authorization: header::HeaderValue,
-    etag: Option<header::HeaderValue>,
 }
 
-impl Assigner {
+impl Api {
     /// Prepares to ask.
     ///
     /// # Errors
@@ -42,8 +42,36 @@ impl Assigner {
             header::HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
                 .context("token: not a header value")?;
         authorization.set_sensitive(true);
-        let url = format!("{}api/v1/assignment", config.assignment);
-        Ok(Self { client, url, authorization, etag: None })
+        Ok(Self { client, base: config.assignment.to_string(), authorization })
+    }
+
+    /// Begins a `GET` of a path below the API's address.
+    pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
+        self.authorised(self.client.get(format!("{}{path}", self.base)))
+    }
+
+    /// Begins a `PUT`.
+    pub fn put(&self, path: &str) -> reqwest::RequestBuilder {
+        self.authorised(self.client.put(format!("{}{path}", self.base)))
+    }
+
+    fn authorised(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        request.header(header::AUTHORIZATION, self.authorization.clone())
+    }
+}
+
+/// Asks again and again; an answer that did not change is not sent twice.
+#[derive(Debug)]
+pub struct Assigner {
+    api: Api,
+    etag: Option<header::HeaderValue>,
+}
+
+impl Assigner {
+    /// Prepares to ask.
+    #[must_use]
+    pub const fn new(api: Api) -> Self {
+        Self { api, etag: None }
     }
 
     /// Asks once. `None`: nothing changed since the last answer that was [taken](Self::taken).
@@ -51,8 +79,7 @@ impl Assigner {
     /// # Errors
     /// No answer, or one that is not an assignment by its status or size.
     pub async fn ask(&self) -> anyhow::Result<Option<Answer>> {
-        let mut request =
-            self.client.get(&self.url).header(header::AUTHORIZATION, self.authorization.clone());
+        let mut request = self.api.get("api/v1/assignment");
         if let Some(etag) = &self.etag {
             request = request.header(header::IF_NONE_MATCH, etag.clone());
         }

@@ -23,10 +23,11 @@ use tokio::{
 };
 
 use super::{
-    assign::Assigner,
+    assign::{Api, Assigner},
     decoding::{Decoders, MemoryLimits, Program},
     evidence::Keeper,
     export::{Collector, Exporter, Lane},
+    gallery::Gallery,
     host::{HostReader, total_memory},
     input::Inputs,
     outbox::Outbox,
@@ -111,12 +112,15 @@ pub async fn run(path: PathBuf) -> anyhow::Result<()> {
         saturated,
         joins: Arc::new(Semaphore::new(MAX_JOINS)),
         tracer: Tracer::new(checked.config.traces.as_ref(), &node)?,
+        gallery: Gallery::default(),
     };
     let (collector_tx, collector) =
         watch::channel(Collector::new(&checked.config, &checked.token)?);
     tracing::info!(%node, epoch = epoch.0, listen = %checked.config.listen, "agent started");
+    let api = Api::new(&checked.config, &checked.token)?;
     let mut agent = Agent {
-        assigner: Assigner::new(&checked.config, &checked.token)?,
+        assigner: Assigner::new(api.clone()),
+        api: watch::Sender::new(api),
         path,
         checked,
         state,
@@ -141,6 +145,7 @@ struct Agent {
     checked: Checked,
     state: State,
     assigner: Assigner,
+    api: watch::Sender<Api>,
     shared: Shared,
     collector: watch::Sender<Collector>,
     saturated: watch::Sender<Option<String>>,
@@ -168,6 +173,7 @@ impl Agent {
             tasks.spawn(Exporter::new(lane, outbox, collector.clone(), in_flight).run());
         }
         tasks.spawn(serve::serve(listener, move || outbox.metrics()));
+        tasks.spawn(self.shared.gallery.clone().run(self.api.subscribe()));
         let [mut hangup, mut terminate, mut interrupted] = signals;
         let mut reader = HostReader::new(&self.checked.config.state_dir);
         let mut judge = HostJudge::new(None);
@@ -253,7 +259,7 @@ impl Agent {
     fn try_reload(&mut self) -> anyhow::Result<Vec<&'static str>> {
         let new = check(&self.path)?;
         let collector = Collector::new(&new.config, &new.token)?;
-        let assigner = Assigner::new(&new.config, &new.token)?;
+        let api = Api::new(&new.config, &new.token)?;
         let restart = self.checked.config.needs_restart(&new.config);
         let inputs = |config: &Config| (config.source_address, config.receive_buffer_bytes);
         if inputs(&self.checked.config) != inputs(&new.config) {
@@ -261,7 +267,8 @@ impl Agent {
             let (source, buffer) = inputs(&new.config);
             self.shared.inputs = Inputs::new(source, buffer);
         }
-        self.assigner = assigner;
+        self.assigner = Assigner::new(api.clone());
+        self.api.send_replace(api);
         self.collector.send_replace(collector);
         // What needs a restart stays as it is in force.
         let old = std::mem::replace(&mut self.checked, new).config;

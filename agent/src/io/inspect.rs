@@ -353,7 +353,7 @@ impl<'a> Probe<'a> {
                     let event = self.events.cue(&cue);
                     self.tell_event(event);
                 }
-                Output::Slice(_) | Output::Started { .. } => {}
+                Output::Slice(_) | Output::Started { .. } | Output::Thumbnail { .. } => {}
                 Output::Ended(error) => {
                     self.ended = true;
                     self.error = error;

@@ -8,6 +8,7 @@ pub mod decoding;
 pub mod evidence;
 pub mod export;
 pub mod file;
+pub mod gallery;
 mod hls;
 pub mod host;
 pub mod http;

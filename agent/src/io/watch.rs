@@ -12,6 +12,7 @@ use super::{
     clock,
     decoding::{Answer, Decoders, Desk, Outcome},
     evidence::{Keeper, Recording},
+    gallery::Gallery,
     input::Inputs,
     outbox::Outbox,
     trace::Tracer,
@@ -44,6 +45,8 @@ pub struct Shared {
     pub joins: Arc<Semaphore>,
     /// Where traces go.
     pub tracer: Tracer,
+    /// Where thumbnails go.
+    pub gallery: Gallery,
     /// Keeps clips of faults; `None` where none are to be kept.
     pub evidence: Option<Keeper>,
 }
@@ -279,6 +282,11 @@ impl Driver {
                     self.shared.outbox.heard(&slice.stream, reading.unwrap_or_default());
                     self.shared.outbox.slice(*slice);
                 }
+                Output::Thumbnail { view, jpeg } => {
+                    if let Some(watch) = self.group.streams.get(view) {
+                        self.shared.gallery.hang(&watch.stream, jpeg);
+                    }
+                }
                 Output::Started { view, start } => {
                     if let Some(watch) = self.group.streams.get(view) {
                         self.shared.tracer.started(&watch.stream, &start);
@@ -369,7 +377,7 @@ async fn join(watch: &Watch, spec: &InputSpec, shared: &Shared) -> Option<Start>
                 }
                 Output::Started { start, .. } => return Some(start),
                 Output::Ended(_) => return None,
-                Output::Fault(_) | Output::Slice(_) => {}
+                Output::Fault(_) | Output::Slice(_) | Output::Thumbnail { .. } => {}
                 Output::Structure { .. } | Output::Cue { .. } => {}
             }
         }

@@ -63,6 +63,13 @@ pub enum Output {
         /// What it says.
         cue: Box<Cue>,
     },
+    /// A small picture of what the stream shows, a JPEG.
+    Thumbnail {
+        /// The view's index.
+        view: usize,
+        /// The file.
+        jpeg: Vec<u8>,
+    },
     /// The input is over, for the reason given if it could not be read.
     Ended(Option<String>),
 }

@@ -48,6 +48,9 @@ const SOUND_LASTS: Duration = Duration::from_millis(500);
 pub(super) const LIVE_WINDOW: Duration = Duration::from_secs(5);
 /// Components of which it is kept what the decoder made of them: a service that changes them this often is none.
 const MAX_SCRUTINY: usize = 64;
+/// A live stream has a thumbnail drawn this often.
+const THUMBNAIL_EVERY: Duration = Duration::from_secs(10);
+
 /// What to watch in a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewConfig {
@@ -122,6 +125,8 @@ pub(super) struct View {
     prints: Prints,
     /// A decoder failed on it, and nothing was decoded since.
     decoder_fails: bool,
+    /// The media time of the last thumbnail; none where one is wanted at once.
+    thumbnail: Option<Duration>,
     sent: u64,
     handled: u64,
     /// A slice whose time has come waits for so many answers, since then.
@@ -171,6 +176,7 @@ impl View {
             pictures: Spans::default(),
             sounds: Spans::default(),
             prints: Prints::default(),
+            thumbnail: None,
             decoder_fails: false,
             sent: 0,
             handled: 0,
@@ -303,7 +309,23 @@ impl View {
         } else {
             self.picture.dating(media_time)
         };
-        self.ask(Request::Unit(Unit { pid, codec, key, media_time, effort, dating, data }));
+        let decodes = matches!(effort, Effort::Key(_) | Effort::CatchUp(_) | Effort::RunEnd);
+        let thumbnail = decodes && self.thumbnail_is_due(media_time);
+        let unit = Unit { pid, codec, key, media_time, effort, dating, thumbnail, data };
+        self.ask(Request::Unit(unit));
+    }
+
+    /// Whether the next picture is to be drawn small: of a live stream one every 10 s, and one as soon as a fault is told.
+    fn thumbnail_is_due(&mut self, at: Duration) -> bool {
+        let due = match self.thumbnail {
+            _ if self.timeline.is_recording() => false,
+            Some(last) => at.abs_diff(last) >= THUMBNAIL_EVERY,
+            None => true,
+        };
+        if due {
+            self.thumbnail = Some(at);
+        }
+        due
     }
 
     /// Forgets what decoding knew: what follows is another piece of stream.
@@ -361,6 +383,9 @@ impl View {
                         self.event(FaultKind::DecodeErrors, Some(pid), at, worst, evidence);
                     }
                 }
+                Reply::Thumbnail { jpeg, .. } => {
+                    self.outputs.push_back(Output::Thumbnail { view: self.index, jpeg });
+                }
                 Reply::Unsupported { .. } => {}
             }
         }
@@ -381,11 +406,13 @@ impl View {
     fn note(&mut self, reply: &Reply) {
         let (Reply::Picture(PictureStats { pid, .. })
         | Reply::Sound(SoundStats { pid, .. })
+        | Reply::Thumbnail { pid, .. }
         | Reply::Damaged { pid, .. }
         | Reply::Unsupported { pid, .. }) = reply;
         let Some(scrutiny) = self.scrutiny.get_mut(pid) else { return };
         match reply {
             Reply::Picture(_) | Reply::Sound(_) => scrutiny.looked_at += 1,
+            Reply::Thumbnail { .. } => {}
             Reply::Damaged { .. } => scrutiny.damaged += 1,
             Reply::Unsupported { .. } => scrutiny.unsupported = true,
         }
@@ -533,6 +560,9 @@ impl View {
     pub(super) fn tell(&mut self, declared_by: Option<MonoTime>) {
         while let Some(change) = self.tracker.poll() {
             let begins = matches!(change.phase, FaultPhase::Begin | FaultPhase::Raise);
+            if begins {
+                self.thumbnail = None;
+            }
             let gone: &[Evidence] = match change.condition.kind {
                 _ if !begins => &[],
                 FaultKind::NoData | FaultKind::Unreachable => &[Evidence::Picture, Evidence::Sound],

@@ -80,6 +80,7 @@ fn requests(data: &[u8]) -> Vec<Request> {
                 media_time: unit.media_time.unwrap(),
                 effort,
                 dating: Dating::Decoding,
+                thumbnail: false,
                 data: unit.data,
             }));
         }

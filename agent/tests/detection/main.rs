@@ -97,7 +97,9 @@ impl Chain {
             Effort::Alone
         };
         let dating = self.picture.dating(media_time);
-        let request = Unit { pid, codec, key, media_time, effort, dating, data: unit.data };
+        let thumbnail = false;
+        let request =
+            Unit { pid, codec, key, media_time, effort, dating, thumbnail, data: unit.data };
         let wanted = effort != Effort::Skip && !request.data.is_empty();
         let replies = wanted.then(|| self.analyser.handle(Request::Unit(request)));
         self.answers.push_back(replies.unwrap_or_default());
@@ -117,7 +119,9 @@ impl Chain {
                         self.sound.stats(&stats);
                     }
                     Reply::Damaged { .. } => found.damaged += 1,
-                    other @ Reply::Unsupported { .. } => panic!("{other:?}"),
+                    other @ (Reply::Unsupported { .. } | Reply::Thumbnail { .. }) => {
+                        panic!("{other:?}")
+                    }
                 }
             }
             self.tell(found);

@@ -48,6 +48,7 @@ struct Run {
     now: u64,
     slices: Vec<Slice>,
     faults: Vec<FaultRecord>,
+    thumbnails: Vec<(u64, Vec<u8>)>,
 }
 
 impl Run {
@@ -60,8 +61,8 @@ impl Run {
             wall: WallTime::from_unix_millis(1_000_000),
             named: WallTime::from_unix_millis(1_000_000),
         });
-        let (slices, faults) = (Vec::new(), Vec::new());
-        Self { session, decoders: BTreeMap::new(), now: 0, slices, faults }
+        let (slices, faults, thumbnails) = (Vec::new(), Vec::new(), Vec::new());
+        Self { session, decoders: BTreeMap::new(), now: 0, slices, faults, thumbnails }
     }
 
     fn tv() -> Self {
@@ -120,6 +121,7 @@ impl Run {
                 Output::Fault(record) => self.faults.push(record),
                 Output::Slice(slice) => self.slices.push(*slice),
                 Output::Started { .. } | Output::Ended(_) => {}
+                Output::Thumbnail { jpeg, .. } => self.thumbnails.push((self.now, jpeg)),
                 Output::Structure { .. } | Output::Cue { .. } => {}
             }
         }
@@ -335,6 +337,29 @@ fn main_sound_that_vanishes_is_missed() {
     run.play(&clip);
     near(ms(run.begin(FaultKind::NoAudio).onset) as f64, 4_000.0, 300.0);
     assert!(!run.told().iter().any(|told| told.starts_with("no_video")));
+}
+
+/// Rows and pixels in a row of a JPEG (ITU-T T.81, B.2.2).
+fn size_of(jpeg: &[u8]) -> [u8; 4] {
+    let start = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+    jpeg[start + 5..start + 9].try_into().unwrap()
+}
+
+#[test]
+fn a_stream_is_drawn_every_ten_seconds_and_at_once_where_it_breaks() {
+    let clip = clip::clip(20, "drawbox=c=black:t=fill:enable='between(t,3,20)'", "");
+    let mut run = Run::tv();
+    run.play(&clip);
+    let black = ms(run.begin(FaultKind::Black).declared);
+    let times: Vec<u64> = run.thumbnails.iter().map(|(at, _)| *at).collect();
+    let [first, broken, critical] = times[..] else { panic!("drawn at {times:?}") };
+    assert!(first < 1_500 && (black..black + 1_500).contains(&broken), "{times:?}, {black}");
+    assert!((12_900..15_000).contains(&critical), "{times:?}");
+    for (_, jpeg) in &run.thumbnails {
+        assert_eq!(size_of(jpeg), [0, 180, 1, 64]);
+    }
+    let lengths: Vec<usize> = run.thumbnails.iter().map(|(_, jpeg)| jpeg.len()).collect();
+    assert!(lengths[1] * 3 < lengths[0], "a black picture takes {lengths:?} bytes");
 }
 
 #[test]

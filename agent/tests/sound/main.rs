@@ -20,10 +20,10 @@ fn measure(graph: &str, encoder: &str) -> Vec<SoundStats> {
         stream.push(MonoTime::ZERO, chunk);
         while let Some(event) = stream.poll() {
             let Event::Unit(unit) = event else { continue };
-            let (effort, dating) = (Effort::Alone, Dating::Sizes);
+            let (effort, dating, thumbnail) = (Effort::Alone, Dating::Sizes, false);
             let media_time = unit.media_time.unwrap();
             let (pid, codec, key, data) = (unit.pid, unit.codec, unit.key, unit.data);
-            let unit = Unit { pid, codec, key, media_time, effort, dating, data };
+            let unit = Unit { pid, codec, key, media_time, effort, dating, thumbnail, data };
             for reply in analyser.handle(Request::Unit(unit)) {
                 if let Reply::Sound(stats) = reply {
                     all.push(stats);

@@ -1,6 +1,6 @@
 //! Pictures.
 
-use ffmpeg_next::{ffi, frame, picture};
+use ffmpeg_next::{color::Range, ffi, frame, picture};
 use tallylight_model::Codec;
 
 use crate::{DecodeError, Limits, OpenError, session::Session};
@@ -138,6 +138,22 @@ impl Picture<'_> {
         let Layout { depth, subsampling } = self.layout()?;
         let shifts = subsampling?;
         Some([self.plane(1, depth, shifts)?, self.plane(2, depth, shifts)?])
+    }
+
+    /// How wide a pixel is for its height, as a fraction of two numbers from 1 up; square where the stream does not say.
+    #[must_use]
+    pub fn pixel_aspect(&self) -> (u32, u32) {
+        let aspect = self.frame.aspect_ratio();
+        match (u32::try_from(aspect.numerator()), u32::try_from(aspect.denominator())) {
+            (Ok(across @ 1..), Ok(down @ 1..)) => (across, down),
+            _ => (1, 1),
+        }
+    }
+
+    /// Whether black is 0 and white the largest value, and not 16 and 235 of 8 bits.
+    #[must_use]
+    pub fn is_full_range(&self) -> bool {
+        self.frame.color_range() == Range::JPEG
     }
 
     fn layout(&self) -> Option<Layout> {

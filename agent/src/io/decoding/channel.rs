@@ -178,6 +178,7 @@ mod tests {
             media_time: Duration::from_millis(1_234_567),
             effort: Effort::Key(Place { group: 3, index: 0 }),
             dating: Dating::Decoding,
+            thumbnail: false,
             data,
         };
         Order::handle(Key { desk: 7, view }, Request::Unit(unit))
