@@ -12,7 +12,6 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::clip::RATE;
 use crate::world::packet::PACKET;
 
 const DATAGRAM: usize = 7 * PACKET;
@@ -40,6 +39,7 @@ impl Player {
     /// The system gives no thread.
     pub(super) fn start(
         clip: Arc<[u8]>,
+        rate: u64,
         groups: Vec<(UdpSocket, SocketAddrV4)>,
     ) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::default());
@@ -47,7 +47,7 @@ impl Player {
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("player".to_owned())
-            .spawn(move || play(&clip, sockets, &of_thread))
+            .spawn(move || play(&clip, rate, sockets, &of_thread))
             .context("cannot start a thread")?;
         Ok(Self { thread: Some(thread), shared })
     }
@@ -71,7 +71,7 @@ impl Drop for Player {
     }
 }
 
-fn play(clip: &[u8], sockets: Vec<UdpSocket>, shared: &Shared) {
+fn play(clip: &[u8], rate: u64, sockets: Vec<UdpSocket>, shared: &Shared) {
     let start = Instant::now();
     let mut streams: Vec<_> = (0_u32..)
         .zip(sockets)
@@ -80,11 +80,11 @@ fn play(clip: &[u8], sockets: Vec<UdpSocket>, shared: &Shared) {
     while !shared.stop.load(Ordering::Relaxed) {
         let now = Instant::now();
         for (begins, socket, left, sent) in &mut streams {
-            while *begins + due(*sent) <= now {
+            while *begins + due(*sent, rate) <= now {
                 let Some(datagram) = left.next() else { return };
                 // What a full buffer refuses the agent counts as lost, and the run as wrong.
                 let _ = socket.send(datagram);
-                let late = now - (*begins + due(*sent));
+                let late = now - (*begins + due(*sent, rate));
                 shared.latest_us.fetch_max(late.as_micros() as u64, Ordering::Relaxed);
                 *sent += 1;
             }
@@ -93,9 +93,9 @@ fn play(clip: &[u8], sockets: Vec<UdpSocket>, shared: &Shared) {
     }
 }
 
-/// When a datagram is due, from its stream's begin.
-fn due(number: u64) -> Duration {
-    Duration::from_nanos(number * (DATAGRAM as u64 * 8) * 1_000_000_000 / RATE)
+/// When a datagram is due, from its stream's begin, at so many bits per second.
+fn due(number: u64, rate: u64) -> Duration {
+    Duration::from_nanos(number * (DATAGRAM as u64 * 8) * 1_000_000_000 / rate)
 }
 
 #[cfg(test)]
@@ -104,10 +104,11 @@ mod tests {
 
     #[test]
     fn datagrams_leave_at_the_rate_of_the_clip() {
-        let a_second = RATE / (DATAGRAM as u64 * 8);
-        let last = due(a_second).as_secs_f64();
+        let rate = 6_900_000;
+        let a_second = rate / (DATAGRAM as u64 * 8);
+        let last = due(a_second, rate).as_secs_f64();
         assert!((0.998..=1.0).contains(&last), "{last}");
         // No overflow within the longest clip.
-        assert!(due(a_second * 1_000) > Duration::from_secs(990));
+        assert!(due(a_second * 1_000, rate) > Duration::from_secs(990));
     }
 }
