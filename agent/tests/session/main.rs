@@ -18,8 +18,8 @@ use tallylight_agent::{
     probe::{Decoding, Output, Session, SessionConfig, Source, ViewConfig, Watched},
 };
 use tallylight_model::{
-    FaultKind, FaultPhase, FaultRecord, LatencySample, MonoTime, Severity, Slice, StreamId,
-    WallTime,
+    FaultKind, FaultPhase, FaultRecord, Fingerprint, LatencySample, MonoTime, Severity, Slice,
+    StreamId, WallTime,
 };
 
 /// The clock's moment at which all sessions begin.
@@ -202,6 +202,12 @@ fn a_healthy_stream_is_observed_in_every_layer_and_has_no_fault() {
     let latencies: Vec<LatencySample> =
         run.slices.iter().flat_map(|slice| slice.latencies.clone()).collect();
     assert!(matches!(latencies[..], [LatencySample::FirstByte(_), LatencySample::Startup(_)]));
+    let prints: Vec<_> = run.slices.iter().map(|slice| &slice.fingerprint).collect();
+    let heard = |it: &&Fingerprint| it.sound.iter().filter(|level| **level > 0).count();
+    let tenths: Vec<usize> = prints.iter().map(heard).collect();
+    assert!(tenths[1..tenths.len() - 1].iter().all(|heard| *heard == 10), "{prints:?}");
+    let frames: usize = prints.iter().map(|it| it.coded.len()).sum();
+    assert!((4..40).contains(&frames), "{frames} coded frames");
 }
 
 #[test]

@@ -147,6 +147,7 @@ struct Heard {
 struct Trace {
     agent: AgentNo,
     at: MonoTime,
+    was_well: bool,
     /// Levels of tenths of a second, the last one the newest.
     levels: VecDeque<u8>,
     /// The tenth of a second after the last level, counted from the clock's origin.
@@ -210,7 +211,6 @@ impl Likeness {
             return;
         }
         let place = &mut self.streams[stream.index()];
-        let start = slice.end - slice.length;
         let heard = place.get_or_insert_with(|| Box::new(Heard::new(agent, slice.end)));
         if heard.trace.agent != agent {
             if slice.end < heard.trace.at + SILENT {
@@ -219,7 +219,7 @@ impl Likeness {
             // Another agent hears it earlier or later by the network between them.
             heard.trace = Trace::new(agent, slice.end);
         }
-        heard.trace.hear(start, slice, well);
+        heard.trace.hear(slice, well);
         if slice.end < heard.next {
             return;
         }
@@ -285,11 +285,14 @@ impl Heard {
 
 impl Trace {
     fn new(agent: AgentNo, at: MonoTime) -> Self {
-        Self { agent, at, levels: VecDeque::new(), end: 0, frames: VecDeque::new() }
+        Self { agent, at, was_well: true, levels: VecDeque::new(), end: 0, frames: VecDeque::new() }
     }
 
-    fn hear(&mut self, start: MonoTime, slice: &Slice, well: bool) {
+    fn hear(&mut self, slice: &Slice, well: bool) {
         self.at = self.at.max(slice.end);
+        let start = slice.end - slice.length - Fingerprint::BEHIND;
+        // A fingerprint is of the second before its slice: in both nothing may have been wrong.
+        let well = core::mem::replace(&mut self.was_well, well) && well;
         let tenth = Fingerprint::TENTH.as_nanos() as u64;
         let first = (start.as_nanos() + tenth / 2) / tenth;
         let Fingerprint { sound, coded } = &slice.fingerprint;

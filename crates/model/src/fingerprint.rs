@@ -4,10 +4,10 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// One slice's worth.
+/// One second of it. It comes with the slice of the second *after* it: the last sound of a second is decoded when that is over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// The level of the main sound in each tenth of a second of the slice, by [`Fingerprint::level`]; 0 where it was not heard.
+    /// The level of the main sound in each tenth of the second, by [`Fingerprint::level`]; 0 where it was not heard.
     /// At most [`Fingerprint::TENTHS`].
     pub sound: Vec<u8>,
     /// Some of the coded frames of the main sound; at most [`Fingerprint::FRAMES`].
@@ -19,14 +19,16 @@ pub struct Fingerprint {
 pub struct CodedFrame {
     /// A hash of its bytes.
     pub hash: u32,
-    /// When it was produced, after the slice's begin.
+    /// When it was produced, after the second's begin.
     pub after: Duration,
 }
 
 impl Fingerprint {
-    /// Tenths of a second in a slice of 1 s.
+    /// How long before its slice it begins.
+    pub const BEHIND: Duration = Duration::from_secs(1);
+    /// Tenths of a second in it.
     pub const TENTHS: usize = 10;
-    /// Coded frames of a slice.
+    /// Coded frames in it.
     pub const FRAMES: usize = 4;
     /// A tenth of a second.
     pub const TENTH: Duration = Duration::from_millis(100);

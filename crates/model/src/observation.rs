@@ -51,7 +51,7 @@ pub struct Slice {
     pub counters: Counters,
     /// Latencies measured in this slice; at most 16.
     pub latencies: Vec<LatencySample>,
-    /// What it sounded like; empty where slices were merged.
+    /// What the second before it sounded like; empty where slices were merged.
     pub fingerprint: Fingerprint,
 }
 

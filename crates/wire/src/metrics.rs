@@ -20,7 +20,7 @@ const AGE: &str = "tallylight.age";
 const LENGTH: &str = "tallylight.slice.length";
 /// The fingerprint's levels, a byte each.
 const SOUND: &str = "tallylight.slice.sound";
-/// The fingerprint's coded frames: of each the hash and the milliseconds after the slice's begin, low byte first.
+/// The fingerprint's coded frames: of each the hash and the milliseconds after its second's begin, low byte first.
 const CODED: &str = "tallylight.slice.coded";
 const LAYER: &str = "layer";
 const KIND: &str = "kind";

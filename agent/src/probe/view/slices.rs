@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tallylight_model::{
-    Counters, FaultKind, LatencySample, MonoTime, Observed, Severity, Slice, WallTime,
+    Counters, FaultKind, Fingerprint, LatencySample, MonoTime, Observed, Severity, Slice, WallTime,
 };
 
 use super::{Output, Progress, Spans, View};
@@ -161,7 +161,7 @@ impl View {
             standing,
             counters: std::mem::replace(&mut self.counters, next),
             latencies: std::mem::take(&mut self.latencies),
-            fingerprint: self.prints.take(second_of(from)),
+            fingerprint: self.prints.take(second_of(from - Fingerprint::BEHIND)),
         })));
         self.tracker.prune(to);
         self.pictures.prune(to);

@@ -53,7 +53,7 @@ fn slice(second: u64, fingerprint: Fingerprint) -> Slice {
     Slice {
         stream: StreamId::parse("one/primary").unwrap(),
         start: WallTime::default(),
-        end: MonoTime::ZERO + Duration::from_secs(second + 1),
+        end: MonoTime::ZERO + Duration::from_secs(second + 2),
         length: Duration::from_secs(1),
         observed: Observed::default(),
         conditions: Default::default(),
@@ -66,8 +66,7 @@ fn slice(second: u64, fingerprint: Fingerprint) -> Slice {
 
 fn hear(trace: &mut Trace, seconds: core::ops::Range<u64>, of: impl Fn(u64) -> Fingerprint) {
     for second in seconds {
-        let slice = slice(second, of(second));
-        trace.hear(MonoTime::ZERO + Duration::from_secs(second), &slice, true);
+        trace.hear(&slice(second, of(second)), true);
     }
 }
 

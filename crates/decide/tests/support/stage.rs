@@ -267,7 +267,7 @@ impl Stage {
         self.faults.iter().filter(|it| !is_deaf && is_shown(it)).map(|it| it.kind).collect()
     }
 
-    /// What a stream sounds like in the second before now.
+    /// What a stream sounded like in the second before the last.
     fn sound(&self, stream: &StreamId) -> Fingerprint {
         let feed = match self.stuck {
             Some((delivery, source)) if delivery == stream.as_str() => source,
@@ -281,7 +281,7 @@ impl Stage {
             let mixed = (n ^ (programme << 40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             (mixed ^ (mixed >> 32)).wrapping_mul(0xd134_2543_de82_ef95) >> 33
         };
-        let first = (START + self.second - 1) * 10 - late;
+        let first = (START + self.second - 2) * 10 - late;
         let level = |n: u64| u8::try_from(100 + dice(n) % 60).unwrap();
         let sound = (first..first + 10).map(level).collect();
         // Two encoders give no frame in common.
