@@ -14,8 +14,8 @@ use alloc::{
 use core::time::Duration;
 
 use tallylight_model::{
-    Batch, ChannelId, EncoderId, Epoch, MonoTime, NodeId, NodeReport, Ratio, RegionId, Resource,
-    ServerId, Slice, StreamId,
+    Batch, ChannelId, EncoderId, Epoch, FaultKind, MonoTime, NodeId, NodeReport, Ratio, RegionId,
+    Resource, ServerId, Slice, StreamId,
 };
 
 use crate::{
@@ -149,8 +149,10 @@ impl Facts {
         else {
             return;
         };
-        let wrong = slice.conditions.keys().any(|kind| is_streams_own(*kind));
-        let well = !wrong && slice.counters.receive_dropped == 0;
+        // A pause in speech is silence, and a cut is black, until it lasts.
+        let lasts = |kind: &&FaultKind| !kind.is_differential();
+        let mut wrong = slice.conditions.keys().filter(lasts).chain(slice.standing.keys());
+        let well = !wrong.any(|kind| is_streams_own(*kind)) && slice.counters.receive_dropped == 0;
         self.likeness.slice(&self.lineup, agent, no, slice, well);
     }
 

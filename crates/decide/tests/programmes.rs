@@ -52,6 +52,14 @@ fn a_backup_that_is_heard_to_carry_the_same_programme_needs_no_stated_offset() {
 }
 
 #[test]
+fn a_pause_in_speech_is_no_reason_not_to_listen() {
+    let mut stage = heard((1, 0), (1, 30));
+    stage.pauses = true;
+    stage.run(LEARNT);
+    assert!(!reasons(&stage, 1).contains(&NotReady::OffsetUnknown));
+}
+
+#[test]
 fn black_that_comes_on_the_backup_as_much_later_as_its_sound_is_the_programmes() {
     for late in [30, 80] {
         let mut stage = heard((1, 0), (1, late));

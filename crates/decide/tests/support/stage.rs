@@ -74,6 +74,8 @@ pub(crate) struct Stage {
     pub(crate) deaf: Option<&'static str>,
     /// What sources sound like: which programme, and how many tenths of a second late. Deliveries sound like what feeds them.
     pub(crate) sounds: BTreeMap<&'static str, (u64, u64)>,
+    /// Whether each second has a fifth of silence, as speech has.
+    pub(crate) pauses: bool,
     /// A delivery that goes on with a source whatever the panel says.
     pub(crate) stuck: Option<(&'static str, &'static str)>,
 }
@@ -177,6 +179,7 @@ impl Stage {
             deaf: None,
             sounds: BTreeMap::new(),
             stuck: None,
+            pauses: false,
         };
         stage.run(WARM);
         stage
@@ -301,6 +304,7 @@ impl Stage {
             let faults = self.shows(&node, stream);
             let flickers = self.flicker.contains(stream.as_str());
             let flicker = flickers.then_some((FaultKind::NoData, SECOND / 5));
+            let pause = self.pauses.then_some((FaultKind::Silence, SECOND / 5));
             Slice {
                 stream: stream.clone(),
                 start: WallTime::from_unix_millis(self.second as i64 * 1000),
@@ -312,7 +316,12 @@ impl Stage {
                     sound: SECOND,
                     delivery: SECOND,
                 },
-                conditions: faults.iter().map(|&kind| (kind, SECOND)).chain(flicker).collect(),
+                conditions: faults
+                    .iter()
+                    .map(|&kind| (kind, SECOND))
+                    .chain(flicker)
+                    .chain(pause)
+                    .collect(),
                 standing: faults.iter().map(|&kind| (kind, Severity::Critical)).collect(),
                 counters: Counters::default(),
                 latencies: Vec::new(),
