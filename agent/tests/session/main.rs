@@ -391,7 +391,7 @@ fn black_and_silence_are_dated_to_the_moment_of_production() {
 
 #[test]
 fn a_picture_that_stands_in_silence_is_critical_while_each_alone_is_not() {
-    let still = "loop=loop=175:size=1:start=75";
+    let still = "select='not(between(t,3,10))',fps=25";
     let clip = clip::clip(20, still, "volume=0:enable='between(t,4,9.5)'");
     let mut run = Run::tv();
     run.play(&clip);
