@@ -151,6 +151,7 @@ const PURE_ROOTS: &[&str] = &[
     "ebur128",
     "hmac",
     "jiff",
+    "jpeg_encoder",
     "serde",
     "serde_json",
     "sha2",
