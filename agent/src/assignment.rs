@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use tallylight_model::{Bitrate, ChannelId, NodeId, ProfileName, RegionId, StreamId};
+use tallylight_model::{
+    Aspect, Bitrate, ChannelId, Codec, NodeId, PictureFormat, ProfileName, RegionId, Scan, StreamId,
+};
 use tallylight_ts::AudioRole;
 
 use crate::{
@@ -62,6 +64,8 @@ pub struct Expectation {
     pub kind: Option<ChannelKind>,
     /// Whether it may be scrambled; `None` where nobody said.
     pub encryption: Option<Encryption>,
+    /// What its picture is made of, as far as stated.
+    pub picture: PictureFormat,
     /// The language of the main sound, where stated.
     pub main_language: Option<String>,
     /// The sounds that its tables should list.
@@ -80,6 +84,7 @@ impl Default for Expectation {
             profile: ProfileName::Default.into(),
             kind: None,
             encryption: None,
+            picture: PictureFormat::default(),
             main_language: None,
             tracks: Vec::new(),
             silence: Silence::Fault,
@@ -163,6 +168,8 @@ struct RawWatch {
     channel_kind: ChannelKind,
     encryption: Encryption,
     #[serde(default)]
+    picture: Option<RawPicture>,
+    #[serde(default)]
     audio: Vec<RawAudio>,
     #[serde(default)]
     silence: Option<String>,
@@ -171,6 +178,36 @@ struct RawWatch {
     on_air: bool,
     #[serde(default)]
     zap_interval_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct RawPicture {
+    #[serde(default)]
+    codec: Option<String>,
+    #[serde(default)]
+    width: Option<u32>,
+    #[serde(default)]
+    height: Option<u32>,
+    #[serde(default)]
+    frame_rate_milli: Option<u32>,
+    #[serde(default)]
+    scan: Option<String>,
+    #[serde(default)]
+    aspect: Option<String>,
+}
+
+impl RawPicture {
+    /// A word of a later version says nothing.
+    fn known(&self) -> PictureFormat {
+        PictureFormat {
+            codec: self.codec.as_deref().and_then(Codec::from_name),
+            width: self.width,
+            height: self.height,
+            frame_rate_milli: self.frame_rate_milli,
+            scan: self.scan.as_deref().and_then(Scan::from_name),
+            aspect: self.aspect.as_deref().and_then(Aspect::parse),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -252,6 +289,7 @@ impl Watch {
                 tracks,
                 silence,
                 layout: raw.sound_layout.as_deref().and_then(Layout::from_name),
+                picture: raw.picture.map(|picture| picture.known()).unwrap_or_default(),
                 on_air: raw.on_air,
             },
             zap_interval: zap.map(|interval| interval.max(MIN_ZAP_INTERVAL)),
@@ -264,7 +302,7 @@ mod tests {
     use super::*;
 
     const ONE: &str = r#"{"stream":"one/primary","channel":"one","kind":"source","url":"udp://239.1.1.1:5000",
-        "interface":"lo","service_id":1,"profile":"sensitive","channel_kind":"tv","encryption":"none",
+        "interface":"lo","service_id":1,"picture":{"codec":"hevc","width":3840,"scan":"sideways","aspect":"16:9"},"profile":"sensitive","channel_kind":"tv","encryption":"none",
         "audio":[{"language":"deu","role":"description"},{"language":"eng","role":"main"}],"on_air":true,"zap_interval_ms":1000}"#;
 
     fn profiles() -> Profiles {
@@ -281,6 +319,9 @@ mod tests {
         let assignment = parse(ONE).unwrap();
         assert!(assignment.left_out.is_empty());
         let watch = &assignment.streams[0];
+        let (codec, aspect) = (Some(Codec::Hevc), Aspect::parse("16:9"));
+        let expected = PictureFormat { codec, width: Some(3840), aspect, ..Default::default() };
+        assert_eq!(watch.expectation.picture, expected);
         assert_eq!(watch.expectation.main_language.as_deref(), Some("eng"));
         assert_eq!(watch.expectation.profile, ProfileName::Sensitive.into());
         let tracks = watch.expectation.tracks.iter().map(|it| (it.language.as_str(), it.role));

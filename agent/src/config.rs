@@ -55,6 +55,8 @@ pub struct Config {
     pub traces: Option<Url>,
     /// Where and how much of faulty streams is kept; `None` keeps nothing.
     pub evidence: Option<EvidenceConfig>,
+    /// Where reference images of known slates are.
+    pub slates: Option<PathBuf>,
     /// The profiles that streams may name.
     pub profiles: Profiles,
 }
@@ -132,6 +134,7 @@ impl Config {
         let workers = root.optional("decode_workers", value::integer(1..=MAX_DECODE_WORKERS));
         let uplink = root.optional_placed("uplink", value::bitrate);
         let traces = root.optional_placed("traces", value::url(&["http", "https"]));
+        let slates = root.optional("slates", value::path);
         let evidence = root.table("evidence").map(|table| evidence(&document, table, folder));
         let profiles = root.table("profiles").map(|table| Profiles::read(&document, table));
         root.finish();
@@ -158,6 +161,7 @@ impl Config {
                     Some(evidence) => Some(evidence?),
                     None => None,
                 },
+                slates: slates.map(|slates| folder.join(slates)),
                 profiles: profiles.unwrap_or_default(),
             })
         })();
@@ -174,6 +178,7 @@ impl Config {
             ("decode_workers", self.decode_workers != new.decode_workers),
             ("traces", self.traces != new.traces),
             ("evidence", self.evidence != new.evidence),
+            ("slates", self.slates != new.slates),
             ("profiles", self.profiles != new.profiles),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
@@ -286,6 +291,7 @@ mod tests {
         assert_eq!(config.receive_buffer_bytes, Some(1_048_576));
         assert_eq!(config.uplink, Some(Bitrate::from_bps(1_000_000_000)));
         assert!(config.source_address.is_some() && config.traces.is_some());
+        assert_eq!(config.slates.as_deref(), Some(Path::new("etc/slates")));
         // What is shown is what is taken where it is left out.
         let least = format!("{example}\n[evidence]\nfolder = \"evidence\"\n");
         assert_eq!(config.evidence, parse(&least).unwrap().evidence);
@@ -354,7 +360,7 @@ mod tests {
             ),
             (
                 with("streams = []"),
-                "etc/agent.toml:6:1: streams: unknown key; allowed are node, collector, assignment, token, token_file, listen, state_dir, source_address, receive_buffer_bytes, decode_workers, uplink, traces, evidence, profiles",
+                "etc/agent.toml:6:1: streams: unknown key; allowed are node, collector, assignment, token, token_file, listen, state_dir, source_address, receive_buffer_bytes, decode_workers, uplink, traces, slates, evidence, profiles",
             ),
             (
                 with("[evidence]\nbefore = \"0s\""),

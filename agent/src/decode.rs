@@ -81,6 +81,8 @@ pub enum Effort {
     Alone,
     /// Decode now: a key picture, by itself, which may have to be caught up from.
     Key(Place),
+    /// The same, and the groups of pictures before it are decoded whole, up to 64 pictures.
+    Survey(Place),
     /// Put aside, to be decoded if a later one asks to [catch up](Self::CatchUp), or shows that something changed.
     Keep(Place),
     /// Decode now, after everything kept since the last key picture. Nothing happens if a picture is missing there.
@@ -114,6 +116,8 @@ pub struct Place {
 pub enum Reply {
     /// A decoded picture.
     Picture(PictureStats),
+    /// Groups of pictures that were decoded whole.
+    Survey(Survey),
     /// About 100 ms of decoded sound.
     Sound(SoundStats),
     /// A picture as it was wanted, a small JPEG.
@@ -157,6 +161,10 @@ pub struct PictureStats {
     pub width: u32,
     /// Rows.
     pub height: u32,
+    /// Whether its lines are of two moments.
+    pub interlaced: bool,
+    /// The shape of a sample, width to height.
+    pub sample_aspect: (u32, u32),
     /// Over the whole picture.
     pub levels: Levels,
     /// Share of tiles, 0 to 1, with at least one block of 38 or more.
@@ -177,6 +185,16 @@ pub struct PictureStats {
     pub damage: Damage,
     /// Whether it is a picture from between key pictures, which were too rare.
     pub sampled: bool,
+}
+
+/// What successive pictures show, seen from far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Survey {
+    /// Their elementary stream.
+    #[serde(with = "plain::pid")]
+    pub pid: Pid,
+    /// When each is presented, in that order, and what it shows; at most 64.
+    pub pictures: Vec<(Duration, Signature)>,
 }
 
 /// How light a set of blocks is.
@@ -206,8 +224,8 @@ pub struct Change {
     pub worst_block: f32,
     /// The mean over the picture.
     pub mean: f32,
-    /// Share of tiles, 0 to 1, that are the same but for coding.
-    pub same_tiles: f32,
+    /// Share of the picture, 0 to 1, in tiles that are the same but for coding.
+    pub same_share: f32,
 }
 
 /// About 100 ms of sound in numbers. Levels are in dBFS (a full-scale square wave is 0), not under -200.

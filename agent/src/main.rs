@@ -16,6 +16,7 @@ use tallylight_agent::{
         daemon,
         decoding::worker,
         inspect::{self, Options},
+        slates,
         terminal::{Form, Terminal},
     },
     probe::Decoding,
@@ -106,6 +107,9 @@ struct ProbeArgs {
     /// A configuration file with own profiles: [profiles.NAME]; see docs/ts-checks.md.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// A folder of images of known slates, named for what they mean: failure-*, blackout-*, ad_fill-*, off_air-*.
+    #[arg(long, value_name = "FOLDER")]
+    slates: Option<PathBuf>,
     /// How long to watch, by the clock; without it 10s of what is live, and all of a file, of standard input and of what is followed.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
@@ -194,9 +198,17 @@ fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(USAGE));
         }
     };
+    let slates = match args.slates.as_deref().map(slates::read).transpose() {
+        Ok(slates) => slates.unwrap_or_default(),
+        Err(error) => {
+            eprintln!("tallylight-agent: {:#}", anyhow::Error::from(error));
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
     let options = Options {
         spec,
         profile,
+        slates,
         duration: args.duration,
         follow: args.follow.then_some(args.every),
         service: args.service,

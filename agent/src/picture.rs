@@ -20,20 +20,28 @@
 //! between rare key pictures of a group of over 4 MB, and a freeze in an encode so coarse that its own key pictures differ by
 //! 0.5 on average (H.264 at 200 kb/s of noise did).
 
+mod format;
 mod look;
+mod partial;
 mod policy;
+mod repeat;
 mod sizes;
+mod slate;
 
 use std::{collections::VecDeque, time::Duration};
 
-use tallylight_model::{FaultKind, PictureType};
+use tallylight_model::{Codec, FaultKind, PictureFormat, PictureType};
 
-use crate::decode::{Change, Dating, PictureStats};
+use crate::decode::{Change, Dating, PictureStats, Survey};
+use format::FormatWatch;
 use look::{BLACK_P95, BLACK_SPREAD, BLANK_SPREAD, is_black};
+use partial::Partial;
+use repeat::Repeats;
 use sizes::Sizes;
 
 pub use look::Look;
 pub use policy::{KeyFramePolicy, Rest, Suspicion};
+pub use slate::{Meaning, Slate, SlateError, Slates};
 
 /// Still: no tile changed by this much from key picture to key picture ...
 const STILL_WORST_TILE: f32 = 2.0;
@@ -47,6 +55,12 @@ pub(crate) const SAME_TILE: f32 = 0.5;
 const CONFIRMING_PAIRS: u32 = 3;
 /// ... over at least this long.
 const CONFIRMING_SPAN: Duration = Duration::from_secs(4);
+/// Moves for sure: some tile changed by this much from one decoded picture to the next (measured: live pictures at least 11) ...
+const MOVING_TILE: f32 = 8.0;
+/// ... in so many pairs of them in a row, of which the first are long enough ago for every fault before them to be over.
+const PROVING_PAIRS: u32 = 5;
+/// A decoded picture is answered for within this, or the sizes of now are no longer those of its time.
+const PROMPT: Duration = Duration::from_secs(1);
 /// Conditions not yet polled; more than a whole second of them never wait in a session that polls.
 const MAX_PENDING: usize = 64;
 
@@ -61,6 +75,8 @@ pub struct PictureUnit {
     pub key: bool,
     /// How it was coded, where known.
     pub picture: Option<PictureType>,
+    /// By which standard.
+    pub codec: Codec,
 }
 
 /// A condition, as far as it is known: sent when it begins, as it goes on, and when it ends.
@@ -98,6 +114,11 @@ pub struct PictureDetector {
     look: Option<Open>,
     freeze: Option<Open>,
     still: StillRun,
+    motion: Motion,
+    partial: Partial,
+    repeats: Repeats,
+    format: FormatWatch,
+    slates: Slates,
     pending: VecDeque<Condition>,
 }
 
@@ -123,6 +144,14 @@ struct StillRun {
     after_another: bool,
 }
 
+/// Pairs of decoded pictures in a row that clearly differ.
+#[derive(Clone, Copy, Default)]
+struct Motion {
+    pairs: u32,
+    /// What the pictures before the last of them were like by their sizes.
+    regime: Option<usize>,
+}
+
 /// A condition that lasts.
 struct Open {
     kind: FaultKind,
@@ -143,12 +172,30 @@ impl PictureDetector {
             look: None,
             freeze: None,
             still: StillRun::default(),
+            motion: Motion::default(),
+            partial: Partial::default(),
+            repeats: Repeats::default(),
+            format: FormatWatch::default(),
+            slates: Slates::default(),
             pending: VecDeque::new(),
         }
     }
 
+    /// The same, knowing these slates.
+    #[must_use]
+    pub fn with_slates(self, slates: Slates) -> Self {
+        Self { slates, ..self }
+    }
+
+    /// The same, expecting this format.
+    #[must_use]
+    pub fn with_format(self, expected: PictureFormat) -> Self {
+        Self { format: FormatWatch::new(expected), ..self }
+    }
+
     /// Takes the size of one access unit, in decoding order.
     pub fn unit(&mut self, unit: &PictureUnit) {
+        self.format.unit(unit);
         let Some(repeats) = self.sizes.push(unit) else { return };
         // A picture that only repeats the one before carries what is known on to its own time.
         if !repeats {
@@ -198,11 +245,34 @@ impl PictureDetector {
             && stats.change.is_some_and(|change| change.worst_tile >= STILL_WORST_TILE);
         self.judge_look(stats, if moves_in_it { Look::Ordinary } else { look });
         self.judge_freeze(stats, look != Look::Ordinary || empty);
+        self.format.stats(stats, &mut self.pending);
+        if self.rules == PictureRules::All {
+            self.partial.stats(stats, &mut self.pending);
+            self.repeats.stats(stats, &mut self.pending);
+        }
         let dark = stats.levels.p95 < 38.0;
         self.last = Some(Seen { at, look, dark });
         let moves = |change: &Change| !stood && look == Look::Ordinary && !is_still(change);
         if let Some(change) = stats.change.filter(moves) {
             self.sizes.refute(change.since, at);
+        }
+        // An answer that comes late says nothing about the sizes of now, and a ticker proves nothing about what is behind it.
+        let prompt = self.sizes.latest().is_none_or(|latest| latest.saturating_sub(at) <= PROMPT);
+        let clearly = prompt
+            && stats.change.is_some_and(|change| {
+                change.worst_tile >= MOVING_TILE && change.same_share < partial::STANDING
+            });
+        self.motion = if clearly && look == Look::Ordinary && !dark {
+            Motion { pairs: self.motion.pairs.saturating_add(1), regime: self.sizes.regime() }
+        } else {
+            Motion::default()
+        };
+    }
+
+    /// Takes a group of pictures that was decoded whole.
+    pub fn survey(&mut self, survey: &Survey) {
+        if self.rules == PictureRules::All {
+            self.repeats.survey(survey);
         }
     }
 
@@ -210,9 +280,13 @@ impl PictureDetector {
     pub fn reset(&mut self) {
         self.close(Place::Look, None, None);
         self.close(Place::Freeze, None, None);
+        self.partial.reset(&mut self.pending);
+        self.repeats.reset(&mut self.pending);
+        self.format.reset(&mut self.pending);
         self.sizes = Sizes::default();
         self.last = None;
         self.still = StillRun::default();
+        self.motion = Motion::default();
     }
 
     /// Whether anything hints at black or freeze, so that more is worth decoding.
@@ -223,9 +297,19 @@ impl PictureDetector {
         match self.rules {
             PictureRules::None => Suspicion::Off,
             _ if stands || self.sizes.is_suspicious() => Suspicion::Repeats,
-            _ if dark => Suspicion::On,
+            _ if dark || self.repeats.is_suspicious() => Suspicion::On,
+            _ if self.sizes_prove_motion() => Suspicion::Refuted,
             _ => Suspicion::Off,
         }
+    }
+
+    /// Whether the pictures since the last decoded one are coded like those that were seen to move. Sizes that change by much
+    /// may be another scene, or black under noise; neither has to show in a run of tiny pictures.
+    fn sizes_prove_motion(&self) -> bool {
+        let as_before = self.motion.regime.zip(self.sizes.regime()).is_some_and(|(then, now)| {
+            now <= then.saturating_mul(2) && then <= now.saturating_mul(2)
+        });
+        as_before && self.motion.pairs >= PROVING_PAIRS
     }
 
     /// How a change that a key picture at this time may show is dated: by the sizes of the pictures before it if they show it,
@@ -287,7 +371,11 @@ impl PictureDetector {
             self.still = StillRun::default();
             return self.close(Place::Freeze, None, None);
         };
-        if empty || self.rules != PictureRules::All || !is_still(&change) {
+        let stands = is_still(&change);
+        let slate = stands.then(|| self.slates.find(&stats.signature)).flatten();
+        let kind = slate.map_or(FaultKind::Freeze, |slate| slate.meaning.fault());
+        let judged = self.rules == PictureRules::All || kind == FaultKind::Slate;
+        if empty || !judged || !stands {
             let stood =
                 self.still.pairs > 0 || self.last.is_some_and(|seen| seen.look != Look::Ordinary);
             self.still = StillRun { before: previous, after_another: stood, ..StillRun::default() };
@@ -298,12 +386,19 @@ impl PictureDetector {
             self.still.exact = change.same_since.is_some();
         }
         self.still.pairs += 1;
+        let evidence = match slate {
+            Some(slate) => format!("known slate {slate:?}"),
+            None => format!(
+                "key pictures differ by {:.2} in the worst tile (limit {STILL_WORST_TILE}) and {:.2} on average (limit {STILL_MEAN})",
+                change.worst_tile, change.mean
+            ),
+        };
         if let Some(open) = &mut self.freeze {
             open.until = open.until.max(at);
             return tell(&mut self.pending, open, Phase::Lasts);
         }
         let shown_by_sizes = self.sizes.run_before(at) >= sizes::SUSPICIOUS_RUN;
-        let since = if shown_by_sizes {
+        let since = if shown_by_sizes || kind != FaultKind::Freeze {
             self.still_since(at)
         } else if self.still.pairs >= CONFIRMING_PAIRS
             && at.saturating_sub(self.still.first) >= CONFIRMING_SPAN
@@ -312,11 +407,6 @@ impl PictureDetector {
         } else {
             return;
         };
-        let evidence = format!(
-            "key pictures differ by {:.2} in the worst tile (limit {STILL_WORST_TILE}) and {:.2} on average (limit {STILL_MEAN})",
-            change.worst_tile, change.mean
-        );
-        let kind = FaultKind::Freeze;
         let mut open = Open { kind, since, until: at, told: at, evidence };
         tell(&mut self.pending, &mut open, Phase::Lasts);
         self.freeze = Some(open);
@@ -436,12 +526,12 @@ mod tests {
     use crate::decode::{Damage, Levels, Signature};
     use tallylight_model::Pid;
 
-    const LIVE: Levels = Levels { dark: 0.1, p5: 30.0, p95: 200.0 };
+    pub(super) const LIVE: Levels = Levels { dark: 0.1, p5: 30.0, p95: 200.0 };
     const BLACK: Levels = Levels { dark: 1.0, p5: 16.0, p95: 16.0 };
     const NIGHT: Levels = Levels { dark: 0.99, p5: 16.0, p95: 24.0 };
 
     /// A key picture at a second that differs from the one before by so much in the worst tile, or is the first.
-    fn key(second: u64, levels: Levels, worst_tile: Option<f32>) -> PictureStats {
+    pub(super) fn key(second: u64, levels: Levels, worst_tile: Option<f32>) -> PictureStats {
         let since = Duration::from_secs(second.saturating_sub(2));
         // Something that is neither one colour nor bars.
         let cells: Vec<u8> = (0..Signature::BYTES).map(|at| (at * 37 % 200) as u8).collect();
@@ -451,6 +541,8 @@ mod tests {
             media_time: Duration::from_secs(second),
             width: 640,
             height: 360,
+            interlaced: false,
+            sample_aspect: (1, 1),
             levels,
             bright_tiles: 0.0,
             rest: Some(levels),
@@ -463,7 +555,7 @@ mod tests {
                 worst_tile,
                 worst_block: worst_tile,
                 mean: worst_tile / 10.0,
-                same_tiles: 0.0,
+                same_share: 0.0,
             }),
             turned: None,
             damage: Damage::None,
@@ -524,7 +616,13 @@ mod tests {
         for index in 0..pictures {
             let media_time = Duration::from_millis(40) * index;
             let is_key = index % 50 == 0;
-            let unit = PictureUnit { media_time, size: size(index), key: is_key, picture: None };
+            let unit = PictureUnit {
+                media_time,
+                size: size(index),
+                key: is_key,
+                picture: None,
+                codec: Codec::H264,
+            };
             detector.unit(&unit);
             if is_key {
                 let cut =
@@ -556,7 +654,13 @@ mod tests {
         for index in 0..1_000 {
             let media_time = Duration::from_millis(40) * index;
             let size = if (100..400).contains(&index) { 20 } else { 9_000 };
-            detector.unit(&PictureUnit { media_time, size, key: false, picture: None });
+            detector.unit(&PictureUnit {
+                media_time,
+                size,
+                key: false,
+                picture: None,
+                codec: Codec::H264,
+            });
             if [0, 50, 150, 200].contains(&index) {
                 let black = index >= 150;
                 let levels = if black { BLACK } else { LIVE };
@@ -609,6 +713,36 @@ mod tests {
         let mut detector = PictureDetector::new(PictureRules::NoFreeze);
         keys.iter().for_each(|stats| detector.stats(stats));
         assert_eq!(detector.poll(), None);
+    }
+
+    /// What is suspected at the end of `seconds` with key pictures that clearly differ every 2 s, of sizes by the second.
+    fn suspicion_after(seconds: u32, codec: Codec, size: impl Fn(u32) -> usize) -> Suspicion {
+        let mut detector = PictureDetector::new(PictureRules::All);
+        for index in 0..seconds * 25 {
+            let media_time = Duration::from_millis(40) * index;
+            let (key, size) = (index % 50 == 0, size(index / 25) + index as usize % 7 * 300);
+            detector.unit(&PictureUnit { media_time, size, key, picture: None, codec });
+            if key {
+                detector.stats(&super::tests::key(u64::from(index / 25), LIVE, Some(40.0)));
+            }
+        }
+        detector.suspicion()
+    }
+
+    #[test]
+    fn sizes_prove_motion_where_they_tell_and_stay_as_they_were() {
+        let live = |_| 6_000;
+        assert_eq!(suspicion_after(8, Codec::H264, live), Suspicion::Off, "too early");
+        assert_eq!(suspicion_after(20, Codec::H264, live), Suspicion::Refuted);
+        assert_eq!(suspicion_after(20, Codec::Hevc, live), Suspicion::Refuted);
+        // An encoder of MPEG-2 spends what it has to spend on anything.
+        assert_eq!(suspicion_after(20, Codec::Mpeg2Video, live), Suspicion::Off);
+        let drops = |second| if second < 19 { 6_000 } else { 1_500 };
+        assert_eq!(suspicion_after(20, Codec::H264, drops), Suspicion::Off);
+        let rises = |second| if second < 19 { 6_000 } else { 30_000 };
+        assert_eq!(suspicion_after(20, Codec::H264, rises), Suspicion::Off);
+        let tiny = |second| if second < 19 { 60_000 } else { 60 };
+        assert_eq!(suspicion_after(20, Codec::H264, tiny), Suspicion::Repeats);
     }
 
     #[test]

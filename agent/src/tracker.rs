@@ -55,9 +55,15 @@ impl Evidence {
     #[must_use]
     pub const fn of(kind: FaultKind) -> Self {
         match kind {
-            FaultKind::Black | FaultKind::Blank | FaultKind::Bars | FaultKind::Freeze => {
-                Self::Picture
-            }
+            FaultKind::Black
+            | FaultKind::Blank
+            | FaultKind::Bars
+            | FaultKind::Freeze
+            | FaultKind::PartialFreeze
+            | FaultKind::Loop
+            | FaultKind::FormatChange
+            | FaultKind::Slate
+            | FaultKind::Placeholder => Self::Picture,
             FaultKind::Silence
             | FaultKind::DeadChannel
             | FaultKind::Mono

@@ -15,7 +15,8 @@ use tallylight_decide::{
     view::{FaultView, ProgrammeView, SignalView, SloView, Summary, Up},
 };
 use tallylight_model::{
-    ActionId, ChannelId, FaultRecord, IncidentId, MonoTime, NodeId, ServerId, StreamId, WindowId,
+    ActionId, ChannelId, Codec, FaultRecord, IncidentId, MonoTime, NodeId, Scan, ServerId,
+    StreamId, WindowId,
 };
 
 use crate::{
@@ -543,6 +544,14 @@ fn stream_json(
         "url": extra.url,
         "interface": extra.interface,
         "service_id": extra.service_id,
+        "picture": {
+            "codec": extra.picture.codec.map(Codec::name),
+            "width": extra.picture.width,
+            "height": extra.picture.height,
+            "frame_rate_milli": extra.picture.frame_rate_milli,
+            "scan": extra.picture.scan.map(Scan::name),
+            "aspect": extra.picture.aspect.map(|aspect| aspect.to_string()),
+        },
         "profile": file.profile.get(&channel.id).map_or(channel.profile.name(), String::as_str),
         "channel_kind": channel.kind.name(),
         "encryption": channel.encryption.name(),

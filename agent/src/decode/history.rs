@@ -10,7 +10,8 @@ const MAX_BYTES: usize = 4 << 20;
 /// Pictures kept.
 const MAX_UNITS: usize = 512;
 
-/// The pictures since the key picture that was decoded before the last one, without a gap.
+/// The pictures since the key picture that was decoded before the last one, without a gap; where those are too many, of the
+/// oldest groups the key pictures alone.
 #[derive(Default)]
 pub(super) struct History {
     units: VecDeque<Arc<Unit>>,
@@ -42,7 +43,9 @@ impl History {
         self.bytes += unit.data.len();
         self.units.push_back(Arc::clone(unit));
         while self.bytes > MAX_BYTES || self.units.len() > MAX_UNITS {
-            self.drop_group();
+            if !self.thin() {
+                self.drop_group();
+            }
         }
     }
 
@@ -68,9 +71,40 @@ impl History {
         self.units.range(range).cloned().collect()
     }
 
+    /// The pictures of the last groups without a gap, as many whole groups as are no more than `limit`; else the first of the last
+    /// group.
+    pub(super) fn last_groups(&self, limit: usize) -> Vec<Arc<Unit>> {
+        let key_before = |end: usize| self.units.range(..end).rposition(|unit| unit.key);
+        let Some(mut first) = key_before(self.units.len()) else { return Vec::new() };
+        while let Some(before) = key_before(first) {
+            // Of a group that was thinned the next key picture follows at once.
+            if first - before == 1 || self.units.len() - before > limit {
+                break;
+            }
+            first = before;
+        }
+        self.units.range(first..).take(limit).cloned().collect()
+    }
+
     fn clear(&mut self) {
         self.units.clear();
         (self.bytes, self.decoded) = (0, 0);
+    }
+
+    /// Drops all but the key picture of the oldest group that has more and is not the last. False if there is none.
+    fn thin(&mut self) -> bool {
+        let Some(first) = self.units.iter().position(|unit| !unit.key) else { return false };
+        let length = self.units.iter().skip(first).take_while(|unit| !unit.key).count();
+        if first + length == self.units.len() {
+            return false;
+        }
+        for unit in self.units.drain(first..first + length) {
+            self.bytes -= unit.data.len();
+        }
+        if self.decoded > first {
+            self.decoded -= length;
+        }
+        true
     }
 
     /// Drops the oldest key picture and what follows it.
@@ -128,6 +162,44 @@ mod tests {
         assert_eq!(lengths(&history), (10, 10));
         push(&mut history, 4, 11, 1);
         assert_eq!(lengths(&history), (0, 0));
+    }
+
+    #[test]
+    fn the_last_groups_are_given_whole_and_without_a_gap() {
+        let mut history = History::default();
+        assert!(history.last_groups(64).is_empty());
+        for group in 0..9 {
+            (0..10).for_each(|index| push(&mut history, group, index, 1));
+        }
+        let length = |history: &History, limit| {
+            let units = history.last_groups(limit);
+            assert!(units.first().unwrap().key);
+            units.len()
+        };
+        assert_eq!((length(&history, 64), length(&history, 19), length(&history, 4)), (60, 10, 4));
+        // Of six groups the first three keep their key pictures alone.
+        let mut history = History::default();
+        for group in 0..6 {
+            (0..3).for_each(|index| push(&mut history, group, index, MAX_BYTES / 12));
+        }
+        assert_eq!((history.units.len(), length(&history, 64)), (12, 9));
+    }
+
+    #[test]
+    fn of_old_groups_key_pictures_stay() {
+        let mut history = History::default();
+        for group in 0..12 {
+            push(&mut history, group, 0, MAX_BYTES / 64);
+            if group % 6 == 0 {
+                history.mark();
+            }
+            (1..=7).for_each(|index| push(&mut history, group, index, MAX_BYTES / 64));
+        }
+        // Of 96 pictures 64 have room: five groups lost all but their key pictures, and one before the last decoded none.
+        assert_eq!(history.units.iter().filter(|unit| unit.key).count(), 12);
+        assert_eq!(history.decoded, 5 + 8);
+        assert!(history.bytes <= MAX_BYTES);
+        assert!(history.span(Span::Since).first().unwrap().key);
     }
 
     #[test]

@@ -25,11 +25,13 @@ pub(super) struct Blocks {
     pub(super) media_time: Duration,
     pub(super) width: u32,
     pub(super) height: u32,
+    pub(super) interlaced: bool,
+    pub(super) sample_aspect: (u32, u32),
     columns: usize,
     sums: Vec<u16>,
     signature: Option<Signature>,
     /// A row of column sums, kept to be used again.
-    scratch: Vec<u32>,
+    scratch: Vec<u16>,
 }
 
 /// What is read from one picture.
@@ -72,6 +74,9 @@ impl Blocks {
         let bytes = self.columns * BLOCK * luma.bytes_per_sample();
         self.scratch.clear();
         self.scratch.resize(self.columns * BLOCK, 0);
+        // Eight samples of 12 bits fit in 16, which makes the additions twice as wide; what has more is cut.
+        let cut = luma.depth.saturating_sub(12);
+        let shift = luma.depth.saturating_sub(8) - cut;
         // The last row may be shorter than the stride, so `chunks` and not `chunks_exact`.
         let mut lines = luma.data.chunks(luma.stride);
         for _ in 0..rows {
@@ -80,17 +85,16 @@ impl Blocks {
                 let line = line.get(..bytes).unwrap_or(line);
                 if luma.depth > 8 {
                     for (sum, sample) in self.scratch.iter_mut().zip(line.as_chunks::<2>().0) {
-                        *sum += u32::from(u16::from_le_bytes(*sample));
+                        *sum = sum.wrapping_add(u16::from_le_bytes(*sample) >> cut);
                     }
                 } else {
                     for (sum, sample) in self.scratch.iter_mut().zip(line) {
-                        *sum += u32::from(*sample);
+                        *sum += u16::from(*sample);
                     }
                 }
             }
-            let shift = luma.depth.saturating_sub(8);
             self.sums.extend(self.scratch.as_chunks::<BLOCK>().0.iter().map(|block| {
-                let sum: u32 = block.iter().sum();
+                let sum: u32 = block.iter().map(|&sum| u32::from(sum)).sum();
                 u16::try_from(sum >> shift).unwrap_or(u16::MAX)
             }));
         }
@@ -100,7 +104,7 @@ impl Blocks {
 
     /// The picture seen from far; a blank one if none was taken.
     pub(super) fn signature(&self) -> Signature {
-        self.signature.clone().unwrap_or_else(|| Signature::of(&[], 0, None))
+        self.signature.clone().unwrap_or_else(Signature::blank)
     }
 
     /// Reads the statistics of this picture alone.
@@ -159,7 +163,8 @@ impl Blocks {
         }
         let unit = f32::from(UNIT);
         let mean_of = |&(total, count): &(u32, u32)| total as f32 / (count.max(1) as f32 * unit);
-        let same = totals.iter().filter(|total| mean_of(total) < SAME_TILE).count();
+        let same = totals.iter().filter(|total| mean_of(total) < SAME_TILE);
+        let same: u32 = same.map(|(_, count)| count).sum();
         let sum: u64 = totals.iter().map(|(total, _)| u64::from(*total)).sum();
         Some(Change {
             since: earlier.media_time,
@@ -168,7 +173,7 @@ impl Blocks {
             worst_tile: totals.iter().map(mean_of).fold(0.0, f32::max),
             worst_block: f32::from(worst_block) / unit,
             mean: sum as f32 / (self.sums.len() as f32 * unit),
-            same_tiles: same as f32 / totals.len().max(1) as f32,
+            same_share: same as f32 / self.sums.len() as f32,
         })
     }
 
@@ -288,7 +293,7 @@ mod tests {
     #[test]
     fn a_block_is_the_mean_of_its_pixels_at_any_depth() {
         let pixel = |x: usize, y: usize| ((x * 7 + y * 13) % 251) as u16;
-        for depth in [8, 10, 12] {
+        for depth in [8, 10, 12, 14] {
             let blocks = reduce(83, 45, depth, pixel);
             assert_eq!((blocks.columns, blocks.sums.len()), (10, 50));
             for (index, &sum) in blocks.sums.iter().enumerate() {

@@ -51,6 +51,12 @@ impl Signature {
         self.0.split_at(Self::LUMA).1.split_at(Self::CHROMA)
     }
 
+    /// Nothing: black, or no picture at all.
+    #[must_use]
+    pub fn blank() -> Self {
+        Self::of(&[], 0, None)
+    }
+
     /// Takes a picture whose luma is given as sums over blocks of 64 samples, `columns` in a row.
     pub(super) fn of(sums: &[u16], columns: usize, chroma: Option<[Plane<'_>; 2]>) -> Self {
         let mut bytes = [Self::NEUTRAL; Self::BYTES];

@@ -17,7 +17,7 @@ const HD_HEIGHT: usize = 720;
 /// Draws a picture; `None` where it has no luma, or cannot be written.
 pub(super) fn draw(picture: &Picture<'_>) -> Option<Vec<u8>> {
     let luma = picture.luma()?;
-    let (width, height) = size(&luma, picture.pixel_aspect());
+    let (width, height) = size(&luma, picture.sample_aspect());
     let pixels = pixels(&luma, picture.chroma(), width, height, picture.is_full_range());
     let mut jpeg = Vec::new();
     let mut encoder = Encoder::new(&mut jpeg, QUALITY);

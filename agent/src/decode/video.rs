@@ -6,7 +6,7 @@ use tallylight_av::{Damage, DecodeError, Limits, OpenError, Picture, VideoDecode
 use tallylight_model::{Codec, Pid};
 
 use super::{
-    Dating, Effort, GoesOn, PictureStats, Place, Reply, Unit,
+    Dating, Effort, GoesOn, PictureStats, Place, Reply, Survey, Unit,
     history::{History, Span},
     luma::Blocks,
     thumbnail,
@@ -17,6 +17,11 @@ use crate::picture::{Look, is_still, resembles};
 const MAX_GROUP_BYTES: usize = 4 << 20;
 /// Pictures of the same.
 const MAX_GROUP: usize = 1024;
+
+/// Pictures that are decoded at once for what they show: more than 2 s at 30 a second ...
+const MAX_SURVEY: usize = 64;
+/// ... but no more pixels than those have at 1080p: a quarter of a second's work.
+const MAX_SURVEY_PIXELS: usize = MAX_SURVEY * 1920 * 1088;
 
 /// Decodes one video stream.
 pub(super) struct VideoTrack {
@@ -92,6 +97,12 @@ struct Outcome {
     error: Option<DecodeError>,
 }
 
+impl Default for Outcome {
+    fn default() -> Self {
+        Self { shown: false, foreign: false, damage: Damage::NotAvailable, error: None }
+    }
+}
+
 impl Outcome {
     fn take(&mut self, picture: &Picture<'_>, at: Duration, into: &mut Blocks, small: &mut Small) {
         // What refers to pictures from before the begin is damaged by that alone.
@@ -99,7 +110,11 @@ impl Outcome {
             self.damage = picture.damage();
             match picture.luma() {
                 None => self.foreign = true,
-                Some(luma) => self.shown |= into.reduce(at, luma, picture.chroma()),
+                Some(luma) => {
+                    self.shown |= into.reduce(at, luma, picture.chroma());
+                    into.interlaced = picture.is_interlaced();
+                    into.sample_aspect = picture.sample_aspect();
+                }
             }
             if matches!(small, Small::Wanted) {
                 *small = thumbnail::draw(picture).map_or(Small::No, Small::Drawn);
@@ -172,8 +187,11 @@ impl VideoTrack {
         match unit.effort {
             Effort::Skip => {}
             Effort::Alone => self.alone(&unit, replies, goes_on),
-            Effort::Key(place) => {
+            Effort::Key(place) | Effort::Survey(place) => {
                 self.alone(&unit, replies, goes_on);
+                if matches!(unit.effort, Effort::Survey(_)) {
+                    self.survey(unit.pid, replies, goes_on);
+                }
                 self.history.push(&unit, place);
                 self.history.mark();
                 self.group.push(unit);
@@ -282,13 +300,46 @@ impl VideoTrack {
                 sights.push(Sight { at: blocks.media_time, look: blocks.look(), same });
             }
         };
+        let mut after_key = false;
         for unit in self.history.span(span) {
             goes_on();
+            // What lay between two key pictures may not be kept any more.
+            if mem::replace(&mut after_key, unit.key) && unit.key {
+                let _ = self.decoder.drain(&mut see);
+            }
             // What is damaged is not seen, and told where it is decoded for its own sake.
             let _ = self.decoder.decode(&unit.data, tag_of(unit.media_time), &mut see);
         }
         let _ = self.decoder.drain(&mut see);
         sights
+    }
+
+    /// Decodes the groups of pictures before a key picture, which is not yet kept.
+    fn survey(&mut self, pid: Pid, replies: &mut Vec<Reply>, goes_on: GoesOn<'_>) {
+        self.restart_decoder();
+        let size = self.previous.as_ref().map_or((0, 0), |last| (last.width, last.height));
+        let pixels = size.0 as usize * size.1 as usize;
+        let limit = MAX_SURVEY_PIXELS.checked_div(pixels).unwrap_or(0).min(MAX_SURVEY);
+        let (mut pictures, mut blocks) = (Vec::new(), Blocks::default());
+        let small = &mut self.small;
+        for unit in self.history.last_groups(limit) {
+            goes_on();
+            let mut outcome = Outcome::default();
+            let decoded = self.decoder.decode(&unit.data, tag_of(unit.media_time), |picture| {
+                let at = time_of(picture.tag(), unit.media_time);
+                blocks.clear();
+                outcome.take(&picture, at, &mut blocks, small);
+                if !blocks.is_empty() {
+                    pictures.push((at, blocks.signature()));
+                }
+            });
+            outcome.error = decoded.err();
+            report_damage(unit.pid, unit.media_time, &outcome, replies);
+        }
+        self.restart_decoder();
+        if !pictures.is_empty() {
+            replies.push(Reply::Survey(Survey { pid, pictures }));
+        }
     }
 
     /// Decodes what is kept of the group of pictures and this one, and reports the last picture that comes out.
@@ -346,8 +397,7 @@ impl VideoTrack {
 
     /// Decodes one access unit after those before it; the current picture is then the latest that is whole.
     fn decode_next(&mut self, unit: &Unit) -> Outcome {
-        let mut outcome =
-            Outcome { shown: false, foreign: false, damage: Damage::NotAvailable, error: None };
+        let mut outcome = Outcome::default();
         let (current, small) = (&mut self.current, &mut self.small);
         let decoded = self.decoder.decode(&unit.data, tag_of(unit.media_time), |picture| {
             outcome.take(&picture, time_of(picture.tag(), unit.media_time), current, small);
@@ -402,13 +452,15 @@ impl VideoTrack {
             change.worst_tile = change.worst_tile.max(drift.worst_tile);
             change.worst_block = change.worst_block.max(drift.worst_block);
             change.mean = change.mean.max(drift.mean);
-            change.same_tiles = change.same_tiles.min(drift.same_tiles);
+            change.same_share = change.same_share.min(drift.same_share);
         }
         PictureStats {
             pid,
             media_time: self.current.media_time,
             width: self.current.width,
             height: self.current.height,
+            interlaced: self.current.interlaced,
+            sample_aspect: self.current.sample_aspect,
             levels: summary.levels,
             bright_tiles: summary.bright_tiles,
             rest: summary.rest,

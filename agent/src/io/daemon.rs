@@ -31,7 +31,7 @@ use super::{
     host::{HostReader, total_memory},
     input::Inputs,
     outbox::Outbox,
-    serve,
+    serve, slates,
     state::State,
     trace::Tracer,
     watch::{Group, MAX_JOINS, Running, Shared, start},
@@ -41,6 +41,7 @@ use crate::{
     config::{Config, Token, TokenPlace},
     exposition::Board,
     host::HostJudge,
+    picture::Slates,
     report::{MAX_WAITING, Queue},
 };
 
@@ -60,6 +61,8 @@ pub struct Checked {
     pub config: Config,
     /// The token, from wherever it is.
     pub token: Token,
+    /// The known slates, from their folder.
+    pub slates: Slates,
 }
 
 /// Reads and checks a configuration file.
@@ -78,7 +81,11 @@ pub fn check(path: &Path) -> anyhow::Result<Checked> {
             Token::new(&text).with_context(|| format!("token_file: {}", file.display()))?
         }
     };
-    Ok(Checked { config, token })
+    let slates = match &config.slates {
+        Some(folder) => slates::read(folder).context("slates")?,
+        None => Slates::default(),
+    };
+    Ok(Checked { config, token, slates })
 }
 
 /// Runs until SIGINT or SIGTERM.
@@ -111,6 +118,7 @@ pub async fn run(path: PathBuf) -> anyhow::Result<()> {
         decoders: decoders.context("cannot start the threads of decoders")?,
         saturated,
         joins: Arc::new(Semaphore::new(MAX_JOINS)),
+        slates: checked.slates.clone(),
         tracer: Tracer::new(checked.config.traces.as_ref(), &node)?,
         gallery: Gallery::default(),
     };

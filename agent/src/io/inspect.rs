@@ -24,6 +24,7 @@ use crate::{
         self, Delivery, EventLine, EventReport, Events, FaultLine, Faults, Findings, Line, Report,
         SummaryLine,
     },
+    picture::Slates,
     probe::{Decoding, Output, Session, SessionConfig, Source, Watched},
     profile::Thresholds,
 };
@@ -54,6 +55,8 @@ pub struct Options {
     pub service: Option<u16>,
     /// Whether picture and sound are looked at.
     pub decoding: Decoding,
+    /// The known slates.
+    pub slates: Slates,
 }
 
 impl Options {
@@ -112,6 +115,7 @@ fn session(options: &Options, source: Source, began: MonoTime) -> Session {
         source,
         watched: Watched::Everything { only: options.service, expectation },
         decoding: options.decoding,
+        slates: options.slates.clone(),
         began,
         wall: clock::wall(),
         named: clock::wall(),

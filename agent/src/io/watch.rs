@@ -20,6 +20,7 @@ use super::{
 use crate::{
     assignment::Watch,
     input::{InputEvent, InputSpec, Purpose, SoundPlace},
+    picture::Slates,
     probe::{Decoding, Output, Session, SessionConfig, Source, Start, ViewConfig, Watched},
 };
 
@@ -43,6 +44,8 @@ pub struct Shared {
     pub saturated: watch::Receiver<Option<String>>,
     /// Limits joins.
     pub joins: Arc<Semaphore>,
+    /// The known slates.
+    pub slates: Slates,
     /// Where traces go.
     pub tracer: Tracer,
     /// Where thumbnails go.
@@ -121,7 +124,7 @@ async fn run(group: Group, shared: Shared, stopped: oneshot::Receiver<()>) {
             Some(tokio::spawn(join))
         })
         .collect();
-    let session = Session::new(session_config(&spec, group.streams.iter()));
+    let session = Session::new(session_config(&spec, group.streams.iter(), &shared.slates));
     let recording = shared.evidence.as_ref().map(Keeper::recording);
     let mut driver = Driver { session, desk, shared, group, refused: 0, recording };
     driver.run(stopped, event_rx, answer_rx, latency_rx).await;
@@ -138,7 +141,11 @@ fn spawn_input(
     tokio::spawn(async move { inputs.run(spec, Purpose::Watch, events).await })
 }
 
-fn session_config<'a>(spec: &InputSpec, streams: impl Iterator<Item = &'a Watch>) -> SessionConfig {
+fn session_config<'a>(
+    spec: &InputSpec,
+    streams: impl Iterator<Item = &'a Watch>,
+    slates: &Slates,
+) -> SessionConfig {
     let source = match spec {
         InputSpec::Datagrams(_) => Source::Datagrams,
         InputSpec::Http(_) => Source::Http,
@@ -154,6 +161,7 @@ fn session_config<'a>(spec: &InputSpec, streams: impl Iterator<Item = &'a Watch>
         source,
         watched: Watched::Streams(views.collect()),
         decoding: Decoding::On,
+        slates: slates.clone(),
         began,
         wall: clock::wall(),
         named: clock::steady_wall(began),
@@ -361,7 +369,7 @@ async fn join(watch: &Watch, spec: &InputSpec, shared: &Shared) -> Option<Start>
     let (events, mut event_rx) = mpsc::channel(MAX_WAITING);
     let (answers, mut answer_rx) = mpsc::channel(MAX_WAITING);
     let desk = shared.decoders.desk(vec![watch.stream.clone()], answers)?;
-    let mut session = Session::new(session_config(spec, std::iter::once(watch)));
+    let mut session = Session::new(session_config(spec, std::iter::once(watch), &shared.slates));
     let _input = AbortOnDrop(spawn_input(&shared.inputs, spec.clone(), events));
     loop {
         tokio::select! {

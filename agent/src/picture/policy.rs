@@ -9,8 +9,16 @@ use crate::decode::{Effort, Place};
 
 /// A healthy stream has one key picture decoded in this time, less the tolerance.
 const EVERY: Duration = Duration::from_secs(2);
+/// The same while sizes prove that the picture moves: a live stream of which nothing is wanted but that it still does.
+const EVERY_MOVING: Duration = Duration::from_secs(10);
 /// The same while something is suspicious; below it a stream of key pictures alone would be decoded whole.
 const EVERY_SUSPICIOUS: Duration = Duration::from_millis(500);
+/// A group of pictures is decoded whole when so much has been seen ...
+const FIRST_SURVEY: Duration = Duration::from_secs(6);
+/// ... and after that so often: 2 s in 5 minutes ...
+const SURVEY_EVERY: Duration = Duration::from_secs(300);
+/// ... or more of a recording.
+const SURVEY_EVERY_DECODED: Duration = Duration::from_secs(10);
 /// Key pictures do not come to the millisecond: this part of the time may be missing.
 const TOLERANCE: u32 = 20;
 /// Key pictures further apart than this are rare: the pictures between are decoded on suspicion.
@@ -34,6 +42,7 @@ pub struct KeyFramePolicy {
     last_decoded: Option<Duration>,
     run: Option<Duration>,
     last_run: Option<Duration>,
+    last_survey: Option<Duration>,
     rest: Rest,
 }
 
@@ -49,6 +58,8 @@ pub enum Rest {
 /// Whether anything hints at black or freeze.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspicion {
+    /// Nothing does, and the sizes of the pictures prove that they move as those did that were seen to.
+    Refuted,
     /// Nothing does.
     Off,
     /// The picture is dark: key pictures are decoded as they come.
@@ -69,6 +80,7 @@ impl KeyFramePolicy {
             last_decoded: None,
             run: None,
             last_run: None,
+            last_survey: None,
             rest,
         }
     }
@@ -112,19 +124,41 @@ impl KeyFramePolicy {
         self.rare = self.last_key.is_none_or(|last| at.saturating_sub(last) >= RARE);
         self.last_key = Some(at);
         self.place = Place { group: self.place.group.wrapping_add(1), index: 0 };
-        let every = if suspicion == Suspicion::Off { EVERY } else { EVERY_SUSPICIOUS };
+        let every = match suspicion {
+            Suspicion::Refuted if self.rest == Rest::Sampled => EVERY_MOVING,
+            Suspicion::Refuted | Suspicion::Off => EVERY,
+            Suspicion::On | Suspicion::Repeats => EVERY_SUSPICIOUS,
+        };
         if self.rare || self.is_due(at, every) {
             self.last_decoded = Some(at);
+            if self.wants_survey(at, suspicion) {
+                self.last_survey = Some(at);
+                return Effort::Survey(self.place);
+            }
             Effort::Key(self.place)
         } else {
             Effort::Keep(self.place)
         }
     }
 
+    /// Whether the group before a key picture is to be decoded whole. What stands has nothing to show there.
+    fn wants_survey(&self, at: Duration, suspicion: Suspicion) -> bool {
+        let every = match self.rest {
+            Rest::Sampled => SURVEY_EVERY,
+            Rest::Decoded => SURVEY_EVERY_DECODED,
+        };
+        let due = match (self.last_survey, self.first) {
+            (Some(last), _) => at >= last + every || at < last,
+            (None, Some(first)) => at >= first + FIRST_SURVEY,
+            (None, None) => false,
+        };
+        due && suspicion != Suspicion::Repeats
+    }
+
     fn judge_keyless(&mut self, at: Duration, suspicion: Suspicion) -> Effort {
         let every = match suspicion {
             Suspicion::Repeats => RUN_EVERY_SUSPICIOUS,
-            Suspicion::Off | Suspicion::On => RUN_EVERY,
+            Suspicion::Refuted | Suspicion::Off | Suspicion::On => RUN_EVERY,
         };
         match self.run {
             Some(start) if at.saturating_sub(start) >= RUN => {
@@ -150,6 +184,7 @@ impl KeyFramePolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tallylight_model::Codec;
 
     /// Asks about `seconds` of 25 pictures each with a key picture every `group`, and counts the efforts by their name.
     fn count(seconds: u64, group: u64, suspicion: Suspicion) -> [usize; 5] {
@@ -157,17 +192,29 @@ mod tests {
         let mut counts = [0; 5];
         for index in 0..seconds * 25 {
             let media_time = Duration::from_millis(index * 40);
-            let unit =
-                PictureUnit { media_time, size: 1000, key: index % group == 0, picture: None };
+            let unit = PictureUnit {
+                media_time,
+                size: 1000,
+                key: index % group == 0,
+                picture: None,
+                codec: Codec::H264,
+            };
             counts[match policy.judge(&unit, suspicion) {
                 Effort::Skip => 0,
-                Effort::Alone | Effort::Key(_) => 1,
+                Effort::Alone | Effort::Key(_) | Effort::Survey(_) => 1,
                 Effort::Keep(_) => 2,
                 Effort::CatchUp(_) => 3,
                 Effort::Run | Effort::RunEnd => 4,
             }] += 1;
         }
         counts
+    }
+
+    #[test]
+    fn while_sizes_prove_motion_a_key_picture_is_decoded_every_ten_seconds() {
+        assert_eq!(count(60, 25, Suspicion::Refuted), [0, 6, 1494, 0, 0]);
+        // Rare ones are all decoded.
+        assert_eq!(count(60, 125, Suspicion::Refuted), [0, 12, 1488, 0, 0]);
     }
 
     #[test]
@@ -194,15 +241,41 @@ mod tests {
     }
 
     #[test]
+    fn a_group_is_decoded_whole_now_and_then_and_not_while_something_stands() {
+        for (rest, suspicion, expected) in [
+            (Rest::Sampled, Suspicion::Off, 3),
+            (Rest::Sampled, Suspicion::Refuted, 3),
+            (Rest::Decoded, Suspicion::On, 70),
+            (Rest::Sampled, Suspicion::Repeats, 0),
+        ] {
+            let mut policy = KeyFramePolicy::new(rest);
+            let efforts = (0..700 * 25).map(|index| {
+                let (media_time, key) = (Duration::from_millis(index * 40), index % 25 == 0);
+                let codec = Codec::H264;
+                let unit = PictureUnit { media_time, size: 1000, key, picture: None, codec };
+                policy.judge(&unit, suspicion)
+            });
+            let surveys = efforts.filter(|effort| matches!(effort, Effort::Survey(_))).count();
+            assert_eq!(surveys, expected, "{rest:?} {suspicion:?}");
+        }
+    }
+
+    #[test]
     fn a_recording_without_key_pictures_is_decoded_whole() {
         let mut policy = KeyFramePolicy::new(Rest::Decoded);
         let mut caught = 0;
         for index in 0..60 * 25 {
             let media_time = Duration::from_millis(index * 40);
-            let unit = PictureUnit { media_time, size: 1000, key: index == 0, picture: None };
+            let unit = PictureUnit {
+                media_time,
+                size: 1000,
+                key: index == 0,
+                picture: None,
+                codec: Codec::H264,
+            };
             match policy.judge(&unit, Suspicion::Off) {
                 Effort::CatchUp(_) => caught += 1,
-                Effort::Key(_) | Effort::Keep(_) => {}
+                Effort::Key(_) | Effort::Survey(_) | Effort::Keep(_) => {}
                 other => panic!("{other:?} at {media_time:?}"),
             }
         }

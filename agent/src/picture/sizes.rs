@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use tallylight_model::Codec;
+
 use super::PictureUnit;
 
 /// So many tiny pictures in a run are suspicious.
@@ -12,6 +14,8 @@ const TINY: usize = 8;
 const WINDOW: usize = 121;
 /// Sizes needed before any is called tiny.
 const LEARNT: usize = 16;
+/// Sizes that tell what pictures are like at present: a second or half of one, and more than any pattern of picture types.
+const RECENT: usize = 24;
 /// Pictures remembered, for dating an onset: 20 s at 50 a second.
 const HISTORY: usize = 1024;
 
@@ -30,6 +34,8 @@ pub(super) struct Sizes {
     /// Tiny pictures up to now with no two larger ones in a row between.
     run: usize,
     larger: usize,
+    /// The latest sizes, tiny ones included, where sizes tell anything.
+    recent: VecDeque<usize>,
 }
 
 struct Entry {
@@ -44,6 +50,13 @@ impl Sizes {
     pub(super) fn push(&mut self, unit: &PictureUnit) -> Option<bool> {
         if unit.key {
             return None;
+        }
+        // MPEG-2 has no way to say at next to no cost that a whole picture repeats, and its encoders fill what that leaves.
+        if matches!(unit.codec, Codec::H264 | Codec::Hevc) {
+            if self.recent.len() == RECENT {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(unit.size);
         }
         let median = self.median();
         let tiny = median.is_some_and(|median| unit.size.saturating_mul(TINY) < median);
@@ -75,6 +88,19 @@ impl Sizes {
     /// Whether the latest pictures are larger than tiny.
     pub(super) fn moves(&self) -> bool {
         self.larger >= SUSPICIOUS_RUN
+    }
+
+    /// When the last picture of all is presented.
+    pub(super) fn latest(&self) -> Option<Duration> {
+        self.history.back().map(|entry| entry.at)
+    }
+
+    /// The median of the latest sizes; `None` while there are too few, or where they tell nothing.
+    pub(super) fn regime(&self) -> Option<usize> {
+        let mut sizes: Vec<usize> = self.recent.iter().copied().collect();
+        let (_, median, _) =
+            (sizes.len() == RECENT).then(|| sizes.select_nth_unstable(RECENT / 2))?;
+        Some(*median)
     }
 
     /// Two decoded pictures at these times showed movement: if sizes say otherwise, they are learnt anew.
@@ -168,7 +194,7 @@ mod tests {
         for size in of {
             let (key, size) = (size.is_none(), size.unwrap_or(100_000));
             let media_time = PICTURE * index;
-            sizes.push(&PictureUnit { media_time, size, key, picture: None });
+            sizes.push(&PictureUnit { media_time, size, key, picture: None, codec: Codec::H264 });
             index += 1;
         }
         index
@@ -205,7 +231,13 @@ mod tests {
         // The first tiny picture is coded before three that are shown before it.
         for (index, size) in [(53, 50), (51, 9000), (50, 9000), (52, 9000), (55, 50), (54, 50)] {
             let media_time = PICTURE * index;
-            sizes.push(&PictureUnit { media_time, size, key: false, picture: None });
+            sizes.push(&PictureUnit {
+                media_time,
+                size,
+                key: false,
+                picture: None,
+                codec: Codec::H264,
+            });
         }
         assert_eq!(sizes.run_start(None, PICTURE * 56), Some(PICTURE * 53));
     }

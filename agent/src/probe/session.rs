@@ -22,6 +22,7 @@ use crate::{
     assignment::Expectation,
     decode::{Reply, WorkerFailure},
     input::{InputEvent, SoundPlace, arrival::Arrival, rtp::RtpCounts},
+    picture::Slates,
     sound::Reading,
     tracker::Evidence,
 };
@@ -83,6 +84,8 @@ pub struct SessionConfig {
     pub watched: Watched,
     /// Whether access units are cut out for a decoder.
     pub decoding: Decoding,
+    /// The known slates.
+    pub slates: Slates,
     /// When the input was asked to open.
     pub began: MonoTime,
     /// The wall clock then.
@@ -369,7 +372,8 @@ impl Session {
             _ => Timeline::new(LIVE_WINDOW),
         };
         let (began, wall) = (self.config.began, self.config.named);
-        let mut view = View::new(self.views.len(), part, config, began, wall, timeline);
+        let mut view = View::new(self.views.len(), part, config, began, wall, timeline)
+            .with_slates(self.config.slates.clone());
         view.place_sound(self.sound, began);
         self.views.push(view);
     }

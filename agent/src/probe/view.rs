@@ -26,10 +26,11 @@ use super::{
 use crate::{
     assignment::{ChannelKind, Expectation},
     decode::{
-        Damage, Dating, Effort, PictureStats, Reply, Request, SoundStats, Unit, WorkerFailure,
+        Damage, Dating, Effort, PictureStats, Reply, Request, SoundStats, Survey, Unit,
+        WorkerFailure,
     },
     input::SoundPlace,
-    picture::{self, KeyFramePolicy, PictureDetector, PictureUnit, Rest},
+    picture::{self, KeyFramePolicy, PictureDetector, PictureUnit, Rest, Slates, Suspicion},
     sound::SoundDetector,
     tracker::{Condition, Evidence, Tracker},
 };
@@ -160,7 +161,7 @@ impl View {
             told_start: false,
             absent: false,
             sound_place: SoundPlace::Inside,
-            picture: PictureDetector::new(rules),
+            picture: PictureDetector::new(rules).with_format(config.expectation.picture),
             policy: KeyFramePolicy::new(rest),
             hearing: BTreeMap::new(),
             both: Both::default(),
@@ -184,6 +185,12 @@ impl View {
             outputs: VecDeque::new(),
             config,
         }
+    }
+
+    /// The same, knowing these slates.
+    pub(super) fn with_slates(mut self, slates: Slates) -> Self {
+        self.picture = self.picture.with_slates(slates);
+        self
     }
 
     /// Follows the tables: finds the service and chooses its components.
@@ -280,13 +287,20 @@ impl View {
             let lasts = if still { RARE_PICTURE_LASTS } else { CODED_LASTS };
             let until = self.moment(&unit.position) + lasts;
             self.coded_until = until.max(self.coded_until);
-            let picture =
-                PictureUnit { media_time, size: unit.size, key: unit.key, picture: unit.picture };
+            let AccessUnit { size, key, picture, codec, .. } = unit;
+            let picture = PictureUnit { media_time, size, key, picture, codec };
             if unit.key && self.start.first_key.is_none() {
                 self.start.first_key = Some(unit.position.at.since(self.start.began));
             }
             self.picture.unit(&picture);
-            let effort = self.policy.judge(&picture, self.picture.suspicion());
+            let suspicion = self.picture.suspicion();
+            let effort = self.policy.judge(&picture, suspicion);
+            if suspicion == Suspicion::Refuted
+                && let Some(at) = self.timeline.produced(media_time)
+            {
+                // What need not be decoded has been looked at all the same.
+                self.pictures.add(at, at + PICTURE_LASTS);
+            }
             self.judge_picture();
             effort
         } else if selection.sounds.contains(&unit.pid) {
@@ -368,6 +382,7 @@ impl View {
                     self.tracker.advance(Evidence::Picture, at);
                     self.started(now);
                 }
+                Reply::Survey(survey) => self.picture.survey(&survey),
                 Reply::Sound(stats) => {
                     if self.hear(&stats).is_some()
                         && self.selection.as_ref().is_some_and(|s| s.picture.is_none())
@@ -405,13 +420,14 @@ impl View {
 
     fn note(&mut self, reply: &Reply) {
         let (Reply::Picture(PictureStats { pid, .. })
+        | Reply::Survey(Survey { pid, .. })
         | Reply::Sound(SoundStats { pid, .. })
         | Reply::Thumbnail { pid, .. }
         | Reply::Damaged { pid, .. }
         | Reply::Unsupported { pid, .. }) = reply;
         let Some(scrutiny) = self.scrutiny.get_mut(pid) else { return };
         match reply {
-            Reply::Picture(_) | Reply::Sound(_) => scrutiny.looked_at += 1,
+            Reply::Picture(_) | Reply::Survey(_) | Reply::Sound(_) => scrutiny.looked_at += 1,
             Reply::Thumbnail { .. } => {}
             Reply::Damaged { .. } => scrutiny.damaged += 1,
             Reply::Unsupported { .. } => scrutiny.unsupported = true,

@@ -11,14 +11,19 @@ mod clip;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    process::Command,
     time::Duration,
 };
 
 use tallylight_agent::{
     decode::{Analyser, Effort, Reply, Request, Unit},
-    picture::{Condition, KeyFramePolicy, PictureDetector, PictureRules, PictureUnit, Rest},
+    picture::{
+        Condition, KeyFramePolicy, Meaning, PictureDetector, PictureRules, PictureUnit, Rest,
+        Slates,
+    },
     sound::{SoundDetector, SoundRules},
 };
+use tallylight_av::{Image, Limits};
 use tallylight_model::{FaultKind, MonoTime, Profile, ProfileName};
 use tallylight_ts::{AccessUnit, AnalyserConfig, Event, Payload};
 
@@ -51,12 +56,31 @@ fn watch(data: &[u8], rules: PictureRules) -> Found {
 
 /// The same, with access units changed by `hurt` before they are decoded and answers coming after `lag` further units.
 fn watch_with(data: &[u8], rules: PictureRules, lag: usize, hurt: impl Fn(&mut Vec<u8>)) -> Found {
+    watch_by(data, PictureDetector::new(rules), lag, hurt)
+}
+
+fn watch_by(
+    data: &[u8],
+    picture: PictureDetector,
+    lag: usize,
+    hurt: impl Fn(&mut Vec<u8>),
+) -> Found {
+    watch_of(data, picture, Rest::Sampled, lag, hurt)
+}
+
+fn watch_of(
+    data: &[u8],
+    picture: PictureDetector,
+    rest: Rest,
+    lag: usize,
+    hurt: impl Fn(&mut Vec<u8>),
+) -> Found {
     let conditions = BTreeMap::new();
     let mut found = Found { conditions, pictures: 0, runs: 0, damaged: 0, end: 0.0 };
     let mut stream = tallylight_ts::Analyser::new(AnalyserConfig::default());
     let mut chain = Chain {
-        policy: KeyFramePolicy::new(Rest::Sampled),
-        picture: PictureDetector::new(rules),
+        policy: KeyFramePolicy::new(rest),
+        picture,
         sound: SoundDetector::new(SoundRules::default()),
         analyser: Analyser::new(),
         answers: VecDeque::new(),
@@ -90,7 +114,7 @@ impl Chain {
         let media_time = unit.media_time.unwrap();
         found.end = media_time.as_secs_f64();
         let effort = if codec.is_video() {
-            let facts = PictureUnit { media_time, size, key, picture };
+            let facts = PictureUnit { media_time, size, key, picture, codec };
             self.picture.unit(&facts);
             self.policy.judge(&facts, self.picture.suspicion())
         } else {
@@ -114,6 +138,7 @@ impl Chain {
                         found.pictures += 1;
                         self.picture.stats(&stats);
                     }
+                    Reply::Survey(survey) => self.picture.survey(&survey),
                     Reply::Sound(stats) => {
                         found.runs += 1;
                         self.sound.stats(&stats);
@@ -315,6 +340,102 @@ fn a_test_pattern_or_one_colour_is_what_it_is_and_not_a_freeze() {
     }
     let moving = "smptebars=s=640x360:r=25,trim=0:26[b];color=white:s=24x24:r=25[c];[b][c]overlay='300+40*sin(t)':200:shortest=1";
     assert_eq!(watch(&video(moving, X264), PictureRules::All).faults(ProfileName::Sensitive), []);
+}
+
+/// The one picture of a graph, as a file holds it.
+fn image(graph: &str, form: &[&str]) -> Image {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-f", "lavfi", "-i", graph, "-frames:v", "1"])
+        .args(form)
+        .args(["-f", "image2pipe", "-"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Image::read(&output.stdout, Limits::default()).unwrap()
+}
+
+#[test]
+fn a_known_slate_is_told_by_what_it_means_however_it_is_scaled_and_coded() {
+    let card = |colour: &str, row: u32| {
+        format!(
+            "color=c={colour}:s=1280x720:r=25,drawbox=160:200:960:12:white:fill,drawbox=300:{row}:680:60:white:fill,drawbox=1040:560:120:80:orange:fill"
+        )
+    };
+    let (sorry, soon) = (card("0x7A1E1E", 320), card("0x1E4A7A", 400));
+    let mut slates = Slates::default();
+    let png = ["-c:v", "png", "-pix_fmt", "rgb24"];
+    let jpeg = ["-c:v", "mjpeg", "-pix_fmt", "yuvj420p"];
+    slates.learn("failure-1.png", Meaning::Failure, &image(&sorry, &png)).unwrap();
+    slates.learn("ad_fill-1.jpg", Meaning::AdFill, &image(&soon, &jpeg)).unwrap();
+    let coarse = "-c:v libx264 -preset veryfast -b:v 300k -g 50";
+    let mpeg2 = "-c:v mpeg2video -b:v 1500k -g 12";
+    for (graph, shape, encoder, kind) in [
+        (&sorry, "scale=640:360", X264, FaultKind::Slate),
+        (&sorry, "scale=640:342,pad=640:360:0:9", coarse, FaultKind::Slate),
+        (&sorry, "scale=640:360", mpeg2, FaultKind::Slate),
+        (&soon, "scale=640:360", coarse, FaultKind::Placeholder),
+    ] {
+        let graph = format!(
+            "{LIVE},trim=0:8[a];{graph},{shape},trim=0:14,setsar=1,format=yuv420p[b];{LIVE},trim=22:30,setpts=PTS-STARTPTS[c];[a][b][c]concat=n=3"
+        );
+        let detector = PictureDetector::new(PictureRules::All).with_slates(slates.clone());
+        let found = watch_by(&video(&graph, encoder), detector, 0, |_| {});
+        let all: Vec<_> = found.conditions.values().map(|c| (c.kind, c.since, c.until)).collect();
+        let [(seen, since, until)] = all[..] else { panic!("{shape} {encoder}: {all:?}") };
+        assert_eq!(seen, kind);
+        let (since, until) = (since.as_secs_f64(), until.as_secs_f64());
+        // An encoder needs some pictures to build it up.
+        let right = (7.9..8.5).contains(&since) && (until - 22.0).abs() < 0.1;
+        assert!(right, "{encoder}: {since} to {until}");
+    }
+}
+
+#[test]
+fn the_same_seconds_over_and_over_are_a_loop_and_twice_are_none() {
+    let looped = |pictures: u32, times: u32| {
+        format!("{LIVE},trim=0:60,loop={}:{pictures}:200,setpts=N/25/TB,trim=0:56", times - 1)
+    };
+    let mandelbrot = "mandelbrot=size=640x360:rate=25,format=yuv420p,trim=0:56,loop=9:113:200,setpts=N/25/TB,trim=0:56";
+    for (graph, encoder, expected) in [
+        (looped(83, 10), X264, Some((8.0, 41.2, 3.32))),
+        (
+            looped(75, 12),
+            "-c:v libx265 -preset ultrafast -b:v 1M -x265-params log-level=none:keyint=50",
+            Some((8.0, 44.0, 3.0)),
+        ),
+        (mandelbrot.to_owned(), "-c:v mpeg2video -b:v 3M -g 12", Some((8.0, 53.2, 4.52))),
+        (looped(150, 2), X264, None),
+    ] {
+        let detector = PictureDetector::new(PictureRules::All);
+        let found = watch_of(&video(&graph, encoder), detector, Rest::Decoded, 0, |_| {});
+        let all: Vec<_> = found.conditions.values().map(|c| (c.kind, c.since, c.until)).collect();
+        match (&all[..], expected) {
+            ([], None) => {}
+            (&[(FaultKind::Loop, since, until)], Some((from, to, pass))) => {
+                let (since, until) = (since.as_secs_f64(), until.as_secs_f64());
+                assert!((from - 0.2..from + 2.0 * pass).contains(&since), "{encoder}: {since}");
+                assert!((to - pass - 2.0..to + 0.2).contains(&until), "{encoder}: {until}");
+            }
+            _ => panic!("{encoder}: {all:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_ticker_over_a_frozen_picture_is_worth_knowing_and_no_more() {
+    let ticker = |seconds: &str| {
+        format!(
+            "{STILL},trim={seconds}[b];testsrc2=size=640x360:rate=25,crop=640:30:0:160,scroll=h=0.01,trim=0:20[c];[b][c]overlay=0:325:shortest=1"
+        )
+    };
+    let graph = format!("{LIVE},trim=0:8[a];{},format=yuv420p[f];[a][f]concat=n=2", ticker("0:20"));
+    let found = watch(&video(&graph, X264), PictureRules::All);
+    let told: Vec<_> = found.conditions.values().collect();
+    let [one] = told[..] else { panic!("{told:?}") };
+    assert_eq!(one.kind, FaultKind::PartialFreeze);
+    assert!((8.0..10.1).contains(&one.since.as_secs_f64()), "{one:?}");
+    let profile = Profile::new(ProfileName::Sensitive);
+    assert_eq!(profile.hold(one.kind).declared(), None);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use tallylight_agent::{
         arrival::Arrival,
         rtp::{Fec, FecDirection, RtpCounts},
     },
+    picture::Slates,
     probe::{Decoding, Output, Session, SessionConfig, Source, ViewConfig, Watched},
 };
 use tallylight_model::{
@@ -57,6 +58,7 @@ impl Run {
             source,
             watched: Watched::Streams(views),
             decoding: Decoding::On,
+            slates: Slates::default(),
             began: at(0),
             wall: WallTime::from_unix_millis(1_000_000),
             named: WallTime::from_unix_millis(1_000_000),

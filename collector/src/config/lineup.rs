@@ -18,8 +18,8 @@ use tallylight_decide::{
     maintenance::MAX_WINDOWS,
 };
 use tallylight_model::{
-    Bitrate, ChannelId, EncoderId, NodeId, ProfileName, ProviderId, RegionId, ServerId, StreamId,
-    WindowId,
+    Aspect, Bitrate, ChannelId, Codec, EncoderId, NodeId, PictureFormat, ProfileName, ProviderId,
+    RegionId, Scan, ServerId, StreamId, WindowId,
 };
 use toml_span::value::ValueInner;
 
@@ -75,6 +75,8 @@ pub struct StreamExtra {
     pub interface: Option<String>,
     /// The service within a multiplex.
     pub service_id: Option<u16>,
+    /// What its picture is made of, as far as stated.
+    pub picture: PictureFormat,
 }
 
 /// What is expected of a main sound.
@@ -368,9 +370,14 @@ impl Reader {
         let url = table.required("url", value::url(STREAM_SCHEMES));
         let interface = table.optional("interface", value::parsed(short));
         let service_id = table.optional("service_id", value::integer(1..=65_535));
+        let picture = match table.table("picture") {
+            Some(table) => picture(table),
+            None => PictureFormat::default(),
+        };
         let url = url?.to_string();
         let service_id = service_id.and_then(|id| u16::try_from(id).ok());
-        self.file.streams.insert(stream?.clone(), StreamExtra { url, interface, service_id });
+        let extra = StreamExtra { url, interface, service_id, picture };
+        self.file.streams.insert(stream?.clone(), extra);
         Some(())
     }
 
@@ -452,6 +459,35 @@ fn track(mut table: Table<'_>) -> Option<AudioTrack> {
     let role = table.optional("role", named(AudioRole::ALL, AudioRole::name));
     table.finish();
     Some(AudioTrack { language: language?, role: role.unwrap_or_default() })
+}
+
+/// What is expected of a stream's picture.
+fn picture(mut table: Table<'_>) -> PictureFormat {
+    let side = |found: &ValueInner<'_>| value::integer(16..=16_384)(found);
+    let size = |side: Option<i64>| side.and_then(|side| u32::try_from(side).ok());
+    let format = PictureFormat {
+        codec: table.optional("codec", named(&VIDEO, Codec::name)),
+        width: size(table.optional("width", side)),
+        height: size(table.optional("height", side)),
+        frame_rate_milli: table.optional("frame_rate", value::parsed(frame_rate)),
+        scan: table.optional("scan", named(&Scan::ALL, Scan::name)),
+        aspect: table.optional("aspect", value::parsed(aspect)),
+    };
+    table.finish();
+    format
+}
+
+const VIDEO: [Codec; 4] = [Codec::Mpeg1Video, Codec::Mpeg2Video, Codec::H264, Codec::Hevc];
+
+/// Frames per 1,000 seconds.
+fn frame_rate(text: &str) -> Result<u32, &'static str> {
+    let rate: Option<f64> = text.parse().ok().filter(|rate| (1.0..=240.0).contains(rate));
+    let rate = rate.ok_or("is not a frame rate; write frames a second, as in \"29.97\"")?;
+    Ok((rate * 1000.0).round() as u32)
+}
+
+fn aspect(text: &str) -> Result<Aspect, &'static str> {
+    Aspect::parse(text).ok_or("is not a shape; write width and height, as in \"16:9\"")
 }
 
 fn role(found: &ValueInner<'_>) -> Result<SourceRole, String> {

@@ -254,6 +254,20 @@ fn every_problem_of_the_lineup_has_its_place_and_says_what_is_allowed() {
 }
 
 #[test]
+fn what_a_picture_is_made_of_is_stated_in_known_words() {
+    let wrong = "picture = { frame_rate = 'fast', aspect = '16x9' }\n";
+    assert_eq!(
+        lineup(&format!("{CHANNEL}{SOURCE}{wrong}")),
+        "lineup.toml:10:27: channel[0].source[0].picture.frame_rate: \"fast\": is not a frame rate; \
+         write frames a second, as in \"29.97\"\n\
+         lineup.toml:10:44: channel[0].source[0].picture.aspect: \"16x9\": is not a shape; write \
+         width and height, as in \"16:9\"",
+    );
+    let right = "picture = { codec = 'hevc', width = 3840, scan = 'progressive' }\n";
+    assert_eq!(lineup(&format!("{CHANNEL}{SOURCE}{right}")), "ok");
+}
+
+#[test]
 fn maintenance_is_of_one_listed_thing_at_one_time() {
     for (text, expected) in [
         (

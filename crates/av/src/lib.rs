@@ -13,10 +13,12 @@
 )]
 
 mod audio;
+mod image;
 mod session;
 mod video;
 
 pub use audio::{AudioDecoder, ChannelPlace, Samples};
+pub use image::{Image, ImageError};
 pub use video::{Damage, Picture, Plane, VideoDecoder};
 
 use tallylight_model::Codec;

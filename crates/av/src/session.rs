@@ -46,6 +46,18 @@ impl Session {
         Ok(Self { opened, unit_bytes: limits.unit_bytes, stuffing })
     }
 
+    /// Opens a decoder of still images, by FFmpeg's name of it.
+    pub(crate) fn open_image(name: &str, limits: Limits) -> Option<Self> {
+        silence_log();
+        let decoder = codec::decoder::find_by_name(name)?;
+        let mut context = Context::new_with_codec(decoder);
+        context.set_threading(threading::Config::count(1));
+        let mut options = Dictionary::new();
+        options.set("max_pixels", &limits.pixels.to_string());
+        let opened = context.decoder().open_as_with(decoder, options).ok()?;
+        Some(Self { opened, unit_bytes: limits.unit_bytes, stuffing: 0 })
+    }
+
     /// Hands in one access unit, copied once into FFmpeg's padded buffer.
     pub(crate) fn send(&mut self, data: &[u8], tag: i64) -> Result<(), DecodeError> {
         if data.is_empty() || data.len() > self.unit_bytes {

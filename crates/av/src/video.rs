@@ -100,6 +100,13 @@ impl VideoDecoder {
     }
 }
 
+impl<'a> Picture<'a> {
+    /// An image that is no part of a stream.
+    pub(crate) const fn still(frame: &'a frame::Video) -> Self {
+        Self { frame, reports_damage: false }
+    }
+}
+
 impl Picture<'_> {
     /// The tag of its access unit.
     #[must_use]
@@ -126,6 +133,20 @@ impl Picture<'_> {
         !self.frame.is_corrupt() || self.frame.kind() == picture::Type::I
     }
 
+    /// Whether its lines are of two moments.
+    #[must_use]
+    pub fn is_interlaced(&self) -> bool {
+        self.frame.is_interlaced()
+    }
+
+    /// The shape of a sample, width to height; 1 to 1 where the stream does not say.
+    #[must_use]
+    pub fn sample_aspect(&self) -> (u32, u32) {
+        let aspect = self.frame.aspect_ratio();
+        let side = |length: i32| u32::try_from(length).ok().filter(|length| *length > 0);
+        side(aspect.numerator()).zip(side(aspect.denominator())).unwrap_or((1, 1))
+    }
+
     /// Its luma; `None` for a pixel format without a plane of its own for it.
     #[must_use]
     pub fn luma(&self) -> Option<Plane<'_>> {
@@ -140,16 +161,6 @@ impl Picture<'_> {
         Some([self.plane(1, depth, shifts)?, self.plane(2, depth, shifts)?])
     }
 
-    /// How wide a pixel is for its height, as a fraction of two numbers from 1 up; square where the stream does not say.
-    #[must_use]
-    pub fn pixel_aspect(&self) -> (u32, u32) {
-        let aspect = self.frame.aspect_ratio();
-        match (u32::try_from(aspect.numerator()), u32::try_from(aspect.denominator())) {
-            (Ok(across @ 1..), Ok(down @ 1..)) => (across, down),
-            _ => (1, 1),
-        }
-    }
-
     /// Whether black is 0 and white the largest value, and not 16 and 235 of 8 bits.
     #[must_use]
     pub fn is_full_range(&self) -> bool {
@@ -157,34 +168,55 @@ impl Picture<'_> {
     }
 
     fn layout(&self) -> Option<Layout> {
-        // SAFETY: the pointer is that of a frame which lives as long as `self`, and the field is a plain integer.
-        let format = unsafe { (*self.frame.as_ptr()).format };
-        layout(format)
+        layout(self.frame.format().into())
     }
 
     /// A plane whose sides are those of the picture, halved as often as `shifts` says.
     fn plane(&self, index: usize, depth: u8, shifts: (u32, u32)) -> Option<Plane<'_>> {
-        // SAFETY: the pointer is that of a frame which lives as long as `self`; these fields are plain integers and
-        // pointers, set by the decoder that has just filled the frame.
-        let (width, height, stride, data) = unsafe {
-            let frame = &*self.frame.as_ptr();
-            (frame.width, frame.height, *frame.linesize.get(index)?, *frame.data.get(index)?)
-        };
-        let side =
-            |length: i32, shift: u32| Some(usize::try_from(length).ok()?.div_ceil(1 << shift));
-        let (width, height) = (side(width, shifts.0)?, side(height, shifts.1)?);
-        let stride = usize::try_from(stride).ok()?;
-        let row = width.checked_mul(if depth > 8 { 2 } else { 1 })?;
-        if width == 0 || height == 0 || row > stride || data.is_null() {
-            return None;
-        }
-        let length = (height - 1).checked_mul(stride)?.checked_add(row)?;
-        // SAFETY: the decoder wrote `height` rows of `row` bytes, `stride` apart, from `data` on (a plane of a picture whose
-        // sides are cropped to odd numbers has the half sample more), so that `length` bytes are initialised memory of one
-        // allocation, which the frame keeps alive and nobody writes to while `self` is borrowed.
-        let data = unsafe { std::slice::from_raw_parts(data, length) };
+        let bytes = if depth > 8 { 2 } else { 1 };
+        let Rows { width, height, stride, data } = rows(self.frame, index, bytes, shifts)?;
         Some(Plane { width, height, stride, depth, data })
     }
+}
+
+/// The rows of one of a frame's buffers.
+pub(crate) struct Rows<'a> {
+    /// Samples, or whole pixels, in a row.
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    /// Bytes from one row to the next.
+    pub(crate) stride: usize,
+    /// Ends with the last row's last sample.
+    pub(crate) data: &'a [u8],
+}
+
+/// Cuts out exactly what was decoded of a buffer with so many bytes a sample, whose sides are those of the picture, halved as
+/// often as `shifts` says.
+pub(crate) fn rows(
+    frame: &frame::Video,
+    index: usize,
+    bytes: usize,
+    shifts: (u32, u32),
+) -> Option<Rows<'_>> {
+    // SAFETY: the pointer is that of a frame which lives as long as the result; these fields are plain integers and pointers,
+    // set by the decoder that has just filled the frame.
+    let (width, height, stride, data) = unsafe {
+        let frame = &*frame.as_ptr();
+        (frame.width, frame.height, *frame.linesize.get(index)?, *frame.data.get(index)?)
+    };
+    let side = |length: i32, shift: u32| Some(usize::try_from(length).ok()?.div_ceil(1 << shift));
+    let (width, height) = (side(width, shifts.0)?, side(height, shifts.1)?);
+    let stride = usize::try_from(stride).ok()?;
+    let row = width.checked_mul(bytes)?;
+    if width == 0 || height == 0 || row > stride || data.is_null() {
+        return None;
+    }
+    let length = (height - 1).checked_mul(stride)?.checked_add(row)?;
+    // SAFETY: the decoder wrote `height` rows of `row` bytes, `stride` apart, from `data` on (a plane of a picture whose sides
+    // are cropped to odd numbers has the half sample more), so that `length` bytes are initialised memory of one allocation,
+    // which the frame keeps alive and nobody writes to while it is borrowed.
+    let data = unsafe { std::slice::from_raw_parts(data, length) };
+    Some(Rows { width, height, stride, data })
 }
 
 impl Plane<'_> {
@@ -208,7 +240,7 @@ struct Layout {
 }
 
 /// The layout of a format whose first plane is luma alone, in native samples; `None` for any other.
-fn layout(format: i32) -> Option<Layout> {
+fn layout(format: ffi::AVPixelFormat) -> Option<Layout> {
     const S420: Halvings = Some((1, 1));
     const S422: Halvings = Some((1, 0));
     const S444: Halvings = Some((0, 0));
@@ -235,6 +267,6 @@ fn layout(format: i32) -> Option<Layout> {
         (ffi::AVPixelFormat::AV_PIX_FMT_GRAY12LE, 12, None),
         (ffi::AVPixelFormat::AV_PIX_FMT_YUV420P14LE, 14, S420),
     ];
-    let known = KNOWN.into_iter().find(|(known, ..)| *known as i32 == format);
+    let known = KNOWN.into_iter().find(|(known, ..)| *known == format);
     known.map(|(_, depth, subsampling)| Layout { depth, subsampling })
 }

@@ -3,7 +3,9 @@
 
 use std::process::Command;
 
-use tallylight_av::{AudioDecoder, DecodeError, Limits, OpenError, VideoDecoder};
+use tallylight_av::{
+    AudioDecoder, DecodeError, Image, ImageError, Limits, OpenError, VideoDecoder,
+};
 use tallylight_model::Codec;
 
 /// Bytes that look random, from a seed.
@@ -142,5 +144,52 @@ fn a_codec_of_the_other_kind_is_refused() {
         assert_eq!(matches!(video, Err(OpenError::WrongKind(_))), !codec.is_video());
         assert_eq!(matches!(audio, Err(OpenError::WrongKind(_))), codec.is_video());
         assert!(video.is_ok() || audio.is_ok());
+    }
+}
+
+#[test]
+fn images_are_read_as_they_were_drawn_and_others_refused() {
+    // Coded like a file of one: red above, grey below.
+    let draw = |form: &[&str]| {
+        let graph = "color=0xC02010:s=64x32,format=rgb24,drawbox=0:16:64:16:0x808080:fill";
+        let output = Command::new("ffmpeg")
+            .args(["-v", "error", "-nostdin", "-f", "lavfi", "-i", graph, "-frames:v", "1"])
+            .args(form)
+            .args(["-f", "image2pipe", "-"])
+            .output()
+            .expect("ffmpeg is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let near =
+        |pixel: [u8; 3], wanted: [u8; 3]| pixel.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) <= 6);
+    for form in [
+        &["-c:v", "png", "-pix_fmt", "rgb24"][..],
+        &["-c:v", "png", "-pix_fmt", "rgba"],
+        &["-c:v", "mjpeg", "-q:v", "1", "-pix_fmt", "yuvj420p"],
+        &["-c:v", "mjpeg", "-q:v", "1", "-pix_fmt", "yuvj444p"],
+    ] {
+        let file = draw(form);
+        let image = Image::read(&file, Limits::default()).unwrap();
+        assert_eq!((image.width, image.height, image.rgb.len()), (64, 32, 64 * 32), "{form:?}");
+        let (above, below) = (image.rgb[64 * 4 + 30], image.rgb[64 * 28 + 30]);
+        assert!(
+            near(above, [0xC0, 0x20, 0x10]) && near(below, [0x80; 3]),
+            "{form:?}: {above:?} {below:?}"
+        );
+        for seed in 1..40 {
+            let mut hurt = file.clone();
+            let place = seed as usize * 7919 % hurt.len();
+            hurt[place] ^= 0x55;
+            let _ = Image::read(&hurt, Limits::default());
+            let _ = Image::read(&file[..place], Limits::default());
+        }
+        let small = Limits { pixels: 100, ..Limits::default() };
+        assert!(matches!(Image::read(&file, small), Err(ImageError::Decode(_) | ImageError::Form)));
+    }
+    let palette = draw(&["-c:v", "png", "-pix_fmt", "pal8"]);
+    for (file, unknown) in [(palette, false), (b"GIF89a".to_vec(), true)] {
+        let error = Image::read(&file, Limits::default()).unwrap_err();
+        assert_eq!(matches!(error, ImageError::Unknown), unknown, "{error}");
     }
 }

@@ -66,6 +66,12 @@ impl Codec {
         }
     }
 
+    /// Reads what [`name`](Self::name) wrote.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.name() == name)
+    }
+
     /// Whether it carries pictures; else it carries sound.
     #[must_use]
     pub const fn is_video(self) -> bool {

@@ -47,7 +47,7 @@ pub enum FaultClass {
     Decode,
     /// The picture is black, of one colour or a test pattern.
     Black,
-    /// The picture stands still.
+    /// The picture stands still, or repeats a few seconds over and over.
     Freeze,
     /// The sound is silent.
     Silence,
@@ -225,6 +225,16 @@ faults! {
         "The picture is of one colour that is not black.";
     Bars "bars" Some(FaultClass::Black), Picture, AGAINST_BACKUP, "The picture is colour bars.";
     Freeze "freeze" Some(FaultClass::Freeze), Picture, AGAINST_BACKUP, "The picture stands still.";
+    PartialFreeze "partial_freeze" None, Picture, Acts::Never,
+        "Most of the picture stands still and a little of it moves, as a ticker over a frozen programme.";
+    Slate "slate" Some(FaultClass::Black), Picture, AGAINST_BACKUP,
+        "A known slate is shown that means failure.";
+    Placeholder "placeholder" None, Picture, Acts::Never,
+        "A known slate is shown that means no failure: a blackout, a missing advertisement, off the air.";
+    Loop "loop" Some(FaultClass::Freeze), Picture, AGAINST_BACKUP,
+        "The same few seconds are shown over and over, at least five times.";
+    FormatChange "format_change" None, Picture, Acts::Never,
+        "Size, frame rate, scan, shape or codec of the picture are not those that the lineup states.";
     Silence "silence" Some(FaultClass::Silence), Sound, AGAINST_BACKUP, "The main sound is silent.";
     FreezeAndSilence "freeze_and_silence" None, Picture, Acts::Never,
         "The picture stands still and the main sound is silent at the same time.";

@@ -12,6 +12,7 @@ mod codec;
 mod exposition;
 mod fault;
 mod fingerprint;
+mod format;
 mod id;
 mod metric;
 mod observation;
@@ -24,6 +25,7 @@ pub use codec::{Codec, PictureType};
 pub use exposition::PrometheusText;
 pub use fault::{Acts, FaultClass, FaultKind, FaultRule, Layer, Severity};
 pub use fingerprint::{CodedFrame, Fingerprint};
+pub use format::{Aspect, PictureFormat, Scan};
 pub use id::{
     ActionId, ChannelId, EncoderId, IdError, IncidentId, NodeId, Pid, ProviderId, RegionId,
     ServerId, StreamId, WindowId,

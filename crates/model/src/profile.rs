@@ -126,8 +126,16 @@ impl Profile {
     /// `delivery_jitter`) the condition is "an event within the last second", so that `critical` means errors second after second.
     #[must_use]
     pub const fn hold(&self, kind: FaultKind) -> Hold {
-        match (self.name, kind) {
-            (ProfileName::Sensitive, FaultKind::Black | FaultKind::Silence) => {
+        match self.exception(kind) {
+            Some(hold) => hold,
+            None => usual(kind),
+        }
+    }
+
+    /// Where a profile differs from the others.
+    const fn exception(&self, kind: FaultKind) -> Option<Hold> {
+        Some(match (self.name, kind) {
+            (ProfileName::Sensitive, FaultKind::Black | FaultKind::Silence | FaultKind::Slate) => {
                 hold(2_000, 5_000, 3_000)
             }
             // Programmes show plain cards and test patterns for a moment.
@@ -135,64 +143,69 @@ impl Profile {
                 hold(4_000, 8_000, 3_000)
             }
             (ProfileName::Sensitive, FaultKind::Freeze) => hold(4_000, 10_000, 3_000),
-            (_, FaultKind::Black | FaultKind::Blank | FaultKind::Bars) => {
-                hold(5_000, 10_000, 3_000)
-            }
-            (_, FaultKind::Freeze | FaultKind::Silence) => hold(10_000, 30_000, 3_000),
-            (_, FaultKind::FreezeAndSilence) => critical(5_000, 3_000),
             (
                 ProfileName::Sensitive,
                 FaultKind::DeadChannel | FaultKind::Mono | FaultKind::OutOfPhase,
             ) => warning(10_000, 10_000),
-            (_, FaultKind::DeadChannel | FaultKind::Mono | FaultKind::OutOfPhase) => {
-                warning(30_000, 10_000)
-            }
             (ProfileName::Sensitive, FaultKind::Tone) => warning(4_000, 3_000),
-            (_, FaultKind::Tone) => warning(10_000, 3_000),
-            (_, FaultKind::Clipping) => warning(3_000, 10_000),
-            // Asked of nothing but what a profile sets a norm for; the window is the hold.
-            (_, FaultKind::Loudness) => warning(0, 60_000),
-            (_, FaultKind::TruePeak) => warning(0, 10_000),
-            // A description pauses for long where nothing needs to be described.
-            (_, FaultKind::SecondarySilence) => warning(60_000, 10_000),
-            (_, FaultKind::TrackMissing) => warning(3_000, 1_000),
             (ProfileName::Broadcast, FaultKind::PsiMissing) => warning(0, 1_000),
             (
                 ProfileName::Broadcast,
                 FaultKind::Pcr | FaultKind::Pts | FaultKind::Si | FaultKind::Buffer,
             ) => warning(0, 5_000),
-            (_, FaultKind::Unreachable | FaultKind::HttpError) => critical(2_000, 3_000),
-            (_, FaultKind::NoData) => critical(2_000, 1_000),
-            // TR 101 290, 1.1 calls two wrong sync bytes an error; an outage it is after a second.
-            (_, FaultKind::SyncLoss) => hold(0, 1_000, 1_000),
-            (_, FaultKind::NoVideo | FaultKind::NoAudio) => critical(3_000, 1_000),
-            // TR 101 290, 1.6: the user's period, 5 s unless stated.
-            (_, FaultKind::PidMissing) => critical(5_000, 1_000),
-            (_, FaultKind::Continuity) => hold(0, 3_000, 5_000),
-            (_, FaultKind::DecodeErrors) => hold(0, 6_000, 6_000),
-            (_, FaultKind::TransportError) => warning(0, 5_000),
-            (_, FaultKind::BoundaryContinuity) => info(10_000),
-            // Of few packets all may be null packets or another service's; what viewers miss of them is counted inside.
-            (_, FaultKind::RtpLoss) => {
-                Hold { info: Some(Duration::ZERO), ..critical(3_000, 5_000) }
-            }
-            // Uneven arrival costs viewers nothing that their buffers even out, which are not known.
-            (_, FaultKind::DeliveryJitter) => info(5_000),
-            // The condition itself begins after the 500 ms of TR 101 290, 1.3a and 1.5a.
-            // TR 101 290 calls 0.5 s an error, but packagers repeat the tables every second or so and no receiver minds.
-            (_, FaultKind::PsiMissing) => warning(2_000, 1_000),
-            (_, FaultKind::PsiInvalid | FaultKind::PsiCrc) => warning(0, 5_000),
-            (_, FaultKind::Pcr | FaultKind::Pts | FaultKind::Si | FaultKind::Buffer) => info(5_000),
-            (_, FaultKind::Scrambled) => warning(2_000, 2_000),
-            (
-                _,
-                FaultKind::PlaylistStale | FaultKind::SegmentMissing | FaultKind::PlaylistInvalid,
-            ) => critical(0, 3_000),
-            (_, FaultKind::Stall) => critical(1_000, 3_000),
-            (_, FaultKind::DecoderFailed) => warning(0, 30_000),
-            (_, FaultKind::PathDegraded) => warning(0, 10_000),
-            (_, FaultKind::HostSaturated) => warning(10_000, 30_000),
+            _ => return None,
+        })
+    }
+}
+
+/// What holds in every profile that makes no exception.
+const fn usual(kind: FaultKind) -> Hold {
+    match kind {
+        // Five times are what makes one.
+        FaultKind::Loop => hold(0, 30_000, 3_000),
+        FaultKind::PartialFreeze | FaultKind::Placeholder | FaultKind::FormatChange => info(3_000),
+        FaultKind::Black | FaultKind::Blank | FaultKind::Bars | FaultKind::Slate => {
+            hold(5_000, 10_000, 3_000)
         }
+        FaultKind::Freeze | FaultKind::Silence => hold(10_000, 30_000, 3_000),
+        FaultKind::FreezeAndSilence => critical(5_000, 3_000),
+        FaultKind::DeadChannel | FaultKind::Mono | FaultKind::OutOfPhase => warning(30_000, 10_000),
+        FaultKind::Tone => warning(10_000, 3_000),
+        FaultKind::Clipping => warning(3_000, 10_000),
+        // Asked of nothing but what a profile sets a norm for; the window is the hold.
+        FaultKind::Loudness => warning(0, 60_000),
+        FaultKind::TruePeak => warning(0, 10_000),
+        // A description pauses for long where nothing needs to be described.
+        FaultKind::SecondarySilence => warning(60_000, 10_000),
+        FaultKind::TrackMissing => warning(3_000, 1_000),
+        FaultKind::Unreachable | FaultKind::HttpError => critical(2_000, 3_000),
+        FaultKind::NoData => critical(2_000, 1_000),
+        // TR 101 290, 1.1 calls two wrong sync bytes an error; an outage it is after a second.
+        FaultKind::SyncLoss => hold(0, 1_000, 1_000),
+        FaultKind::NoVideo | FaultKind::NoAudio => critical(3_000, 1_000),
+        // TR 101 290, 1.6: the user's period, 5 s unless stated.
+        FaultKind::PidMissing => critical(5_000, 1_000),
+        FaultKind::Continuity => hold(0, 3_000, 5_000),
+        FaultKind::DecodeErrors => hold(0, 6_000, 6_000),
+        FaultKind::TransportError => warning(0, 5_000),
+        FaultKind::BoundaryContinuity => info(10_000),
+        // Of few packets all may be null packets or another service's; what viewers miss of them is counted inside.
+        FaultKind::RtpLoss => Hold { info: Some(Duration::ZERO), ..critical(3_000, 5_000) },
+        // Uneven arrival costs viewers nothing that their buffers even out, which are not known.
+        FaultKind::DeliveryJitter => info(5_000),
+        // The condition itself begins after the 500 ms of TR 101 290, 1.3a and 1.5a.
+        // TR 101 290 calls 0.5 s an error, but packagers repeat the tables every second or so and no receiver minds.
+        FaultKind::PsiMissing => warning(2_000, 1_000),
+        FaultKind::PsiInvalid | FaultKind::PsiCrc => warning(0, 5_000),
+        FaultKind::Pcr | FaultKind::Pts | FaultKind::Si | FaultKind::Buffer => info(5_000),
+        FaultKind::Scrambled => warning(2_000, 2_000),
+        FaultKind::PlaylistStale | FaultKind::SegmentMissing | FaultKind::PlaylistInvalid => {
+            critical(0, 3_000)
+        }
+        FaultKind::Stall => critical(1_000, 3_000),
+        FaultKind::DecoderFailed => warning(0, 30_000),
+        FaultKind::PathDegraded => warning(0, 10_000),
+        FaultKind::HostSaturated => warning(10_000, 30_000),
     }
 }
 
@@ -207,7 +220,9 @@ mod tests {
         let seconds = |profile: Profile, kind| profile.hold(kind).declared().map(|d| d.as_secs());
         for &kind in FaultKind::ALL {
             match kind {
-                FaultKind::Black => assert_eq!(seconds(sensitive, kind), Some(2)),
+                FaultKind::Black | FaultKind::Slate => {
+                    assert_eq!(seconds(sensitive, kind), Some(2));
+                }
                 FaultKind::Blank | FaultKind::Bars => {
                     assert_eq!(seconds(sensitive, kind), Some(4));
                 }

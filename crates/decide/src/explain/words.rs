@@ -87,6 +87,8 @@ pub(super) fn noun(kind: FaultKind) -> String {
         FaultKind::Blank => "a picture of one colour",
         FaultKind::Bars => "colour bars",
         FaultKind::Freeze => "frozen picture",
+        FaultKind::Slate => "a slate that means failure",
+        FaultKind::Loop => "the same seconds over and over",
         FaultKind::Silence => "silence",
         FaultKind::PlaylistStale => "a playlist that stands still",
         FaultKind::SegmentMissing => "missing segments",
