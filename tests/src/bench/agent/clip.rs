@@ -1,7 +1,8 @@
 //! Transport streams as a head-end sends them: moving, noisy pictures at a constant rate, with sound.
 //!
-//! Twenty seconds are encoded; ffmpeg repeats them without encoding again and writes clocks and counters through, so that
-//! nothing shows where they join. It is as long as the longest measurement, so it needs no loop at playing.
+//! Forty seconds are encoded, more than the longest loop that is a fault; ffmpeg repeats them without encoding again and writes
+//! clocks and counters through, so that nothing shows where they join. It is as long as the longest measurement, so it needs no
+//! loop at playing.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -9,11 +10,11 @@ use anyhow::{Context as _, ensure};
 
 use crate::bench::ffmpeg::make;
 
-const SECONDS: u32 = 20;
+const SECONDS: u32 = 40;
 /// Times that they are repeated after the first.
-const REPEATS: u32 = 9;
+const REPEATS: u32 = 4;
 /// Raised when a recipe changes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// How pictures are coded, with size and rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
