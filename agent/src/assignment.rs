@@ -49,6 +49,8 @@ pub struct Watch {
     pub interface: Option<String>,
     /// The service within the multiplex; `None` for the first.
     pub service_id: Option<u16>,
+    /// How much it matters that it is looked at.
+    pub priority: Priority,
     /// What is expected.
     pub expectation: Expectation,
     /// How often a fresh session joins to measure the start; `None` for never.
@@ -101,6 +103,34 @@ pub struct Track {
     pub language: String,
     /// What sound it is; `None` where any will do.
     pub role: Option<AudioRole>,
+}
+
+/// Which streams are looked at less before others, where there is no time for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// First.
+    Low,
+    /// Before those of high priority.
+    #[default]
+    Normal,
+    /// Last.
+    High,
+}
+
+impl Priority {
+    /// All of them, lowest first.
+    pub const ALL: [Self; 3] = [Self::Low, Self::Normal, Self::High];
+
+    /// Reads the collector's word; one of a later version says nothing.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "low" => Some(Self::Low),
+            "normal" => Some(Self::Normal),
+            "high" => Some(Self::High),
+            _ => None,
+        }
+    }
 }
 
 /// What kind of channel it is.
@@ -164,6 +194,8 @@ struct RawWatch {
     interface: Option<String>,
     #[serde(default)]
     service_id: Option<u16>,
+    #[serde(default)]
+    priority: Option<String>,
     profile: String,
     channel_kind: ChannelKind,
     encryption: Encryption,
@@ -281,6 +313,7 @@ impl Watch {
             url: raw.url,
             interface: raw.interface,
             service_id: raw.service_id,
+            priority: raw.priority.as_deref().and_then(Priority::from_name).unwrap_or_default(),
             expectation: Expectation {
                 profile,
                 kind: Some(raw.channel_kind),
@@ -332,6 +365,16 @@ mod tests {
             .replace("\"on_air\"", "\"silence\":\"expected\",\"sound_layout\":\"mono\",\"on_air\"");
         let said = &parse(&said).unwrap().streams[0].expectation;
         assert_eq!((said.silence, said.layout), (Silence::Expected, Some(Layout::Mono)));
+        for (said, expected) in [
+            ("", Priority::Normal),
+            ("\"priority\":null,", Priority::Normal),
+            ("\"priority\":\"utmost\",", Priority::Normal),
+            ("\"priority\":\"low\",", Priority::Low),
+            ("\"priority\":\"high\",", Priority::High),
+        ] {
+            let said = ONE.replace("\"profile\"", &format!("{said}\"profile\""));
+            assert_eq!(parse(&said).unwrap().streams[0].priority, expected);
+        }
         let own = parse(&ONE.replace("sensitive", "sport")).unwrap();
         assert_eq!(own.streams[0].expectation.profile, profiles().find("sport").unwrap());
         assert_eq!(watch.zap_interval, Some(MIN_ZAP_INTERVAL));

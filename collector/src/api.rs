@@ -552,6 +552,7 @@ fn stream_json(
             "scan": extra.picture.scan.map(Scan::name),
             "aspect": extra.picture.aspect.map(|aspect| aspect.to_string()),
         },
+        "priority": file.priority.get(&channel.id),
         "profile": file.profile.get(&channel.id).map_or(channel.profile.name(), String::as_str),
         "channel_kind": channel.kind.name(),
         "encryption": channel.encryption.name(),

@@ -49,6 +49,8 @@ pub struct LineupFile {
     pub zap_interval: BTreeMap<ChannelId, Duration>,
     /// What is expected of each channel's main sound.
     pub sound: BTreeMap<ChannelId, SoundExtra>,
+    /// How much it matters that agents without time for all look at a channel: `low`, `normal` or `high`; absent where nobody says.
+    pub priority: BTreeMap<ChannelId, &'static str>,
     /// The channels' own profiles, as agents have them in their files; absent where it is one of the program.
     pub profile: BTreeMap<ChannelId, String>,
     /// What 100 % of a node's network is; absent where nobody says.
@@ -272,6 +274,7 @@ impl Reader {
             silence: table.optional("silence", named(&["fault", "expected"], |it| it)),
             layout: table.optional("sound_layout", named(&["mono", "stereo"], |it| it)),
         };
+        let priority = table.optional("priority", named(&["low", "normal", "high"], |it| it));
         // The streams of a channel whose id is broken are read all the same, for their own problems.
         let owner = id.clone().or_else(|| ChannelId::new("unknown").ok());
         let (mut sources, mut deliveries) = (Vec::new(), Vec::new());
@@ -295,6 +298,7 @@ impl Reader {
                 self.parts.channels.push(channel);
                 self.file.zap_interval.insert(id.clone(), zap);
                 self.file.sound.insert(id.clone(), sound);
+                self.file.priority.extend(priority.map(|priority| (id.clone(), priority)));
                 self.file.profile.extend(own.map(|own| (id.clone(), own)));
                 if !hours.is_empty() {
                     self.file.on_air.insert(id, hours.into_iter().flatten().collect());

@@ -8,7 +8,8 @@ use crate::support::{LINEUP, Site, agree, get, token};
 async fn every_agent_gets_the_streams_of_its_region_and_only_once() {
     let site = Site::new("");
     // An own profile goes to the agents by its name.
-    let lineup = LINEUP.replacen("[[channel]]\n", "[[channel]]\nprofile = 'sport'\n", 1);
+    let lineup =
+        LINEUP.replacen("[[channel]]\n", "[[channel]]\nprofile = 'sport'\npriority = 'high'\n", 1);
     let lineup = format!("{lineup}\n[profiles]\nsport = 'broadcast'\n");
     std::fs::write(site.path("lineup.toml"), lineup).unwrap();
     let (collector, at) = site.start().await;
@@ -33,7 +34,7 @@ async fn every_agent_gets_the_streams_of_its_region_and_only_once() {
         "picture": {
             "codec": null, "width": null, "height": null, "frame_rate_milli": null, "scan": null, "aspect": null,
         },
-        "profile": "sport", "channel_kind": "tv", "encryption": "none",
+        "priority": "high", "profile": "sport", "channel_kind": "tv", "encryption": "none",
         "audio": [{ "language": "eng", "role": "main" }],
         "silence": null, "sound_layout": null, "on_air": true,
         "zap_interval_ms": 60_000,

@@ -137,11 +137,13 @@ const SOURCE: &str = "[[channel.source]]\nid = 'a'\nrole = 'primary'\nregion = '
 fn what_channels_share_how_they_sound_and_when_they_fail_back_is_checked() {
     for (text, expected) in [
         (
-            format!("{CHANNEL}silence = 'yes'\nsound_layout = '5.1'\n{SOURCE}"),
+            format!("{CHANNEL}silence = 'yes'\nsound_layout = '5.1'\npriority = 'top'\n{SOURCE}"),
             "lineup.toml:5:12: channel[0].silence: \"yes\" is not known; allowed are \"fault\", \
              \"expected\"\n\
              lineup.toml:6:17: channel[0].sound_layout: \"5.1\" is not known; allowed are \
-             \"mono\", \"stereo\"",
+             \"mono\", \"stereo\"\n\
+             lineup.toml:7:13: channel[0].priority: \"top\" is not known; allowed are \"low\", \
+             \"normal\", \"high\"",
         ),
         (
             format!("{CHANNEL}encoder = 'rack'\n{SOURCE}[[encoder]]\nid = 'rock'\n"),
