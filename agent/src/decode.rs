@@ -100,6 +100,8 @@ pub enum Dating {
     Sizes,
     /// The pictures between are decoded, where none is missing.
     Decoding,
+    /// They would be, but there is no time for it.
+    Withheld,
 }
 
 /// Where in the coded order a picture stands, so that the analyser notices when one was not sent.
@@ -120,6 +122,12 @@ pub enum Reply {
     Survey(Survey),
     /// About 100 ms of decoded sound.
     Sound(SoundStats),
+    /// A change was not dated, since there is [no time](Dating::Withheld) for it.
+    Withheld {
+        /// Its elementary stream.
+        #[serde(with = "plain::pid")]
+        pid: Pid,
+    },
     /// A picture as it was wanted, a small JPEG.
     Thumbnail {
         /// Its elementary stream.

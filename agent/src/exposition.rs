@@ -18,6 +18,7 @@ use crate::{
         arrival::{Arrival, Gaps},
         rtp::{FecDirection, RtpCounts},
     },
+    shedding::{Cuts, Level},
     sound::Reading,
 };
 
@@ -92,6 +93,8 @@ pub struct Board {
     saturation: NodeReport,
     exports: BTreeMap<ExportResult, u64>,
     decode_refused: u64,
+    shed_streams: BTreeMap<Level, usize>,
+    cuts: Cuts,
     decode_workers_failed: BTreeMap<&'static str, u64>,
     decoders_confined: Option<Confinement>,
     clips: BTreeMap<ClipResult, u64>,
@@ -135,6 +138,8 @@ impl Board {
             saturation: NodeReport::default(),
             exports: BTreeMap::new(),
             decode_refused: 0,
+            shed_streams: BTreeMap::new(),
+            cuts: Cuts::default(),
             decode_workers_failed: BTreeMap::new(),
             decoders_confined: None,
             clips: BTreeMap::new(),
@@ -236,6 +241,22 @@ impl Board {
         self.decode_refused += 1;
     }
 
+    /// Shows of how many streams how much is shed.
+    pub fn shed_streams(&mut self, streams: BTreeMap<Level, usize>) {
+        self.shed_streams = streams;
+    }
+
+    /// Counts what was shed.
+    pub const fn shed(&mut self, cuts: Cuts) {
+        self.cuts.add(cuts);
+    }
+
+    /// Datagrams of all streams that overflowed the agent's sockets.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.streams.values().map(|totals| totals.counters.receive_dropped).sum()
+    }
+
     /// Counts a process that decoded and failed.
     pub fn decode_worker_failed(&mut self, how: WorkerFailure) {
         *self.decode_workers_failed.entry(how.name()).or_default() += 1;
@@ -325,6 +346,20 @@ impl Board {
     }
 
     fn render_decoding(&self, page: &mut PrometheusText) {
+        page.metric(Metric::AgentShedStreams);
+        for level in Level::SHEDDING {
+            let count = self.shed_streams.get(&level).copied().unwrap_or_default();
+            page.series(&[("level", level.name())], count as f64);
+        }
+        page.metric(Metric::AgentShed);
+        let Cuts { thumbnails, full_decodes, key_pictures } = self.cuts;
+        for (what, count) in [
+            ("thumbnails", thumbnails),
+            ("full_decodes", full_decodes),
+            ("key_pictures", key_pictures),
+        ] {
+            page.series(&[("what", what)], count as f64);
+        }
         page.metric(Metric::AgentDecodeWorkerFailures);
         for reason in WorkerFailure::NAMES {
             let count = self.decode_workers_failed.get(reason).copied().unwrap_or_default();
@@ -571,6 +606,10 @@ mod tests {
         let reading = Reading { momentary: Some(-18.5), short_term: None, channels };
         board.heard(&stream("one/a"), reading);
         board.exported(ExportResult::Accepted);
+        board.shed_streams([(Level::FourSeconds, 2)].into());
+        let cuts = Cuts { thumbnails: 3, full_decodes: 0, key_pictures: 1 };
+        board.shed(cuts);
+        board.shed(cuts);
         board.decode_worker_failed(WorkerFailure::Hung);
         let confinement =
             Confinement { files: true, network: true, seccomp: true, landlock: false };
@@ -609,6 +648,10 @@ mod tests {
             ("tallylight_agent_lost_faults_total", 5.0),
             (r#"tallylight_agent_exports_total{result="accepted"}"#, 1.0),
             (r#"tallylight_agent_evidence_clips_total{result="cut"}"#, 1.0),
+            (r#"tallylight_agent_shed_streams{level="key_pictures_4s"}"#, 2.0),
+            (r#"tallylight_agent_shed_streams{level="thumbnails"}"#, 0.0),
+            (r#"tallylight_agent_shed_total{what="thumbnails"}"#, 6.0),
+            (r#"tallylight_agent_shed_total{what="key_pictures"}"#, 2.0),
             (r#"tallylight_agent_decode_worker_failures_total{reason="hung"}"#, 1.0),
             (r#"tallylight_agent_decode_confined{from="network"}"#, 1.0),
             (r#"tallylight_agent_decode_confined{from="landlock"}"#, 0.0),

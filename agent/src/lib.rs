@@ -14,5 +14,6 @@ pub mod picture;
 pub mod probe;
 pub mod profile;
 pub mod report;
+pub mod shedding;
 pub mod sound;
 pub mod tracker;

@@ -84,7 +84,8 @@ impl Evidence {
             | FaultKind::Stall
             | FaultKind::DecoderFailed
             | FaultKind::PathDegraded
-            | FaultKind::HostSaturated => Self::Arrival,
+            | FaultKind::HostSaturated
+            | FaultKind::Shedding => Self::Arrival,
             _ => Self::Media,
         }
     }

@@ -73,6 +73,23 @@ struct Dates {
     changed: Option<Duration>,
 }
 
+/// What the pictures before a key picture can date.
+#[derive(Clone, Copy)]
+struct Doubts {
+    /// It has another look.
+    turned: bool,
+    /// It stands no longer.
+    moved: bool,
+    /// It is the same as the key picture before it, which was not.
+    stood: bool,
+}
+
+impl Doubts {
+    const fn any(self) -> bool {
+        self.turned || self.moved || self.stood
+    }
+}
+
 /// A picture that was looked at for its date alone.
 #[derive(Clone, Copy)]
 struct Sight {
@@ -250,7 +267,11 @@ impl VideoTrack {
             let looks = looks_of(&self.stats(pid, &outcome, IsKey::Yes));
             let dates = match unit.dating {
                 Dating::Decoding => self.date(looks, goes_on),
-                Dating::Sizes => Dates::default(),
+                Dating::Withheld if self.doubts(looks).any() => {
+                    replies.push(Reply::Withheld { pid });
+                    Dates::default()
+                }
+                Dating::Withheld | Dating::Sizes => Dates::default(),
             };
             self.publish(pid, &outcome, IsKey::Yes, dates, replies);
         }
@@ -263,11 +284,10 @@ impl VideoTrack {
 
     /// Finds the pictures at which what the current key picture looks like began, where it is not what the previous one was.
     fn date(&mut self, looks: Looks, goes_on: GoesOn<'_>) -> Dates {
-        let (last, mut dates) = (self.looks, Dates::default());
+        let mut dates = Dates::default();
         let Some(previous) = self.previous.clone() else { return dates };
         let at = self.current.media_time;
-        let turned = looks.look != last.look;
-        let moved = last.still && !looks.still;
+        let Doubts { turned, moved, stood } = self.doubts(looks);
         if turned || moved {
             let sights = self.look_at(Span::Since, &previous, goes_on);
             if turned {
@@ -279,12 +299,22 @@ impl VideoTrack {
                     sights.iter().find(|sight| !sight.same).map_or(Some(at), |s| Some(s.at));
             }
         }
-        let spanned = self.previous_is == IsKey::Yes;
-        if looks.still && !last.still && looks.look == Look::Ordinary && spanned {
+        if stood {
             let sights = self.look_at(Span::Before, &previous, goes_on);
             dates.same_since = start_of_run(&sights, previous.media_time, |sight| sight.same);
         }
         dates
+    }
+
+    /// What changed from the previous picture to a key picture that looks like this.
+    fn doubts(&self, looks: Looks) -> Doubts {
+        let (last, known) = (self.looks, self.previous.is_some());
+        let stands = looks.still && !last.still && looks.look == Look::Ordinary;
+        Doubts {
+            turned: known && looks.look != last.look,
+            moved: known && last.still && !looks.still,
+            stood: known && stands && self.previous_is == IsKey::Yes,
+        }
     }
 
     /// Decodes a span of pictures and says of each what it looks like and whether it is the same as a key picture.

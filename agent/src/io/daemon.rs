@@ -1,7 +1,7 @@
 //! The agent's life: configuration, assignment, sessions, host, reports, and a clean end.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs,
     path::{Path, PathBuf},
     pin::pin,
@@ -31,13 +31,15 @@ use super::{
     host::{HostReader, total_memory},
     input::Inputs,
     outbox::Outbox,
-    serve, slates,
+    serve,
+    shedding::Relief,
+    slates,
     state::State,
     trace::Tracer,
     watch::{Group, MAX_JOINS, Running, Shared, start},
 };
 use crate::{
-    assignment::{Assignment, AssignmentError},
+    assignment::{Assignment, AssignmentError, Watch},
     config::{Config, Token, TokenPlace},
     exposition::Board,
     host::HostJudge,
@@ -106,6 +108,7 @@ pub async fn run(path: PathBuf) -> anyhow::Result<()> {
     let queue = Queue::new(node.clone(), epoch, MAX_WAITING);
     let outbox = Arc::new(Outbox::new(queue, Board::new(node.clone())));
     let (saturated_tx, saturated) = watch::channel(None);
+    let relief = Relief::default();
     let workers = checked.config.decode_workers.unwrap_or_else(half_the_cores);
     let memory = MemoryLimits::of_half(total_memory(), workers);
     let decoders = Decoders::start(workers, &Program::own(), memory, &outbox);
@@ -117,6 +120,7 @@ pub async fn run(path: PathBuf) -> anyhow::Result<()> {
         inputs: Inputs::new(checked.config.source_address, checked.config.receive_buffer_bytes),
         decoders: decoders.context("cannot start the threads of decoders")?,
         saturated,
+        levels: relief.levels(),
         joins: Arc::new(Semaphore::new(MAX_JOINS)),
         slates: checked.slates.clone(),
         tracer: Tracer::new(checked.config.traces.as_ref(), &node)?,
@@ -135,6 +139,7 @@ pub async fn run(path: PathBuf) -> anyhow::Result<()> {
         shared,
         collector: collector_tx,
         saturated: saturated_tx,
+        relief,
         in_flight: Arc::new(AtomicU64::new(0)),
         groups: BTreeMap::new(),
         uplink: None,
@@ -157,6 +162,7 @@ struct Agent {
     shared: Shared,
     collector: watch::Sender<Collector>,
     saturated: watch::Sender<Option<String>>,
+    relief: Relief,
     in_flight: Arc<AtomicU64>,
     groups: BTreeMap<(String, Option<String>), (Group, Running)>,
     /// What 100 % of the network is by the lineup.
@@ -213,6 +219,8 @@ impl Agent {
                 _ = host.tick() => {
                     judge.set_uplink(self.checked.config.uplink.or(self.uplink));
                     let verdict = judge.judge(reader.read());
+                    let Shared { decoders, outbox, .. } = &self.shared;
+                    self.relief.look(decoders, &verdict.report, outbox);
                     self.shared.outbox.report(verdict.report);
                     self.saturated.send_if_modified(|known| {
                         let changed = known.is_some() != verdict.saturated.is_some();
@@ -361,10 +369,17 @@ impl Agent {
         let streams = wanted.values().flat_map(|group| &group.streams);
         self.shared.outbox.watch(streams.map(|watch| watch.stream.clone()));
         for (key, group) in wanted {
-            self.groups
-                .entry(key)
-                .or_insert_with(|| (group.clone(), start(group, self.shared.clone())));
+            if let Entry::Vacant(place) = self.groups.entry(key)
+                && let Some(running) = start(group.clone(), self.shared.clone())
+            {
+                place.insert((group, running));
+            }
         }
+        let streams = self.groups.values().flat_map(|(group, running)| {
+            let of = |watch: &Watch| (running.worker, watch.stream.clone(), watch.priority);
+            group.streams.iter().map(of)
+        });
+        self.relief.watch(streams, &self.shared.outbox);
         tracing::info!(inputs = self.groups.len(), "assignment in force");
     }
 }

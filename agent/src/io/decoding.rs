@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-use tallylight_model::StreamId;
+use tallylight_model::{MonoTime, StreamId};
 use tokio::sync::mpsc;
 
 pub use attendant::Attendant;
@@ -71,6 +71,15 @@ pub enum Outcome {
     Failed(WorkerFailure, Duration),
 }
 
+/// How one worker keeps up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How long the oldest message without an answer has been waiting for it.
+    pub late: Duration,
+    /// Messages refused since the start, since too many waited.
+    pub refused: u64,
+}
+
 /// The workers. They end when the last handle is gone.
 #[derive(Clone, Debug)]
 pub struct Decoders {
@@ -83,6 +92,7 @@ pub struct Decoders {
 #[derive(Debug)]
 pub struct Desk {
     id: u64,
+    index: usize,
     worker: Inlet,
     /// Its views.
     streams: Vec<StreamId>,
@@ -97,6 +107,25 @@ pub struct Refused;
 struct Inlet {
     messages: blocking::SyncSender<Message>,
     bytes: Arc<AtomicUsize>,
+    refused: Arc<AtomicU64>,
+    oldest: Oldest,
+}
+
+/// When the oldest message without an answer was handed over, in nanoseconds of the clock; 0 if there is none.
+#[derive(Clone, Debug, Default)]
+struct Oldest(Arc<AtomicU64>);
+
+impl Oldest {
+    fn set(&self, at: Option<MonoTime>) {
+        self.0.store(at.map_or(0, |at| at.as_nanos().max(1)), Ordering::Relaxed);
+    }
+
+    fn late(&self, now: MonoTime) -> Duration {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            at => now.since(MonoTime::from_nanos(at)),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -109,6 +138,8 @@ struct Message {
 #[derive(Debug)]
 struct Asker {
     view: usize,
+    /// When it asked.
+    at: MonoTime,
     stream: StreamId,
     answers: mpsc::Sender<Answer>,
 }
@@ -135,18 +166,19 @@ impl Decoders {
         let quarantine = Arc::new(Mutex::new(Quarantine::default()));
         let start = |index| {
             let (messages, waiting) = blocking::sync_channel(MAX_WAITING);
-            let bytes = Arc::new(AtomicUsize::new(0));
+            let (bytes, oldest) = (Arc::new(AtomicUsize::new(0)), Oldest::default());
             let mut foreman = Foreman {
                 overseer: Overseer::new(program.clone(), memory),
                 waiting,
                 bytes: Arc::clone(&bytes),
+                oldest: oldest.clone(),
                 quarantine: Arc::clone(&quarantine),
                 outbox: Arc::clone(outbox),
             };
             // The worker ends with the thread that started it.
             let name = format!("decode-{index}");
             thread::Builder::new().name(name).spawn(move || foreman.run())?;
-            Ok(Inlet { messages, bytes })
+            Ok(Inlet { messages, bytes, refused: Arc::default(), oldest })
         };
         let workers: std::io::Result<Vec<_>> = (0..workers.max(1)).map(start).collect();
         Ok(Self {
@@ -161,11 +193,27 @@ impl Decoders {
     pub fn desk(&self, streams: Vec<StreamId>, answers: mpsc::Sender<Answer>) -> Option<Desk> {
         let index = self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len().max(1);
         let worker = self.workers.get(index)?.clone();
-        Some(Desk { id: self.ids.fetch_add(1, Ordering::Relaxed), worker, streams, answers })
+        Some(Desk { id: self.ids.fetch_add(1, Ordering::Relaxed), index, worker, streams, answers })
+    }
+
+    /// How each worker keeps up.
+    #[must_use]
+    pub fn backlogs(&self, now: MonoTime) -> Vec<Backlog> {
+        let backlog = |worker: &Inlet| Backlog {
+            late: worker.oldest.late(now),
+            refused: worker.refused.load(Ordering::Relaxed),
+        };
+        self.workers.iter().map(backlog).collect()
     }
 }
 
 impl Desk {
+    /// The worker's place among all.
+    #[must_use]
+    pub const fn worker(&self) -> usize {
+        self.index
+    }
+
     /// Hands over a message.
     ///
     /// # Errors
@@ -175,14 +223,19 @@ impl Desk {
         let key = Key { desk: self.id, view: u32::try_from(view).map_err(|_| Refused)? };
         let order = Order::handle(key, request);
         let (size, waiting) = (order.data().len(), self.worker.bytes.load(Ordering::Relaxed));
-        if size > MAX_UNIT || waiting.saturating_add(size) > MAX_WAITING_BYTES {
+        if size > MAX_UNIT {
             return Err(Refused);
         }
-        let asker = Some(Asker { view, stream, answers: self.answers.clone() });
+        if waiting.saturating_add(size) > MAX_WAITING_BYTES {
+            self.worker.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Refused);
+        }
+        let asker = Some(Asker { view, at: clock::now(), stream, answers: self.answers.clone() });
         // Counted first: the worker may be done with it before this thread goes on.
         self.worker.bytes.fetch_add(size, Ordering::Relaxed);
         self.worker.messages.try_send(Message { order, asker }).map_err(|_| {
             self.worker.bytes.fetch_sub(size, Ordering::Relaxed);
+            self.worker.refused.fetch_add(1, Ordering::Relaxed);
             Refused
         })
     }
@@ -195,7 +248,7 @@ impl Drop for Desk {
         let (messages, order) = (self.worker.messages.clone(), Order::Close { desk: self.id });
         let close = Message { order, asker: None };
         if let Err(blocking::TrySendError::Full(message)) = messages.try_send(close) {
-            let _ = thread::Builder::new().spawn(move || messages.send(message));
+            let _ = thread::Builder::new().spawn(move || drop(messages.send(message)));
         }
     }
 }
@@ -205,6 +258,7 @@ struct Foreman {
     overseer: Overseer,
     waiting: blocking::Receiver<Message>,
     bytes: Arc<AtomicUsize>,
+    oldest: Oldest,
     quarantine: Arc<Mutex<Quarantine<StreamId>>>,
     outbox: Arc<Outbox>,
 }
@@ -224,6 +278,7 @@ impl Foreman {
             }
             self.bytes.fetch_sub(size, Ordering::Relaxed);
             self.carry_out(orders, askers);
+            self.oldest.set(None);
         }
     }
 
@@ -235,9 +290,13 @@ impl Foreman {
             if orders.is_empty() {
                 return;
             }
-            let mut answered = 0;
+            let (mut answered, oldest) = (0, self.oldest.clone());
+            let asked =
+                |index| askers.get(index).and_then(|it: &Option<Asker>| Some(it.as_ref()?.at));
+            oldest.set(asked(0));
             let outcome = self.overseer.exchange(&orders, |index, replies| {
                 answered = index + 1;
+                oldest.set(asked(answered));
                 if let Some(Some(asker)) = askers.get(index) {
                     asker.tell(Outcome::Replies(replies));
                 }

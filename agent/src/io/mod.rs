@@ -18,6 +18,7 @@ pub mod inspect;
 pub mod outbox;
 mod reason;
 pub mod serve;
+pub mod shedding;
 pub mod slates;
 pub mod state;
 pub mod terminal;

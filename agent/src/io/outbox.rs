@@ -13,6 +13,7 @@ use crate::{
         rtp::{Fec, RtpCounts},
     },
     report::Queue,
+    shedding::{Cuts, Level, Levels},
     sound::Reading,
 };
 
@@ -100,6 +101,22 @@ impl Outbox {
     /// Counts an access unit that no decoder had time for.
     pub fn decode_refused(&self) {
         self.board().decode_refused();
+    }
+
+    /// Shows how much is shed.
+    pub fn shed_streams(&self, levels: &Levels) {
+        let count = |level| (level, levels.count(level));
+        self.board().shed_streams(Level::SHEDDING.into_iter().map(count).collect());
+    }
+
+    /// Counts what was shed.
+    pub fn shed(&self, cuts: Cuts) {
+        self.board().shed(cuts);
+    }
+
+    /// Datagrams of all streams that overflowed the agent's sockets.
+    pub fn dropped(&self) -> u64 {
+        self.board().dropped()
     }
 
     /// Counts a process that decoded and failed.

@@ -19,9 +19,11 @@ use super::{
 };
 use crate::{
     assignment::Watch,
+    decode::{Reply, Request},
     input::{InputEvent, InputSpec, Purpose, SoundPlace},
     picture::Slates,
     probe::{Decoding, Output, Session, SessionConfig, Source, Start, ViewConfig, Watched},
+    shedding::{Cuts, Levels, Ration},
 };
 
 /// Events that wait for a session.
@@ -42,6 +44,8 @@ pub struct Shared {
     pub decoders: Decoders,
     /// Which resource of the host is saturated, if one is.
     pub saturated: watch::Receiver<Option<String>>,
+    /// What is shed for want of time.
+    pub levels: watch::Receiver<Arc<Levels>>,
     /// Limits joins.
     pub joins: Arc<Semaphore>,
     /// The known slates.
@@ -64,6 +68,8 @@ pub struct Group {
 /// A session that runs.
 #[derive(Debug)]
 pub struct Running {
+    /// The place of the worker that decodes for it.
+    pub worker: usize,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -81,14 +87,25 @@ impl Running {
     }
 }
 
-/// Starts to watch.
+/// Starts to watch; `None` without decoders.
 #[must_use]
-pub fn start(group: Group, shared: Shared) -> Running {
+pub fn start(group: Group, shared: Shared) -> Option<Running> {
     let (stop, stopped) = oneshot::channel();
-    Running { stop, task: tokio::spawn(run(group, shared, stopped)) }
+    let (answers, answer_rx) = mpsc::channel(MAX_WAITING);
+    let streams = group.streams.iter().map(|watch| watch.stream.clone()).collect();
+    let desk = shared.decoders.desk(streams, answers)?;
+    let worker = desk.worker();
+    let task = tokio::spawn(run(group, shared, desk, answer_rx, stopped));
+    Some(Running { worker, stop, task })
 }
 
-async fn run(group: Group, shared: Shared, stopped: oneshot::Receiver<()>) {
+async fn run(
+    group: Group,
+    shared: Shared,
+    desk: Desk,
+    answers: mpsc::Receiver<Answer>,
+    stopped: oneshot::Receiver<()>,
+) {
     let Some(first) = group.streams.first() else { return };
     let spec = match InputSpec::parse(&first.url, first.interface.as_deref()) {
         Ok(spec) => spec,
@@ -101,10 +118,7 @@ async fn run(group: Group, shared: Shared, stopped: oneshot::Receiver<()>) {
         }
     };
     let (events, event_rx) = mpsc::channel(MAX_WAITING);
-    let (answers, answer_rx) = mpsc::channel(MAX_WAITING);
     let (latencies, latency_rx) = mpsc::channel(16);
-    let streams = group.streams.iter().map(|watch| watch.stream.clone()).collect();
-    let Some(desk) = shared.decoders.desk(streams, answers) else { return };
     let input = spawn_input(&shared.inputs, spec.clone(), events);
     let joins: Vec<JoinHandle<()>> = group
         .streams
@@ -126,8 +140,9 @@ async fn run(group: Group, shared: Shared, stopped: oneshot::Receiver<()>) {
         .collect();
     let session = Session::new(session_config(&spec, group.streams.iter(), &shared.slates));
     let recording = shared.evidence.as_ref().map(Keeper::recording);
-    let mut driver = Driver { session, desk, shared, group, refused: 0, recording };
-    driver.run(stopped, event_rx, answer_rx, latency_rx).await;
+    let rations = group.streams.iter().map(|_| Ration::default()).collect();
+    let mut driver = Driver { session, desk, rations, shared, group, refused: 0, recording };
+    driver.run(stopped, event_rx, answers, latency_rx).await;
     input.abort();
     joins.iter().for_each(JoinHandle::abort);
 }
@@ -171,6 +186,8 @@ fn session_config<'a>(
 struct Driver {
     session: Session,
     desk: Desk,
+    /// What is left of each view's requests.
+    rations: Vec<Ration>,
     shared: Shared,
     group: Group,
     /// Access units that no decoder had time for.
@@ -187,10 +204,13 @@ impl Driver {
         mut latencies: mpsc::Receiver<(usize, LatencySample)>,
     ) {
         let mut saturated = self.shared.saturated.clone();
+        let mut levels = self.shared.levels.clone();
+        // What is shed already holds for a session that starts, too.
+        levels.mark_changed();
         let mut open = true;
         loop {
             let wait = self.session.deadline().map(|at| at.since(clock::now()));
-            // What arrived is looked at before the clock is.
+            // What arrived is looked at before the clock is; what is shed before all, since so much may wait that nothing else comes.
             tokio::select! {
                 biased;
                 _ = &mut stopped => {
@@ -198,7 +218,14 @@ impl Driver {
                     self.drain();
                     return;
                 }
-                Some(answer) = answers.recv() => decoded(&mut self.session, answer),
+                Ok(()) = levels.changed() => {
+                    let levels = Arc::clone(&levels.borrow_and_update());
+                    self.shed(&levels);
+                }
+                Some(answer) = answers.recv() => {
+                    self.count_withheld(&answer);
+                    decoded(&mut self.session, answer);
+                }
                 event = events.recv(), if open => match event {
                     Some(event) => {
                         self.note(&event);
@@ -254,23 +281,53 @@ impl Driver {
         }
     }
 
+    fn shed(&mut self, levels: &Levels) {
+        for (view, (watch, ration)) in self.group.streams.iter().zip(&mut self.rations).enumerate()
+        {
+            let level = levels.of(&watch.stream);
+            if level != ration.level() {
+                ration.set_level(level);
+                self.session.shed(clock::now(), view, levels.evidence(&watch.stream));
+            }
+        }
+    }
+
+    fn count_withheld(&self, answer: &Answer) {
+        let Outcome::Replies(replies) = &answer.outcome else { return };
+        if replies.iter().any(|reply| matches!(reply, Reply::Withheld { .. })) {
+            self.shared.outbox.shed(Cuts { full_decodes: 1, ..Cuts::default() });
+        }
+    }
+
+    fn ask(&mut self, view: usize, request: Request) {
+        let Some(ration) = self.rations.get_mut(view) else { return };
+        let mut cuts = Cuts::default();
+        let left = ration.cut(request, &mut cuts);
+        if cuts != Cuts::default() {
+            self.shared.outbox.shed(cuts);
+        }
+        let refused = match left {
+            Some(request) => self.desk.ask(view, request).is_err(),
+            None => return self.session.skipped(clock::now(), view),
+        };
+        if refused {
+            self.refused += 1;
+            self.shared.outbox.decode_refused();
+            if self.refused.is_power_of_two() {
+                let refused = self.refused;
+                tracing::warn!(stream = %self.name(), refused, "the decoder is too busy; parts of picture and sound are not observed");
+            }
+            self.session.skipped(clock::now(), view);
+        }
+    }
+
     fn drain(&mut self) {
         if let Some(recording) = &mut self.recording {
             recording.tick();
         }
         while let Some(output) = self.session.poll() {
             match output {
-                Output::Decode { view, request } => {
-                    if self.desk.ask(view, request).is_err() {
-                        self.refused += 1;
-                        self.shared.outbox.decode_refused();
-                        if self.refused.is_power_of_two() {
-                            let refused = self.refused;
-                            tracing::warn!(stream = %self.name(), refused, "the decoder is too busy; parts of picture and sound are not observed");
-                        }
-                        self.session.skipped(clock::now(), view);
-                    }
-                }
+                Output::Decode { view, request } => self.ask(view, request),
                 Output::Fault(mut record) => {
                     if let Some(recording) = &mut self.recording {
                         recording.fault(&mut record);

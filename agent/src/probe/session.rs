@@ -290,6 +290,17 @@ impl Session {
         }
     }
 
+    /// Less of a view is decoded since the decoders are late, for people, or everything is. Said when that changes.
+    pub fn shed(&mut self, at: MonoTime, view: usize, what: Option<String>) {
+        if let Some(view) = self.views.get_mut(view) {
+            view.tracker.forget(FaultKind::Shedding, at);
+            if let Some(what) = what {
+                view.tracker.hold(FaultKind::Shedding, at, what);
+            }
+        }
+        self.settle();
+    }
+
     /// Adds a latency that a join measured to a view's next slice.
     pub fn latency(&mut self, view: usize, sample: LatencySample) {
         if let Some(view) = self.views.get_mut(view) {

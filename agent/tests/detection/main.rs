@@ -144,7 +144,9 @@ impl Chain {
                         self.sound.stats(&stats);
                     }
                     Reply::Damaged { .. } => found.damaged += 1,
-                    other @ (Reply::Unsupported { .. } | Reply::Thumbnail { .. }) => {
+                    other @ (Reply::Unsupported { .. }
+                    | Reply::Thumbnail { .. }
+                    | Reply::Withheld { .. }) => {
                         panic!("{other:?}")
                     }
                 }

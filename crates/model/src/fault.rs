@@ -270,6 +270,8 @@ faults! {
         "The agent's own host or path dropped packets: what it saw is unobserved.";
     HostSaturated "host_saturated" None, Delivery, Acts::Never,
         "The agent's host is close to its limits.";
+    Shedding "shedding" None, Picture, Acts::Never,
+        "The agent's decoders are late: less of the stream is decoded, and its packets are checked as ever.";
 }
 
 impl FaultKind {

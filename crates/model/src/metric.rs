@@ -224,6 +224,10 @@ metrics! {
         "Fault records given up because the queue was full of them, or refused by the collector for good.";
     AgentDecodeRefused "tallylight_agent_decode_refused_total" "tallylight.agent.decode_refused" Counter "{unit}" [] Agent
         "Access units that no decoder had time for: parts of picture and sound were not observed.";
+    AgentShedStreams "tallylight_agent_shed_streams" "tallylight.agent.shed_streams" Gauge "{stream}" ["level"] Agent
+        "Streams of which less is decoded since the decoders are late, by level: thumbnails, full_decoding, key_pictures_4s, key_pictures_6s. Each sheds what those before it do.";
+    AgentShed "tallylight_agent_shed_total" "tallylight.agent.shed" Counter "{unit}" ["what"] Agent
+        "What was not decoded since the decoders are late: thumbnails, full_decodes (pictures between key pictures), key_pictures.";
     AgentDecodeWorkerFailures "tallylight_agent_decode_worker_failures_total" "tallylight.agent.decode_worker_failures" Counter "{worker}" ["reason"] Agent
         "Processes that decode and failed, each replaced by another: not started, died, hung, took too much memory, or said nonsense.";
     AgentDecodeConfined "tallylight_agent_decode_confined" "tallylight.agent.decode_confined" Gauge "1" ["from"] Agent

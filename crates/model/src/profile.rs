@@ -206,6 +206,8 @@ const fn usual(kind: FaultKind) -> Hold {
         FaultKind::DecoderFailed => warning(0, 30_000),
         FaultKind::PathDegraded => warning(0, 10_000),
         FaultKind::HostSaturated => warning(10_000, 30_000),
+        // It costs viewers nothing, and every change of what is shed is told anew.
+        FaultKind::Shedding => Hold { info: Some(Duration::from_secs(5)), ..info(5_000) },
     }
 }
 
