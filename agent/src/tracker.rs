@@ -163,7 +163,7 @@ impl Tracker {
         self.hold_up_to(what, since, Severity::Critical, evidence);
     }
 
-    /// The same for a condition that is at most of the severity `ceiling`.
+    /// The same for a condition that from now on is at most of the severity `ceiling`; a fault keeps what it had.
     pub fn hold_up_to(
         &mut self,
         what: impl Into<Condition>,
@@ -174,7 +174,7 @@ impl Tracker {
         let what = what.into();
         self.step(what, since);
         let Some(state) = self.state(what, ceiling) else { return };
-        state.evidence = shortened(evidence);
+        (state.evidence, state.ceiling) = (shortened(evidence), ceiling);
         state.run = Some(Run { since: state.start_of_run(since), until: None });
         self.step_to_known(what);
     }
@@ -186,6 +186,23 @@ impl Tracker {
             run.until = Some(run.until.map_or(at, |until| until.min(at)).max(run.since));
             self.step(what, at);
             self.step_to_known(what);
+        }
+    }
+
+    /// What held before this moment counts no more: an informational fault ends here, and a worse one is raised by what follows.
+    pub fn recount(&mut self, what: impl Into<Condition>, from: MonoTime) {
+        let what = what.into();
+        let run = self.states.get(&what).and_then(|state| state.run);
+        if run.is_none_or(|run| run.since >= from) {
+            return;
+        }
+        self.release(what, from);
+        let informed = |state: &State| state.fault.filter(|it| it.severity == Severity::Info);
+        if let Some(state) = self.states.get(&what)
+            && let Some(fault) = informed(state)
+        {
+            self.changes.push_back(change(what, FaultPhase::End(from), fault, state));
+            self.states.remove(&what);
         }
     }
 

@@ -18,6 +18,7 @@ use tallylight_ts::{Cue, StructureChange};
 
 use crate::{decode::Request, input::Phases, sound::Levels};
 
+mod breaks;
 mod expected;
 mod routing;
 mod session;

@@ -36,6 +36,8 @@ impl Session {
     }
 
     fn route_cue(&mut self, cue: &Cue) {
+        let of = |view: &&mut View| cue.program.is_some() && view.program() == cue.program;
+        self.views.iter_mut().filter(of).for_each(|view| view.cue(cue));
         for view in self.concerned(cue.program) {
             self.outputs.push_back(Output::Cue { view, cue: Box::new(cue.clone()) });
         }

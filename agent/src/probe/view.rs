@@ -13,12 +13,13 @@ use tallylight_model::{
     Counters, FaultKind, FaultPhase, FaultRecord, LatencySample, MonoTime, Pid, Profile, Severity,
     StreamId, WallTime,
 };
-use tallylight_ts::{AccessUnit, FindingKind, Position, Service};
+use tallylight_ts::{AccessUnit, Cue, FindingKind, Position, Service};
 
 use prints::Prints;
 
 use super::{
     Output, Scrutiny, Start,
+    breaks::{self, Breaks, Within},
     expected::{self, Selection},
     tally::Tally,
     timeline::{Spans, Timeline, Viewer},
@@ -124,6 +125,7 @@ pub(super) struct View {
     pictures: Spans,
     sounds: Spans,
     prints: Prints,
+    breaks: Breaks,
     /// A decoder failed on it, and nothing was decoded since.
     decoder_fails: bool,
     /// The media time of the last thumbnail; none where one is wanted at once.
@@ -177,6 +179,7 @@ impl View {
             pictures: Spans::default(),
             sounds: Spans::default(),
             prints: Prints::default(),
+            breaks: Breaks::default(),
             thumbnail: None,
             decoder_fails: false,
             sent: 0,
@@ -451,19 +454,57 @@ impl View {
         }
     }
 
+    /// Takes a cue for a splice of the view's service.
+    pub(super) fn cue(&mut self, cue: &Cue) {
+        self.breaks.cue(cue);
+    }
+
     /// Takes a condition of the picture or of a sound.
     fn judge(&mut self, condition: picture::Condition, pid: Option<Pid>, ceiling: Severity) {
         let line = &self.timeline;
         let span = line.produced(condition.since).zip(line.produced(condition.until));
         let Some((since, until)) = span else { return };
         let what = self.condition_of(condition.kind, pid);
+        self.judge_both(&condition, until);
+        self.hold_unless_meant(what, &condition, since, ceiling);
         if condition.lasts {
-            self.judge_both(&condition, since, until);
-            self.tracker.hold_up_to(what, since, ceiling, condition.evidence);
             self.tracker.advance(Evidence::of(condition.kind), until);
         } else {
-            self.judge_both(&condition, since, until);
             self.tracker.release(what, until);
+        }
+    }
+
+    /// Holds a condition that lasted, from the end of the break that cues announced if it outlived one; within one it is
+    /// informational.
+    fn hold_unless_meant(
+        &mut self,
+        what: Condition,
+        condition: &picture::Condition,
+        since: MonoTime,
+        ceiling: Severity,
+    ) {
+        let mut evidence = condition.evidence.clone();
+        match self.break_of(what.kind, condition) {
+            Within::Nothing if condition.lasts => {
+                self.tracker.hold_up_to(what, since, ceiling, evidence);
+            }
+            Within::Nothing => {}
+            Within::Break => {
+                evidence.push_str("; in a break that a cue announced");
+                self.tracker.hold_up_to(what, since, ceiling.min(Severity::Info), evidence);
+            }
+            Within::Past(end) => {
+                let Some(end) = self.timeline.produced(end) else { return };
+                self.tracker.recount(what, end);
+                self.tracker.hold_up_to(what, since.max(end), ceiling, evidence);
+            }
+        }
+    }
+
+    fn break_of(&self, kind: FaultKind, condition: &picture::Condition) -> Within {
+        match breaks::may_be_meant(kind) {
+            true => self.breaks.within(condition.since, condition.until),
+            false => Within::Nothing,
         }
     }
 

@@ -5,9 +5,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tallylight_mux::{
-    Mux, pat,
+    Mux, break_of, cue, pat,
     plan::{Plan, picture, sound},
-    pmt, sealed,
+    pmt,
 };
 
 const PMT: u16 = 0x20;
@@ -65,17 +65,6 @@ fn what_changed_is_told_with_its_time_and_place() {
     assert_eq!((&report["events"], text.contains("What changed")), (&json!([]), false));
 }
 
-/// A cue: command and segmentation descriptors.
-fn cue(kind: u8, command: &[u8], descriptors: &[u8]) -> Vec<u8> {
-    let length = (17 + command.len() + descriptors.len()) as u8;
-    let mut bytes = vec![0xFC, 0x30, length, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xF0];
-    bytes.extend([command.len() as u8, kind]);
-    bytes.extend(command);
-    bytes.extend([0, descriptors.len() as u8]);
-    bytes.extend(descriptors);
-    sealed(bytes)
-}
-
 #[test]
 fn cues_for_splices_are_told_with_their_times() {
     const CUES: u16 = 0x1F0;
@@ -88,12 +77,11 @@ fn cues_for_splices_are_told_with_their_times() {
     let mut mux = Mux::default();
     mux.play(&plan, 50);
     // Out at 6 s of the clock for 30 s, with return; two seconds are over.
-    let [time, length] = [6 * 90_000_u32, 30 * 90_000].map(u32::to_be_bytes);
-    let insert =
-        [&[0, 0, 0, 17, 0x7F, 0xEF, 0xFE][..], &time, &[0xFE], &length, &[0, 1, 0, 0]].concat();
-    mux.section(CUES, &cue(5, &insert, &[]));
+    let insert = break_of(17, 6 * 90_000, 30 * 90_000);
+    let length = (30 * 90_000_u32).to_be_bytes();
+    mux.section(CUES, &cue(0, 5, &insert, &[]));
     mux.play(&plan, 1);
-    mux.section(CUES, &cue(5, &insert, &[]));
+    mux.section(CUES, &cue(0, 5, &insert, &[]));
     // One that is identified by a text, and one by bytes.
     let segment = |upid: &[u8]| {
         let head = [&[2, 20 + upid.len() as u8][..], b"CUEI\x00\x00\x00\x05\x7F\xFF\x00", &length];
@@ -101,8 +89,8 @@ fn cues_for_splices_are_told_with_their_times() {
     };
     let segments = [segment(b"urn:ad/7"), segment(b"ad\x1B[2J")].concat();
     let signal = [&[0xFE][..], &90_000_u32.to_be_bytes()].concat();
-    mux.section(CUES, &cue(6, &signal, &segments));
-    mux.section(CUES, &cue(0, &[], &[]));
+    mux.section(CUES, &cue(0, 6, &signal, &segments));
+    mux.section(CUES, &cue(0, 0, &[], &[]));
     mux.play(&plan, 25);
     let (report, text) = probe(&mux.bytes);
     let events = report["events"].as_array().unwrap();

@@ -3,6 +3,8 @@
 #[path = "../encoded/mod.rs"]
 mod encoded;
 
+use tallylight_mux::{break_of, cue, packet, pmt};
+
 pub(crate) use encoded::encode;
 
 pub(crate) const PACKET: usize = 188;
@@ -92,4 +94,32 @@ pub(crate) fn mute(data: &mut [u8], of: u16, from: usize, to: usize) {
         packet[1] = 0x1f;
         packet[2] = 0xff;
     }
+}
+
+/// Where ffmpeg puts the PMT.
+const PMT: u16 = 0x1000;
+const CUES: u16 = 0x1F0;
+/// The stamp of its first picture in seconds.
+const FIRST: f64 = 1.4;
+
+/// Announces a break from one second of a clip to another, in place of a null packet a second before, and lists where cues come.
+pub(crate) fn announce(data: &mut [u8], from: f64, to: f64) {
+    let components = [(0x1B, VIDEO, &[][..]), (0x0F, AUDIO, &[]), (0x86, CUES, b"\x05\x04CUEI")];
+    let table = pmt(1, 1, VIDEO, &components);
+    for packet in data.chunks_exact_mut(PACKET).filter(|packet| pid(packet) == PMT) {
+        carry(packet, PMT, packet[3] & 15, &table);
+    }
+    let ticks = |seconds: f64| (seconds * 90_000.0) as u32;
+    let cue = cue(0, 5, &break_of(1, ticks(FIRST + from), ticks(to - from)), &[]);
+    let mut packets = data[at(from - 1.0)..].chunks_exact_mut(PACKET);
+    let null = packets.find(|packet| pid(packet) == 0x1FFF).expect("a clip has null packets");
+    carry(null, CUES, 0, &cue);
+}
+
+/// Makes a packet one that carries a section.
+fn carry(into: &mut [u8], pid: u16, counter: u8, section: &[u8]) {
+    let mut payload = [0xFF; PACKET - 4];
+    payload[0] = 0;
+    payload[1..=section.len()].copy_from_slice(section);
+    into.copy_from_slice(&packet(pid, true, counter, None, &payload));
 }

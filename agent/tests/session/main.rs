@@ -392,6 +392,28 @@ fn black_and_silence_are_dated_to_the_moment_of_production() {
 }
 
 #[test]
+fn what_is_empty_in_an_announced_break_is_informational_and_what_outlives_it_counts_from_its_end() {
+    let black = "drawbox=c=black:t=fill:enable='between(t,3,21)'";
+    let mut clip = clip::clip(27, black, "volume=0:enable='between(t,3,14)'");
+    let unannounced = clip.clone();
+    clip::announce(&mut clip, 3.0, 15.0);
+    let mut run = Run::tv();
+    run.play(&clip);
+    let [black, silence] = [FaultKind::Black, FaultKind::Silence].map(|kind| run.begin(kind));
+    assert_eq!((black.severity, silence.severity), (Severity::Info, Severity::Info));
+    assert!(black.evidence.contains("break"), "{black:?}");
+    let told = run.told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("black warning 15.0..21."), "{told:?}");
+
+    let mut run = Run::tv();
+    run.play(&unannounced);
+    let told = run.told();
+    assert!(told.iter().any(|it| it.starts_with("black critical 3.")), "{told:?}");
+    assert!(told.iter().any(|it| it.starts_with("silence warning 3.0")), "{told:?}");
+}
+
+#[test]
 fn a_picture_that_stands_in_silence_is_critical_while_each_alone_is_not() {
     let still = "select='not(between(t,3,10))',fps=25";
     let clip = clip::clip(20, still, "volume=0:enable='between(t,4,9.5)'");

@@ -188,7 +188,8 @@ impl Sight {
         let is_own =
             |(&kind, span): (&FaultKind, &Duration)| is_streams_own(kind) && !span.is_zero();
         let is_touched = slice.conditions.iter().any(is_own);
-        let standing: KindSet = slice.standing.keys().copied().collect();
+        let declared = slice.standing.iter().filter(|(_, it)| **it >= Severity::Warning);
+        let standing: KindSet = declared.map(|(&kind, _)| kind).collect();
         let bad = conditions
             .iter()
             .filter(|&kind| !kind.is_differential() || standing.contains(kind))

@@ -81,6 +81,18 @@ fn what_one_witness_has_from_its_own_path_does_not_make_a_meant_black_a_fault() 
 }
 
 #[test]
+fn what_cues_announce_is_no_fault_even_where_deliveries_lack_them() {
+    for announced in [&[][..], &["c0/primary"], &["c0/primary", "c0/backup"]] {
+        let mut stage = well_watched(8);
+        stage.announced = announced.iter().copied().collect();
+        stage.breaks("c0/primary", MEANT, 60);
+        stage.run(50);
+        let expected = if announced.is_empty() { &[SwitchSource][..] } else { &[] };
+        assert_eq!(stage.kinds(), expected, "{announced:?}");
+    }
+}
+
+#[test]
 fn what_most_witnesses_have_is_a_fault_whatever_else_they_see() {
     let mut stage = well_watched(0);
     stage.breaks("c0/primary", FaultKind::Continuity, 100);

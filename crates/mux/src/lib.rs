@@ -113,6 +113,31 @@ pub fn pmt(program: u16, version: u8, clock: u16, components: &[(u8, u16, &[u8])
     section(2, program, version, &body)
 }
 
+/// A cue for a splice (SCTE 35, 9.6): what is added to its times, its command's type and body, and its descriptors.
+#[must_use]
+pub fn cue(adjustment: u32, command: u8, body: &[u8], descriptors: &[u8]) -> Vec<u8> {
+    let length = (17 + body.len() + descriptors.len()) as u8;
+    let mut bytes = vec![0xFC, 0x30, length, 0, 0];
+    bytes.extend(adjustment.to_be_bytes());
+    bytes.extend([0, 0xFF, 0xF0, body.len() as u8, command]);
+    bytes.extend(body);
+    bytes.extend([0, descriptors.len() as u8]);
+    bytes.extend(descriptors);
+    sealed(bytes)
+}
+
+/// The body of a splice_insert out of the network feed, at a time and for so long in ticks of 90 kHz, with return by itself.
+#[must_use]
+pub fn break_of(event_id: u32, time: u32, length: u32) -> Vec<u8> {
+    let mut body = event_id.to_be_bytes().to_vec();
+    body.extend([0x7F, 0xEF, 0xFE]);
+    body.extend(time.to_be_bytes());
+    body.push(0xFE);
+    body.extend(length.to_be_bytes());
+    body.extend([0, 1, 0, 0]);
+    body
+}
+
 /// A presentation stamp in ticks of 90 kHz as it stands in a PES header (2.4.3.7).
 #[must_use]
 pub fn stamp(pts: u64) -> [u8; 5] {

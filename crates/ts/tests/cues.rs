@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tallylight_model::Pid;
 use tallylight_mux::{
-    Mux, pat,
+    Mux, cue, pat,
     plan::{AHEAD, Plan, TICKS, picture},
-    pmt, sealed, section,
+    pmt, section,
 };
 use tallylight_ts::{AnalyserConfig, CueCounters, SpliceCommand};
 
@@ -34,19 +34,9 @@ fn plan(programs: &[(u16, u16)]) -> Plan {
     }
 }
 
-/// A cue: command type and command.
-fn cue(adjustment: u32, kind: u8, command: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0xFC, 0x30, (17 + command.len()) as u8, 0, 0];
-    bytes.extend(adjustment.to_be_bytes());
-    bytes.extend([0, 0xFF, 0xF0, command.len() as u8, kind]);
-    bytes.extend(command);
-    bytes.extend([0, 0]);
-    sealed(bytes)
-}
-
 fn time_signal(adjustment: u32, ticks: u64) -> Vec<u8> {
     let time = [0xFE | (ticks >> 32) as u8, (ticks >> 24) as u8, (ticks >> 16) as u8];
-    cue(adjustment, 6, &[&time[..], &[(ticks >> 8) as u8, ticks as u8]].concat())
+    cue(adjustment, 6, &[&time[..], &[(ticks >> 8) as u8, ticks as u8]].concat(), &[])
 }
 
 fn read(mux: &Mux) -> Reading {
@@ -71,7 +61,7 @@ fn a_cue_is_told_once_with_its_time_and_preroll() {
         mux.section(CUES, &time_signal(0, due));
         mux.play(&usual, 25);
         mux.section(CUES, &time_signal(0, due));
-        mux.section(CUES, &cue(0, 0, &[]));
+        mux.section(CUES, &cue(0, 0, &[], &[]));
         // Another PAT does not make a repetition a new cue.
         mux.play(&plan(&[(1, PMT), (2, 0x21)]), 25);
         mux.section(CUES, &time_signal(0, due));
@@ -103,8 +93,8 @@ fn a_cue_that_comes_late_or_without_time_says_so() {
     let usual = plan(&[(1, PMT)]);
     mux.play(&usual, 50);
     mux.section(CUES, &time_signal(0, 25 * TICKS));
-    mux.section(CUES, &cue(0, 6, &[0x7F]));
-    mux.section(CUES, &cue(0, 5, &[0, 0, 0, 9, 0xFF]));
+    mux.section(CUES, &cue(0, 6, &[0x7F], &[]));
+    mux.section(CUES, &cue(0, 5, &[0, 0, 0, 9, 0xFF], &[]));
     mux.play(&usual, 5);
     let reading = read(&mux);
     let prerolls: Vec<_> = reading.cues.iter().map(|cue| cue.preroll_ms).collect();

@@ -1,8 +1,8 @@
 //! A view's sounds: the main one is judged, the others are heard for what is worth knowing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use tallylight_model::{FaultKind, MonoTime, Pid};
+use tallylight_model::{FaultKind, MonoTime, Pid, Severity};
 
 use super::{SOUND_LASTS, View, expected};
 use crate::{
@@ -13,11 +13,11 @@ use crate::{
     tracker::Evidence,
 };
 
-/// Since when the picture stands and the sound is silent, while they do.
+/// Since when in media time the picture stands and the sound is silent, while they do.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Both {
-    frozen: Option<MonoTime>,
-    silent: Option<MonoTime>,
+    frozen: Option<Duration>,
+    silent: Option<Duration>,
 }
 
 impl View {
@@ -104,23 +104,26 @@ impl View {
     }
 
     /// Puts freeze and silence together: each may be meant, both hardly.
-    pub(super) fn judge_both(
-        &mut self,
-        condition: &picture::Condition,
-        since: MonoTime,
-        until: MonoTime,
-    ) {
+    pub(super) fn judge_both(&mut self, condition: &picture::Condition, until: MonoTime) {
         let part = match condition.kind {
             FaultKind::Freeze => &mut self.both.frozen,
             FaultKind::Silence => &mut self.both.silent,
             _ => return,
         };
-        *part = condition.lasts.then_some(since);
+        *part = condition.lasts.then_some(condition.since);
         let kind = FaultKind::FreezeAndSilence;
         match (self.both.frozen, self.both.silent) {
             (Some(frozen), Some(silent)) => {
-                let evidence = "the picture stands still and the sound is silent".to_owned();
-                self.tracker.hold(kind, frozen.max(silent), evidence);
+                let since = frozen.max(silent);
+                let Some(produced) = self.timeline.produced(since) else { return };
+                let both = picture::Condition {
+                    kind,
+                    since,
+                    until: condition.until.max(since),
+                    lasts: true,
+                    evidence: "the picture stands still and the sound is silent".to_owned(),
+                };
+                self.hold_unless_meant(kind.into(), &both, produced, Severity::Critical);
             }
             _ if !condition.lasts => self.tracker.release(kind, until),
             _ => {}

@@ -11,7 +11,9 @@
 use alloc::{collections::VecDeque, vec::Vec};
 use core::time::Duration;
 
-use tallylight_model::{Epoch, FaultKind, FaultPhase, FaultRecord, Layer, MonoTime, NodeId, Slice};
+use tallylight_model::{
+    Epoch, FaultKind, FaultPhase, FaultRecord, Layer, MonoTime, NodeId, Severity, Slice,
+};
 
 use super::verdict::{PARTS, Share, WHOLE, Word, verdict};
 use crate::sight::is_streams_own;
@@ -191,7 +193,8 @@ impl Seconds {
                 *sum = sum.saturating_add(part(slice.observed.layer(layer)));
             }
             for (&kind, &span) in slice.conditions.iter().filter(|it| is_streams_own(*it.0)) {
-                let (span, standing) = (part(span), slice.standing.contains_key(&kind));
+                let declared = slice.standing.get(&kind) >= Some(&Severity::Warning);
+                let (span, standing) = (part(span), declared);
                 match said.held.iter_mut().find(|it| it.kind == kind) {
                     Some(held) => {
                         held.span = held.span.saturating_add(span);
@@ -206,6 +209,9 @@ impl Seconds {
 
     /// Takes in a fault record: a declared fault's seconds count from its onset.
     pub(super) fn fault(&mut self, now: MonoTime, node: &NodeId, epoch: Epoch, it: &FaultRecord) {
+        if it.severity < Severity::Warning {
+            return;
+        }
         let end = match it.phase {
             FaultPhase::End(at) => Some(at.min(now)),
             FaultPhase::Begin | FaultPhase::Raise => None,

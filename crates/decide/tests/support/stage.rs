@@ -74,6 +74,8 @@ pub(crate) struct Stage {
     pub(crate) deaf: Option<&'static str>,
     /// What sources sound like: which programme, and how many tenths of a second late. Deliveries sound like what feeds them.
     pub(crate) sounds: BTreeMap<&'static str, (u64, u64)>,
+    /// Streams whose faults are informational: cues announced a break on them.
+    pub(crate) announced: BTreeSet<&'static str>,
     /// Whether each second has a fifth of silence, as speech has.
     pub(crate) pauses: bool,
     /// A delivery that goes on with a source whatever the panel says.
@@ -178,6 +180,7 @@ impl Stage {
             epoch: 1,
             deaf: None,
             sounds: BTreeMap::new(),
+            announced: BTreeSet::new(),
             stuck: None,
             pauses: false,
         };
@@ -304,6 +307,8 @@ impl Stage {
             let faults = self.shows(&node, stream);
             let flickers = self.flicker.contains(stream.as_str());
             let flicker = flickers.then_some((FaultKind::NoData, SECOND / 5));
+            let announced = self.announced.contains(stream.as_str());
+            let severity = if announced { Severity::Info } else { Severity::Critical };
             let pause = self.pauses.then_some((FaultKind::Silence, SECOND / 5));
             Slice {
                 stream: stream.clone(),
@@ -322,7 +327,7 @@ impl Stage {
                     .chain(flicker)
                     .chain(pause)
                     .collect(),
-                standing: faults.iter().map(|&kind| (kind, Severity::Critical)).collect(),
+                standing: faults.iter().map(|&kind| (kind, severity)).collect(),
                 counters: Counters::default(),
                 latencies: Vec::new(),
                 fingerprint: self.sound(stream),
