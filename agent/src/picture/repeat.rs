@@ -150,7 +150,7 @@ impl Repeats {
         let evidence = format!(
             "the same {:.2} s are shown again and again, {} times so far",
             period.as_secs_f64(),
-            (at.saturating_sub(since)).as_millis() / period.as_millis().max(1)
+            (at.saturating_sub(since)).as_millis() / period.as_millis().max(1) + 1
         );
         let mut open = Open { kind: FaultKind::Loop, since, until: at, told: at, evidence };
         tell(pending, &mut open, Phase::Lasts);

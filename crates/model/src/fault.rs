@@ -231,7 +231,7 @@ faults! {
         "A known slate is shown that means failure.";
     Placeholder "placeholder" None, Picture, Acts::Never,
         "A known slate is shown that means no failure: a blackout, a missing advertisement, off the air.";
-    Loop "loop" None, Picture, Acts::Never,
+    Loop "loop" Some(FaultClass::Freeze), Picture, AGAINST_BACKUP,
         "The same few seconds are shown over and over, at least five times.";
     FormatChange "format_change" None, Picture, Acts::Never,
         "Size, frame rate, scan, shape or codec of the picture are not those that the lineup states.";

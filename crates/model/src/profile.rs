@@ -161,8 +161,8 @@ impl Profile {
 /// What holds in every profile that makes no exception.
 const fn usual(kind: FaultKind) -> Hold {
     match kind {
-        // Five times are what makes one. What a studio or a test pattern repeats looks the same, so nothing rests on it.
-        FaultKind::Loop => info(3_000),
+        // Five times are what makes one. Many are meant, as a card with an animation before a programme, and hurt nobody soon.
+        FaultKind::Loop => hold(30_000, 120_000, 3_000),
         FaultKind::PartialFreeze | FaultKind::Placeholder | FaultKind::FormatChange => info(3_000),
         FaultKind::Black | FaultKind::Blank | FaultKind::Bars | FaultKind::Slate => {
             hold(5_000, 10_000, 3_000)

@@ -1,6 +1,7 @@
 //! The clips of the head-end: encoded once by ffmpeg, kept in a cache folder under the hash of their recipe.
 //!
-//! Pictures move and carry noise, so that bit rates are realistic; every clip has the same coding structure, so that any
+//! Pictures move and carry noise, so that bit rates are realistic; their hue goes round once in the programme, or else ffmpeg's patterns
+//! would come again within seconds and be told as a loop; every clip has the same coding structure, so that any
 //! can follow any other at a group's border.
 
 use std::{
@@ -52,14 +53,14 @@ pub const CHANNELS: [Channel; 4] = [
         id: "one",
         name: "One HD",
         codec: SoundCodec::Aac,
-        scene: "testsrc2=s=640x360:r=25",
+        scene: "testsrc2=s=640x360:r=25,hue=h=7.5*t",
         pitch: 330,
     },
     Channel {
         id: "two",
         name: "Two",
         codec: SoundCodec::Mp2,
-        scene: "smptehdbars=s=640x360:r=25,scroll=h=0.004:v=0.0023",
+        scene: "smptehdbars=s=640x360:r=25,scroll=h=0.004:v=0.0023,hue=h=7.5*t",
         pitch: 440,
     },
     Channel {
@@ -73,7 +74,7 @@ pub const CHANNELS: [Channel; 4] = [
         id: "four",
         name: "Four",
         codec: SoundCodec::Mp2,
-        scene: "testsrc2=s=640x360:r=25,hue=h=140,hflip,scroll=h=0.002",
+        scene: "testsrc2=s=640x360:r=25,hue=h=140+7.5*t,hflip,scroll=h=0.002",
         pitch: 660,
     },
 ];
