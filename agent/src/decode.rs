@@ -12,6 +12,7 @@ mod health;
 mod history;
 mod loudness;
 mod luma;
+mod parameters;
 mod pcm;
 mod plain;
 mod quarantine;

@@ -9,7 +9,7 @@ use super::{
     Dating, Effort, GoesOn, PictureStats, Place, Reply, Survey, Unit,
     history::{History, Span},
     luma::Blocks,
-    thumbnail,
+    parameters, thumbnail,
 };
 use crate::picture::{Look, is_still, resembles};
 
@@ -22,6 +22,9 @@ const MAX_GROUP: usize = 1024;
 const MAX_SURVEY: usize = 64;
 /// ... but no more pixels than those have at 1080p: a quarter of a second's work.
 const MAX_SURVEY_PIXELS: usize = MAX_SURVEY * 1920 * 1088;
+
+/// Where key pictures are decoded this far apart, the decoder is closed between them.
+const REST: Duration = Duration::from_secs(5);
 
 /// Decodes one video stream.
 pub(super) struct VideoTrack {
@@ -41,6 +44,10 @@ pub(super) struct VideoTrack {
     /// The last picture of the group that was kept or decoded; `None` if one is missing.
     group_at: Option<Place>,
     decoder_at: DecoderAt,
+    /// It has had pictures that refer to others, and keeps room for all of them.
+    decoder_grew: bool,
+    /// When the last key picture was presented that was decoded for its own sake.
+    key_at: Option<Duration>,
     small: Small,
 }
 
@@ -182,6 +189,8 @@ impl VideoTrack {
             group: Kept::default(),
             group_at: None,
             decoder_at: DecoderAt::Start,
+            decoder_grew: false,
+            key_at: None,
             small: Small::No,
         })
     }
@@ -209,6 +218,7 @@ impl VideoTrack {
                 if matches!(unit.effort, Effort::Survey(_)) {
                     self.survey(unit.pid, replies, goes_on);
                 }
+                self.rest(&unit);
                 self.history.push(&unit, place);
                 self.history.mark();
                 self.group.push(unit);
@@ -234,6 +244,19 @@ impl VideoTrack {
     fn restart_decoder(&mut self) {
         self.decoder.reset();
         self.decoder_at = DecoderAt::Start;
+    }
+
+    /// Closes the decoder if that saves memory for a while: it opens again in a thousandth of the time that a picture takes.
+    fn rest(&mut self, key: &Unit) {
+        let last = self.key_at.replace(key.media_time);
+        let rare = last.is_some_and(|last| key.media_time.saturating_sub(last) >= REST);
+        if !rare && !self.decoder_grew {
+            return;
+        }
+        if let Some(sets) = parameters::of(key.codec, &key.data) {
+            self.decoder.close(sets);
+            (self.decoder_at, self.decoder_grew) = (DecoderAt::Start, false);
+        }
     }
 
     /// Keeps a picture if all before it in its group are kept or decoded.
@@ -320,6 +343,7 @@ impl VideoTrack {
     /// Decodes a span of pictures and says of each what it looks like and whether it is the same as a key picture.
     fn look_at(&mut self, span: Span, key: &Blocks, goes_on: GoesOn<'_>) -> Vec<Sight> {
         self.restart_decoder();
+        self.decoder_grew = true;
         let (mut sights, mut blocks) = (Vec::new(), Blocks::default());
         let mut see = |picture: Picture<'_>| {
             if picture.is_whole()
@@ -347,6 +371,7 @@ impl VideoTrack {
     /// Decodes the groups of pictures before a key picture, which is not yet kept.
     fn survey(&mut self, pid: Pid, replies: &mut Vec<Reply>, goes_on: GoesOn<'_>) {
         self.restart_decoder();
+        self.decoder_grew = true;
         let size = self.previous.as_ref().map_or((0, 0), |last| (last.width, last.height));
         let pixels = size.0 as usize * size.1 as usize;
         let limit = MAX_SURVEY_PIXELS.checked_div(pixels).unwrap_or(0).min(MAX_SURVEY);

@@ -109,7 +109,7 @@ impl AudioDecoder {
         tag: i64,
         mut each: F,
     ) -> Result<(), DecodeError> {
-        let sent = self.session.send(data, tag);
+        let sent = self.session.send(&[], data, tag);
         let shown =
             self.session.receive(&mut self.frame, |frame: &frame::Audio| each(Samples { frame }));
         sent.and(shown)

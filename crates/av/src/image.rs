@@ -52,7 +52,7 @@ impl Image {
         let mut session = Session::open_image(name, limits).ok_or(ImageError::Missing(name))?;
         let mut image = None;
         let mut frame = frame::Video::empty();
-        let sent = session.send(data, 0);
+        let sent = session.send(&[], data, 0);
         let mut take = |frame: &frame::Video| image = Some(Self::of(frame));
         let shown = session.receive(&mut frame, &mut take);
         let drained = session.send_end();

@@ -58,14 +58,18 @@ impl Session {
         Some(Self { opened, unit_bytes: limits.unit_bytes, stuffing: 0 })
     }
 
-    /// Hands in one access unit, copied once into FFmpeg's padded buffer.
-    pub(crate) fn send(&mut self, data: &[u8], tag: i64) -> Result<(), DecodeError> {
+    /// Hands in one access unit with what is to precede it, copied once into FFmpeg's padded buffer.
+    pub(crate) fn send(&mut self, head: &[u8], data: &[u8], tag: i64) -> Result<(), DecodeError> {
         if data.is_empty() || data.len() > self.unit_bytes {
             return Err(DecodeError::UnitSize(data.len()));
         }
-        let mut packet = Packet::new(data.len() + self.stuffing);
-        let place = packet.data_mut().and_then(|place| place.split_at_mut_checked(data.len()));
-        let Some((place, stuffing)) = place else { return Err(DecodeError::Unsupported) };
+        let mut packet = Packet::new(head.len() + data.len() + self.stuffing);
+        let place = packet.data_mut().and_then(|place| place.split_at_mut_checked(head.len()));
+        let Some((first, rest)) = place else { return Err(DecodeError::Unsupported) };
+        let Some((place, stuffing)) = rest.split_at_mut_checked(data.len()) else {
+            return Err(DecodeError::Unsupported);
+        };
+        first.copy_from_slice(head);
         place.copy_from_slice(data);
         stuffing.fill(0);
         packet.set_pts(Some(tag));

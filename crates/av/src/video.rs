@@ -7,7 +7,12 @@ use crate::{DecodeError, Limits, OpenError, session::Session};
 
 /// Decodes the access units of one video stream, in decoding order.
 pub struct VideoDecoder {
-    session: Session,
+    codec: Codec,
+    limits: Limits,
+    /// None while it is closed.
+    session: Option<Session>,
+    /// What the first access unit after opening again is preceded by.
+    head: Vec<u8>,
     frame: frame::Video,
     reports_damage: bool,
 }
@@ -54,8 +59,22 @@ impl VideoDecoder {
         if !codec.is_video() {
             return Err(OpenError::WrongKind(codec));
         }
-        let session = Session::open(codec, limits)?;
-        Ok(Self { session, frame: frame::Video::empty(), reports_damage: codec != Codec::Hevc })
+        Ok(Self {
+            codec,
+            limits,
+            session: Some(Session::open(codec, limits)?),
+            head: Vec::new(),
+            frame: frame::Video::empty(),
+            reports_damage: codec != Codec::Hevc,
+        })
+    }
+
+    /// Gives back the memory of its pictures, some 10 to 35 MiB at 1080p, until the next access unit. Everything is forgotten;
+    /// parameter sets that later access units may not carry are given as `head`.
+    pub fn close(&mut self, head: Vec<u8>) {
+        self.session = None;
+        self.head = head;
+        self.frame = frame::Video::empty();
     }
 
     /// Decodes one access unit and shows `each` picture that is ready, in presentation order. A picture carries the `tag` of
@@ -71,8 +90,16 @@ impl VideoDecoder {
         mut each: F,
     ) -> Result<(), DecodeError> {
         let reports_damage = self.reports_damage;
-        let sent = self.session.send(data, tag);
-        let shown = self.session.receive(&mut self.frame, |frame: &frame::Video| {
+        let head = std::mem::take(&mut self.head);
+        let session = match &mut self.session {
+            Some(session) => session,
+            closed => {
+                let opened = Session::open(self.codec, self.limits);
+                closed.insert(opened.map_err(|_| DecodeError::Unsupported)?)
+            }
+        };
+        let sent = session.send(&head, data, tag);
+        let shown = session.receive(&mut self.frame, |frame: &frame::Video| {
             each(Picture { frame, reports_damage });
         });
         sent.and(shown)
@@ -86,17 +113,20 @@ impl VideoDecoder {
     /// A picture that was held back could not be decoded whole.
     pub fn drain<F: FnMut(Picture<'_>)>(&mut self, mut each: F) -> Result<(), DecodeError> {
         let reports_damage = self.reports_damage;
-        let sent = self.session.send_end();
-        let shown = self.session.receive(&mut self.frame, |frame: &frame::Video| {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let sent = session.send_end();
+        let shown = session.receive(&mut self.frame, |frame: &frame::Video| {
             each(Picture { frame, reports_damage });
         });
-        self.session.flush();
+        session.flush();
         sent.and(shown)
     }
 
     /// Drops the pictures still held back and prepares for a new sequence.
     pub fn reset(&mut self) {
-        self.session.flush();
+        if let Some(session) = &mut self.session {
+            session.flush();
+        }
     }
 }
 

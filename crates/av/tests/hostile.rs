@@ -72,6 +72,30 @@ fn show(decoder: &mut VideoDecoder, data: &[u8]) -> (Vec<(usize, usize)>, Result
 }
 
 #[test]
+fn a_decoder_that_was_closed_goes_on_with_the_parameter_sets_that_it_is_given() {
+    for (codec, encoder) in ENCODERS {
+        let data = picture(encoder, "320x180");
+        let begins = |unit: &[u8]| match codec {
+            Codec::H264 => matches!(unit[3] & 0x1F, 1..=5),
+            Codec::Hevc => unit[3] >> 1 & 0x3F < 32,
+            _ => unit[3] == 0,
+        };
+        let slice = data.windows(4).position(|it| it.starts_with(&[0, 0, 1]) && begins(it));
+        let (sets, slices) = data.split_at(slice.expect("a picture has slices"));
+        let mut decoder = VideoDecoder::new(codec, Limits::default()).unwrap();
+        let whole = (vec![(320, 180)], Ok(()));
+        assert_eq!(show(&mut decoder, &data), whole, "{codec:?}");
+        decoder.close(Vec::new());
+        assert_eq!(show(&mut decoder, &data), whole, "{codec:?}");
+        decoder.close(sets.to_vec());
+        decoder.reset();
+        assert_eq!(show(&mut decoder, slices), whole, "{codec:?}");
+        decoder.close(Vec::new());
+        assert!(show(&mut decoder, slices).0.is_empty(), "{codec:?}");
+    }
+}
+
+#[test]
 fn a_lone_key_picture_comes_out_at_once_again_and_again() {
     for (codec, encoder) in ENCODERS {
         let data = picture(encoder, "320x180");

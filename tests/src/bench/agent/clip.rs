@@ -1,6 +1,7 @@
 //! Transport streams as a head-end sends them: moving, noisy pictures at a constant rate, with sound.
 //!
-//! Forty seconds are encoded, more than the longest loop that is a fault; ffmpeg repeats them without encoding again and writes
+//! Forty seconds are encoded, more than the longest loop that is a fault, in which the hue goes round once: the patterns alone come again
+//! after twelve. Left and right are different noise. ffmpeg repeats them without encoding again and writes
 //! clocks and counters through, so that nothing shows where they join. It is as long as the longest measurement, so it needs no
 //! loop at playing.
 
@@ -14,7 +15,7 @@ const SECONDS: u32 = 40;
 /// Times that they are repeated after the first.
 const REPEATS: u32 = 4;
 /// Raised when a recipe changes.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// How pictures are coded, with size and rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,19 +67,19 @@ impl Codec {
         match self {
             Self::H264 => [
                 "testsrc2=s=1920x1080:r=25",
-                "noise=alls=14:allf=t",
+                "hue=h=9*t,noise=alls=14:allf=t",
                 "-pix_fmt yuv420p -c:v libx264 -preset veryfast -profile:v high -bf 2 -g 25 -keyint_min 25 -sc_threshold 0 \
                  -b:v 6000k -maxrate 6000k -bufsize 3000k -x264-params nal-hrd=cbr:open-gop=0:aud=1 -c:a aac -b:a 128k",
             ],
             Self::Hevc => [
                 "testsrc2=s=1920x1080:r=25",
-                "noise=alls=8:allf=t",
+                "hue=h=9*t,noise=alls=8:allf=t",
                 "-pix_fmt yuv420p -c:v libx265 -preset superfast -b:v 4000k -maxrate 4000k -bufsize 4000k \
                  -x265-params log-level=error:keyint=50:min-keyint=50:scenecut=0:bframes=2:open-gop=0:aud=1 -c:a aac -b:a 128k",
             ],
             Self::Mpeg2 => [
                 "testsrc2=s=720x576:r=50",
-                "noise=alls=6:allf=t,interlace",
+                "hue=h=9*t,noise=alls=6:allf=t,interlace",
                 "-pix_fmt yuv420p -aspect 16:9 -c:v mpeg2video -flags +ildct+ilme -g 12 -bf 2 -sc_threshold 1000000000 \
                  -b:v 4000k -maxrate 4000k -bufsize 1835k -c:a mp2 -b:a 192k",
             ],
@@ -97,7 +98,8 @@ impl Codec {
         let (once, whole) = (name("once"), name("whole"));
         if !whole.exists() {
             let [picture, filter, coding] = self.recipe();
-            let sound = "anoisesrc=c=pink:a=0.2:seed=7:r=48000";
+            let sound = "anoisesrc=c=pink:a=0.2:seed=7:r=48000[l];\
+                         anoisesrc=c=pink:a=0.2:seed=8:r=48000[r];[l][r]join=channel_layout=stereo";
             let seconds = SECONDS.to_string();
             let arguments =
                 ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-vf", filter]
