@@ -12,9 +12,9 @@ use crate::{
     ChangeKind, Check, CheckClock, CheckReport, FindingKind, Indicator, MediaKind, Position,
     Service, Setting, Unavailable,
     elementary::Elementary,
-    flow::Flow,
+    flow::{Flow, MAX_PAUSE},
     offset::Whole,
-    program::Program,
+    program::{Other, Program},
     rates::RateMeter,
     timeline::Step,
     watch::{Change, Watch},
@@ -92,11 +92,14 @@ impl Flow {
         self.pat_due = due.into_iter().flatten().fold(now.saturating_add(limit), Duration::min);
     }
 
-    /// The clock of the checks: media time of a program or of the stream, or the time in which packets arrive.
+    /// A place of late by the clock of the checks: media time of a program or of the stream, or the time in which packets arrive.
     pub(crate) fn clock_at(&self, here: &Position) -> Option<Duration> {
         match self.config.clock {
             CheckClock::Media => here.media,
-            CheckClock::Arrival => Some(self.traffic),
+            CheckClock::Arrival => {
+                let ago = self.at.map_or(Duration::ZERO, |at| at.since(here.at));
+                Some(self.traffic.saturating_sub(ago.min(MAX_PAUSE)))
+            }
         }
     }
 
@@ -257,29 +260,42 @@ impl Flow {
 
     pub(crate) fn pat_seen(&mut self) {
         let (now, here) = self.table_clock(None);
-        let change = self.pat.seen(now, self.config.profile.limits.pat, here);
-        self.report(Check::PatMissing, Some(Pid::PAT), None, change);
+        let (limit, repetition) = (self.config.profile.limits.pat, self.config.profile.repetition);
+        let late = self.pat.table_overdue(now, limit, repetition, here);
+        let over = self.pat.seen(now, limit, here);
+        self.report(Check::PatMissing, Some(Pid::PAT), None, late);
+        self.report(Check::PatMissing, Some(Pid::PAT), None, over);
     }
 
     /// A packet came on the PAT's PID.
     pub(crate) fn pat_packet_seen(&mut self) {
         let (now, here) = self.table_clock(None);
-        let change = self.pat_packets.seen(now, self.config.profile.limits.pat, here);
-        self.mark_change(Indicator::Pat, change, here);
+        let (limit, repetition) = (self.config.profile.limits.pat, self.config.profile.repetition);
+        let late = self.pat_packets.table_overdue(now, limit, repetition, here);
+        let over = self.pat_packets.seen(now, limit, here);
+        self.mark_change(Indicator::Pat, late, here);
+        self.mark_change(Indicator::Pat, over, here);
     }
 
     pub(crate) fn cat_seen(&mut self) {
         let (now, here) = self.table_clock(None);
-        let change = self.cat.seen(now, self.config.profile.limits.cat, here);
-        self.report(Check::CatMissing, Some(Pid::CAT), None, change);
+        let limit = self.config.profile.limits.cat;
+        let late = self.scrambled_at.and_then(|_| self.cat.overdue(now, limit, here));
+        let over = self.cat.seen(now, limit, here);
+        self.report(Check::CatMissing, Some(Pid::CAT), None, late);
+        self.report(Check::CatMissing, Some(Pid::CAT), None, over);
     }
 
     pub(crate) fn pmt_seen(&mut self, pid: Pid, number: u16) {
         let same = |p: &Program| p.service.program == number && p.service.pmt_pid == Some(pid);
         let Some(i) = self.programs.iter().position(same) else { return };
         let (now, here) = self.table_clock(Some(i));
-        let change = self.programs[i].pmt.seen(now, self.config.profile.limits.pmt, here);
-        self.report(Check::PmtMissing, Some(pid), Some(i), change);
+        let (limit, repetition) = (self.config.profile.limits.pmt, self.config.profile.repetition);
+        let watch = &mut self.programs[i].pmt;
+        let late = watch.table_overdue(now, limit, repetition, here);
+        let over = watch.seen(now, limit, here);
+        self.report(Check::PmtMissing, Some(pid), Some(i), late);
+        self.report(Check::PmtMissing, Some(pid), Some(i), over);
     }
 
     /// The clock where a table was seen: the first ones come before the first PCR, which is media time zero.
@@ -325,54 +341,75 @@ impl Flow {
 
     /// Looks at what needs no exact moment.
     fn sweep(&mut self, now: Duration, here: Position) {
-        let scrambled = self.totals.scrambled_packets;
-        if core::mem::replace(&mut self.scrambled_before, scrambled) == scrambled {
-            let change = self.cat.close();
-            self.report(Check::CatMissing, Some(Pid::CAT), None, change);
-            self.scrambling = false;
-        } else {
-            if !core::mem::replace(&mut self.scrambling, true) {
-                self.cat.await_from(now, here);
-            }
-            let change = self.cat.overdue(now, self.config.profile.limits.cat, here);
-            self.report(Check::CatMissing, Some(Pid::CAT), None, change);
-        }
+        self.sweep_cat(now, here);
         self.sweep_components();
         self.sweep_others(now, here);
         self.sweep_si(now, here);
+    }
+
+    /// Asks for the CAT while packets are scrambled: as long as they come within its limit.
+    fn sweep_cat(&mut self, now: Duration, here: Position) {
+        let limit = self.config.profile.limits.cat;
+        let scrambled = self.totals.scrambled_packets;
+        if core::mem::replace(&mut self.scrambled_before, scrambled) != scrambled
+            && self.scrambled_at.replace((now, here)).is_none()
+        {
+            self.cat.await_from(now, here);
+        }
+        let Some((at, last)) = self.scrambled_at else { return };
+        if now.saturating_sub(at) <= limit {
+            let change = self.cat.overdue(now, limit, here);
+            return self.report(Check::CatMissing, Some(Pid::CAT), None, change);
+        }
+        self.scrambled_at = None;
+        if let Some(Change { holds, since }) = self.cat.close() {
+            self.condition_at(Check::CatMissing, Some(Pid::CAT), None, holds, since, last);
+        }
     }
 
     /// Asks for the packets of components that are neither video nor audio, where a limit is stated.
     fn sweep_others(&mut self, now: Duration, here: Position) {
         let limits = self.config.profile.limits;
         for o in 0..self.others.len() {
+            let Other { pid, kind, since, .. } = self.others[o];
+            if since.is_none() && self.pids.get(pid).is_some_and(|s| s.counters.unit_starts > 0) {
+                self.others[o].since = Some(here);
+            }
+            if let Some(limit) = limits.other(kind) {
+                let watch = &mut self.others[o].watch;
+                let (came, change) = (watch.came(), watch.overdue(now, limit, here));
+                self.other_changed(o, came, change, here);
+            }
+        }
+    }
+
+    /// A packet came on a PID that something is awaited on, of what is neither video nor audio.
+    pub(crate) fn other_came(&mut self, pid: Pid) {
+        let here = self.position(None);
+        let Some(now) = self.clock_at(&here) else { return };
+        for o in 0..self.others.len() {
             let other = &mut self.others[o];
-            let came = other.since.is_some();
-            if !came && self.pids.get(other.pid).is_some_and(|state| state.counters.unit_starts > 0)
-            {
-                other.since = Some(here);
+            let limit = self.config.profile.limits.other(other.kind);
+            let Some(limit) = limit.filter(|_| other.pid == pid) else { continue };
+            let late = other.watch.overdue(now, limit, here);
+            let came = other.watch.came();
+            let back = other.watch.renew(now, here);
+            self.other_changed(o, came, late, here);
+            self.other_changed(o, came, back, here);
+        }
+    }
+
+    /// Tells that such a component stopped, or comes again; what never came cannot stop.
+    fn other_changed(&mut self, o: usize, came: bool, change: Option<Change>, here: Position) {
+        let Other { pid, program, .. } = self.others[o];
+        let owner = self.programs.iter().position(|p| p.service.program == program);
+        self.report(Check::PidMissing, Some(pid), owner, change);
+        match change.filter(|_| came) {
+            Some(Change { holds: true, since }) => {
+                self.changed(ChangeKind::Stopped, pid, program, since);
             }
-            let limit = match other.kind {
-                MediaKind::Text => limits.pid_text,
-                _ => limits.pid_data,
-            };
-            let Some(limit) = limit else { continue };
-            let packets = self.pids.get(other.pid).map_or(0, |state| state.counters.packets);
-            let change = match core::mem::replace(&mut other.packets, packets) != packets {
-                true => other.watch.seen(now, limit, here),
-                false => other.watch.overdue(now, limit, here),
-            };
-            let (pid, number) = (other.pid, other.program);
-            let owner = self.programs.iter().position(|p| p.service.program == number);
-            self.report(Check::PidMissing, Some(pid), owner, change);
-            // What never came cannot stop.
-            match change.filter(|_| came) {
-                Some(Change { holds: true, since }) => {
-                    self.changed(ChangeKind::Stopped, pid, number, since);
-                }
-                Some(_) => self.changed(ChangeKind::Resumed, pid, number, here),
-                None => {}
-            }
+            Some(_) => self.changed(ChangeKind::Resumed, pid, program, here),
+            None => {}
         }
     }
 

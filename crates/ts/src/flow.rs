@@ -32,7 +32,7 @@ const CHECK_EVERY: u64 = 32;
 const MANY: usize = 16;
 /// A pause counts towards time-outs for at most this long: one between arrivals towards all of them, one in media time (packets
 /// of a capture are missing) towards those of tables. See [`checks`](crate::checks).
-const MAX_PAUSE: Duration = Duration::from_millis(250);
+pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(250);
 
 /// Everything behind the framer.
 pub(crate) struct Flow {
@@ -64,8 +64,8 @@ pub(crate) struct Flow {
     pub(crate) next_sweep: Duration,
     /// Scrambled packets at the last sweep.
     pub(crate) scrambled_before: u64,
-    /// Whether packets were scrambled before the last sweep.
-    pub(crate) scrambling: bool,
+    /// The last sweep that packets had been scrambled before, if they still are.
+    pub(crate) scrambled_at: Option<(Duration, Position)>,
     /// Components that are not cut.
     pub(crate) others: Vec<Other>,
     pub(crate) told: Told,
@@ -110,7 +110,7 @@ impl Flow {
             rate: RateMeter::default(),
             next_sweep: Duration::ZERO,
             scrambled_before: 0,
-            scrambling: false,
+            scrambled_at: None,
             others: Vec::new(),
             told: Told::default(),
             changes: Vec::new(),
@@ -382,15 +382,18 @@ impl Flow {
             self.lent.push(header.pid);
         }
         let verdict = state.continuity.handle(header, run, at);
-        let (role, clock) = (state.role, state.clock.is_some());
+        let (role, clock, awaited) = (state.role, state.clock.is_some(), state.awaited);
         let scrambling = header.scrambled || state.scrambled;
         if header.transport_error {
             state.counters.transport_errors += 1;
             self.totals.transport_errors += 1;
             self.find(FindingKind::TransportError, Some(header.pid), self.owner(header.pid));
         }
-        if !matches!(verdict, Verdict::First | Verdict::Expected) {
+        if verdict != Verdict::Expected {
             self.judge(header.pid, verdict, crossing);
+        }
+        if awaited {
+            self.other_came(header.pid);
         }
         if !header.transport_error {
             if (clock || !self.stray.settled())
@@ -428,6 +431,9 @@ impl Flow {
 
     /// Counts what the continuity counter says.
     fn judge(&mut self, pid: Pid, verdict: Verdict, crossing: bool) {
+        if verdict == Verdict::First {
+            return self.first_of(pid);
+        }
         let counters = &mut self.pids.entry(pid).counters;
         let kind = match verdict {
             Verdict::First | Verdict::Expected => return,
@@ -545,8 +551,9 @@ impl Flow {
         }
         self.programs[program].pmt.excuse(silent);
         self.programs[program].pcrs.excuse(silent);
-        for stream in self.streams.iter_mut().filter(|stream| stream.owner == program) {
-            stream.life.excuse(silent);
+        for s in self.programs[program].components.clone() {
+            self.note_signs(s);
+            self.streams[s].life.excuse(silent);
         }
         if self.primary() == Some(program) {
             self.pat.excuse(silent);

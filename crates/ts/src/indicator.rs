@@ -6,6 +6,8 @@
 
 use core::{fmt, time::Duration};
 
+use crate::MediaKind;
+
 /// What a profile makes of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Setting {
@@ -177,6 +179,14 @@ impl Limits {
         si_gap: Duration::from_millis(25),
         unreferenced: Duration::from_millis(500),
     };
+
+    /// For how long nothing may come of a component that is neither video nor audio.
+    pub(crate) const fn other(&self, kind: MediaKind) -> Option<Duration> {
+        match kind {
+            MediaKind::Text => self.pid_text,
+            _ => self.pid_data,
+        }
+    }
 }
 
 impl Default for Limits {

@@ -138,6 +138,8 @@ pub(crate) struct PidState {
     pub(crate) rate: RateMeter,
     /// Whether some table lists it.
     pub(crate) listed: bool,
+    /// Whether a limit says that something must come, of what is neither video nor audio.
+    pub(crate) awaited: bool,
     /// Since when it carries something that no table lists, and whether that has lasted.
     pub(crate) stray_since: Option<Position>,
     pub(crate) stray: bool,
@@ -178,6 +180,7 @@ impl PidTable {
             continuity: Continuity::new(),
             rate: RateMeter::default(),
             listed: false,
+            awaited: false,
             stray_since: None,
             stray: false,
         });

@@ -101,8 +101,6 @@ pub(crate) struct Other {
     pub(crate) pid: Pid,
     pub(crate) program: u16,
     pub(crate) kind: MediaKind,
-    /// Packets when it was last looked at.
-    pub(crate) packets: u64,
     /// Where something of it came first, to the sweep that saw it.
     pub(crate) since: Option<Position>,
     pub(crate) watch: Watch,
@@ -110,7 +108,7 @@ pub(crate) struct Other {
 
 impl Other {
     pub(crate) fn new(pid: Pid, program: u16, kind: MediaKind) -> Self {
-        Self { pid, program, kind, packets: 0, since: None, watch: Watch::default() }
+        Self { pid, program, kind, since: None, watch: Watch::default() }
     }
 }
 

@@ -247,11 +247,7 @@ impl Flow {
         let mut schedules = core::mem::take(&mut self.information.schedules);
         self.sweep_sections(&mut schedules, now, here);
         self.information.schedules = schedules;
-        if self.config.profile.setting(Indicator::UnreferencedPid) != Setting::Off
-            || self.config.profile.setting(Indicator::UnreferencedPid2) != Setting::Off
-        {
-            self.sweep_pids(here);
-        }
+        self.sweep_pids(here);
     }
 
     fn sweep_sections(
@@ -303,10 +299,27 @@ impl Flow {
         }
     }
 
+    /// Whether every table that lists PIDs of a program was read.
+    fn knows_tables(&self) -> bool {
+        self.tables.has_pat() && self.programs.iter().filter(|p| p.listed).all(|p| p.mapped)
+    }
+
+    /// The first packet of a PID came, which tables may list in time.
+    pub(crate) fn first_of(&mut self, pid: Pid) {
+        if self.knows_tables() {
+            let here = self.position(None);
+            let state = self.pids.entry(pid);
+            if !state.listed {
+                state.stray_since.get_or_insert(here);
+            }
+        }
+    }
+
     /// Looks for PIDs that carry something and that no table lists (3.4), once all tables are known.
-    fn sweep_pids(&mut self, here: Position) {
-        let known = self.programs.iter().filter(|p| p.listed).all(|p| p.mapped);
-        if !known || !self.tables.has_pat() {
+    pub(crate) fn sweep_pids(&mut self, here: Position) {
+        let checks = [Indicator::UnreferencedPid, Indicator::UnreferencedPid2];
+        let off = |check: &Indicator| self.config.profile.setting(*check) == Setting::Off;
+        if checks.iter().all(off) || !self.knows_tables() {
             return;
         }
         let grace = self.config.profile.limits.unreferenced;

@@ -148,20 +148,26 @@ impl Life {
         self.watch.excuse(span);
     }
 
+    /// Something came here first and last, by the clock of the checks. Tells that it had stopped, and that it comes again.
+    fn came(
+        &mut self,
+        [first, last]: [(Duration, Position); 2],
+        limit: Option<Duration>,
+    ) -> [Option<(ChangeKind, Position)>; 2] {
+        let out = limit.and_then(|limit| self.ask(first, limit));
+        let back = self.watch.renew(first.0, first.1).map(|_| (ChangeKind::Resumed, first.1));
+        self.watch.renew(last.0, last.1);
+        [out, back]
+    }
+
     /// Asks; what never came cannot stop.
     fn ask(
         &mut self,
-        now: Duration,
+        (now, here): (Duration, Position),
         limit: Duration,
-        here: Position,
     ) -> Option<(ChangeKind, Position)> {
-        if let Some((first, last)) = self.signs.take() {
-            return self.watch.seen(now, limit, last).map(|_| (ChangeKind::Resumed, first));
-        }
-        if !self.watch.runs() {
-            return None;
-        }
-        self.watch.overdue(now, limit, here).map(|change| (ChangeKind::Stopped, change.since))
+        let out = self.watch.runs().then(|| self.watch.overdue(now, limit, here)).flatten()?;
+        Some((ChangeKind::Stopped, out.since))
     }
 }
 
@@ -225,19 +231,43 @@ impl Flow {
 
     /// Asks of each component that is watched whether it still comes.
     pub(crate) fn sweep_components(&mut self) {
-        let limits = self.config.profile.limits;
         for s in 0..self.streams.len() {
-            let stream = &self.streams[s];
-            let (pid, program, still) = (stream.pid, stream.program, stream.still);
-            let limit = match stream.coding.kind() {
-                MediaKind::Video => limits.pid_video,
-                _ => limits.pid_audio,
-            };
-            let here = self.position(Some(stream.owner));
-            let Some(now) = self.clock_at(&here).filter(|_| !still) else { continue };
-            if let Some((kind, at)) = self.streams[s].life.ask(now, limit, here) {
-                self.changed(kind, pid, program, at);
+            self.note_signs(s);
+            let (owner, limit) = (self.streams[s].owner, self.stops_after(s));
+            let here = self.position(Some(owner));
+            if let Some((now, limit)) = self.clock_at(&here).zip(limit) {
+                let stopped = self.streams[s].life.ask((now, here), limit);
+                self.life_changed(s, stopped);
             }
+        }
+    }
+
+    /// Takes note of a component's access units since it was last asked.
+    pub(crate) fn note_signs(&mut self, s: usize) {
+        let Some((first, last)) = self.streams[s].life.signs.take() else { return };
+        let limit = self.stops_after(s);
+        let at = |here: Position| Some((self.clock_at(&here)?, here));
+        if let (Some(first), Some(last)) = (at(first), at(last)) {
+            let changes = self.streams[s].life.came([first, last], limit);
+            changes.into_iter().for_each(|change| self.life_changed(s, change));
+        }
+    }
+
+    /// For how long nothing may come of a component that is watched; `None` of still pictures.
+    fn stops_after(&self, s: usize) -> Option<Duration> {
+        let stream = &self.streams[s];
+        let limits = &self.config.profile.limits;
+        let limit = match stream.coding.kind() {
+            MediaKind::Video => limits.pid_video,
+            _ => limits.pid_audio,
+        };
+        Some(limit).filter(|_| !stream.still)
+    }
+
+    fn life_changed(&mut self, s: usize, change: Option<(ChangeKind, Position)>) {
+        let (pid, program) = (self.streams[s].pid, self.streams[s].program);
+        if let Some((kind, at)) = change {
+            self.changed(kind, pid, program, at);
         }
     }
 }

@@ -237,6 +237,7 @@ impl Flow {
             Read::Cat { entitlements } => {
                 self.cat_seen();
                 if self.tables.entitlements != entitlements {
+                    self.sweep_pids(self.position(None));
                     self.tables.entitlements = entitlements;
                     self.assign_roles();
                 }
@@ -263,6 +264,8 @@ impl Flow {
     }
 
     fn apply_pat(&mut self, last: u8) {
+        // What was in no table up to here may be in one from here on.
+        self.sweep_pids(self.position(None));
         let entries =
             self.tables.pat.range(..=last).flat_map(|(_, entries)| entries.iter().copied());
         let mut listed: BTreeMap<u16, Pid> = entries.collect();
@@ -312,6 +315,7 @@ impl Flow {
     fn apply_pmt(&mut self, pid: Pid, number: u16, version: (u8, u32), pmt: psi::Pmt) {
         let same = |p: &Program| p.service.program == number && p.service.pmt_pid == Some(pid);
         let Some(index) = self.programs.iter().position(same) else { return };
+        self.sweep_pids(self.position(None));
         let clock = self.programs[index].service.pcr_pid;
         if clock.is_some() && clock != pmt.pcr_pid {
             self.move_clock(index, clock, pmt.pcr_pid);

@@ -93,6 +93,11 @@ impl Watch {
         self.last = Some((now, here));
     }
 
+    /// Whether the thing ever came.
+    pub(crate) const fn came(&self) -> bool {
+        self.seen
+    }
+
     /// Whether the thing stays out.
     pub(crate) const fn holds(&self) -> bool {
         self.holds

@@ -131,7 +131,7 @@ impl Flow {
     pub(crate) fn assign_roles(&mut self) {
         for state in self.pids.iter_mut() {
             (state.role, state.program, state.clock) = (Role::None, None, None);
-            state.listed = false;
+            (state.listed, state.awaited) = (false, false);
         }
         let listed = self.programs.iter().filter(|program| program.listed);
         let pmts: Vec<_> = listed.filter_map(|program| program.service.pmt_pid).collect();
@@ -162,6 +162,10 @@ impl Flow {
         let messages = self.programs.iter().flat_map(|program| &program.entitlements);
         for &pid in messages.chain(&self.tables.entitlements).chain(&self.tables.network) {
             self.pids.entry(pid).listed = true;
+        }
+        for other in &self.others {
+            let limit = self.config.profile.limits.other(other.kind);
+            self.pids.entry(other.pid).awaited |= limit.is_some();
         }
         for (i, stream) in self.streams.iter().enumerate() {
             let state = self.pids.entry(stream.pid);
