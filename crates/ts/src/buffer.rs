@@ -116,8 +116,13 @@ impl Flow {
 
     /// A packet with tables goes into the buffers of the programs that need them.
     pub(crate) fn buffer_table(&mut self, table: Table, header: &Header) {
+        if !self.follows_buffers() {
+            return;
+        }
         let packet = self.totals.packets;
-        for program in self.programs.iter_mut().filter(|program| program.wanted) {
+        // What comes before a clock runs is forgotten with its first PCR.
+        let programs = self.programs.iter_mut();
+        for program in programs.filter(|program| program.wanted && program.clock.runs()) {
             let own = match table {
                 Table::Pat | Table::Cat => true,
                 Table::Pmt => program.service.pmt_pid == Some(header.pid),

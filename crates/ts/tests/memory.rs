@@ -121,6 +121,29 @@ fn steady_in_all_checks() {
     assert!(held - bytes.capacity() < 256 << 10, "{} bytes held", held - bytes.capacity());
 }
 
+/// 250 programs whose clocks never come, and packets of the PAT's PID without end.
+fn waiting() -> Vec<u8> {
+    let mut mux = Mux::default();
+    let programs: Vec<_> = (1..=250u16).map(|i| (i, 0x10 + i)).collect();
+    mux.section(0, &pat(0, &programs));
+    for _ in 0..3000 {
+        mux.packet(0, false, None, &[0xFF; 184]);
+        mux.null();
+    }
+    mux.bytes
+}
+
+fn programs_without_clocks_keep_nothing_of_tables(config: AnalyserConfig) {
+    let bytes = waiting();
+    let region = Region::new(ALLOCATOR);
+    let mut analyser = Analyser::new(config);
+    analyser.push(MonoTime::ZERO, &bytes);
+    drain(&mut analyser);
+    let change = region.change();
+    let held = change.bytes_allocated - change.bytes_deallocated;
+    assert!(analyser.services().count() == 250 && held < 2 << 20, "{held} bytes held");
+}
+
 #[test]
 fn memory_is_bounded_and_packets_allocate_nothing() {
     let config = AnalyserConfig { payload: Payload::None, ..AnalyserConfig::default() };
@@ -142,6 +165,7 @@ fn memory_is_bounded_and_packets_allocate_nothing() {
     assert_eq!(change.allocations + change.reallocations, 0, "{change:?}");
 
     steady_in_all_checks();
+    programs_without_clocks_keep_nothing_of_tables(config);
 
     let profile = CheckProfile::BROADCAST;
     let bytes = endless();

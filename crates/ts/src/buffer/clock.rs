@@ -54,6 +54,11 @@ impl Clock {
         self.points.len() > 1
     }
 
+    /// Whether a PCR came.
+    pub(crate) fn runs(&self) -> bool {
+        !self.points.is_empty()
+    }
+
     /// The last two PCRs.
     pub(crate) const fn interval(&self) -> (Point, Point) {
         self.interval
