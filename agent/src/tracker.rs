@@ -351,7 +351,8 @@ impl Tracker {
         self.refused
     }
 
-    fn known(&self, kind: FaultKind) -> MonoTime {
+    /// Up to when evidence of a kind is complete.
+    pub(crate) fn known(&self, kind: FaultKind) -> MonoTime {
         self.now.get(&Evidence::of(kind)).copied().unwrap_or(MonoTime::ZERO)
     }
 

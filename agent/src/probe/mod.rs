@@ -20,6 +20,7 @@ use crate::{decode::Request, input::Phases, sound::Levels};
 
 mod breaks;
 mod expected;
+mod offset;
 mod routing;
 mod session;
 mod tally;

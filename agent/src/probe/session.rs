@@ -655,6 +655,7 @@ impl Session {
         for index in 0..self.views.len() {
             let progress = self.progress(&self.views[index]);
             let view = &mut self.views[index];
+            view.judge_offset(&self.analyser);
             view.tracker.advance(Evidence::Media, progress.complete);
             view.tracker.advance(Evidence::Arrival, self.looked);
             view.tell((!recording).then_some(self.now));

@@ -13,7 +13,7 @@ use tallylight_model::{
     Counters, FaultKind, FaultPhase, FaultRecord, LatencySample, MonoTime, Pid, Profile, Severity,
     StreamId, WallTime,
 };
-use tallylight_ts::{AccessUnit, Cue, FindingKind, Position, Service};
+use tallylight_ts::{AccessUnit, Analyser, Cue, FindingKind, Position, Service};
 
 use prints::Prints;
 
@@ -21,6 +21,7 @@ use super::{
     Output, Scrutiny, Start,
     breaks::{self, Breaks, Within},
     expected::{self, Selection},
+    offset::{AvOffset, Move},
     tally::Tally,
     timeline::{Spans, Timeline, Viewer},
 };
@@ -126,6 +127,7 @@ pub(super) struct View {
     sounds: Spans,
     prints: Prints,
     breaks: Breaks,
+    av_offset: AvOffset,
     /// A decoder failed on it, and nothing was decoded since.
     decoder_fails: bool,
     /// The media time of the last thumbnail; none where one is wanted at once.
@@ -180,6 +182,7 @@ impl View {
             sounds: Spans::default(),
             prints: Prints::default(),
             breaks: Breaks::default(),
+            av_offset: AvOffset::default(),
             thumbnail: None,
             decoder_fails: false,
             sent: 0,
@@ -348,10 +351,41 @@ impl View {
     /// Forgets what decoding knew: what follows is another piece of stream.
     pub(super) fn reset_decoding(&mut self) {
         self.picture.reset();
+        self.av_offset = AvOffset::default();
+        self.tracker.forget(FaultKind::AvOffset, self.tracker.known(FaultKind::AvOffset));
         self.policy.reset();
         self.reset_hearing();
         self.judge_picture();
         self.ask(Request::Reset);
+    }
+
+    /// Looks once a second whether picture and sound keep together.
+    pub(super) fn judge_offset(&mut self, analyser: &Analyser) {
+        let Some(Selection { program, picture: Some(picture), sound: Some(sound), .. }) =
+            self.selection
+        else {
+            return;
+        };
+        let Some(now) = analyser.media_time(program).filter(|now| self.av_offset.is_due(*now))
+        else {
+            return;
+        };
+        let lead = |pid| analyser.elementary().find(|it| it.pid == pid)?.lead;
+        let Some((picture, sound)) = lead(picture).zip(lead(sound)) else { return };
+        let produced = |media| self.timeline.produced(media);
+        match self.av_offset.look(now, picture, sound) {
+            Some(Move::Apart(since, evidence)) => {
+                if let Some(since) = produced(since) {
+                    self.tracker.hold(FaultKind::AvOffset, since, evidence);
+                }
+            }
+            Some(Move::Back(at)) => {
+                if let Some(at) = produced(at) {
+                    self.tracker.release(FaultKind::AvOffset, at);
+                }
+            }
+            None => {}
+        }
     }
 
     fn ask(&mut self, request: Request) {

@@ -3,7 +3,7 @@
 #[path = "../encoded/mod.rs"]
 mod encoded;
 
-use tallylight_mux::{break_of, cue, packet, pmt};
+use tallylight_mux::{break_of, cue, packet, pmt, stamp};
 
 pub(crate) use encoded::encode;
 
@@ -122,4 +122,20 @@ fn carry(into: &mut [u8], pid: u16, counter: u8, section: &[u8]) {
     payload[0] = 0;
     payload[1..=section.len()].copy_from_slice(section);
     into.copy_from_slice(&packet(pid, true, counter, None, &payload));
+}
+
+/// Moves the presentation stamps of a PID by so many milliseconds from one place of a clip on.
+pub(crate) fn restamp(data: &mut [u8], of: u16, from: usize, by: u64) {
+    let begins = |packet: &&mut [u8]| pid(packet) == of && packet[1] & 0x40 != 0;
+    for packet in data[from..].chunks_exact_mut(PACKET).filter(begins) {
+        let field = if packet[3] & 0x20 == 0 { 0 } else { 1 + usize::from(packet[4]) };
+        let place = &mut packet[4 + field + 9..][..5];
+        let bits = |byte: u8, shift: u32| u64::from(byte >> 1) << shift;
+        let high = u64::from(place[0] >> 1 & 7) << 30;
+        let low = u64::from(place[1]) << 22
+            | bits(place[2], 15)
+            | u64::from(place[3]) << 7
+            | bits(place[4], 0);
+        place.copy_from_slice(&stamp(high + low + by * 90));
+    }
 }

@@ -392,6 +392,19 @@ fn black_and_silence_are_dated_to_the_moment_of_production() {
 }
 
 #[test]
+fn sound_whose_stamps_are_moved_is_told_and_never_more_than_informational() {
+    let mut clip = clip::clip(60, "", "");
+    clip::restamp(&mut clip, clip::AUDIO, clip::at(35.0), 250);
+    let mut run = Run::tv();
+    run.play(&clip);
+    let moved = run.begin(FaultKind::AvOffset);
+    assert_eq!(moved.severity, Severity::Info);
+    near(ms(moved.onset) as f64, 35_000.0, 2_100.0);
+    assert!(moved.evidence.contains("moved against each other by 2"), "{moved:?}");
+    assert_eq!(run.told(), [""; 0]);
+}
+
+#[test]
 fn what_is_empty_in_an_announced_break_is_informational_and_what_outlives_it_counts_from_its_end() {
     let black = "drawbox=c=black:t=fill:enable='between(t,3,21)'";
     let mut clip = clip::clip(27, black, "volume=0:enable='between(t,3,14)'");

@@ -235,6 +235,8 @@ faults! {
         "The same few seconds are shown over and over, at least five times.";
     FormatChange "format_change" None, Picture, Acts::Never,
         "Size, frame rate, scan, shape or codec of the picture are not those that the lineup states.";
+    AvOffset "av_offset" None, Transport, Acts::Never,
+        "Picture and main sound moved against each other, by their time stamps.";
     Silence "silence" Some(FaultClass::Silence), Sound, AGAINST_BACKUP, "The main sound is silent.";
     FreezeAndSilence "freeze_and_silence" None, Picture, Acts::Never,
         "The picture stands still and the main sound is silent at the same time.";

@@ -197,6 +197,7 @@ const fn usual(kind: FaultKind) -> Hold {
         // TR 101 290 calls 0.5 s an error, but packagers repeat the tables every second or so and no receiver minds.
         FaultKind::PsiMissing => warning(2_000, 1_000),
         FaultKind::PsiInvalid | FaultKind::PsiCrc => warning(0, 5_000),
+        FaultKind::AvOffset => info(10_000),
         FaultKind::Pcr | FaultKind::Pts | FaultKind::Si | FaultKind::Buffer => info(5_000),
         FaultKind::Scrambled => warning(2_000, 2_000),
         FaultKind::PlaylistStale | FaultKind::SegmentMissing | FaultKind::PlaylistInvalid => {
