@@ -10,7 +10,7 @@ use core::time::Duration;
 use tallylight_model::{Bitrate, Pid};
 
 use crate::{
-    Check, FindingKind, Indicator, Position, Setting,
+    Check, CheckClock, FindingKind, Indicator, Position, Setting,
     flow::Flow,
     indicator::Limits,
     watch::{Change, Watch},
@@ -197,7 +197,12 @@ impl Flow {
     /// and the next begin.
     fn si_dense(&mut self, key: (u8, u16, u16), now: Duration) {
         let limit = self.config.profile.limits.si_gap;
+        let stands = self.clock_stands();
         let dense = &mut self.information.dense;
+        if stands {
+            dense.remove(&key);
+            return;
+        }
         if dense.len() >= MAX_SECTIONS && !dense.contains_key(&key) {
             // What came longer ago cannot be too close.
             dense.retain(|_, last| now.saturating_sub(*last) < limit);
@@ -211,6 +216,13 @@ impl Flow {
             let kind = FindingKind::SectionsTooDense { table_id: key.0, gap };
             self.find(kind, Some(pid_of(key.0)), None);
         }
+    }
+
+    /// Whether what comes now seems to come at once.
+    fn clock_stands(&self) -> bool {
+        let own = self.primary().map(|i| &self.programs[i].timeline);
+        self.config.clock == CheckClock::Media
+            && own.unwrap_or(&self.stray.timeline).stands(self.place)
     }
 
     fn si_change(&mut self, check: Indicator, table_id: u8, change: Option<Change>) {

@@ -94,7 +94,7 @@ pub enum ChangeKind {
         to: AudioRole,
     },
     /// The component is listed and ended: no access unit (PES packet, where none are cut) for as long as TR 101 290, 1.6 allows
-    /// of its kind, although time goes on. Text and data: no packet, where a limit is stated, to 100 ms.
+    /// of its kind, although time goes on. Text and data: no packet, where a limit is stated.
     Stopped,
     /// A component that had stopped comes again.
     Resumed,

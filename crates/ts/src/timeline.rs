@@ -299,6 +299,12 @@ impl Timeline {
         Some(time.saturating_add(past).max(self.floor))
     }
 
+    /// Whether packets carry time no further than this place: PCRs stay out, or there was but one.
+    pub(crate) fn stands(&self, place: u64) -> bool {
+        let since = self.anchor.map_or(0, |(_, anchor)| place.saturating_sub(anchor));
+        since > 0 && (self.pace == 0 || self.pace.saturating_mul(since) > self.reach)
+    }
+
     /// What the program's clock shows at a place; `None` where it is not known, before a second PCR gave the pace, or PCRs stay out.
     pub(crate) fn clock(&self, place: u64) -> Option<Pcr> {
         let settled = !self.fresh && self.suspect.is_none() && self.pace > 0;

@@ -8,13 +8,14 @@ use tallylight_mux::{
     plan::{FRAME, Plan, picture, sound},
     pmt, section,
 };
-use tallylight_ts::{AnalyserConfig, ChangeKind, Check, CheckProfile, Indicator};
+use tallylight_ts::{AnalyserConfig, ChangeKind, Check, CheckProfile, FindingKind, Indicator};
 
 #[expect(dead_code, reason = "the other tests that share it use more of it")]
 mod reading;
 
 use reading::Reading;
 
+const SDT: u16 = 0x11;
 const TABLE: u16 = 0x20;
 const VIDEO: u16 = 0x100;
 const SOUND: u16 = 0x101;
@@ -40,6 +41,7 @@ fn whole() -> Packets {
     let tables = vec![
         (0, pat(0, &[(1, TABLE)])),
         (1, section(1, 0xFFFF, 0, &[])),
+        (SDT, section(0x42, 1, 0, &[0, 1, 0xFF])),
         (TABLE, pmt(1, 0, VIDEO, LISTED)),
     ];
     let units =
@@ -155,4 +157,15 @@ fn scrambled_packets_need_a_cat_however_seldom_they_come() {
     }
     let reading = read(&packets, CheckProfile::BROADCAST);
     assert_eq!(told(&reading, Check::CatMissing, Some(1)), [1, 1]);
+}
+
+#[test]
+fn while_a_clock_stays_out_nothing_comes_too_densely() {
+    let mut packets = whole();
+    let clocks = packets[60 * FRAME..72 * FRAME].iter_mut();
+    clocks.filter(|p| pid(p) == VIDEO && p[3] & 0x10 == 0).for_each(|packet| *packet = null());
+    let reading = read(&packets, CheckProfile::BROADCAST);
+    let kinds: Vec<_> = reading.findings.iter().map(|finding| finding.kind).collect();
+    let out = Duration::from_millis(13 * FRAME as u64);
+    assert_eq!(kinds, [FindingKind::PcrGap { gap: out }]);
 }
