@@ -392,6 +392,11 @@ impl<'a> Probe<'a> {
             _ => clock::now().since(began),
         };
         let nothing = self.session.analyser().totals().bytes == 0;
+        if source == Source::Datagrams && !nothing && self.delivery.report().is_none() {
+            self.notes.push(
+                "no whole second of datagrams could be measured: how they arrived is not known",
+            );
+        }
         if nothing && source != Source::Recording && self.error.is_none() {
             let limit = options.limit(source).unwrap_or(duration);
             let waited = format!("nothing arrived in {} s", limit.min(duration).as_secs());

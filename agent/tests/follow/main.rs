@@ -248,6 +248,27 @@ fn a_live_stream_that_stops_and_comes_back_is_told_as_it_does() {
 }
 
 #[test]
+fn how_datagrams_of_less_than_a_second_arrived_is_said_not_to_be_known() {
+    let clip = clip::clip(12, "", "");
+    let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("udp://{address}");
+    for (seconds, known) in [(0.5, false), (2.5, true)] {
+        let arguments = ["--follow", "--every", "100ms", "--no-decode", &url];
+        let mut probe = Probe::start(&arguments, Stdio::null());
+        let stream = &clip[..clip::at(seconds)];
+        Sender::to(address).play(stream);
+        let all = |line: &Value| line["type"] == "summary" && line["packets"] == packets(stream);
+        probe.line(all);
+        probe.interrupt();
+        let report = &probe.line(|line| line["type"] == "report")["report"];
+        assert_eq!(report["delivery"].is_object(), known, "{report:#}");
+        let notes = report["notes"].as_array().map_or(0, Vec::len);
+        assert_eq!(notes, usize::from(!known), "{report:#}");
+        probe.exit_code();
+    }
+}
+
+#[test]
 fn what_becomes_of_rtp_packets_is_told_one_by_one() {
     let clip = clip::clip(12, "", "");
     let datagrams: Vec<&[u8]> = clip[..clip::at(5.0)].chunks_exact(SHARE * clip::PACKET).collect();
