@@ -6,11 +6,10 @@
 use std::{
     collections::BTreeMap,
     io,
-    path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, channel},
     },
     thread,
     time::Duration,
@@ -32,7 +31,8 @@ mod archive;
 
 use archive::Archive;
 
-/// Pieces that wait for the disk, of 64 KiB each; what a clip begins with is one piece, and still in the ring.
+/// Pieces that wait for the disk, of 64 KiB each; what a clip begins with is one piece, and still in the ring. Ends come on top, one
+/// for each beginning that was taken: a clip that nobody ends would stay open.
 const MAX_WAITING: usize = 512;
 /// A ring's memory is told when it has changed by so many bytes.
 const TELL_EVERY: usize = 64 << 10;
@@ -49,7 +49,9 @@ enum Message {
 /// The way to the thread that writes. It ends, and completes what is under way, when the last one is gone.
 #[derive(Clone, Debug)]
 pub struct Keeper {
-    queue: SyncSender<Message>,
+    queue: Sender<Message>,
+    /// Messages in the queue.
+    waiting: Arc<AtomicUsize>,
     outbox: Arc<Outbox>,
     span: Span,
     next: Arc<AtomicU64>,
@@ -61,13 +63,29 @@ impl Keeper {
     /// # Errors
     /// The system has no thread to give. What is wrong with the folder is said later, and no reason not to start.
     pub fn start(config: &EvidenceConfig, outbox: Arc<Outbox>) -> io::Result<Self> {
-        let (queue, messages) = sync_channel(MAX_WAITING);
-        let (folder, budget, board) =
-            (config.folder.clone(), config.disk_budget, Arc::clone(&outbox));
+        let (keeper, messages) = Self::new(config.span, Arc::clone(&outbox));
+        let (folder, budget) = (config.folder.clone(), config.disk_budget);
+        let waiting = Arc::clone(&keeper.waiting);
         thread::Builder::new()
             .name("evidence".to_owned())
-            .spawn(move || write(folder, budget, board, &messages))?;
-        Ok(Self { queue, outbox, span: config.span, next: Arc::default() })
+            .spawn(move || write(Archive::open(folder, budget, outbox), &messages, &waiting))?;
+        Ok(keeper)
+    }
+
+    fn new(span: Span, outbox: Arc<Outbox>) -> (Self, Receiver<Message>) {
+        let (queue, messages) = channel();
+        (Self { queue, waiting: Arc::default(), outbox, span, next: Arc::default() }, messages)
+    }
+
+    /// Hands a message over; false if there is no room for it, or nobody takes it.
+    fn send(&self, message: Message) -> bool {
+        let bounded = matches!(message, Message::Begin { .. } | Message::Data { .. });
+        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let sent = !(bounded && waiting >= MAX_WAITING) && self.queue.send(message).is_ok();
+        if !sent {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        sent
     }
 
     /// Begins to record one session.
@@ -78,7 +96,6 @@ impl Keeper {
             recorder: Recorder::new(self.span),
             clip: 0,
             state: State::Idle,
-            owed: None,
             names: BTreeMap::new(),
             told: 0,
         }
@@ -87,7 +104,7 @@ impl Keeper {
     /// Completes what is under way, and waits for that, but not for ever.
     pub async fn finish(&self, within: Duration) {
         let (done, finished) = oneshot::channel();
-        if self.queue.try_send(Message::Finish(done)).is_err()
+        if !self.send(Message::Finish(done))
             || !matches!(tokio::time::timeout(within, finished).await, Ok(Ok(())))
         {
             tracing::warn!(
@@ -97,9 +114,9 @@ impl Keeper {
     }
 }
 
-fn write(folder: PathBuf, budget: u64, outbox: Arc<Outbox>, messages: &Receiver<Message>) {
-    let mut archive = Archive::open(folder, budget, outbox);
+fn write(mut archive: Archive, messages: &Receiver<Message>, waiting: &AtomicUsize) {
     for message in messages {
+        waiting.fetch_sub(1, Ordering::Relaxed);
         match message {
             Message::Begin { clip, name, data } => archive.begin(clip, name, &data),
             Message::Data { clip, data } => archive.write(clip, &data),
@@ -132,8 +149,6 @@ pub struct Recording {
     recorder: Recorder,
     clip: u64,
     state: State,
-    /// An end that found no room in the queue.
-    owed: Option<(u64, bool)>,
     /// Which clip holds a fault that has not ended.
     names: BTreeMap<(StreamId, FaultKind), String>,
     /// What the ring took up when that was last told.
@@ -186,9 +201,6 @@ impl Recording {
     }
 
     fn hand_over(&mut self) {
-        if let Some((clip, whole)) = self.owed.take() {
-            self.end(clip, whole);
-        }
         while let Some(piece) = self.recorder.poll() {
             match piece {
                 Piece::Refused => self.keeper.outbox.clip(ClipResult::Dropped),
@@ -196,14 +208,13 @@ impl Recording {
                     self.clip = self.keeper.next.fetch_add(1, Ordering::Relaxed);
                     let clip = self.clip;
                     self.state = State::Whole;
-                    // While an end is owed there is no room for a beginning.
-                    if self.owed.is_some() || !self.send(Message::Begin { clip, name, data }) {
+                    if !self.keeper.send(Message::Begin { clip, name, data }) {
                         self.state = State::Idle;
                         self.keeper.outbox.clip(ClipResult::Dropped);
                     }
                 }
                 Piece::Data(data) if self.state == State::Whole => {
-                    if !self.send(Message::Data { clip: self.clip, data }) {
+                    if !self.keeper.send(Message::Data { clip: self.clip, data }) {
                         self.state = State::Cut;
                     }
                 }
@@ -211,21 +222,12 @@ impl Recording {
                 Piece::End => {
                     let state = std::mem::replace(&mut self.state, State::Idle);
                     if state != State::Idle {
-                        self.end(self.clip, state == State::Whole);
+                        let whole = state == State::Whole;
+                        self.keeper.send(Message::End { clip: self.clip, whole });
                     }
                 }
             }
         }
-    }
-
-    fn end(&mut self, clip: u64, whole: bool) {
-        if !self.send(Message::End { clip, whole }) {
-            self.owed = Some((clip, whole));
-        }
-    }
-
-    fn send(&self, message: Message) -> bool {
-        self.keeper.queue.try_send(message).is_ok()
     }
 }
 
@@ -241,4 +243,46 @@ impl Drop for Recording {
 fn wall_of(now: MonoTime, at: MonoTime) -> WallTime {
     let ago = i64::try_from(now.since(at).as_millis()).unwrap_or(i64::MAX);
     WallTime::from_unix_millis(clock::wall().unix_millis().saturating_sub(ago))
+}
+
+#[cfg(test)]
+mod tests {
+    use tallylight_model::{Epoch, NodeId, Severity};
+
+    use super::*;
+    use crate::{exposition::Board, report::Queue};
+
+    #[test]
+    fn a_clip_ends_however_much_waits_for_the_disk() {
+        let node = NodeId::new("n1").unwrap();
+        let queue = Queue::new(node.clone(), Epoch(1), 10);
+        let outbox = Arc::new(Outbox::new(queue, Board::new(node)));
+        let seconds = Duration::from_secs(5);
+        let span = Span { before: seconds, after: seconds, memory: 1_000_000 };
+        let (keeper, messages) = Keeper::new(span, outbox);
+        let mut recording = keeper.recording();
+        let now = clock::now();
+        recording.note(&InputEvent::Bytes { at: now, data: Bytes::from(vec![0x47; 188 * 10]) });
+        recording.fault(&mut FaultRecord {
+            seq: 1,
+            stream: StreamId::parse("one/a").unwrap(),
+            kind: FaultKind::Continuity,
+            phase: FaultPhase::Begin,
+            severity: Severity::Warning,
+            pid: None,
+            onset: now,
+            declared: now,
+            evidence: String::new(),
+        });
+        let foreign = || Message::Data { clip: u64::MAX, data: Bytes::new() };
+        while keeper.send(foreign()) {}
+        drop(recording);
+        assert!(!keeper.send(foreign()), "nothing was taken out yet");
+        let begun = messages.recv().unwrap();
+        let Message::Begin { clip, .. } = begun else { panic!("no clip") };
+        let waiting: Vec<Message> = messages.try_iter().collect();
+        assert_eq!(waiting.len(), MAX_WAITING);
+        let last = waiting.last();
+        assert!(matches!(last, Some(Message::End { clip: of, whole: false }) if *of == clip));
+    }
 }
