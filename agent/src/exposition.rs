@@ -32,6 +32,8 @@ const STARTUP_QUANTILE_FROM: usize = 20;
 pub enum ExportResult {
     /// The collector took it.
     Accepted,
+    /// The collector took some of it, and refused the rest for good.
+    Partial,
     /// It will be offered again.
     Retried,
     /// The collector refused it for good.
@@ -39,9 +41,12 @@ pub enum ExportResult {
 }
 
 impl ExportResult {
+    const ALL: [Self; 4] = [Self::Accepted, Self::Partial, Self::Retried, Self::Refused];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
+            Self::Partial => "partial",
             Self::Retried => "retried",
             Self::Refused => "refused",
         }
@@ -338,7 +343,7 @@ impl Board {
             page.series(&[("result", result.name())], count as f64);
         }
         page.metric(Metric::AgentExports);
-        for result in [ExportResult::Accepted, ExportResult::Retried, ExportResult::Refused] {
+        for result in ExportResult::ALL {
             let count = self.exports.get(&result).copied().unwrap_or_default();
             page.series(&[("result", result.name())], count as f64);
         }

@@ -2,13 +2,15 @@
 //!
 //! A fault record leaves as soon as it is there; slices wait a moment for those of the other streams, whose seconds end at the
 //! same time. What the collector cannot take now goes back to the front of the queue and is encoded anew at the next try, since
-//! its age has grown. What it refuses for good is dropped, counted and told: to offer it again would only block what follows.
+//! its age has grown. What it refuses for good is dropped, counted, and told once for each cause: to offer it again would only block
+//! what follows, and a collector that does not know this agent's version refuses some of every second.
 //!
 //! The service stubs are made by hand: all that a generated one adds is the path.
 
 use std::{
+    collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -44,6 +46,9 @@ const GATHER: Duration = Duration::from_millis(50);
 /// Delays between tries: the first, doubled up to the longest. A collector that comes back is wanted back soon.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
+
+/// Causes of refusals that are told on a lane; the rest is only counted.
+const MAX_CAUSES: usize = 16;
 
 /// A way to the collector.
 #[derive(Clone, Debug)]
@@ -114,6 +119,26 @@ pub struct Exporter {
     /// The collector does not understand zstd.
     gzip: AtomicBool,
     in_flight: Arc<AtomicU64>,
+    refusals: Causes,
+}
+
+/// Why the collector refused something for good, as far as that was told.
+#[derive(Debug, Default)]
+struct Causes(Mutex<BTreeSet<String>>);
+
+impl Causes {
+    /// Whether a cause is to be told: it was not, and there is room for it.
+    fn is_new(&self, cause: &str) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.len() < MAX_CAUSES && told.insert(cause.to_owned())
+    }
+}
+
+/// What of a report the collector refused for good (OTLP specification, partial success): it must not be offered again.
+#[derive(Debug)]
+struct Rejected {
+    count: i64,
+    reason: String,
 }
 
 impl Exporter {
@@ -125,7 +150,14 @@ impl Exporter {
         collector: watch::Receiver<Collector>,
         in_flight: Arc<AtomicU64>,
     ) -> Self {
-        Self { lane, outbox, collector, gzip: AtomicBool::new(false), in_flight }
+        Self {
+            lane,
+            outbox,
+            collector,
+            gzip: AtomicBool::new(false),
+            in_flight,
+            refusals: Causes::default(),
+        }
     }
 
     /// Delivers what comes, in order, for ever.
@@ -177,20 +209,25 @@ impl Exporter {
         let mut pieces = tallylight_wire::split(batch).into_iter();
         let mut result = Ok(());
         for piece in pieces.by_ref() {
-            let Err(status) = self.send(&piece).await else {
-                self.outbox.board().exported(ExportResult::Accepted);
-                continue;
+            let status = match self.send(&piece).await {
+                Ok(rejected) => {
+                    self.accepted(&rejected);
+                    continue;
+                }
+                Err(status) => status,
             };
             if is_final(&status) {
                 let (code, reason) = (status.code(), reason_of(&status));
                 let (slices, faults) = (piece.slices.len(), piece.faults.len());
-                tracing::error!(
-                    ?code,
-                    reason,
-                    slices,
-                    faults,
-                    "the collector refused a report for good; it is dropped"
-                );
+                if self.refusals.is_new(&format!("{code:?}: {reason}")) {
+                    tracing::error!(
+                        ?code,
+                        reason,
+                        slices,
+                        faults,
+                        "the collector refused a report for good; it is dropped, and what follows with the same reason is only counted"
+                    );
+                }
                 self.outbox.board().exported(ExportResult::Refused);
                 self.outbox.queue().count_refused(&piece);
                 continue;
@@ -206,7 +243,20 @@ impl Exporter {
         result
     }
 
-    async fn send(&self, batch: &Batch) -> Result<(), Status> {
+    fn accepted(&self, rejected: &Rejected) {
+        let Rejected { count, reason } = rejected;
+        let result = if *count > 0 { ExportResult::Partial } else { ExportResult::Accepted };
+        self.outbox.board().exported(result);
+        if *count > 0 && self.refusals.is_new(reason) {
+            tracing::error!(
+                rejected = count,
+                reason,
+                "the collector refused part of a report for good; what follows with the same reason is only counted"
+            );
+        }
+    }
+
+    async fn send(&self, batch: &Batch) -> Result<Rejected, Status> {
         let collector = self.collector.borrow().clone();
         let gzip = self.gzip.load(Ordering::Relaxed);
         let result = match self.lane {
@@ -235,31 +285,22 @@ impl Collector {
         &self,
         gzip: bool,
         message: ExportMetricsServiceRequest,
-    ) -> Result<(), Status> {
+    ) -> Result<Rejected, Status> {
         let path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
         let answer: ExportMetricsServiceResponse = self.call(path, gzip, message).await?;
         let partial = answer.partial_success.unwrap_or_default();
-        told(partial.rejected_data_points, &partial.error_message);
-        Ok(())
+        Ok(Rejected { count: partial.rejected_data_points, reason: partial.error_message })
     }
 
     async fn export_logs(
         &self,
         gzip: bool,
         message: ExportLogsServiceRequest,
-    ) -> Result<(), Status> {
+    ) -> Result<Rejected, Status> {
         let path = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
         let answer: ExportLogsServiceResponse = self.call(path, gzip, message).await?;
         let partial = answer.partial_success.unwrap_or_default();
-        told(partial.rejected_log_records, &partial.error_message);
-        Ok(())
-    }
-}
-
-/// A partial success must not be tried again (OTLP specification, partial success).
-fn told(rejected: i64, reason: &str) {
-    if rejected > 0 {
-        tracing::error!(rejected, reason, "the collector refused part of a report for good");
+        Ok(Rejected { count: partial.rejected_log_records, reason: partial.error_message })
     }
 }
 
@@ -299,5 +340,14 @@ mod tests {
         ] {
             assert_eq!(is_final(&Status::new(code, "")), gives_up, "{code:?}");
         }
+    }
+
+    #[test]
+    fn a_cause_is_told_once_and_causes_without_end_are_not() {
+        let causes = Causes::default();
+        assert!(causes.is_new("of a later version"));
+        assert!(!causes.is_new("of a later version"));
+        let told = (0..100).filter(|n| causes.is_new(&format!("no room for {n}"))).count();
+        assert_eq!(told, MAX_CAUSES - 1);
     }
 }

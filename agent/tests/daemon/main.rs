@@ -98,14 +98,34 @@ async fn what_is_refused_for_good_is_dropped_and_counted() {
     let collector = Collector::start(grpc, TOKEN, Verdict::Deny).await;
     let agent = Agent::start(grpc, &assignments.url(), TOKEN).await;
     eventually("reports are refused", || async {
-        agent.metric("tallylight_agent_exports_total{result=\"refused\"").await >= 2.0
+        agent.metric("tallylight_agent_exports_total{result=\"refused\"").await >= 4.0
             && agent.metric("tallylight_agent_lost_slices_total").await >= 1.0
     })
     .await;
     assert!(collector.slices().is_empty());
     let log = agent.log();
-    assert!(log.contains("refused a report for good"), "{log}");
+    // Once for slices, and once for faults where there are any.
+    let told = log.matches("refused a report for good").count();
+    assert!((1..=2).contains(&told), "{log}");
     assert!(!log.contains(TOKEN) && !agent.page().await.contains(TOKEN));
+    assert_eq!(agent.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_collector_leaves_out_is_told_once_and_counted() {
+    let station = Station::start(clip::clip(12, "", "")).await;
+    let assignments = Assignments::start(TOKEN, &station.url()).await;
+    let grpc = world::free_port();
+    let collector = Collector::start(grpc, TOKEN, Verdict::TakePart).await;
+    let agent = Agent::start(grpc, &assignments.url(), TOKEN).await;
+    eventually("the collector leaves out some of each second", || async {
+        agent.metric("tallylight_agent_exports_total{result=\"partial\"").await >= 4.0
+    })
+    .await;
+    assert!(!collector.slices().is_empty());
+    let log = agent.log();
+    assert_eq!(log.matches("refused part of a report for good").count(), 1, "{log}");
+    assert!(log.contains("of a later version"), "{log}");
     assert_eq!(agent.stop().await, Some(0));
 }
 

@@ -26,7 +26,7 @@ use opentelemetry_proto::tonic::collector::{
         logs_service_server::{LogsService, LogsServiceServer},
     },
     metrics::v1::{
-        ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+        ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
         metrics_service_server::{MetricsService, MetricsServiceServer},
     },
     trace::v1::{
@@ -190,6 +190,8 @@ async fn assign(mut stream: TcpStream, authorization: &str, json: &str) -> std::
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Take,
+    /// Takes reports but for a point of each.
+    TakePart,
     Deny,
 }
 
@@ -238,7 +240,7 @@ impl Receiver {
             return Err(Status::unauthenticated("who is this?"));
         }
         match self.verdict {
-            Verdict::Take => Ok(()),
+            Verdict::Take | Verdict::TakePart => Ok(()),
             Verdict::Deny => Err(Status::permission_denied("not for this node")),
         }
     }
@@ -260,7 +262,12 @@ impl MetricsService for Receiver {
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         self.check(&request)?;
         self.keep(tallylight_wire::decode_metrics(request.into_inner(), NOW).unwrap());
-        Ok(Response::new(ExportMetricsServiceResponse::default()))
+        let partial = ExportMetricsPartialSuccess {
+            rejected_data_points: 1,
+            error_message: "of a later version".to_owned(),
+        };
+        let partial_success = (self.verdict == Verdict::TakePart).then_some(partial);
+        Ok(Response::new(ExportMetricsServiceResponse { partial_success }))
     }
 }
 
