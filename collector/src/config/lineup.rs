@@ -7,7 +7,11 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tallylight_config::{Document, Place, Problems, Table, value};
+use tallylight_config::{
+    Document, Place, Problems, Table,
+    stream::{language, picture},
+    value::{self, named},
+};
 use tallylight_decide::{
     OnAir,
     lineup::{
@@ -18,8 +22,8 @@ use tallylight_decide::{
     maintenance::MAX_WINDOWS,
 };
 use tallylight_model::{
-    Aspect, Bitrate, ChannelId, Codec, EncoderId, NodeId, PictureFormat, ProfileName, ProviderId,
-    RegionId, Scan, ServerId, StreamId, WindowId,
+    Bitrate, ChannelId, EncoderId, NodeId, PictureFormat, ProfileName, ProviderId, RegionId,
+    ServerId, StreamId, WindowId,
 };
 use toml_span::value::ValueInner;
 
@@ -465,51 +469,8 @@ fn track(mut table: Table<'_>) -> Option<AudioTrack> {
     Some(AudioTrack { language: language?, role: role.unwrap_or_default() })
 }
 
-/// What is expected of a stream's picture.
-fn picture(mut table: Table<'_>) -> PictureFormat {
-    let side = |found: &ValueInner<'_>| value::integer(16..=16_384)(found);
-    let size = |side: Option<i64>| side.and_then(|side| u32::try_from(side).ok());
-    let format = PictureFormat {
-        codec: table.optional("codec", named(&VIDEO, Codec::name)),
-        width: size(table.optional("width", side)),
-        height: size(table.optional("height", side)),
-        frame_rate_milli: table.optional("frame_rate", value::parsed(frame_rate)),
-        scan: table.optional("scan", named(&Scan::ALL, Scan::name)),
-        aspect: table.optional("aspect", value::parsed(aspect)),
-    };
-    table.finish();
-    format
-}
-
-const VIDEO: [Codec; 4] = [Codec::Mpeg1Video, Codec::Mpeg2Video, Codec::H264, Codec::Hevc];
-
-/// Frames per 1,000 seconds.
-fn frame_rate(text: &str) -> Result<u32, &'static str> {
-    let rate: Option<f64> = text.parse().ok().filter(|rate| (1.0..=240.0).contains(rate));
-    let rate = rate.ok_or("is not a frame rate; write frames a second, as in \"29.97\"")?;
-    Ok((rate * 1000.0).round() as u32)
-}
-
-fn aspect(text: &str) -> Result<Aspect, &'static str> {
-    Aspect::parse(text).ok_or("is not a shape; write width and height, as in \"16:9\"")
-}
-
 fn role(found: &ValueInner<'_>) -> Result<SourceRole, String> {
     named(SourceRole::ALL, SourceRole::name)(found)
-}
-
-/// Reads one of the words of a table of `decide` or `model`.
-fn named<T: Copy>(
-    all: &'static [T],
-    name: fn(T) -> &'static str,
-) -> impl Fn(&ValueInner<'_>) -> Result<T, String> {
-    move |found| {
-        let text = value::text(found)?;
-        all.iter().copied().find(|it| name(*it) == text).ok_or_else(|| {
-            let allowed: Vec<_> = all.iter().map(|it| format!("{:?}", name(*it))).collect();
-            format!("{text:?} is not known; allowed are {}", allowed.join(", "))
-        })
-    }
 }
 
 /// How long a source must be good before the channel is put back on it, or that a person does it.
@@ -550,13 +511,5 @@ pub(super) fn short(text: &str) -> Result<String, String> {
         Err(format!("1 to {MAX_NAME} bytes without control characters are allowed"))
     } else {
         Ok(text.to_owned())
-    }
-}
-
-fn language(text: &str) -> Result<String, String> {
-    if text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_lowercase()) {
-        Ok(text.to_owned())
-    } else {
-        Err("is not a language; write an ISO 639-2 code, as in \"eng\"".to_owned())
     }
 }

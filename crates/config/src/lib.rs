@@ -25,6 +25,7 @@ use std::{cell::RefCell, error::Error, fmt};
 
 use toml_span::{Span, Value, value::ValueInner};
 
+pub mod stream;
 pub mod value;
 
 /// Problems reported for one file; what is beyond is counted, not listed.

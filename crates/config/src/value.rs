@@ -55,6 +55,23 @@ pub fn word<T: Copy>(
     }
 }
 
+/// Reads one of the words that a type's `name` gives for its values.
+///
+/// # Errors
+/// The value is not one of them; all are listed.
+pub fn named<T: Copy>(
+    all: &'static [T],
+    name: fn(T) -> &'static str,
+) -> impl Fn(&ValueInner<'_>) -> Result<T, String> {
+    move |value| {
+        let text = text(value)?;
+        all.iter().copied().find(|it| name(*it) == text).ok_or_else(|| {
+            let allowed: Vec<_> = all.iter().map(|it| format!("{:?}", name(*it))).collect();
+            format!("{text:?} is not known; allowed are {}", allowed.join(", "))
+        })
+    }
+}
+
 /// Reads a whole number within bounds.
 ///
 /// # Errors
