@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tallylight_model::{
-    Aspect, Bitrate, ChannelId, Codec, NodeId, PictureFormat, ProfileName, RegionId, Scan, StreamId,
+    Aspect, Bitrate, ChannelId, Codec, CodingProfile, NodeId, PictureFormat, ProfileName, RegionId,
+    Scan, StreamId,
 };
 use tallylight_ts::AudioRole;
 
@@ -217,6 +218,8 @@ struct RawPicture {
     #[serde(default)]
     codec: Option<String>,
     #[serde(default)]
+    profile: Option<String>,
+    #[serde(default)]
     width: Option<u32>,
     #[serde(default)]
     height: Option<u32>,
@@ -233,6 +236,7 @@ impl RawPicture {
     fn known(&self) -> PictureFormat {
         PictureFormat {
             codec: self.codec.as_deref().and_then(Codec::from_name),
+            profile: self.profile.as_deref().and_then(CodingProfile::from_name),
             width: self.width,
             height: self.height,
             frame_rate_milli: self.frame_rate_milli,
@@ -335,7 +339,7 @@ mod tests {
     use super::*;
 
     const ONE: &str = r#"{"stream":"one/primary","channel":"one","kind":"source","url":"udp://239.1.1.1:5000",
-        "interface":"lo","service_id":1,"picture":{"codec":"hevc","width":3840,"scan":"sideways","aspect":"16:9"},"profile":"sensitive","channel_kind":"tv","encryption":"none",
+        "interface":"lo","service_id":1,"picture":{"codec":"hevc","profile":"main_10","width":3840,"scan":"sideways","aspect":"16:9"},"profile":"sensitive","channel_kind":"tv","encryption":"none",
         "audio":[{"language":"deu","role":"description"},{"language":"eng","role":"main"}],"on_air":true,"zap_interval_ms":1000}"#;
 
     fn profiles() -> Profiles {
@@ -353,7 +357,9 @@ mod tests {
         assert!(assignment.left_out.is_empty());
         let watch = &assignment.streams[0];
         let (codec, aspect) = (Some(Codec::Hevc), Aspect::parse("16:9"));
-        let expected = PictureFormat { codec, width: Some(3840), aspect, ..Default::default() };
+        let profile = Some(CodingProfile::Main10);
+        let width = Some(3840);
+        let expected = PictureFormat { codec, profile, width, aspect, ..Default::default() };
         assert_eq!(watch.expectation.picture, expected);
         assert_eq!(watch.expectation.main_language.as_deref(), Some("eng"));
         assert_eq!(watch.expectation.profile, ProfileName::Sensitive.into());

@@ -24,7 +24,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tallylight_av::{AudioDecoder, DecodeError, Limits, OpenError};
-use tallylight_model::{Codec, Pid};
+use tallylight_model::{Codec, CodingProfile, Pid};
 
 pub use health::{Confinement, WorkerFailure};
 pub use quarantine::Quarantine;
@@ -166,6 +166,9 @@ pub struct PictureStats {
     pub pid: Pid,
     /// When it is presented.
     pub media_time: Duration,
+    /// Which of the codec's tools it uses, where known.
+    #[serde(with = "plain::profile")]
+    pub profile: Option<CodingProfile>,
     /// Pixels in a row.
     pub width: u32,
     /// Rows.

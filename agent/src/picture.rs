@@ -539,6 +539,7 @@ mod tests {
         PictureStats {
             pid: Pid::from_bits(1),
             media_time: Duration::from_secs(second),
+            profile: None,
             width: 640,
             height: 360,
             interlaced: false,

@@ -15,8 +15,8 @@ use tallylight_decide::{
     view::{FaultView, ProgrammeView, SignalView, SloView, Summary, Up},
 };
 use tallylight_model::{
-    ActionId, ChannelId, Codec, FaultRecord, IncidentId, MonoTime, NodeId, Scan, ServerId,
-    StreamId, WindowId,
+    ActionId, ChannelId, Codec, CodingProfile, FaultRecord, IncidentId, MonoTime, NodeId, Scan,
+    ServerId, StreamId, WindowId,
 };
 
 use crate::{
@@ -550,6 +550,7 @@ fn stream_json(
             "height": extra.picture.height,
             "frame_rate_milli": extra.picture.frame_rate_milli,
             "scan": extra.picture.scan.map(Scan::name),
+            "profile": extra.picture.profile.map(CodingProfile::name),
             "aspect": extra.picture.aspect.map(|aspect| aspect.to_string()),
         },
         "priority": file.priority.get(&channel.id),

@@ -21,6 +21,27 @@ pub(super) mod pid {
     }
 }
 
+/// A profile as its name.
+pub(super) mod profile {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use tallylight_model::CodingProfile;
+
+    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+    pub(in super::super) fn serialize<S: Serializer>(
+        profile: &Option<CodingProfile>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        profile.map(CodingProfile::name).serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<CodingProfile>, D::Error> {
+        let name: Option<String> = Deserialize::deserialize(from)?;
+        Ok(name.as_deref().and_then(CodingProfile::from_name))
+    }
+}
+
 /// The same words as [`Codec`].
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Codec")]

@@ -512,6 +512,7 @@ impl VideoTrack {
         PictureStats {
             pid,
             media_time: self.current.media_time,
+            profile: self.decoder.profile(),
             width: self.current.width,
             height: self.current.height,
             interlaced: self.current.interlaced,

@@ -49,6 +49,7 @@ impl FormatWatch {
         let at = stats.media_time;
         let (across, down) = stats.sample_aspect;
         self.seen = PictureFormat {
+            profile: stats.profile,
             width: Some(stats.width),
             height: Some(stats.height),
             scan: Some(if stats.interlaced { Scan::Interlaced } else { Scan::Progressive }),

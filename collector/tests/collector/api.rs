@@ -32,7 +32,7 @@ async fn every_agent_gets_the_streams_of_its_region_and_only_once() {
         "stream": "one/backup", "channel": "one", "kind": "source",
         "url": "udp://239.1.1.2:5000", "interface": null, "service_id": null,
         "picture": {
-            "codec": null, "width": null, "height": null, "frame_rate_milli": null, "scan": null, "aspect": null,
+            "codec": null, "width": null, "height": null, "frame_rate_milli": null, "scan": null, "profile": null, "aspect": null,
         },
         "priority": "high", "profile": "sport", "channel_kind": "tv", "encryption": "none",
         "audio": [{ "language": "eng", "role": "main" }],
@@ -43,7 +43,7 @@ async fn every_agent_gets_the_streams_of_its_region_and_only_once() {
     let primary = &body["streams"][1];
     assert_eq!((&primary["interface"], &primary["service_id"]), (&json!("lo"), &json!(1)));
     let picture = json!({
-        "codec": "h264", "width": 1920, "height": null, "frame_rate_milli": 29_970, "scan": "interlaced", "aspect": "16:9",
+        "codec": "h264", "profile": "high", "width": 1920, "height": null, "frame_rate_milli": 29_970, "scan": "interlaced", "aspect": "16:9",
     });
     assert_eq!(primary["picture"], picture);
     assert_eq!(body["streams"].as_array().unwrap().len(), 2);

@@ -63,7 +63,7 @@ region = "headend"
 url = "udp://239.1.1.1:5000"
 interface = "lo"
 service_id = 1
-picture = { codec = "h264", width = 1920, frame_rate = "29.97", scan = "interlaced", aspect = "16:9" }
+picture = { codec = "h264", profile = "high", width = 1920, frame_rate = "29.97", scan = "interlaced", aspect = "16:9" }
 offset = "0ms"
 [[channel.source]]
 id = "backup"

@@ -99,6 +99,11 @@ impl Session {
         outcome
     }
 
+    /// What the stream was last said to need.
+    pub(crate) fn profile(&self) -> codec::Profile {
+        self.opened.profile()
+    }
+
     /// Forgets everything but the stream's parameter sets.
     pub(crate) fn flush(&mut self) {
         self.opened.flush();

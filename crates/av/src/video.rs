@@ -1,7 +1,11 @@
 //! Pictures.
 
-use ffmpeg_next::{color::Range, ffi, frame, picture};
-use tallylight_model::Codec;
+use ffmpeg_next::{
+    codec::profile::{H264, HEVC, MPEG2, Profile},
+    color::Range,
+    ffi, frame, picture,
+};
+use tallylight_model::{Codec, CodingProfile};
 
 use crate::{DecodeError, Limits, OpenError, session::Session};
 
@@ -120,6 +124,12 @@ impl VideoDecoder {
         });
         session.flush();
         sent.and(shown)
+    }
+
+    /// Which of the codec's tools the stream says that it uses; `None` before a picture, or if it says none that is known.
+    #[must_use]
+    pub fn profile(&self) -> Option<CodingProfile> {
+        named(self.session.as_ref()?.profile())
     }
 
     /// Drops the pictures still held back and prepares for a new sequence.
@@ -299,4 +309,31 @@ fn layout(format: ffi::AVPixelFormat) -> Option<Layout> {
     ];
     let known = KNOWN.into_iter().find(|(known, ..)| *known == format);
     known.map(|(_, depth, subsampling)| Layout { depth, subsampling })
+}
+
+/// The name of what FFmpeg calls a profile. What uses intra pictures alone is not told apart.
+const fn named(profile: Profile) -> Option<CodingProfile> {
+    Some(match profile {
+        Profile::MPEG2(MPEG2::Simple) => CodingProfile::Simple,
+        Profile::H264(H264::Baseline) => CodingProfile::Baseline,
+        Profile::H264(H264::ConstrainedBaseline) => CodingProfile::ConstrainedBaseline,
+        Profile::MPEG2(MPEG2::Main) | Profile::H264(H264::Main) | Profile::HEVC(HEVC::Main) => {
+            CodingProfile::Main
+        }
+        Profile::H264(H264::Extended) => CodingProfile::Extended,
+        Profile::MPEG2(MPEG2::High) | Profile::H264(H264::High) => CodingProfile::High,
+        Profile::H264(H264::High10 | H264::High10Intra) => CodingProfile::High10,
+        Profile::MPEG2(MPEG2::_422) | Profile::H264(H264::High422 | H264::High422Intra) => {
+            CodingProfile::High422
+        }
+        Profile::H264(
+            H264::High444 | H264::High444Predictive | H264::High444Intra | H264::CAVLC444,
+        ) => CodingProfile::High444,
+        Profile::HEVC(HEVC::Main10) => CodingProfile::Main10,
+        Profile::HEVC(HEVC::MainStillPicture) => CodingProfile::MainStillPicture,
+        Profile::HEVC(HEVC::Rext) => CodingProfile::RangeExtensions,
+        Profile::MPEG2(MPEG2::SNRScalable) => CodingProfile::SnrScalable,
+        Profile::MPEG2(MPEG2::SS) => CodingProfile::SpatiallyScalable,
+        _ => return None,
+    })
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use tallylight_av::{
     AudioDecoder, DecodeError, Image, ImageError, Limits, OpenError, VideoDecoder,
 };
-use tallylight_model::Codec;
+use tallylight_model::{Codec, CodingProfile};
 
 /// Bytes that look random, from a seed.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
@@ -103,6 +103,12 @@ fn a_lone_key_picture_comes_out_at_once_again_and_again() {
         for _ in 0..3 {
             assert_eq!(show(&mut decoder, &data), (vec![(320, 180)], Ok(())), "{codec}");
         }
+        let expected = match codec {
+            Codec::H264 => Some(CodingProfile::ConstrainedBaseline),
+            Codec::Hevc | Codec::Mpeg2Video => Some(CodingProfile::Main),
+            _ => None,
+        };
+        assert_eq!(decoder.profile(), expected, "{codec}");
     }
 }
 

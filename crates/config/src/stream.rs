@@ -1,6 +1,6 @@
 //! What is stated of a stream in the same words wherever it is: in the lineup, and for a probe of a single stream.
 
-use tallylight_model::{Aspect, Codec, PictureFormat, Scan};
+use tallylight_model::{Aspect, Codec, CodingProfile, PictureFormat, Scan};
 use toml_span::value::ValueInner;
 
 use crate::{Table, value};
@@ -14,6 +14,7 @@ pub fn picture(mut table: Table<'_>) -> PictureFormat {
     let size = |side: Option<i64>| side.and_then(|side| u32::try_from(side).ok());
     let format = PictureFormat {
         codec: table.optional("codec", value::named(&VIDEO, Codec::name)),
+        profile: table.optional("profile", value::named(&CodingProfile::ALL, CodingProfile::name)),
         width: size(table.optional("width", side)),
         height: size(table.optional("height", side)),
         frame_rate_milli: table.optional("frame_rate", value::parsed(frame_rate)),

@@ -34,6 +34,86 @@ impl Scan {
     }
 }
 
+/// Which tools of a video codec may be used: what a decoder must know. The words are those of the standards, whichever codec's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodingProfile {
+    /// MPEG-2 (ISO/IEC 13818-2, 8.2).
+    Simple,
+    /// H.264 (ISO/IEC 14496-10, A.2).
+    Baseline,
+    /// H.264.
+    ConstrainedBaseline,
+    /// All codecs.
+    Main,
+    /// H.264.
+    Extended,
+    /// MPEG-2 and H.264.
+    High,
+    /// H.264: 10 bits.
+    High10,
+    /// H.264, and MPEG-2 of that name without "high".
+    High422,
+    /// H.264.
+    High444,
+    /// HEVC (ISO/IEC 23008-2, A.3).
+    Main10,
+    /// HEVC.
+    MainStillPicture,
+    /// HEVC: range extensions.
+    RangeExtensions,
+    /// MPEG-2.
+    SnrScalable,
+    /// MPEG-2.
+    SpatiallyScalable,
+}
+
+impl CodingProfile {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Simple,
+        Self::Baseline,
+        Self::ConstrainedBaseline,
+        Self::Main,
+        Self::Extended,
+        Self::High,
+        Self::High10,
+        Self::High422,
+        Self::High444,
+        Self::Main10,
+        Self::MainStillPicture,
+        Self::RangeExtensions,
+        Self::SnrScalable,
+        Self::SpatiallyScalable,
+    ];
+
+    /// Returns the name in configuration and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Simple => "simple",
+            Self::Baseline => "baseline",
+            Self::ConstrainedBaseline => "constrained_baseline",
+            Self::Main => "main",
+            Self::Extended => "extended",
+            Self::High => "high",
+            Self::High10 => "high_10",
+            Self::High422 => "high_422",
+            Self::High444 => "high_444",
+            Self::Main10 => "main_10",
+            Self::MainStillPicture => "main_still_picture",
+            Self::RangeExtensions => "range_extensions",
+            Self::SnrScalable => "snr_scalable",
+            Self::SpatiallyScalable => "spatially_scalable",
+        }
+    }
+
+    /// Reads what [`name`](Self::name) wrote.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|profile| profile.name() == name)
+    }
+}
+
 /// The shape of the whole picture as it is shown: width to height.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aspect {
@@ -77,6 +157,8 @@ impl fmt::Display for Aspect {
 pub struct PictureFormat {
     /// How it is coded.
     pub codec: Option<Codec>,
+    /// With which of the codec's tools.
+    pub profile: Option<CodingProfile>,
     /// Luma samples in a row.
     pub width: Option<u32>,
     /// Rows of a frame.
@@ -99,6 +181,9 @@ impl PictureFormat {
         };
         if let Some((stated, seen)) = both(self.codec, seen.codec).filter(|(a, b)| a != b) {
             tell("codec", format!("{stated}"), format!("{seen}"));
+        }
+        if let Some((stated, seen)) = both(self.profile, seen.profile).filter(|(a, b)| a != b) {
+            tell("profile", stated.name().into(), seen.name().into());
         }
         for (what, stated, seen) in
             [("width", self.width, seen.width), ("height", self.height, seen.height)]
@@ -140,6 +225,7 @@ mod tests {
     fn only_what_is_stated_and_known_differs() {
         let stated = PictureFormat {
             codec: Some(Codec::H264),
+            profile: Some(CodingProfile::High),
             width: Some(1920),
             frame_rate_milli: Some(25_000),
             scan: Some(Scan::Interlaced),
@@ -151,6 +237,10 @@ mod tests {
         assert_eq!(difference(PictureFormat { height: Some(7), ..stated }), "");
         for (seen, told) in [
             (PictureFormat { codec: Some(Codec::Hevc), ..stated }, "codec hevc instead of h264"),
+            (
+                PictureFormat { profile: Some(CodingProfile::Main), ..stated },
+                "profile main instead of high",
+            ),
             (PictureFormat { width: Some(1280), ..stated }, "width 1280 instead of 1920"),
             (
                 PictureFormat { frame_rate_milli: Some(23_976), ..stated },

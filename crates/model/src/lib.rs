@@ -25,7 +25,7 @@ pub use codec::{Codec, PictureType};
 pub use exposition::PrometheusText;
 pub use fault::{Acts, FaultClass, FaultKind, FaultRule, Layer, Severity};
 pub use fingerprint::{CodedFrame, Fingerprint};
-pub use format::{Aspect, PictureFormat, Scan};
+pub use format::{Aspect, CodingProfile, PictureFormat, Scan};
 pub use id::{
     ActionId, ChannelId, EncoderId, IdError, IncidentId, NodeId, Pid, ProviderId, RegionId,
     ServerId, StreamId, WindowId,
