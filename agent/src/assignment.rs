@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use tallylight_config::{Document, Problems, Table, stream, value};
 use tallylight_model::{
     Aspect, Bitrate, ChannelId, Codec, CodingProfile, NodeId, PictureFormat, ProfileName, RegionId,
     Scan, StreamId,
@@ -263,6 +264,61 @@ impl From<RawAudio> for Track {
     }
 }
 
+impl Expectation {
+    /// Reads what is expected of a single stream, in the lineup's words; the profile is not among them.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
+        let document = Document::parse(file, text)?;
+        let mut root = document.root();
+        let kind = root.optional("kind", value::word(&KINDS));
+        let tracks: Vec<Track> =
+            root.tables("audio").into_iter().take(MAX_TRACKS).filter_map(track).collect();
+        let silence = root.optional("silence", value::word(&SILENCES)).unwrap_or_default();
+        let layout = root.optional("sound_layout", value::word(&LAYOUTS));
+        let picture = root.table("picture").map(stream::picture).unwrap_or_default();
+        root.finish();
+        let main_language = main_language(&tracks);
+        let base = Self::default();
+        document.finish(Some(Self {
+            kind,
+            tracks,
+            main_language,
+            silence,
+            layout,
+            picture,
+            ..base
+        }))
+    }
+}
+
+const KINDS: [(&str, ChannelKind); 4] = [
+    ("tv", ChannelKind::Tv),
+    ("radio", ChannelKind::Radio),
+    ("still", ChannelKind::Still),
+    ("loop", ChannelKind::Loop),
+];
+const SILENCES: [(&str, Silence); 2] = [("fault", Silence::Fault), ("expected", Silence::Expected)];
+const LAYOUTS: [(&str, Layout); 2] = [("mono", Layout::Mono), ("stereo", Layout::Stereo)];
+const ROLES: [(&str, Option<AudioRole>); 3] = [
+    ("main", Some(AudioRole::Main)),
+    ("description", Some(AudioRole::Description)),
+    ("other", None),
+];
+
+fn track(mut table: Table<'_>) -> Option<Track> {
+    let language = table.required("language", value::parsed(stream::language));
+    let role = table.optional("role", value::word(&ROLES)).unwrap_or(Some(AudioRole::Main));
+    table.finish();
+    Some(Track { language: language?, role })
+}
+
+fn main_language(tracks: &[Track]) -> Option<String> {
+    let main = tracks.iter().find(|track| track.role == Some(AudioRole::Main));
+    main.map(|track| track.language.clone())
+}
+
 impl Assignment {
     /// Reads the collector's answer, or what was kept of it.
     ///
@@ -306,9 +362,7 @@ impl Watch {
         }
         let profile =
             profiles.find(&raw.profile).map_err(|unknown| format!("{stream}: {unknown}"))?;
-        let main = raw.audio.iter().find(|audio| audio.role == "main");
-        let main_language = main.map(|audio| audio.language.clone());
-        let tracks = raw.audio.into_iter().take(MAX_TRACKS).map(Track::from).collect();
+        let tracks: Vec<Track> = raw.audio.into_iter().take(MAX_TRACKS).map(Track::from).collect();
         let silent = raw.silence.as_deref() == Some("expected");
         let silence = if silent { Silence::Expected } else { Silence::Fault };
         let zap = raw.zap_interval_ms.filter(|&ms| ms > 0).map(Duration::from_millis);
@@ -322,7 +376,7 @@ impl Watch {
                 profile,
                 kind: Some(raw.channel_kind),
                 encryption: Some(raw.encryption),
-                main_language,
+                main_language: main_language(&tracks),
                 tracks,
                 silence,
                 layout: raw.sound_layout.as_deref().and_then(Layout::from_name),
@@ -384,6 +438,25 @@ mod tests {
         let own = parse(&ONE.replace("sensitive", "sport")).unwrap();
         assert_eq!(own.streams[0].expectation.profile, profiles().find("sport").unwrap());
         assert_eq!(watch.zap_interval, Some(MIN_ZAP_INTERVAL));
+    }
+
+    #[test]
+    fn what_is_expected_of_one_stream_is_read_in_the_words_of_the_lineup() {
+        let text = "kind = 'still'\nsilence = 'expected'\nsound_layout = 'stereo'\n\
+                    audio = [{ language = 'eng', role = 'description' }, { language = 'deu' }]\n\
+                    picture = { codec = 'h264', frame_rate = '29.97' }\n";
+        let expected = Expectation::parse("one.toml", text).unwrap();
+        assert_eq!(expected.kind, Some(ChannelKind::Still));
+        let sound = (expected.silence, expected.layout, expected.main_language.as_deref());
+        assert_eq!(sound, (Silence::Expected, Some(Layout::Stereo), Some("deu")));
+        assert_eq!(expected.tracks[0].role, Some(AudioRole::Description));
+        assert_eq!(expected.picture.frame_rate_milli, Some(29_970));
+        assert_eq!(Expectation::parse("none.toml", "").unwrap(), Expectation::default());
+        let wrong = "kind = 'film'\naudio = [{ language = 'english' }]\nurl = 'x'\n";
+        let problems = Expectation::parse("one.toml", wrong).unwrap_err().to_string();
+        for said in ["one.toml:1:", "\"film\"", "one.toml:2:", "ISO 639-2", "one.toml:3:", "url"] {
+            assert!(problems.contains(said), "{said} in {problems}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tallylight_agent::{
+    assignment::Expectation,
     input::InputSpec,
     io::{
         daemon,
@@ -19,6 +20,7 @@ use tallylight_agent::{
         slates,
         terminal::{Form, Terminal},
     },
+    picture::Slates,
     probe::Decoding,
     profile::{Profiles, Thresholds},
 };
@@ -110,6 +112,9 @@ struct ProbeArgs {
     /// A folder of images of known slates, named for what they mean: failure-*, blackout-*, ad_fill-*, off_air-*.
     #[arg(long, value_name = "FOLDER")]
     slates: Option<PathBuf>,
+    /// What is expected of it, in a lineup's words: kind, audio, silence, sound_layout, picture; see docs/probe.md.
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
     /// How long to watch, by the clock; without it 10s of what is live, and all of a file, of standard input and of what is followed.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
@@ -191,23 +196,16 @@ fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(USAGE));
         }
     };
-    let profile = match profile(&args.profile, args.config.as_deref()) {
-        Ok(profile) => profile,
+    let (expectation, slates) = match stated(&args) {
+        Ok(stated) => stated,
         Err(error) => {
             eprintln!("tallylight-agent: {error:#}");
             return Ok(ExitCode::from(USAGE));
         }
     };
-    let slates = match args.slates.as_deref().map(slates::read).transpose() {
-        Ok(slates) => slates.unwrap_or_default(),
-        Err(error) => {
-            eprintln!("tallylight-agent: {:#}", anyhow::Error::from(error));
-            return Ok(ExitCode::from(USAGE));
-        }
-    };
     let options = Options {
         spec,
-        profile,
+        expectation,
         slates,
         duration: args.duration,
         follow: args.follow.then_some(args.every),
@@ -225,6 +223,21 @@ fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
     runtime.shutdown_background();
     terminal.report(&report).context("cannot print")?;
     Ok(ExitCode::from(report.verdict.exit_code()))
+}
+
+/// What a probe's files say.
+fn stated(args: &ProbeArgs) -> anyhow::Result<(Expectation, Slates)> {
+    let profile = profile(&args.profile, args.config.as_deref())?;
+    let expected = match &args.expect {
+        None => Expectation::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read what is expected, {}", path.display()))?;
+            Expectation::parse(&path.display().to_string(), &text)?
+        }
+    };
+    let slates = args.slates.as_deref().map(slates::read).transpose()?.unwrap_or_default();
+    Ok((Expectation { profile, ..expected }, slates))
 }
 
 fn profile(name: &str, config: Option<&Path>) -> anyhow::Result<Thresholds> {

@@ -26,7 +26,6 @@ use crate::{
     },
     picture::Slates,
     probe::{Decoding, Output, Session, SessionConfig, Source, Watched},
-    profile::Thresholds,
 };
 
 /// Blocks that wait for the session.
@@ -45,8 +44,8 @@ const PACKET: u64 = 188;
 pub struct Options {
     /// What to open.
     pub spec: InputSpec,
-    /// The thresholds.
-    pub profile: Thresholds,
+    /// What is expected of the stream, and the thresholds.
+    pub expectation: Expectation,
     /// How long to watch; `None` for ten seconds of what is live, and for all of what is not or is followed.
     pub duration: Option<Duration>,
     /// Whether to go on while there may be more, and how often to sum up then.
@@ -110,7 +109,7 @@ async fn interrupted() {
 }
 
 fn session(options: &Options, source: Source, began: MonoTime) -> Session {
-    let expectation = Expectation { profile: options.profile.clone(), ..Expectation::default() };
+    let expectation = options.expectation.clone();
     Session::new(SessionConfig {
         source,
         watched: Watched::Everything { only: options.service, expectation },
@@ -405,7 +404,7 @@ impl<'a> Probe<'a> {
         let findings = Findings {
             faults: self.faults,
             events: self.events,
-            profile: options.profile.name().to_owned(),
+            profile: options.expectation.profile.name().to_owned(),
             began: (source != Source::Recording).then_some(began),
             service: options.service,
             duration,
