@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod corpus;
 pub mod demo;
 pub mod panel;
 pub mod sim;

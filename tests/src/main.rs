@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tallylight_tests::{
-    bench, demo,
+    bench, corpus, demo,
     panel::{self, forward},
     sim::command as sim,
     world::{access, clip, edge, headend, link, viewers},
@@ -46,6 +46,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Run the judgement in many simulated worlds, or tell the story of one.
     Sim(sim::Arguments),
+    /// Make clips whose faults are known exactly, and hold the agent's probe to them.
+    Corpus(corpus::Arguments),
     /// Measure decisions, healing and the agent's cost on live processes.
     Bench(bench::Arguments),
 }
@@ -72,6 +74,7 @@ fn run(command: Command) -> Result<()> {
         Command::Forward(arguments) => forward::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Sim(arguments) => sim::run(&arguments),
+        Command::Corpus(arguments) => corpus::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments),
     }
 }

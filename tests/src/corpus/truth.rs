@@ -1,0 +1,239 @@
+//! What is true of a clip, as `NAME.json` beside `NAME.ts` says it. It follows from how the clip was made, never from looking at it.
+//!
+//! Times are media time, as `tallylight-agent probe` counts it: zero is the file's first program clock reference, and the first
+//! picture is shown at its place in the stream.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tallylight_model::{Acts, FaultKind, Hold, Profile, ProfileName, Severity};
+
+/// The profiles that are judged by.
+pub(super) const PROFILES: [ProfileName; 2] = [ProfileName::Default, ProfileName::Sensitive];
+
+/// What is true of one clip.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Truth {
+    /// The clip's name: that of its file without `.ts`.
+    pub clip: String,
+    /// What it shows.
+    pub about: String,
+    /// How picture and sound are coded.
+    pub coding: String,
+    /// The seed that it was drawn from.
+    pub seed: u64,
+    /// Whether it is made to mislead: whatever is not in `events` may not be told.
+    pub trap: bool,
+    /// How many pictures it has.
+    pub pictures: u32,
+    /// How long one is shown.
+    pub picture_seconds: f64,
+    /// When the first one is shown; its sound begins with it.
+    pub first_picture_seconds: f64,
+    /// What has to be told, earliest first.
+    pub events: Vec<Event>,
+    /// What may be told without being wrong, at any time: kinds, and the worst that they may be told as.
+    pub allowed: BTreeMap<String, String>,
+    /// What the lineup would say about the channel, where a judgement needs it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expected: Option<Expected>,
+}
+
+/// What the lineup would say of the channel.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Expected {
+    /// Languages of its sound (ISO 639), the main one first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub languages: Vec<String>,
+    /// Known slates: a folder beside the clips; a file's name up to the first `-` is its meaning.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub slates: Option<String>,
+}
+
+/// Something that is true for a while.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// The kind of fault.
+    pub kind: String,
+    /// When it begins.
+    pub onset_seconds: f64,
+    /// When it is over; null where it lasts to the end.
+    pub end_seconds: Option<f64>,
+    /// The first picture that shows it; absent of sound.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub onset_picture: Option<u32>,
+    /// The first picture that does so no longer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub end_picture: Option<u32>,
+    /// The worst that it becomes, by profile; a profile that is missing does not tell it.
+    pub severity: BTreeMap<String, String>,
+    /// Whether an action may rest on it: `alone`, `differential`, `never`.
+    pub acts: String,
+    /// By how much onset and end may be off.
+    pub tolerance_seconds: f64,
+}
+
+impl Event {
+    /// The severity that a profile is to tell.
+    #[must_use]
+    pub fn severity(&self, profile: ProfileName) -> Option<Severity> {
+        self.severity.get(profile.name()).and_then(|name| Severity::from_name(name))
+    }
+}
+
+/// A kind of fault as the corpus expects it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    /// Worse than the kind's own rule: freeze and silence at once.
+    together: bool,
+}
+
+impl Kind {
+    /// The kind of this name.
+    pub(super) const fn new(name: &'static str) -> Self {
+        Self { name, together: false }
+    }
+
+    /// The kind of this name, while picture and sound fail at once.
+    pub(super) const fn together(name: &'static str) -> Self {
+        Self { name, together: true }
+    }
+
+    /// What each profile calls a condition of this length.
+    pub(super) fn severities(self, length_ms: u64) -> BTreeMap<String, String> {
+        let told = |profile: ProfileName| {
+            let severity = self.severity(profile, length_ms)?;
+            Some((profile.name().to_owned(), severity.name().to_owned()))
+        };
+        PROFILES.into_iter().filter_map(told).collect()
+    }
+
+    fn severity(self, profile: ProfileName, length_ms: u64) -> Option<Severity> {
+        let reached = |hold: Option<u64>| hold.is_some_and(|hold| length_ms >= hold);
+        if self.together && length_ms >= 5_000 {
+            return Some(Severity::Critical);
+        }
+        let Some(kind) = FaultKind::from_name(self.name) else {
+            let Planned { default, sensitive, .. } = self.planned()?;
+            let holds = if profile == ProfileName::Sensitive { sensitive } else { default };
+            return holds.severity(length_ms);
+        };
+        let Hold { warning, critical, .. } = Profile::new(profile).hold(kind);
+        let ms = |hold: std::time::Duration| hold.as_millis() as u64;
+        match (reached(critical.map(ms)), reached(warning.map(ms))) {
+            (true, _) => Some(Severity::Critical),
+            (_, true) => Some(Severity::Warning),
+            _ if warning.is_none() && critical.is_none() => Some(Severity::Info),
+            _ => None,
+        }
+    }
+
+    /// Whether an action may rest on it.
+    pub(super) fn acts(self) -> &'static str {
+        match FaultKind::from_name(self.name).map(|kind| kind.rule().acts) {
+            Some(Acts::Alone(_)) => "alone",
+            Some(Acts::Differential(_)) => "differential",
+            Some(Acts::Never) => "never",
+            None => self.planned().map_or("never", |planned| planned.acts),
+        }
+    }
+
+    fn planned(self) -> Option<&'static Planned> {
+        PLANNED.iter().find(|planned| planned.name == self.name)
+    }
+}
+
+/// A kind that the model does not have yet, and what it is to be told as. Its row goes when the model has it.
+struct Planned {
+    name: &'static str,
+    acts: &'static str,
+    default: Holds,
+    sensitive: Holds,
+}
+
+/// After how many milliseconds it is told as what.
+#[derive(Clone, Copy)]
+enum Holds {
+    Info(u64),
+    Warning(u64),
+    WarningCritical(u64, u64),
+}
+
+impl Holds {
+    fn severity(self, length_ms: u64) -> Option<Severity> {
+        match self {
+            Self::WarningCritical(_, hold) if length_ms >= hold => Some(Severity::Critical),
+            Self::Warning(hold) | Self::WarningCritical(hold, _) if length_ms >= hold => {
+                Some(Severity::Warning)
+            }
+            Self::Info(hold) if length_ms >= hold => Some(Severity::Info),
+            _ => None,
+        }
+    }
+}
+
+const fn differential(name: &'static str, default: Holds, sensitive: Holds) -> Planned {
+    Planned { name, acts: "differential", default, sensitive }
+}
+
+const fn never(name: &'static str, holds: Holds) -> Planned {
+    Planned { name, acts: "never", default: holds, sensitive: holds }
+}
+
+/// What shows no programme is held as black is.
+const BLACK: [Holds; 2] =
+    [Holds::WarningCritical(5_000, 10_000), Holds::WarningCritical(2_000, 5_000)];
+
+const PLANNED: [Planned; 13] = [
+    differential("blank", BLACK[0], BLACK[1]),
+    differential("bars", BLACK[0], BLACK[1]),
+    differential("slate", BLACK[0], BLACK[1]),
+    // Five passes make one, however short they are.
+    differential("loop", Holds::WarningCritical(0, 30_000), Holds::WarningCritical(0, 30_000)),
+    Planned {
+        name: "tone",
+        acts: "never",
+        default: Holds::WarningCritical(10_000, 30_000),
+        sensitive: Holds::WarningCritical(2_000, 5_000),
+    },
+    never("dead_channel", Holds::Warning(30_000)),
+    never("out_of_phase", Holds::Warning(30_000)),
+    never("track_missing", Holds::Warning(5_000)),
+    never("mono", Holds::Info(30_000)),
+    never("partial_freeze", Holds::Info(10_000)),
+    never("clipping", Holds::Info(0)),
+    never("loudness", Holds::Info(0)),
+    never("format_change", Holds::Info(0)),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_planned_or_exists_and_never_both() {
+        for Planned { name, .. } in PLANNED {
+            assert!(FaultKind::from_name(name).is_none(), "{name} exists: delete its row");
+        }
+    }
+
+    #[test]
+    fn severity_follows_the_holds_of_each_profile() {
+        let told = |kind: Kind, ms| {
+            let severities = kind.severities(ms);
+            PROFILES.map(|p| severities.get(p.name()).cloned().unwrap_or_default())
+        };
+        for (kind, ms, expected) in [
+            (Kind::new("black"), 1_900, ["", ""]),
+            (Kind::new("black"), 3_000, ["", "warning"]),
+            (Kind::new("black"), 6_000, ["warning", "critical"]),
+            (Kind::new("freeze"), 6_000, ["", "warning"]),
+            (Kind::together("freeze"), 6_000, ["critical", "critical"]),
+            (Kind::new("continuity"), 0, ["warning", "warning"]),
+            (Kind::new("mono"), 40_000, ["info", "info"]),
+        ] {
+            assert_eq!(told(kind, ms), expected, "{} {ms}", kind.name);
+        }
+    }
+}
