@@ -16,7 +16,11 @@ use super::{
 };
 use crate::{sim::Dice, world::scan::Scan as StreamScan};
 
+/// Raised when the same description comes to make something else.
+const VERSION: u32 = 1;
+
 /// A clip to be made.
+#[derive(Debug)]
 pub(super) struct Clip {
     pub(super) name: String,
     about: &'static str,
@@ -45,12 +49,14 @@ pub(super) struct Clip {
 }
 
 /// Something that is true between two times from the first picture on.
+#[derive(Debug)]
 struct Condition {
     kind: Kind,
     at: Place,
     tolerance_seconds: f64,
 }
 
+#[derive(Debug)]
 enum Place {
     Pictures(Range<u32>),
     Seconds(Range<f64>),
@@ -241,9 +247,24 @@ impl Clip {
         &mut self.dice
     }
 
+    /// Whether it is in a folder already, made from the same programme in the same way.
+    pub(super) fn is_made(&self, folder: &Path, programme: &Programme) -> bool {
+        let text = fs::read_to_string(folder.join(format!("{}.json", self.name)));
+        let truth = text.ok().and_then(|text| serde_json::from_str::<Truth>(&text).ok());
+        truth.is_some_and(|truth| truth.recipe == self.recipe(programme))
+    }
+
+    fn recipe(&self, programme: &Programme) -> String {
+        let first = self.video.arguments(self.format);
+        let later = self.later.map(|(_, video, format)| video.arguments(format));
+        let made = format!("{VERSION} {} {first} {later:?} {self:?}", programme.recipe);
+        programme::digest(&made)
+    }
+
     /// Encodes it and writes its truth beside it.
     pub(super) fn make(mut self, folder: &Path, programme: &Programme, seed: u64) -> Result<Truth> {
         let file = folder.join(format!("{}.ts", self.name));
+        let recipe = self.recipe(programme);
         self.encode(&file, folder, programme).with_context(|| self.name.clone())?;
         let mut data = fs::read(&file)?;
         let scan = StreamScan::of(&data);
@@ -265,7 +286,7 @@ impl Clip {
         }
         fs::write(&file, data).with_context(|| format!("cannot write {}", file.display()))?;
         events.sort_by(|a, b| a.onset_seconds.total_cmp(&b.onset_seconds));
-        let truth = self.truth(seed, first_picture_seconds, events);
+        let truth = self.truth(seed, recipe, first_picture_seconds, events);
         let text = serde_json::to_string_pretty(&truth)? + "\n";
         fs::write(folder.join(format!("{}.json", truth.clip)), text)?;
         Ok(truth)
@@ -292,7 +313,7 @@ impl Clip {
         fs::remove_file(&second).context("cannot remove what was joined")
     }
 
-    fn truth(self, seed: u64, first_picture_seconds: f64, events: Vec<Event>) -> Truth {
+    fn truth(self, seed: u64, recipe: String, first: f64, events: Vec<Event>) -> Truth {
         let Format { width, height, rate, scan } = self.format;
         let scan = if scan == Scan::Interlaced { "i" } else { "p" };
         let coding =
@@ -302,10 +323,11 @@ impl Clip {
             about: self.about.to_owned(),
             coding,
             seed,
+            recipe,
             trap: self.trap,
             pictures: self.pictures,
             picture_seconds: rounded(rate.picture_seconds()),
-            first_picture_seconds: rounded(first_picture_seconds),
+            first_picture_seconds: rounded(first),
             events,
             allowed: self.allowed,
             expected: self.expected,

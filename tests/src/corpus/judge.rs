@@ -66,7 +66,7 @@ pub enum Beside {
     Nothing,
 }
 
-/// Judges the clips of a folder whose names contain one of `only`.
+/// Judges the clips of a folder that `only` names.
 ///
 /// # Errors
 /// A truth cannot be read, there is none, or a tool cannot be run.

@@ -7,7 +7,7 @@
 //! What is true follows from the description: a picture that is drawn over is counted, never looked for. To add a clip, describe
 //! it in `faults.rs` or `traps.rs`: [`Clip::new`](clip::Clip::new) with a name, then steps that change picture or sound, and
 //! beside each step [`is`](clip::Clip::is) or [`sounds`](clip::Clip::sounds) with the kind it makes true. Holds of kinds that the
-//! model lacks stand in `truth.rs`, until it has them. Look at the clip: `script/corpus make --only NAME`.
+//! model lacks stand in `truth.rs`, until it has them. Look at the clip: `script/corpus make --out DIR --only NAME`.
 
 mod clip;
 mod coding;
@@ -15,6 +15,7 @@ mod cue;
 mod damage;
 mod faults;
 mod judge;
+mod pictures;
 mod programme;
 mod run;
 mod slates;
@@ -55,18 +56,26 @@ enum Command {
         /// What programme, places and lengths are drawn from.
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// The folder; what is in it already is not made again.
+        /// The folder; what was made in it by the same recipe is not made again.
         #[arg(long)]
         out: PathBuf,
-        /// Only clips whose name contains this; may be given several times.
+        /// Only the clip of this name, or those whose name begins so (`freeze*`); may be given several times.
         #[arg(long)]
         only: Vec<String>,
+    },
+    /// Write a picture of each kind of fault and trap, for the documents.
+    Pictures {
+        /// What the programme is drawn from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// The folder.
+        folder: PathBuf,
     },
     /// Probe every clip of a folder and compare with what is true.
     Judge {
         /// The folder.
         folder: PathBuf,
-        /// Only clips whose name contains this; may be given several times.
+        /// Only the clip of this name, or those whose name begins so (`freeze*`); may be given several times.
         #[arg(long)]
         only: Vec<String>,
         /// `tallylight-agent`; default is the one beside this program.
@@ -80,10 +89,16 @@ enum Command {
 /// # Errors
 /// ffmpeg or the agent is missing or fails, or a folder cannot be read or written.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let told = |done: usize, all: usize, what: &str| println!("[{done}/{all}] {what}");
     match &arguments.command {
         Command::Make { seed, out, only } => {
-            let made = make(out, *seed, only, |done, all, what| println!("[{done}/{all}] {what}"))?;
+            let made = make(out, *seed, only, told)?;
             println!("{made} clips made in {}", out.display());
+            Ok(())
+        }
+        Command::Pictures { seed, folder } => {
+            let made = pictures::make(folder, *seed, told)?;
+            println!("{made} pictures made in {}", folder.display());
             Ok(())
         }
         Command::Judge { folder, only, agent } => {
@@ -98,7 +113,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// Makes what is missing of the clips whose names contain one of `only`; answers how many it made. `told` hears of each.
+/// Makes what is missing of the clips that `only` names; answers how many it made. `told` hears of each.
 ///
 /// # Errors
 /// ffmpeg is missing or fails, the folder cannot be written, or no clip has such a name.
@@ -115,13 +130,14 @@ pub fn make(
     clips.extend(traps::clips(seed));
     clips.retain(|clip| wanted(&clip.name, only));
     ensure!(!clips.is_empty(), "no clip is called that");
-    clips.retain(|clip| !folder.join(format!("{}.json", clip.name)).exists());
+    let programme = Programme::drawn(folder, seed);
+    clips.retain(|clip| !clip.is_made(folder, &programme));
     if clips.is_empty() {
         return Ok(0);
     }
     let begun = Instant::now();
     slates::make(folder)?;
-    let programme = Programme::make(folder, seed)?;
+    programme.make()?;
     let all = clips.len();
     told(0, all, &format!("programme of seed {seed} ({:.0} s)", begun.elapsed().as_secs_f64()));
     let next = AtomicUsize::new(0);
@@ -136,7 +152,11 @@ pub fn make(
 }
 
 fn wanted(name: &str, only: &[String]) -> bool {
-    only.is_empty() || only.iter().any(|part| name.contains(part))
+    let meant = |it: &String| match it.strip_suffix('*') {
+        Some(begin) => name.starts_with(begin),
+        None => name == it,
+    };
+    only.is_empty() || only.iter().any(meant)
 }
 
 /// Does something with each, two at once; answers in order, or with the first error.

@@ -4,9 +4,14 @@
 //! A single test pattern would not do: rules that tell a still picture from a live one have to meet slow pans, small movement,
 //! dark and flat shots, all of which look different to an encoder.
 
-use std::{fmt::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
 
 use super::run;
 use crate::sim::Dice;
@@ -21,40 +26,57 @@ pub(super) const SAMPLES: u32 = 48_000;
 pub(super) const SIZE: (u32, u32) = (640, 360);
 /// The programme's loudness: what EBU R128 asks for.
 const LOUDNESS_LUFS: f64 = -23.0;
+/// Nearly lossless and fast to decode.
+const PICTURE_CODING: &str =
+    "-c:v libx264 -preset ultrafast -qp 10 -g 1 -pix_fmt yuv420p -f matroska";
 
 /// Pictures and sound of the programme of one seed.
 pub(super) struct Programme {
+    /// Names how both are made.
+    pub(super) recipe: String,
+    picture_graph: String,
+    sound_graph: String,
     /// A video file of intra pictures, 25 a second.
-    pub(super) picture: std::path::PathBuf,
+    pub(super) picture: PathBuf,
     /// A WAV file, stereo.
-    pub(super) sound: std::path::PathBuf,
+    pub(super) sound: PathBuf,
 }
 
 impl Programme {
-    /// Makes both unless they are there.
-    pub(super) fn make(folder: &Path, seed: u64) -> Result<Self> {
-        let named = |what: &str| folder.join(format!("programme-{seed}.{what}"));
-        let programme = Self { picture: named("mkv"), sound: named("wav") };
+    /// Draws it; its files are to be in this folder.
+    pub(super) fn drawn(folder: &Path, seed: u64) -> Self {
         let mut dice = Dice::new(seed ^ 0x7E1E);
-        let graph = picture_graph(&mut dice);
-        if !programme.picture.exists() {
-            let coding = "-c:v libx264 -preset ultrafast -qp 10 -g 1 -pix_fmt yuv420p -f matroska";
-            run::make(&["-filter_complex", &graph, "-map", "[out]"], coding, &programme.picture)
+        let (picture_graph, sound_graph) = (picture_graph(&mut dice), sound_graph(&mut dice));
+        let recipe = digest(&format!("{PICTURE_CODING} {picture_graph} {sound_graph}"));
+        let named = |what: &str| folder.join(format!("programme-{recipe}.{what}"));
+        let (picture, sound) = (named("mkv"), named("wav"));
+        Self { recipe, picture_graph, sound_graph, picture, sound }
+    }
+
+    /// Makes both unless they are there.
+    pub(super) fn make(&self) -> Result<()> {
+        if !self.picture.exists() {
+            let arguments = ["-filter_complex", &self.picture_graph, "-map", "[out]"];
+            run::make(&arguments, PICTURE_CODING, &self.picture)
                 .context("cannot make the programme's pictures")?;
         }
-        if !programme.sound.exists() {
-            let graph = sound_graph(&mut dice);
-            let raw = folder.join(format!("programme-{seed}-raw.wav"));
-            run::make(&["-f", "lavfi", "-i", &graph], "-c:a pcm_s16le -f wav", &raw)
-                .context("cannot make the programme's sound")?;
-            let gain = format!("volume={:.2}dB", LOUDNESS_LUFS - run::loudness(&raw)?);
-            let input = [std::ffi::OsStr::new("-i"), raw.as_os_str()];
-            let arguments = [&input[..], &["-af".as_ref(), gain.as_ref()]].concat();
-            run::make(&arguments, "-c:a pcm_s16le -f wav", &programme.sound)?;
-            std::fs::remove_file(&raw)?;
+        if self.sound.exists() {
+            return Ok(());
         }
-        Ok(programme)
+        let raw = self.sound.with_extension("raw");
+        let coding = "-c:a pcm_s16le -f wav";
+        run::make(&["-f", "lavfi", "-i", &self.sound_graph], coding, &raw)
+            .context("cannot make the programme's sound")?;
+        let gain = format!("volume={:.2}dB", LOUDNESS_LUFS - run::loudness(&raw)?);
+        let arguments = ["-i".as_ref(), raw.as_os_str(), "-af".as_ref(), gain.as_ref()];
+        run::make(&arguments, coding, &self.sound)?;
+        fs::remove_file(&raw).context("cannot remove what is made")
     }
+}
+
+/// A short name for how something is made.
+pub(super) fn digest(made: &str) -> String {
+    Sha256::digest(made).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A filter graph of all shots, one after another, that ends in `[out]`.
