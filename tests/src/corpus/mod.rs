@@ -6,8 +6,8 @@
 //!
 //! What is true follows from the description: a picture that is drawn over is counted, never looked for. To add a clip, describe
 //! it in `faults.rs` or `traps.rs`: [`Clip::new`](clip::Clip::new) with a name, then steps that change picture or sound, and
-//! beside each step [`is`](clip::Clip::is) or [`sounds`](clip::Clip::sounds) with the kind it makes true. Holds of kinds that the
-//! model lacks stand in `truth.rs`, until it has them. Look at the clip: `script/corpus make --out DIR --only NAME`.
+//! beside each step [`is`](clip::Clip::is) or [`sounds`](clip::Clip::sounds) with the kind it makes true. Look at the clip:
+//! `script/corpus make --out DIR --only NAME`.
 
 mod clip;
 mod coding;

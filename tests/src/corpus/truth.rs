@@ -116,11 +116,7 @@ impl Kind {
         if self.together && length_ms >= 5_000 {
             return Some(Severity::Critical);
         }
-        let Some(kind) = FaultKind::from_name(self.name) else {
-            let Planned { default, sensitive, .. } = self.planned()?;
-            let holds = if profile == ProfileName::Sensitive { sensitive } else { default };
-            return holds.severity(length_ms);
-        };
+        let kind = FaultKind::from_name(self.name)?;
         let Hold { warning, critical, .. } = Profile::new(profile).hold(kind);
         let ms = |hold: std::time::Duration| hold.as_millis() as u64;
         match (reached(critical.map(ms)), reached(warning.map(ms))) {
@@ -136,76 +132,10 @@ impl Kind {
         match FaultKind::from_name(self.name).map(|kind| kind.rule().acts) {
             Some(Acts::Alone(_)) => "alone",
             Some(Acts::Differential(_)) => "differential",
-            Some(Acts::Never) => "never",
-            None => self.planned().map_or("never", |planned| planned.acts),
-        }
-    }
-
-    fn planned(self) -> Option<&'static Planned> {
-        PLANNED.iter().find(|planned| planned.name == self.name)
-    }
-}
-
-/// A kind that the model does not have yet, and what it is to be told as. Its row goes when the model has it.
-struct Planned {
-    name: &'static str,
-    acts: &'static str,
-    default: Holds,
-    sensitive: Holds,
-}
-
-/// After how many milliseconds it is told as what.
-#[derive(Clone, Copy)]
-enum Holds {
-    Info(u64),
-    Warning(u64),
-    WarningCritical(u64, u64),
-}
-
-impl Holds {
-    fn severity(self, length_ms: u64) -> Option<Severity> {
-        match self {
-            Self::WarningCritical(_, hold) if length_ms >= hold => Some(Severity::Critical),
-            Self::Warning(hold) | Self::WarningCritical(hold, _) if length_ms >= hold => {
-                Some(Severity::Warning)
-            }
-            Self::Info(hold) if length_ms >= hold => Some(Severity::Info),
-            _ => None,
+            Some(Acts::Never) | None => "never",
         }
     }
 }
-
-const fn differential(name: &'static str, default: Holds, sensitive: Holds) -> Planned {
-    Planned { name, acts: "differential", default, sensitive }
-}
-
-const fn never(name: &'static str, holds: Holds) -> Planned {
-    Planned { name, acts: "never", default: holds, sensitive: holds }
-}
-
-/// What shows no programme is held as black is.
-const BLACK: [Holds; 2] =
-    [Holds::WarningCritical(5_000, 10_000), Holds::WarningCritical(2_000, 5_000)];
-
-const PLANNED: [Planned; 11] = [
-    differential("slate", BLACK[0], BLACK[1]),
-    // Five passes make one, however short they are.
-    differential("loop", Holds::WarningCritical(0, 30_000), Holds::WarningCritical(0, 30_000)),
-    Planned {
-        name: "tone",
-        acts: "never",
-        default: Holds::WarningCritical(10_000, 30_000),
-        sensitive: Holds::WarningCritical(2_000, 5_000),
-    },
-    never("dead_channel", Holds::Warning(30_000)),
-    never("out_of_phase", Holds::Warning(30_000)),
-    never("track_missing", Holds::Warning(5_000)),
-    never("mono", Holds::Info(30_000)),
-    never("partial_freeze", Holds::Info(10_000)),
-    never("clipping", Holds::Info(0)),
-    never("loudness", Holds::Info(0)),
-    never("format_change", Holds::Info(0)),
-];
 
 #[cfg(test)]
 mod tests {
@@ -224,7 +154,8 @@ mod tests {
             (Kind::new("freeze"), 6_000, ["", "warning"]),
             (Kind::together("freeze"), 6_000, ["critical", "critical"]),
             (Kind::new("continuity"), 0, ["warning", "warning"]),
-            (Kind::new("mono"), 40_000, ["info", "info"]),
+            (Kind::new("mono"), 40_000, ["warning", "warning"]),
+            (Kind::new("partial_freeze"), 40_000, ["info", "info"]),
         ] {
             assert_eq!(told(kind, ms), expected, "{} {ms}", kind.name);
         }
