@@ -374,6 +374,13 @@ impl Analyser {
         if unit.effort == Effort::Skip {
             return replies;
         }
+        if !matches!(unit.effort, Effort::Keep(_)) {
+            for track in self.tracks.values_mut() {
+                if let TrackKind::Video(video) = &mut track.kind {
+                    video.settle_if_ready(&mut replies, goes_on);
+                }
+            }
+        }
         if self.tracks.get(&pid).is_none_or(|track| track.codec != codec) {
             if self.tracks.len() >= MAX_TRACKS && !self.tracks.contains_key(&pid) {
                 replies.push(Reply::Unsupported { pid, codec });

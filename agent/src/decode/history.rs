@@ -1,7 +1,7 @@
 //! The latest pictures as they were coded, kept so that what changed from one decoded key picture to the next can be dated to
 //! the picture.
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{Place, Unit};
 
@@ -19,15 +19,6 @@ pub(super) struct History {
     /// The index of the key picture that was decoded last, or of what is left after it.
     decoded: usize,
     last: Option<Place>,
-}
-
-/// A span between two decoded key pictures.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Span {
-    /// From the last but one decoded key picture to the last one.
-    Before,
-    /// From the last decoded key picture on.
-    Since,
 }
 
 impl History {
@@ -49,12 +40,16 @@ impl History {
         }
     }
 
-    /// The picture pushed last was decoded.
-    pub(super) fn mark(&mut self) {
+    /// This key picture was decoded.
+    pub(super) fn mark(&mut self, key: &Arc<Unit>) {
         for unit in self.units.drain(..self.decoded.min(self.units.len())) {
             self.bytes -= unit.data.len();
         }
-        self.decoded = self.units.len().saturating_sub(1);
+        self.decoded = self.place_of(key).unwrap_or(0);
+    }
+
+    fn place_of(&self, key: &Arc<Unit>) -> Option<usize> {
+        self.units.iter().rposition(|unit| Arc::ptr_eq(unit, key))
     }
 
     pub(super) fn forget(&mut self) {
@@ -62,28 +57,46 @@ impl History {
         self.last = None;
     }
 
-    /// The pictures of a span, in coded order from a key picture on.
-    pub(super) fn span(&self, span: Span) -> Vec<Arc<Unit>> {
-        let range: Range<usize> = match span {
-            Span::Before => 0..self.decoded,
-            Span::Since => self.decoded..self.units.len(),
-        };
-        self.units.range(range).cloned().collect()
+    /// The pictures from the last but one decoded key picture up to the last one, in coded order.
+    pub(super) fn before(&self) -> Vec<Arc<Unit>> {
+        self.units.range(0..self.end_of(self.decoded)).cloned().collect()
     }
 
-    /// The pictures of the last groups without a gap, as many whole groups as are no more than `limit`; else the first of the last
-    /// group.
-    pub(super) fn last_groups(&self, limit: usize) -> Vec<Arc<Unit>> {
+    /// Those from the last decoded key picture up to this one.
+    pub(super) fn since(&self, key: &Arc<Unit>) -> Vec<Arc<Unit>> {
+        let last = self.place_of(key).unwrap_or(self.units.len());
+        self.units.range(self.decoded..self.end_of(last)).cloned().collect()
+    }
+
+    /// Where the pictures end that are shown before a key picture. If some of them are coded after it, it is needed for them.
+    fn end_of(&self, key: usize) -> usize {
+        match self.leading(key) {
+            0 => key,
+            leading => key + 1 + leading,
+        }
+    }
+
+    /// How many pictures are coded after a key picture and shown before it.
+    fn leading(&self, key: usize) -> usize {
+        let Some(unit) = self.units.get(key) else { return 0 };
+        let after = self.units.range(key + 1..);
+        after.take_while(|it| !it.key && it.media_time < unit.media_time).count()
+    }
+
+    /// The pictures of the last groups before a key picture without a gap, as many whole groups as are no more than `limit`;
+    /// else the first of the last group.
+    pub(super) fn last_groups(&self, limit: usize, key: &Arc<Unit>) -> Vec<Arc<Unit>> {
         let key_before = |end: usize| self.units.range(..end).rposition(|unit| unit.key);
-        let Some(mut first) = key_before(self.units.len()) else { return Vec::new() };
+        let Some(end) = self.place_of(key) else { return Vec::new() };
+        let Some(mut first) = key_before(end) else { return Vec::new() };
         while let Some(before) = key_before(first) {
             // Of a group that was thinned the next key picture follows at once.
-            if first - before == 1 || self.units.len() - before > limit {
+            if first - before == 1 || end - before > limit {
                 break;
             }
             first = before;
         }
-        self.units.range(first..).take(limit).cloned().collect()
+        self.units.range(first..end).take(limit).cloned().collect()
     }
 
     fn clear(&mut self) {
@@ -132,19 +145,43 @@ mod tests {
     use std::time::Duration;
     use tallylight_model::{Codec, Pid};
 
-    fn push(history: &mut History, group: u32, index: u32, bytes: usize) {
+    fn unit(at_ms: u64, key: bool, bytes: usize) -> Arc<Unit> {
         let (pid, codec) = (Pid::from_bits(1), Codec::H264);
-        let place = Place { group, index };
-        let (effort, dating) = (Effort::Keep(place), Dating::Decoding);
-        let (key, media_time) = (index == 0, Duration::ZERO);
-        let data = vec![0; bytes];
-        let thumbnail = false;
-        let unit = Unit { pid, codec, key, media_time, effort, dating, thumbnail, data };
-        history.push(&Arc::new(unit), place);
+        let (effort, dating) = (Effort::Keep(Place::default()), Dating::Decoding);
+        let (media_time, data, thumbnail) = (Duration::from_millis(at_ms), vec![0; bytes], false);
+        Arc::new(Unit { pid, codec, key, media_time, effort, dating, thumbnail, data })
+    }
+
+    fn push(history: &mut History, group: u32, index: u32, bytes: usize) {
+        history.push(&unit(0, index == 0, bytes), Place { group, index });
+    }
+
+    #[test]
+    fn what_is_coded_after_a_key_picture_and_shown_before_it_belongs_to_what_came_before() {
+        let mut history = History::default();
+        // I B B P P P B B I B B P, of which the B after an I are shown before it.
+        let coded = [120, 40, 80, 240, 160, 200, 360, 280, 320, 480, 400, 440, 600];
+        let all: Vec<_> = coded.iter().map(|&at| unit(at, [120, 480].contains(&at), 1)).collect();
+        for (at, unit) in all.iter().enumerate() {
+            let (group, index) = if at < 9 { (0, at) } else { (1, at - 9) };
+            history.push(unit, Place { group, index: index as u32 });
+            if at == 0 {
+                history.mark(unit);
+            }
+        }
+        let shown = |units: Vec<Arc<Unit>>| units.last().map(|it| it.media_time.as_millis());
+        assert_eq!((shown(history.before()), shown(history.since(&all[9]))), (Some(80), Some(440)));
+        history.mark(&all[9]);
+        assert_eq!(history.before().len(), 12);
+        assert_eq!(history.last_groups(64, &all[9]).len(), 9);
+    }
+
+    fn last(history: &History) -> Arc<Unit> {
+        Arc::clone(history.units.back().unwrap())
     }
 
     fn lengths(history: &History) -> (usize, usize) {
-        (history.span(Span::Before).len(), history.span(Span::Since).len())
+        (history.before().len(), history.since(&unit(0, true, 0)).len())
     }
 
     #[test]
@@ -155,7 +192,7 @@ mod tests {
         for (group, decoded) in [(1, true), (2, false), (3, true), (4, true)] {
             push(&mut history, group, 0, 1);
             if decoded {
-                history.mark();
+                history.mark(&last(&history));
             }
             (1..=9).for_each(|index| push(&mut history, group, index, 1));
         }
@@ -167,12 +204,13 @@ mod tests {
     #[test]
     fn the_last_groups_are_given_whole_and_without_a_gap() {
         let mut history = History::default();
-        assert!(history.last_groups(64).is_empty());
+        assert!(history.last_groups(64, &unit(0, true, 0)).is_empty());
         for group in 0..9 {
             (0..10).for_each(|index| push(&mut history, group, index, 1));
         }
+        push(&mut history, 9, 0, 1);
         let length = |history: &History, limit| {
-            let units = history.last_groups(limit);
+            let units = history.last_groups(limit, history.units.back().unwrap());
             assert!(units.first().unwrap().key);
             units.len()
         };
@@ -182,7 +220,8 @@ mod tests {
         for group in 0..6 {
             (0..3).for_each(|index| push(&mut history, group, index, MAX_BYTES / 12));
         }
-        assert_eq!((history.units.len(), length(&history, 64)), (12, 9));
+        push(&mut history, 6, 0, 1);
+        assert_eq!((history.units.len(), length(&history, 64)), (13, 9));
     }
 
     #[test]
@@ -191,7 +230,7 @@ mod tests {
         for group in 0..12 {
             push(&mut history, group, 0, MAX_BYTES / 64);
             if group % 6 == 0 {
-                history.mark();
+                history.mark(&last(&history));
             }
             (1..=7).for_each(|index| push(&mut history, group, index, MAX_BYTES / 64));
         }
@@ -199,7 +238,7 @@ mod tests {
         assert_eq!(history.units.iter().filter(|unit| unit.key).count(), 12);
         assert_eq!(history.decoded, 5 + 8);
         assert!(history.bytes <= MAX_BYTES);
-        assert!(history.span(Span::Since).first().unwrap().key);
+        assert!(history.since(&last(&history)).first().unwrap().key);
     }
 
     #[test]

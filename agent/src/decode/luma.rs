@@ -49,6 +49,17 @@ impl Blocks {
         self.signature = None;
     }
 
+    /// The same, without what is only there to be used again.
+    pub(super) fn to_keep(&self) -> Self {
+        let (sums, signature) = (self.sums.clone(), self.signature.clone());
+        Self { sums, signature, scratch: Vec::new(), ..*self }
+    }
+
+    /// Bytes that it takes, about.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + Signature::BYTES + self.sums.len() * 2
+    }
+
     /// Whether no picture was taken.
     pub(super) fn is_empty(&self) -> bool {
         self.sums.is_empty()

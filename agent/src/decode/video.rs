@@ -6,10 +6,8 @@ use tallylight_av::{Damage, DecodeError, Limits, OpenError, Picture, VideoDecode
 use tallylight_model::{Codec, Pid};
 
 use super::{
-    Dating, Effort, GoesOn, PictureStats, Place, Reply, Survey, Unit,
-    history::{History, Span},
-    luma::Blocks,
-    parameters, thumbnail,
+    Dating, Effort, GoesOn, PictureStats, Place, Reply, Survey, Unit, history::History,
+    luma::Blocks, parameters, thumbnail,
 };
 use crate::picture::{Look, is_still, resembles};
 
@@ -17,6 +15,9 @@ use crate::picture::{Look, is_still, resembles};
 const MAX_GROUP_BYTES: usize = 4 << 20;
 /// Pictures of the same.
 const MAX_GROUP: usize = 1024;
+
+/// Bytes of what is kept of the pictures that were caught up with: 2 s of 1080p at 25 a second.
+const MAX_TRAIL_BYTES: usize = 4 << 20;
 
 /// Pictures that are decoded at once for what they show: more than 2 s at 30 a second ...
 const MAX_SURVEY: usize = 64;
@@ -41,6 +42,9 @@ pub(super) struct VideoTrack {
     history: History,
     /// The group of pictures not yet decoded.
     group: Kept,
+    /// The pictures up to the previous one that were caught up with.
+    trail: VecDeque<Blocks>,
+    trail_bytes: usize,
     /// The last picture of the group that was kept or decoded; `None` if one is missing.
     group_at: Option<Place>,
     decoder_at: DecoderAt,
@@ -49,6 +53,14 @@ pub(super) struct VideoTrack {
     /// When the last key picture was presented that was decoded for its own sake.
     key_at: Option<Duration>,
     small: Small,
+    /// A key picture that is decoded once those have come that are shown before it.
+    waiting: Option<Arc<Unit>>,
+    /// Whether they have.
+    ready: bool,
+    /// When the last key picture is presented, decoded or not.
+    led_at: Option<Duration>,
+    /// Whether there are pictures that are coded after a key picture and shown before it (open groups).
+    leads: bool,
 }
 
 /// What the decoder has seen last.
@@ -187,11 +199,17 @@ impl VideoTrack {
             looks: Looks::default(),
             history: History::default(),
             group: Kept::default(),
+            trail: VecDeque::new(),
+            trail_bytes: 0,
             group_at: None,
             decoder_at: DecoderAt::Start,
             decoder_grew: false,
             key_at: None,
             small: Small::No,
+            waiting: None,
+            ready: false,
+            led_at: None,
+            leads: false,
         })
     }
 
@@ -202,6 +220,8 @@ impl VideoTrack {
         self.looks = Looks::default();
         self.history.forget();
         self.forget_group();
+        (self.waiting, self.led_at) = (None, None);
+        self.forget_trail();
     }
 
     pub(super) fn unit(&mut self, unit: Unit, replies: &mut Vec<Reply>, goes_on: GoesOn<'_>) {
@@ -210,19 +230,26 @@ impl VideoTrack {
         if unit.thumbnail {
             self.small = Small::Wanted;
         }
+        let leads = !unit.key && self.led_at.is_some_and(|key| unit.media_time < key);
+        self.leads |= leads;
+        if unit.key {
+            self.led_at = Some(unit.media_time);
+        }
+        if !matches!(unit.effort, Effort::Keep(_)) {
+            self.settle(replies, goes_on);
+        }
+        self.ready |= !leads;
         match unit.effort {
             Effort::Skip => {}
             Effort::Alone => self.alone(&unit, replies, goes_on),
             Effort::Key(place) | Effort::Survey(place) => {
-                self.alone(&unit, replies, goes_on);
-                if matches!(unit.effort, Effort::Survey(_)) {
-                    self.survey(unit.pid, replies, goes_on);
-                }
-                self.rest(&unit);
                 self.history.push(&unit, place);
-                self.history.mark();
-                self.group.push(unit);
-                self.group_at = Some(place);
+                self.keep_in_group(Arc::clone(&unit), place);
+                let waits = self.leads && unit.dating == Dating::Decoding;
+                (self.waiting, self.ready) = (Some(unit), false);
+                if !waits {
+                    self.settle(replies, goes_on);
+                }
             }
             Effort::Keep(place) => {
                 self.history.push(&unit, place);
@@ -239,6 +266,24 @@ impl VideoTrack {
         {
             replies.push(Reply::Thumbnail { pid, jpeg });
         }
+    }
+
+    /// Decodes the key picture that waits, if all that is shown before it is here. What is put aside has no answer, so that this
+    /// is for the next message that has one: of sound, if there is any.
+    pub(super) fn settle_if_ready(&mut self, replies: &mut Vec<Reply>, goes_on: GoesOn<'_>) {
+        if self.ready {
+            self.settle(replies, goes_on);
+        }
+    }
+
+    fn settle(&mut self, replies: &mut Vec<Reply>, goes_on: GoesOn<'_>) {
+        let Some(unit) = self.waiting.take() else { return };
+        self.alone(&unit, replies, goes_on);
+        if matches!(unit.effort, Effort::Survey(_)) {
+            self.survey(&unit, replies, goes_on);
+        }
+        self.rest(&unit);
+        self.history.mark(&unit);
     }
 
     fn restart_decoder(&mut self) {
@@ -259,13 +304,16 @@ impl VideoTrack {
         }
     }
 
-    /// Keeps a picture if all before it in its group are kept or decoded.
+    /// Keeps a picture if it begins a group, or all before it in its group are kept or decoded.
     fn keep_in_group(&mut self, unit: Arc<Unit>, place: Place) {
         let next = self.group_at.map(|last| Place { index: last.index.saturating_add(1), ..last });
         if next != Some(place) {
-            return self.forget_group();
+            self.forget_group();
+            if place.index > 0 {
+                return;
+            }
         }
-        self.group_at = next;
+        self.group_at = Some(place);
         self.group.push(unit);
         if self.group.units.len() > MAX_GROUP || self.group.bytes > MAX_GROUP_BYTES {
             self.forget_group();
@@ -280,7 +328,7 @@ impl VideoTrack {
         }
     }
 
-    fn alone(&mut self, unit: &Unit, replies: &mut Vec<Reply>, goes_on: GoesOn<'_>) {
+    fn alone(&mut self, unit: &Arc<Unit>, replies: &mut Vec<Reply>, goes_on: GoesOn<'_>) {
         if self.decoder_at != DecoderAt::Start {
             self.restart_decoder();
         }
@@ -289,7 +337,7 @@ impl VideoTrack {
         if outcome.shown {
             let looks = looks_of(&self.stats(pid, &outcome, IsKey::Yes));
             let dates = match unit.dating {
-                Dating::Decoding => self.date(looks, goes_on),
+                Dating::Decoding => self.date(unit, looks, goes_on),
                 Dating::Withheld if self.doubts(looks).any() => {
                     replies.push(Reply::Withheld { pid });
                     Dates::default()
@@ -297,22 +345,23 @@ impl VideoTrack {
                 Dating::Withheld | Dating::Sizes => Dates::default(),
             };
             self.publish(pid, &outcome, IsKey::Yes, dates, replies);
+            // What lies before a key picture was not caught up with to its end.
+            self.forget_trail();
         }
         if !outcome.shown && (outcome.foreign || outcome.error == Some(DecodeError::Unsupported)) {
             replies.push(Reply::Unsupported { pid, codec: unit.codec });
         }
         report_damage(pid, unit.media_time, &outcome, replies);
-        self.forget_group();
     }
 
     /// Finds the pictures at which what the current key picture looks like began, where it is not what the previous one was.
-    fn date(&mut self, looks: Looks, goes_on: GoesOn<'_>) -> Dates {
+    fn date(&mut self, key: &Arc<Unit>, looks: Looks, goes_on: GoesOn<'_>) -> Dates {
         let mut dates = Dates::default();
         let Some(previous) = self.previous.clone() else { return dates };
         let at = self.current.media_time;
         let Doubts { turned, moved, stood } = self.doubts(looks);
         if turned || moved {
-            let sights = self.look_at(Span::Since, &previous, goes_on);
+            let sights = self.look_at(self.history.since(key), &previous, goes_on);
             if turned {
                 dates.turned = start_of_run(&sights, at, |sight| sight.look == looks.look);
             }
@@ -323,8 +372,7 @@ impl VideoTrack {
             }
         }
         if stood {
-            let sights = self.look_at(Span::Before, &previous, goes_on);
-            dates.same_since = start_of_run(&sights, previous.media_time, |sight| sight.same);
+            dates.same_since = self.same_since(key.codec, goes_on);
         }
         dates
     }
@@ -336,12 +384,12 @@ impl VideoTrack {
         Doubts {
             turned: known && looks.look != last.look,
             moved: known && last.still && !looks.still,
-            stood: known && stands && self.previous_is == IsKey::Yes,
+            stood: known && stands,
         }
     }
 
     /// Decodes a span of pictures and says of each what it looks like and whether it is the same as a key picture.
-    fn look_at(&mut self, span: Span, key: &Blocks, goes_on: GoesOn<'_>) -> Vec<Sight> {
+    fn look_at(&mut self, units: Vec<Arc<Unit>>, key: &Blocks, goes_on: GoesOn<'_>) -> Vec<Sight> {
         self.restart_decoder();
         self.decoder_grew = true;
         let (mut sights, mut blocks) = (Vec::new(), Blocks::default());
@@ -355,7 +403,7 @@ impl VideoTrack {
             }
         };
         let mut after_key = false;
-        for unit in self.history.span(span) {
+        for unit in units {
             goes_on();
             // What lay between two key pictures may not be kept any more.
             if mem::replace(&mut after_key, unit.key) && unit.key {
@@ -368,8 +416,8 @@ impl VideoTrack {
         sights
     }
 
-    /// Decodes the groups of pictures before a key picture, which is not yet kept.
-    fn survey(&mut self, pid: Pid, replies: &mut Vec<Reply>, goes_on: GoesOn<'_>) {
+    /// Decodes the groups of pictures before the last key picture.
+    fn survey(&mut self, key: &Arc<Unit>, replies: &mut Vec<Reply>, goes_on: GoesOn<'_>) {
         self.restart_decoder();
         self.decoder_grew = true;
         let size = self.previous.as_ref().map_or((0, 0), |last| (last.width, last.height));
@@ -377,7 +425,7 @@ impl VideoTrack {
         let limit = MAX_SURVEY_PIXELS.checked_div(pixels).unwrap_or(0).min(MAX_SURVEY);
         let (mut pictures, mut blocks) = (Vec::new(), Blocks::default());
         let small = &mut self.small;
-        for unit in self.history.last_groups(limit) {
+        for unit in self.history.last_groups(limit, key) {
             goes_on();
             let mut outcome = Outcome::default();
             let decoded = self.decoder.decode(&unit.data, tag_of(unit.media_time), |picture| {
@@ -393,7 +441,7 @@ impl VideoTrack {
         }
         self.restart_decoder();
         if !pictures.is_empty() {
-            replies.push(Reply::Survey(Survey { pid, pictures }));
+            replies.push(Reply::Survey(Survey { pid: key.pid, pictures }));
         }
     }
 
@@ -405,6 +453,7 @@ impl VideoTrack {
         replies: &mut Vec<Reply>,
         goes_on: GoesOn<'_>,
     ) {
+        let codec = unit.codec;
         self.keep_in_group(unit, place);
         self.current.clear();
         let (mut last, mut dates) = (None, Dates::default());
@@ -424,12 +473,54 @@ impl VideoTrack {
                 if dates.changed.is_none() && !change.as_ref().is_some_and(resembles) {
                     dates.changed = Some(at);
                 }
+                self.leave(self.current.to_keep());
             }
             last = Some((unit.pid, outcome));
         }
-        if let Some((pid, outcome)) = last.filter(|_| !self.current.is_empty()) {
-            self.publish(pid, &outcome, IsKey::No, dates, replies);
+        let Some((pid, outcome)) = last.filter(|_| !self.current.is_empty()) else { return };
+        let looks = looks_of(&self.stats(pid, &outcome, IsKey::No));
+        if self.doubts(looks).stood {
+            dates.same_since = self.same_since(codec, goes_on);
         }
+        self.publish(pid, &outcome, IsKey::No, dates, replies);
+    }
+
+    /// Keeps a picture that was caught up with for a while.
+    fn leave(&mut self, blocks: Blocks) {
+        self.trail_bytes += blocks.bytes();
+        self.trail.push_back(blocks);
+        while self.trail_bytes > MAX_TRAIL_BYTES
+            && let Some(oldest) = self.trail.pop_front()
+        {
+            self.trail_bytes -= oldest.bytes();
+        }
+    }
+
+    fn forget_trail(&mut self) {
+        (self.trail, self.trail_bytes) = (VecDeque::new(), 0);
+    }
+
+    /// When the first of the pictures up to the previous one is presented that are the same as that, if that is known.
+    fn same_since(&mut self, codec: Codec, goes_on: GoesOn<'_>) -> Option<Duration> {
+        let previous = self.previous.clone()?;
+        let sights = if self.previous_is == IsKey::No {
+            let same = |it: &Blocks| it.change(&previous).as_ref().is_some_and(resembles);
+            let sight =
+                |it: &Blocks| Sight { at: it.media_time, look: Look::Ordinary, same: same(it) };
+            let up_to = self.trail.iter().take_while(|it| it.media_time <= previous.media_time);
+            up_to.map(sight).collect()
+        } else if self.decoder_at == DecoderAt::Group {
+            // The decoder is in the middle of a group that goes on.
+            let other = VideoDecoder::new(codec, Limits::default()).ok()?;
+            let (decoder, grew) = (mem::replace(&mut self.decoder, other), self.decoder_grew);
+            let sights = self.look_at(self.history.before(), &previous, goes_on);
+            (self.decoder, self.decoder_at) = (decoder, DecoderAt::Group);
+            self.decoder_grew = grew;
+            sights
+        } else {
+            self.look_at(self.history.before(), &previous, goes_on)
+        };
+        start_of_run(&sights, previous.media_time, |sight| sight.same)
     }
 
     /// Decodes one picture of a run that began anywhere. Only the last one is reported, and only if whole: a stream without key

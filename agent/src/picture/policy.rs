@@ -103,12 +103,13 @@ impl KeyFramePolicy {
         let since_key = at.saturating_sub(self.last_key.unwrap_or(first));
         let all = self.rest == Rest::Decoded && self.last_key.is_some();
         // After the first key picture it is not known yet how rare they are.
+        let rare = self.rare || since_key >= RARE;
         let known = self.place.group > 1 || since_key >= RARE;
         if since_key >= KEYLESS && !all {
             self.judge_keyless(at, suspicion)
         } else if self.last_key.is_none() {
             Effort::Skip
-        } else if self.rare
+        } else if rare
             && (suspicion == Suspicion::Repeats || all && known)
             && self.is_due(at, EVERY)
         {
@@ -232,6 +233,30 @@ mod tests {
         let [_, keys, _, caught, _] = count(60, 250, Suspicion::Repeats);
         assert_eq!(keys, 6);
         assert!((20..=30).contains(&caught), "{caught}");
+    }
+
+    #[test]
+    fn key_pictures_that_stay_out_are_rare_whatever_they_were_before() {
+        // One a second, and none from 10 s on.
+        for (rest, suspicion, least) in [
+            (Rest::Sampled, Suspicion::Repeats, 3),
+            (Rest::Decoded, Suspicion::Off, 3),
+            (Rest::Sampled, Suspicion::Off, 0),
+        ] {
+            let mut policy = KeyFramePolicy::new(rest);
+            let efforts = (0..20 * 25).map(|index| {
+                let (media_time, key) =
+                    (Duration::from_millis(index * 40), index % 25 == 0 && index < 250);
+                let codec = Codec::H264;
+                let unit = PictureUnit { media_time, size: 1000, key, picture: None, codec };
+                policy.judge(&unit, suspicion)
+            });
+            let caught = efforts.filter(|effort| matches!(effort, Effort::CatchUp(_))).count();
+            assert!(
+                (least..=least + 4).contains(&caught) && (caught > 0) == (least > 0),
+                "{rest:?} {caught}"
+            );
+        }
     }
 
     #[test]
