@@ -112,6 +112,8 @@ pub struct PictureDetector {
     sizes: Sizes,
     last: Option<Seen>,
     look: Option<Open>,
+    /// Black since then, if what is bright in it turns out to stand: credits begin with a line like a logo.
+    perhaps: Option<Duration>,
     freeze: Option<Open>,
     still: StillRun,
     motion: Motion,
@@ -170,6 +172,7 @@ impl PictureDetector {
             sizes: Sizes::default(),
             last: None,
             look: None,
+            perhaps: None,
             freeze: None,
             still: StillRun::default(),
             motion: Motion::default(),
@@ -239,7 +242,7 @@ impl PictureDetector {
         let look = self.judged(stats.look);
         let empty = previous.is_some_and(|seen| seen.look != Look::Ordinary);
         let stood = self.still.pairs > 0 || empty;
-        // A logo stands still; credits, stars, night scenes and what a programme shows on bars do not.
+        // A logo stands still, as another picture shows; credits, stars, night scenes and what a programme shows on bars do not.
         let moves_in_it = look != Look::Ordinary
             && previous.is_some_and(|seen| seen.look == look)
             && stats.change.is_some_and(|change| change.worst_tile >= STILL_WORST_TILE);
@@ -285,6 +288,7 @@ impl PictureDetector {
         self.format.reset(&mut self.pending);
         self.sizes = Sizes::default();
         self.last = None;
+        self.perhaps = None;
         self.still = StillRun::default();
         self.motion = Motion::default();
     }
@@ -292,7 +296,7 @@ impl PictureDetector {
     /// Whether anything hints at black or freeze, so that more is worth decoding.
     #[must_use]
     pub fn suspicion(&self) -> Suspicion {
-        let stands = self.still.pairs > 0 || self.look.is_some() || self.freeze.is_some();
+        let stands = self.stands();
         let dark = self.last.is_some_and(|seen| seen.dark);
         match self.rules {
             PictureRules::None => Suspicion::Off,
@@ -301,6 +305,11 @@ impl PictureDetector {
             _ if self.sizes_prove_motion() => Suspicion::Refuted,
             _ => Suspicion::Off,
         }
+    }
+
+    const fn stands(&self) -> bool {
+        let shown = self.look.is_some() || self.perhaps.is_some();
+        shown || self.still.pairs > 0 || self.freeze.is_some()
     }
 
     /// Whether the pictures since the last decoded one are coded like those that were seen to move. Sizes that change by much
@@ -316,10 +325,13 @@ impl PictureDetector {
     /// which costs nothing. Where something stands already, only movement shows.
     #[must_use]
     pub fn dating(&self, at: Duration) -> Dating {
-        let stands = self.still.pairs > 0 || self.look.is_some() || self.freeze.is_some();
+        let stands = self.stands();
         let repeats = self.sizes.run_before(at) > 0;
         let shown = if stands {
-            !repeats && self.sizes.run_end(Duration::ZERO, at).is_some()
+            let open = self.look.as_ref().or(self.freeze.as_ref());
+            let otherwise = self.perhaps.unwrap_or(self.still.first);
+            let since = open.map_or(otherwise, |open| open.since);
+            !repeats && self.sizes.run_end(since, at).is_some()
         } else {
             repeats
         };
@@ -343,6 +355,7 @@ impl PictureDetector {
         let at = stats.media_time;
         let previous = self.last.map(|seen| seen.at);
         let kind = look.fault();
+        let perhaps = self.perhaps.take().filter(|_| look == Look::Black);
         if let Some(open) = self.look.as_mut().filter(|open| Some(open.kind) == kind) {
             open.until = open.until.max(at);
             return tell(&mut self.pending, open, Phase::Lasts);
@@ -353,9 +366,13 @@ impl PictureDetector {
             Some(previous) if self.still.pairs > 0 => self.sizes.changed(previous, at),
             _ => None,
         };
-        let since = (stats.turned.or_else(by_sizes))
+        let since = (perhaps.or(stats.turned).or_else(by_sizes))
             .or_else(|| self.sizes.run_start(previous, at))
             .unwrap_or(at);
+        if look == Look::Black && stats.bright_tiles > 0.0 && perhaps.is_none() {
+            self.perhaps = Some(since);
+            return;
+        }
         let evidence = look_evidence(stats, look);
         let mut open = Open { kind, since, until: at, told: at, evidence };
         tell(&mut self.pending, &mut open, Phase::Lasts);
@@ -513,11 +530,10 @@ pub(crate) fn is_still(change: &Change) -> bool {
         && change.mean < STILL_MEAN
 }
 
-/// Whether a picture shows what a key picture shows. Pictures between key pictures are coded more coarsely.
+/// Whether a picture shows what a key picture shows. Pictures between key pictures are coded more coarsely, which changes all of
+/// them a little (0.8 on average in coarse HEVC) and nothing much; what moves changes something much.
 pub(crate) fn resembles(change: &Change) -> bool {
-    change.worst_tile < 2.0 * STILL_WORST_TILE
-        && change.worst_block < 2.0 * STILL_WORST_BLOCK
-        && change.mean < 2.0 * STILL_MEAN
+    change.worst_tile < 2.0 * STILL_WORST_TILE && change.worst_block < 2.0 * STILL_WORST_BLOCK
 }
 
 #[cfg(test)]
@@ -597,6 +613,17 @@ mod tests {
         for (_, since, until, _) in show(&stars) {
             assert!(until - since <= 2, "black from {since} to {until}");
         }
+    }
+
+    #[test]
+    fn whether_what_is_bright_in_black_is_a_logo_the_next_picture_shows() {
+        let with_line =
+            |second, moved| PictureStats { bright_tiles: 0.02, ..key(second, BLACK, Some(moved)) };
+        let live = || key(0, LIVE, None);
+        let logo = [live(), with_line(2, 50.0), with_line(4, 0.1), with_line(6, 0.1)];
+        assert_eq!(show(&logo), [(FaultKind::Black, 2, 6, true)]);
+        let credits: Vec<_> = (1..9).map(|n| with_line(n * 2, 40.0)).collect();
+        assert_eq!(show(&[vec![live()], credits].concat()), []);
     }
 
     #[test]

@@ -143,14 +143,26 @@ impl Sizes {
             .then(|| between().find(|entry| entry.whole).map_or(at, |entry| entry.at))
     }
 
-    /// When the last run of tiny pictures between `since` and the picture at `seen` ended: the first picture after it.
+    /// When the last suspicious run of tiny pictures between `since` and the picture at `seen` ended: the first picture after it. A
+    /// shorter run says nothing: an encoder saves for a moment after a new scene.
     pub(super) fn run_end(&self, since: Duration, seen: Duration) -> Option<Duration> {
-        let mut end = None;
+        let (mut end, mut after, mut run, mut larger) = (seen, seen, 0, 0);
         for entry in self.before(seen).take_while(|entry| entry.at >= since) {
             if entry.tiny {
-                return Some(end.unwrap_or(seen));
+                if run == 0 {
+                    end = after;
+                }
+                (run, larger) = (run + 1, 0);
+                if run >= SUSPICIOUS_RUN {
+                    return Some(end);
+                }
+            } else {
+                larger += 1;
+                if larger > 1 {
+                    run = 0;
+                }
             }
-            end = Some(entry.at);
+            after = entry.at;
         }
         None
     }
@@ -221,6 +233,10 @@ mod tests {
         assert_eq!(sizes.run_start(Some(PICTURE * 54), PICTURE * end), Some(PICTURE * 55));
         let end = push(&mut sizes, end, [Some(8000); 5]);
         assert!(!sizes.is_suspicious());
+        assert_eq!(sizes.run_end(PICTURE * 50, PICTURE * end), Some(PICTURE * 60));
+        // What is saved after a new scene is no such run.
+        let end = push(&mut sizes, end, [Some(1000); 7]);
+        let end = push(&mut sizes, end, [Some(9000); 5]);
         assert_eq!(sizes.run_end(PICTURE * 50, PICTURE * end), Some(PICTURE * 60));
     }
 
