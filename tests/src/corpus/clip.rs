@@ -17,7 +17,7 @@ use super::{
 use crate::{sim::Dice, world::scan::Scan as StreamScan};
 
 /// Raised when the same description comes to make something else.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A clip to be made.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub(super) struct Clip {
     allowed: BTreeMap<String, String>,
     expected: Option<Expected>,
     blows: Vec<Blow>,
+    /// When a second sound, the same in German, is silent.
+    beside: Option<Range<f64>>,
     /// Pictures of a break that cues announce.
     announced: Option<Range<u32>>,
     /// From a picture on it is coded so.
@@ -88,6 +90,7 @@ impl Clip {
             allowed: BTreeMap::new(),
             expected: None,
             blows: Vec::new(),
+            beside: None,
             announced: None,
             later: None,
             dice: Dice::new(salt),
@@ -211,7 +214,13 @@ impl Clip {
         self
     }
 
-    /// Harms one packet.
+    /// Adds the same sound in German, silent between these seconds.
+    pub(super) const fn beside(mut self, silent: Range<f64>) -> Self {
+        self.beside = Some(silent);
+        self
+    }
+
+    /// Harms pictures.
     pub(super) fn hit(mut self, blow: Blow) -> Self {
         self.blows.push(blow);
         self
@@ -233,6 +242,11 @@ impl Clip {
     pub(super) fn seconds(&self, pictures: &Range<u32>) -> Range<f64> {
         let picture = self.format.rate.picture_seconds();
         f64::from(pictures.start) * picture..f64::from(pictures.end) * picture
+    }
+
+    /// How long one picture is shown.
+    pub(super) fn picture_seconds(&self) -> f64 {
+        self.format.rate.picture_seconds()
     }
 
     pub(super) const fn format(&self) -> Format {
@@ -315,7 +329,7 @@ impl Clip {
 
     fn truth(self, seed: u64, recipe: String, first: f64, events: Vec<Event>) -> Truth {
         let Format { width, height, rate, scan } = self.format;
-        let scan = if scan == Scan::Interlaced { "i" } else { "p" };
+        let scan = if scan == Scan::Progressive { "p" } else { "i" };
         let coding =
             format!("{} {width}x{height}{scan} {rate}, {}", self.video.name(), self.sound.name());
         Truth {
@@ -357,8 +371,8 @@ impl Clip {
     fn arguments(&mut self, part: &Part, folder: &Path, programme: &Programme) -> Vec<OsString> {
         let rate = self.format.rate;
         let whole = f64::from(self.pictures) * rate.picture_seconds();
-        let later = self.later.map(|(.., format)| format.scan);
-        let interlaced = [Some(self.format.scan), later].contains(&Some(Scan::Interlaced));
+        let later = self.later.map_or(Scan::Progressive, |(.., format)| format.scan);
+        let interlaced = [self.format.scan, later] != [Scan::Progressive; 2];
         let per_picture = if interlaced { 2 } else { 1 };
         let spare = programme::PICTURES.saturating_sub(self.pictures * per_picture);
         let drawn = self.dice.below(u64::from(spare) + 1) as u32;
@@ -367,7 +381,7 @@ impl Clip {
         let heard = self.seconds(&part.pictures);
         let heard_from = self.dice.below(u64::from(spare) + 1) as f64 + heard.start;
         let mut arguments: Vec<OsString> =
-            ["-ss", &from.to_string(), "-i"].map(OsString::from).into();
+            ["-stream_loop", "-1", "-ss", &from.to_string(), "-i"].map(OsString::from).into();
         arguments.push(programme.picture.clone().into());
         arguments.extend(["-ss", &heard_from.to_string(), "-i"].map(OsString::from));
         arguments.push(programme.sound.clone().into());
@@ -377,8 +391,12 @@ impl Clip {
             arguments.push(folder.join(image).into());
         }
         // Negative decoding stamps are no harm in a transport stream, and the first picture of each is at the same stamp.
+        let beside = match self.beside {
+            Some(_) => "-map [beside] -metadata:s:a:1 language=deu",
+            None => "",
+        };
         let coding = format!(
-            "-map [picture] -map [sound] -r {} {} {} -metadata:s:a:0 language=eng \
+            "-map [picture] -map [sound] {beside} -r {} {} {} -metadata:s:a:0 language=eng \
              -avoid_negative_ts disabled",
             part.format.rate,
             part.video.arguments(part.format),
@@ -398,17 +416,27 @@ impl Clip {
         let grain = if height > 360 { ",noise=alls=3:allf=t" } else { "" };
         let begin = match scan {
             Scan::Progressive => format!("{},{scale}{grain}", tick(1)),
-            Scan::Interlaced => format!(
-                "{},{scale}{grain},tinterlace=interleave_top,{},setfield=tff",
-                tick(2),
-                tick(1)
-            ),
+            Scan::Interlaced | Scan::LowerFirst => {
+                let (order, first) =
+                    if scan == Scan::Interlaced { ("top", "tff") } else { ("bottom", "bff") };
+                format!(
+                    "{},{scale}{grain},tinterlace=interleave_{order},{},setfield={first}",
+                    tick(2),
+                    tick(1)
+                )
+            }
         };
+        let beside = self.beside.as_ref().map_or_else(String::new, |silent| {
+            let (from, to) = (silent.start, silent.end);
+            format!(
+                ";[1:a]atrim=end={seconds:.6},volume=0:enable='between(t,{from:.6},{to:.6})'[beside]"
+            )
+        });
         let [left, right] = &self.samples;
         format!(
             "[0:v]{begin}[v0];{}[v{}]trim=end_frame={}[picture];\
              [1:a]atrim=end={seconds:.6},aeval='{left}|{right}':c=stereo,\
-             aformat=channel_layouts=stereo[sound]",
+             aformat=channel_layouts=stereo[sound]{beside}",
             self.graph,
             self.pads,
             part.pictures.len()

@@ -28,6 +28,8 @@ pub(super) enum Scan {
     Progressive,
     /// Two fields, the upper one first, half a picture apart.
     Interlaced,
+    /// The same, the lower one first.
+    LowerFirst,
 }
 
 /// The format of a picture.
@@ -75,13 +77,15 @@ impl Video {
     /// ffmpeg's arguments.
     pub(super) fn arguments(self, format: Format) -> String {
         let Format { width, height, rate, scan } = format;
-        let interlaced = scan == Scan::Interlaced;
         // 0.16 bits a pixel of 25 pictures, which is what such encoders need for a decent picture.
         let rate_kbps = width * height * (rate.0 / rate.1).min(50) / 6_000;
-        let rate = rate_kbps.max(500);
+        let rate = rate_kbps.clamp(500, 12_000);
         let vbv = format!("-b:v {rate}k -maxrate {}k -bufsize {rate}k", rate * 3 / 2);
-        let fields = if interlaced { ":tff=1" } else { "" };
-        let ilme = if interlaced { "-flags +ilme+ildct -top 1" } else { "" };
+        let (fields, ilme) = match scan {
+            Scan::Progressive => ("", ""),
+            Scan::Interlaced => (":tff=1", "-flags +ilme+ildct -top 1"),
+            Scan::LowerFirst => (":bff=1", "-flags +ilme+ildct -top 0"),
+        };
         let h264 = |keyint: u32, more: &str| {
             format!(
                 "-c:v libx264 -preset veryfast -pix_fmt yuv420p -bf 2 {vbv} \
@@ -134,6 +138,8 @@ impl Video {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sound {
     Aac,
+    /// AAC in LATM frames.
+    Latm,
     Mp2,
     Ac3,
     Eac3,
@@ -144,6 +150,7 @@ impl Sound {
     pub(super) const fn arguments(self) -> &'static str {
         match self {
             Self::Aac => "-c:a aac -b:a 128k",
+            Self::Latm => "-c:a aac -b:a 128k -mpegts_flags +latm",
             Self::Mp2 => "-c:a mp2 -b:a 192k",
             Self::Ac3 => "-c:a ac3 -b:a 192k",
             Self::Eac3 => "-c:a eac3 -b:a 192k",
@@ -154,6 +161,7 @@ impl Sound {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Aac => "aac",
+            Self::Latm => "latm",
             Self::Mp2 => "mp2",
             Self::Ac3 => "ac3",
             Self::Eac3 => "eac3",

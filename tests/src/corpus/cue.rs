@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::stream::VIDEO;
+use super::stream::{self, VIDEO};
 use crate::world::{
     packet::{Adaptation, PACKET, PidWriter, Unit, crc32},
     scan::Scan,
@@ -31,8 +31,11 @@ pub(super) fn announced(data: &[u8], scan: &Scan, pts: Range<u64>) -> Vec<u8> {
             let mut payload = Bytes::from([&[0], &splice_insert(*at, *leaves)[..]].concat());
             writer.write(&mut out, Unit::Begins, Adaptation::default(), &mut payload);
         }
-        let pid = u16::from_be_bytes([packet[1], packet[2]]) & 0x1FFF;
-        if pid == MAP { out.extend(with_cues(packet)) } else { out.extend_from_slice(packet) }
+        if stream::pid(packet) == MAP {
+            out.extend(with_cues(packet));
+        } else {
+            out.extend_from_slice(packet);
+        }
     }
     out
 }

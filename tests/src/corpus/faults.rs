@@ -7,7 +7,7 @@ use tallylight_model::Severity;
 use super::{
     clip::{Clip, shown},
     coding::{Format, Rate, Sound, Video},
-    damage::{Blow, Harm},
+    damage::Blow,
     slates,
     truth::{Expected, Kind},
 };
@@ -33,6 +33,7 @@ pub(super) fn clips(seed: u64) -> Vec<Clip> {
     clips.extend(covered(seed));
     clips.extend(standing(seed));
     clips.extend(sound(seed));
+    clips.extend(coded_sound(seed));
     clips.extend(level(seed));
     clips.extend(damaged(seed));
     clips.extend(changed(seed));
@@ -72,6 +73,11 @@ fn filled(pictures: &Range<u32>, colour: &str) -> String {
 fn covered(seed: u64) -> Vec<Clip> {
     let clip = |name: &str, about| Clip::new(name, about, 28, seed);
     let mut logo = clip("black-logo", "black with a logo in the corner for 12 s");
+    let large = Format::progressive(3_840, 2_160, Rate::R25);
+    let uhd = |name: &str, about, video| Clip::new(name, about, 14, seed).coded(video, large);
+    let mut uhd_black = uhd("black-2160", "total black for 6 s in 2160p", Video::H264);
+    let mut uhd_still = uhd("freeze-2160", "one picture for 7 s in 2160p", Video::Hevc10);
+    let (dark, still) = (uhd_black.around(3..9), uhd_still.around(3..10));
     let mut short =
         clip("black-short", "total black for 3 s: a fault for those who asked for short holds");
     let mut blank = clip("blank-blue", "one blue colour for 12 s");
@@ -81,7 +87,6 @@ fn covered(seed: u64) -> Vec<Clip> {
     let mut slate = clip("slate-failure", "a known slate that means failure for 12 s");
     let mut sd = clip("slate-failure-sd", "the same, scaled down and coded coarsely")
         .coded(Video::Mpeg2, Format { height: 576, width: 720, ..Format::SMALL });
-    let known = || Expected { slates: Some(slates::FOLDER.to_owned()), ..Expected::default() };
     let failure = slates::file("failure");
     let [a, b, c, d, e, f, g, h] =
         [&mut logo, &mut short, &mut blank, &mut grey, &mut bars, &mut pal, &mut slate, &mut sd]
@@ -95,19 +100,14 @@ fn covered(seed: u64) -> Vec<Clip> {
     vec![
         blackened(logo, &a).filter("drawbox=x=560:y=20:w=56:h=28:color=white:t=fill"),
         blackened(short, &b),
+        blackened(uhd_black, &dark),
+        uhd_still.held(&still).is(Kind::new("freeze"), still),
         blank.filter(&filled(&c, "0x1020C0")).is(Kind::new("blank"), c),
         grey.filter(&filled(&d, "0x808080")).is(Kind::new("blank"), d),
         bars.covered(&e, &rp219).is(Kind::new("bars"), e),
         pal.covered(&f, &ebu).is(Kind::new("bars"), f),
-        slate
-            .covered_by_image(&g, &failure)
-            .is(Kind::new("slate"), g)
-            .allows("freeze", Severity::Critical)
-            .expects(known()),
-        sd.covered_by_image(&h, &failure)
-            .is(Kind::new("slate"), h)
-            .allows("freeze", Severity::Critical)
-            .expects(known()),
+        slate.covered_by_image(&g, &failure).is(Kind::new("slate"), g).expects(Expected::slates()),
+        sd.covered_by_image(&h, &failure).is(Kind::new("slate"), h).expects(Expected::slates()),
     ]
 }
 
@@ -125,17 +125,17 @@ fn standing(seed: u64) -> Vec<Clip> {
         seed,
     );
     let under = ticker.around(6..24);
-    let mut looped = Clip::new("loop-3s", "the same 3 s eight times", 36, seed);
+    let mut looped = Clip::new("loop-3s", "the same 3 s fourteen times", 56, seed);
     let first = looped.around(6..9);
-    let mut hevc = Clip::new("loop-5s-hevc", "the same 5 s six times", 42, seed)
+    let mut hevc = Clip::new("loop-5s-hevc", "the same 5 s eight times", 56, seed)
         .coded(Video::Hevc, Format::SMALL);
     let pass = hevc.around(6..11);
     vec![
         long.held(&still).is(Kind::new("freeze"), still),
         blackened(twice.held(&held).is(Kind::new("freeze"), held), &dark),
         with_ticker(ticker.held(&under)).is(Kind::new("partial_freeze"), under),
-        repeated(looped, &first, 8),
-        repeated(hevc, &pass, 6),
+        repeated(looped, &first, 14),
+        repeated(hevc, &pass, 8),
     ]
 }
 
@@ -163,84 +163,157 @@ fn repeated(clip: Clip, first: &Range<u32>, times: u32) -> Clip {
         .roughly(Kind::new("loop"), first.start..end, pass)
 }
 
-/// Sound that is wrong.
+/// Sound that is wrong for long.
 fn sound(seed: u64) -> Vec<Clip> {
-    let clip = |name: String, about, seconds| Clip::new(name, about, seconds, seed);
-    let mut clips = Vec::new();
-    for sound in [Sound::Aac, Sound::Mp2, Sound::Ac3, Sound::Eac3] {
-        let mut silent =
-            clip(format!("silence-{}", sound.name()), "digital silence for 13 s", 26).heard(sound);
-        let at = silent.around(6..19);
-        clips.push(silenced(silent, &at, Kind::new("silence")));
+    let clip = |name: &str, about, seconds| Clip::new(name, about, seconds, seed);
+    let mut silent = clip("silence", "digital silence for 13 s", 26);
+    let mut long = clip("silence-33s", "digital silence for 33 s: critical", 46);
+    let mut both = clip("freeze-and-silence", "one picture without sound for 7 s", 22);
+    let mut second = clip(
+        "secondary-silence",
+        "a second language that is silent for 64 s: no more than worth knowing",
+        76,
+    );
+    let mut radio = clip("radio-silence", "radio over a black picture, silent for 13 s", 26);
+    let [a, b, c, d, e] = [
+        silent.around(6..19),
+        long.around(6..39),
+        both.around(6..13),
+        second.around(6..70),
+        radio.around(6..19),
+    ];
+    let (heard, quiet) = (second.picture_seconds(), second.seconds(&d));
+    let both = both.held(&c).is(Kind::new("freeze"), c.clone()).roughly(
+        Kind::new("freeze_and_silence"),
+        c.clone(),
+        heard,
+    );
+    let whole = 0..radio.pictures();
+    let radio = radio.filter(&filled(&whole, "black")).expects(Expected::lineup("kind = 'radio'"));
+    let mut clips = vec![
+        silenced(silent, &a),
+        silenced(long, &b),
+        silenced(both, &c),
+        second.beside(quiet.clone()).sounds(Kind::new("secondary_silence"), quiet, heard),
+        silenced(radio, &e),
+    ];
+    for wrong in WRONG {
+        let mut clip = clip(wrong.name, wrong.about, 52);
+        let at = clip.around(7..43);
+        clips.push(wrong.plant(clip, &at, wrong.kind));
     }
-    let mut long = clip("silence-33s".into(), "digital silence for 33 s: critical", 46);
-    let mut both =
-        clip("freeze-and-silence".into(), "one picture without sound for 7 s: a dead source", 22);
-    let (at, dead) = (long.around(6..39), both.around(6..13));
-    clips.push(silenced(long, &at, Kind::new("silence")));
-    let both = both.held(&dead).is(Kind::together("freeze"), dead.clone());
-    clips.push(silenced(both, &dead, Kind::together("silence")));
-    for (name, about, kind, tolerance, [left, right]) in [
-        ("dead-channel", "nothing on the right for 36 s", "dead_channel", 0.04, ["L", "0"]),
-        ("mono", "the same on both sides for 36 s", "mono", 0.1, ["(L+R)/2", "(L+R)/2"]),
-        (
-            "out-of-phase",
-            "one side turned around for 36 s",
-            "out_of_phase",
-            0.1,
-            ["(L+R)/2", "-(L+R)/2"],
-        ),
-    ] {
-        let mut one_sided = clip(name.into(), about, 52);
-        let at = one_sided.around(7..43);
-        let seconds = one_sided.seconds(&at);
-        let change =
-            |[l, r]: &[String; 2]| [left, right].map(|it| it.replace('L', l).replace('R', r));
-        clips.push(one_sided.sample(&at, change).sounds(Kind::new(kind), seconds, tolerance));
-    }
-    let mut tone = clip("tone-1khz".into(), "a tone of 1 kHz at -18 dBFS for 13 s", 26);
-    let at = tone.around(6..19);
-    let seconds = tone.seconds(&at);
-    let sine = ["0.1259*sin(2*PI*1000*t)", "0.1259*sin(2*PI*1000*t)"].map(str::to_owned);
-    clips.push(tone.sample(&at, |_| sine.clone()).sounds(Kind::new("tone"), seconds, 0.1));
+    let mut stereo = clip("mono-instead", "mono for 36 s where the lineup says stereo", 52);
+    let at = stereo.around(7..43);
+    let told = Kind::new("mono");
+    clips.push(MONO.plant(stereo, &at, told).expects(Expected::lineup("sound_layout = 'stereo'")));
     clips
 }
 
+/// A way for left and right to be wrong.
+#[derive(Clone, Copy)]
+struct Wrong {
+    name: &'static str,
+    about: &'static str,
+    kind: Kind,
+    tolerance_seconds: f64,
+    /// What left and right become, of `L`, `R` and the time `t`.
+    sides: [&'static str; 2],
+}
+
+const MONO: Wrong = Wrong {
+    name: "mono",
+    about: "the same on both sides for 36 s",
+    kind: Kind::informational("mono"),
+    tolerance_seconds: 0.1,
+    sides: ["(L+R)/2", "(L+R)/2"],
+};
+
+const WRONG: [Wrong; 5] = [
+    Wrong {
+        name: "dead-channel",
+        about: "nothing on the right for 36 s",
+        kind: Kind::new("dead_channel"),
+        tolerance_seconds: 0.04,
+        sides: ["L", "0"],
+    },
+    MONO,
+    Wrong {
+        name: "out-of-phase",
+        about: "one side turned around for 36 s",
+        kind: Kind::new("out_of_phase"),
+        tolerance_seconds: 0.1,
+        sides: ["(L+R)/2", "-(L+R)/2"],
+    },
+    Wrong {
+        name: "tone-1khz",
+        about: "a tone of 1 kHz at -18 dBFS for 36 s",
+        kind: Kind::new("tone"),
+        tolerance_seconds: 0.1,
+        sides: ["0.1259*sin(2*PI*1000*t)", "0.1259*sin(2*PI*1000*t)"],
+    },
+    Wrong {
+        name: "clipping",
+        about: "sound driven to full scale for 36 s",
+        kind: Kind::informational("clipping"),
+        // Speech pauses, and then nothing is cut off.
+        tolerance_seconds: 0.5,
+        sides: ["clip(12*L,-1,1)", "clip(12*R,-1,1)"],
+    },
+];
+
+impl Wrong {
+    fn plant(self, clip: Clip, pictures: &Range<u32>, kind: Kind) -> Clip {
+        let seconds = clip.seconds(pictures);
+        let change = |[left, right]: &[String; 2]| {
+            // No function has a capital letter, nor has what the programme's samples are called.
+            self.sides.map(|side| side.replace('L', left).replace('R', right))
+        };
+        clip.sample(pictures, change).sounds(kind, seconds, self.tolerance_seconds)
+    }
+}
+
+/// Everything that sound can be, for 12 s each, in every codec: long enough for short holds.
+fn coded_sound(seed: u64) -> Vec<Clip> {
+    let codecs = [Sound::Aac, Sound::Latm, Sound::Mp2, Sound::Ac3, Sound::Eac3];
+    codecs.map(|sound| all_wrong(sound, seed)).into()
+}
+
+fn all_wrong(sound: Sound, seed: u64) -> Clip {
+    let about = "silence, a dead channel, mono, opposed phase, a tone, clipping, for 12 s each";
+    let mut clip = Clip::new(format!("sound-{}", sound.name()), about, 100, seed).heard(sound);
+    let at = clip.around(4..16);
+    let mut clip = silenced(clip, &at);
+    for (wrong, second) in WRONG.into_iter().zip([20, 36, 52, 68, 84]) {
+        let at = clip.around(second..second + 12);
+        clip = wrong.plant(clip, &at, wrong.kind);
+    }
+    // At full scale speech has hardly a difference left, and a tone has none.
+    clip.allows("mono", Severity::Info)
+}
+
 /// Takes both channels away.
-fn silenced(clip: Clip, pictures: &Range<u32>, kind: Kind) -> Clip {
-    let seconds = clip.seconds(pictures);
-    let picture = clip.format().rate.picture_seconds();
-    clip.sample(pictures, |_| ["0", "0"].map(str::to_owned)).sounds(kind, seconds, picture)
+fn silenced(clip: Clip, pictures: &Range<u32>) -> Clip {
+    let (seconds, picture) = (clip.seconds(pictures), clip.picture_seconds());
+    let zero = |_: &[String; 2]| ["0", "0"].map(str::to_owned);
+    clip.sample(pictures, zero).sounds(Kind::new("silence"), seconds, picture)
 }
 
 /// Sound of a wrong level, and too little of it.
 fn level(seed: u64) -> Vec<Clip> {
-    let clip = |name: &str, about, seconds| Clip::new(name, about, seconds, seed);
-    let mut clipped = clip("clipping", "sound driven to full scale for 6 s", 20);
-    let low = clip("loudness-low", "sound 9 LU below what EBU R128 asks for", 66);
-    let missing = clip("track-missing", "English alone where German is promised as well", 20);
-    let (at, quiet, all) =
-        (clipped.around(6..12), 0..low.pictures(), missing.seconds(&(0..missing.pictures())));
-    let loud = clipped.seconds(&at);
+    let low = Clip::new("loudness-low", "sound 9 LU below what EBU R128 asks for", 76, seed);
+    let missing =
+        Clip::new("track-missing", "English alone where German is promised as well", 20, seed);
+    let (quiet, all) = (0..low.pictures(), missing.seconds(&(0..missing.pictures())));
     let whole = low.seconds(&quiet);
-    let languages = ["eng", "deu"].map(str::to_owned).into();
+    let asked = "loudness = 'r128'\nloudness_window = '1min'".to_owned();
     vec![
-        clipped.sample(&at, |sides| sides.clone().map(|it| format!("clip(12*{it},-1,1)"))).sounds(
-            Kind::new("clipping"),
-            loud,
-            0.1,
-        ),
         // A minute is the shortest window.
-        low.sample(&quiet, |sides| sides.clone().map(|it| format!("0.355*{it}"))).sounds(
-            Kind::new("loudness"),
-            whole,
-            60.0,
-        ),
-        missing.expects(Expected { languages, ..Expected::default() }).sounds(
-            Kind::new("track_missing"),
-            all,
-            6.0,
-        ),
+        low.sample(&quiet, |sides| sides.clone().map(|it| format!("0.355*{it}")))
+            .expects(Expected { profile: asked, ..Expected::default() })
+            .sounds(Kind::new("loudness"), whole.start + 60.0..whole.end, 1.0),
+        missing
+            .expects(Expected::lineup("audio = [{ language = 'eng' }, { language = 'deu' }]"))
+            .sounds(Kind::new("track_missing"), all, 2.0),
     ]
 }
 
@@ -253,13 +326,13 @@ fn damaged(seed: u64) -> Vec<Clip> {
         let clip = |what: &str, about| {
             Clip::new(format!("{what}-{}", video.name()), about, 30, seed).coded(video, format)
         };
-        let mut lost = clip("lost", "one packet lost in an I, a P and a B picture")
+        let lost = clip("lost", "one packet lost in an I, a P and a B picture")
             .allows("decode_errors", Severity::Critical);
-        let mut garbled = clip("garbled", "bytes of an I, a P and a B picture are wrong");
-        for (picture, seconds) in [('I', 4.0), ('P', 12.5), ('B', 21.0)] {
-            lost = lost.hit(Blow { harm: Harm::Lost, picture, seconds });
-            garbled = garbled.hit(Blow { harm: Harm::Garbled, picture, seconds });
-        }
+        let lost = [('I', 4.0), ('P', 12.5), ('B', 21.0)]
+            .into_iter()
+            .fold(lost, |lost, (picture, seconds)| lost.hit(Blow::Lost { picture, seconds }));
+        let garbled = clip("garbled", "bytes of all pictures are wrong for 4 s")
+            .hit(Blow::Garbled { seconds: (9.0, 13.0) });
         clips.push(lost);
         // Of HEVC the decoder says nothing: there is nothing to hold it to.
         clips.extend(Some(garbled).filter(|_| video != Video::Hevc));
@@ -271,6 +344,8 @@ fn damaged(seed: u64) -> Vec<Clip> {
 fn changed(seed: u64) -> Vec<Clip> {
     let small = Format::SMALL;
     let wide = Format::progressive(720, 576, Rate::R25);
+    let stated = "picture = { codec = 'h264', width = 640, height = 360, frame_rate = '25', \
+                  scan = 'progressive' }";
     [
         ("format-size", "720x576 instead of 640x360 from 9 s on", Video::H264, wide),
         ("format-codec", "HEVC instead of H.264 from 9 s on", Video::Hevc, small),
@@ -286,7 +361,9 @@ fn changed(seed: u64) -> Vec<Clip> {
     .map(|(name, about, video, format)| {
         let clip = Clip::new(name, about, 20, seed).heard(Sound::Mp2);
         let (from, all) = (clip.picture(9.0), clip.pictures());
-        clip.then(from, video, format).is(Kind::new("format_change"), from..all)
+        clip.then(from, video, format)
+            .roughly(Kind::new("format_change"), from..all, 2.0)
+            .expects(Expected::lineup(stated))
     })
     .collect()
 }

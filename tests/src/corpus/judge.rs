@@ -76,7 +76,7 @@ pub fn judge(folder: &Path, only: &[String], agent: &Path, beside: Beside) -> Re
         let clip = folder.join(format!("{}.ts", truth.clip));
         let mut rows = Vec::new();
         for profile in PROFILES {
-            let told = probe::told(agent, &clip, profile)?;
+            let told = probe::told(agent, folder, &truth, profile)?;
             rows.push(Compared::by_profile(&truth, profile, told));
         }
         if beside == Beside::Ffmpeg {

@@ -59,6 +59,9 @@ enum Command {
         /// The folder; what was made in it by the same recipe is not made again.
         #[arg(long)]
         out: PathBuf,
+        /// A video whose pictures are the programme's instead of drawn ones.
+        #[arg(long)]
+        content: Option<PathBuf>,
         /// Only the clip of this name, or those whose name begins so (`freeze*`); may be given several times.
         #[arg(long)]
         only: Vec<String>,
@@ -91,8 +94,8 @@ enum Command {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let told = |done: usize, all: usize, what: &str| println!("[{done}/{all}] {what}");
     match &arguments.command {
-        Command::Make { seed, out, only } => {
-            let made = make(out, *seed, only, told)?;
+        Command::Make { seed, out, content, only } => {
+            let made = make(out, *seed, content.as_deref(), only, told)?;
             println!("{made} clips made in {}", out.display());
             Ok(())
         }
@@ -120,6 +123,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 pub fn make(
     folder: &Path,
     seed: u64,
+    content: Option<&Path>,
     only: &[String],
     told: impl Fn(usize, usize, &str) + Sync,
 ) -> Result<usize> {
@@ -130,7 +134,7 @@ pub fn make(
     clips.extend(traps::clips(seed));
     clips.retain(|clip| wanted(&clip.name, only));
     ensure!(!clips.is_empty(), "no clip is called that");
-    let programme = Programme::drawn(folder, seed);
+    let programme = Programme::drawn(folder, seed, content);
     clips.retain(|clip| !clip.is_made(folder, &programme));
     if clips.is_empty() {
         return Ok(0);

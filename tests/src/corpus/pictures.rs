@@ -31,7 +31,7 @@ pub(super) fn make(
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let clips = tempfile::tempdir().context("cannot make a folder for clips")?;
     let names: Vec<String> = EXAMPLES.iter().map(|(name, _)| (*name).to_owned()).collect();
-    super::make(clips.path(), seed, &names, told)?;
+    super::make(clips.path(), seed, None, &names, told)?;
     for (name, picture) in EXAMPLES {
         let clip = clips.path().join(format!("{name}.ts"));
         let filter = format!("select=eq(n\\,{picture}),scale=320:-2");

@@ -5,6 +5,7 @@
 //! dark and flat shots, all of which look different to an encoder.
 
 use std::{
+    ffi::OsStr,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -34,6 +35,8 @@ const PICTURE_CODING: &str =
 pub(super) struct Programme {
     /// Names how both are made.
     pub(super) recipe: String,
+    /// Shots, where they are not drawn.
+    content: Option<PathBuf>,
     picture_graph: String,
     sound_graph: String,
     /// A video file of intra pictures, 25 a second.
@@ -43,20 +46,27 @@ pub(super) struct Programme {
 }
 
 impl Programme {
-    /// Draws it; its files are to be in this folder.
-    pub(super) fn drawn(folder: &Path, seed: u64) -> Self {
+    /// Draws it, or takes its pictures from a file that goes round; its files are to be in this folder.
+    pub(super) fn drawn(folder: &Path, seed: u64, content: Option<&Path>) -> Self {
         let mut dice = Dice::new(seed ^ 0x7E1E);
-        let (picture_graph, sound_graph) = (picture_graph(&mut dice), sound_graph(&mut dice));
-        let recipe = digest(&format!("{PICTURE_CODING} {picture_graph} {sound_graph}"));
+        let (drawn, sound_graph) = (picture_graph(&mut dice), sound_graph(&mut dice));
+        let picture_graph = if content.is_some() { given() } else { drawn };
+        let recipe = digest(&format!("{PICTURE_CODING} {content:?} {picture_graph} {sound_graph}"));
         let named = |what: &str| folder.join(format!("programme-{recipe}.{what}"));
         let (picture, sound) = (named("mkv"), named("wav"));
-        Self { recipe, picture_graph, sound_graph, picture, sound }
+        let content = content.map(Path::to_owned);
+        Self { recipe, content, picture_graph, sound_graph, picture, sound }
     }
 
     /// Makes both unless they are there.
     pub(super) fn make(&self) -> Result<()> {
         if !self.picture.exists() {
-            let arguments = ["-filter_complex", &self.picture_graph, "-map", "[out]"];
+            let given = self.content.iter();
+            let input = given.flat_map(|file| {
+                ["-stream_loop".as_ref(), "-1".as_ref(), "-i".as_ref(), file.as_os_str()]
+            });
+            let graph = ["-filter_complex", &self.picture_graph, "-map", "[out]"].map(OsStr::new);
+            let arguments: Vec<&OsStr> = input.chain(graph).collect();
             run::make(&arguments, PICTURE_CODING, &self.picture)
                 .context("cannot make the programme's pictures")?;
         }
@@ -77,6 +87,15 @@ impl Programme {
 /// A short name for how something is made.
 pub(super) fn digest(made: &str) -> String {
     Sha256::digest(made).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A filter graph that makes a programme of what a file shows.
+fn given() -> String {
+    let (width, height) = SIZE;
+    format!(
+        "[0:v:0]scale={width}:{height},setsar=1,fps=25,setpts=N/25/TB,format=yuv420p,\
+         trim=end_frame={PICTURES}[out]"
+    )
 }
 
 /// A filter graph of all shots, one after another, that ends in `[out]`.

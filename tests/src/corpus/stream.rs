@@ -49,6 +49,7 @@ pub(super) fn join(first: &mut Vec<u8>, second: &[u8]) {
     }
 }
 
-fn pid(packet: &[u8]) -> u16 {
+/// The PID of a packet.
+pub(super) fn pid(packet: &[u8]) -> u16 {
     u16::from_be_bytes([packet[1], packet[2]]) & 0x1FFF
 }

@@ -4,10 +4,10 @@ use tallylight_model::Severity;
 
 use super::{
     clip::{Clip, shown},
-    coding::{Format, Rate, Sound, Video},
+    coding::{Format, Rate, Scan, Sound, Video},
     faults::with_ticker,
     slates,
-    truth::Expected,
+    truth::{Expected, Kind},
 };
 
 /// All of them.
@@ -16,6 +16,7 @@ pub(super) fn clips(seed: u64) -> Vec<Clip> {
     clips.extend(still(seed));
     clips.extend(edited(seed));
     clips.extend(clean(seed));
+    clips.extend(meant(seed));
     clips.into_iter().map(Clip::trap).collect()
 }
 
@@ -97,11 +98,20 @@ fn edited(seed: u64) -> Vec<Clip> {
     let hold = cartoon.around(10..12);
     let hold = hold.start..hold.start + 70;
     let mut announced = clip("trap-break", "a slate of 15 s in a break that SCTE 35 announces", 34)
-        .allows("freeze", Severity::Info)
-        .expects(Expected { slates: Some(slates::FOLDER.to_owned()), ..Expected::default() });
-    let card = announced.around(9..24);
+        .expects(Expected::slates());
+    let mut unknown = clip(
+        "trap-break-unknown",
+        "the same with a slate that nobody knows: no more than worth knowing",
+        34,
+    )
+    .allows("freeze", Severity::Info);
+    let (card, other) = (announced.around(9..24), unknown.around(9..24));
     vec![
-        announced.covered_by_image(&card, &slates::file("ad_fill")).announced(&card),
+        announced
+            .covered_by_image(&card, &slates::file("ad_fill"))
+            .announced(&card)
+            .is(Kind::new("placeholder"), card),
+        unknown.covered_by_image(&other, &slates::file("ad_fill")).announced(&other),
         cross_fades(clip(
             "trap-cross-fades",
             "four scenes that fade into one another for 2 s each",
@@ -148,10 +158,33 @@ fn clean(seed: u64) -> Vec<Clip> {
         (Video::Hevc10, Format::progressive(1_280, 720, Rate::R25), Sound::Aac),
         (Video::Mpeg2, Format::PAL, Sound::Mp2),
         (Video::H264, Format { width: 1_920, height: 1_080, ..Format::PAL }, Sound::Ac3),
+        (Video::H264, Format { scan: Scan::LowerFirst, ..Format::PAL }, Sound::Latm),
     ];
     let clip = |(video, format, sound): (Video, Format, Sound)| {
-        let name = format!("clean-{}-{}", video.name(), format.height);
+        let order = if format.scan == Scan::LowerFirst { "-lower" } else { "" };
+        let name = format!("clean-{}-{}{order}", video.name(), format.height);
         Clip::new(name, "the programme, unharmed", 20, seed).coded(video, format).heard(sound)
     };
     codings.into_iter().map(clip).collect()
+}
+
+/// Faults anywhere else, and meant where the lineup says so.
+fn meant(seed: u64) -> Vec<Clip> {
+    let clip = |name: &str, about, lineup| {
+        Clip::new(name, about, 34, seed).expects(Expected::lineup(lineup))
+    };
+    let still = clip("trap-still", "one picture for 34 s on a still channel", "kind = 'still'");
+    let looped = clip("trap-loop", "the same 4 s eight times on a loop channel", "kind = 'loop'");
+    let radio = clip("trap-radio", "radio over a black picture", "kind = 'radio'");
+    let silent =
+        clip("trap-silent-film", "no sound for 34 s, as announced", "silence = 'expected'");
+    let mono = clip("trap-mono", "mono, as announced", "sound_layout = 'mono'");
+    let all = 0..still.pictures();
+    vec![
+        still.held(&all),
+        looped.filter("loop=loop=-1:size=100,setpts=N"),
+        radio.filter("drawbox=t=fill:color=black"),
+        silent.sample(&all, |_| ["0", "0"].map(str::to_owned)),
+        mono.sample(&all, |[left, _]| [left.clone(), left.clone()]),
+    ]
 }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tallylight_model::{Acts, FaultKind, Hold, Profile, ProfileName, Severity};
 
+use super::slates;
+
 /// The profiles that are judged by.
 pub(super) const PROFILES: [ProfileName; 2] = [ProfileName::Default, ProfileName::Sensitive];
 
@@ -41,15 +43,30 @@ pub struct Truth {
     pub expected: Option<Expected>,
 }
 
-/// What the lineup would say of the channel.
+/// What the lineup and a configuration would say of the channel.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Expected {
-    /// Languages of its sound (ISO 639), the main one first.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub languages: Vec<String>,
+    /// What `probe --expect` is given.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub lineup: String,
+    /// Keys of a profile of its own, besides the one that it is judged by.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub profile: String,
     /// Known slates: a folder beside the clips; a file's name up to the first `-` is its meaning.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub slates: Option<String>,
+}
+
+impl Expected {
+    /// The lineup says this.
+    pub(super) fn lineup(toml: &str) -> Self {
+        Self { lineup: toml.to_owned(), ..Self::default() }
+    }
+
+    /// The corpus' slates are known.
+    pub(super) fn slates() -> Self {
+        Self { slates: Some(slates::FOLDER.to_owned()), ..Self::default() }
+    }
 }
 
 /// Something that is true for a while.
@@ -87,19 +104,19 @@ impl Event {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kind {
     pub(super) name: &'static str,
-    /// Worse than the kind's own rule: freeze and silence at once.
-    together: bool,
+    /// The worst that it may be told as.
+    worst: Severity,
 }
 
 impl Kind {
     /// The kind of this name.
     pub(super) const fn new(name: &'static str) -> Self {
-        Self { name, together: false }
+        Self { name, worst: Severity::Critical }
     }
 
-    /// The kind of this name, while picture and sound fail at once.
-    pub(super) const fn together(name: &'static str) -> Self {
-        Self { name, together: true }
+    /// The kind of this name where it may be meant.
+    pub(super) const fn informational(name: &'static str) -> Self {
+        Self { name, worst: Severity::Info }
     }
 
     /// What each profile calls a condition of this length.
@@ -112,19 +129,18 @@ impl Kind {
     }
 
     fn severity(self, profile: ProfileName, length_ms: u64) -> Option<Severity> {
-        let reached = |hold: Option<u64>| hold.is_some_and(|hold| length_ms >= hold);
-        if self.together && length_ms >= 5_000 {
-            return Some(Severity::Critical);
-        }
+        let reached = |hold: Option<std::time::Duration>| {
+            hold.is_some_and(|hold| u128::from(length_ms) >= hold.as_millis())
+        };
         let kind = FaultKind::from_name(self.name)?;
-        let Hold { warning, critical, .. } = Profile::new(profile).hold(kind);
-        let ms = |hold: std::time::Duration| hold.as_millis() as u64;
-        match (reached(critical.map(ms)), reached(warning.map(ms))) {
-            (true, _) => Some(Severity::Critical),
-            (_, true) => Some(Severity::Warning),
-            _ if warning.is_none() && critical.is_none() => Some(Severity::Info),
-            _ => None,
-        }
+        let Hold { info, warning, critical, .. } = Profile::new(profile).hold(kind);
+        let severity = match (reached(critical), reached(warning), reached(info)) {
+            (true, ..) => Severity::Critical,
+            (_, true, _) => Severity::Warning,
+            (.., true) => Severity::Info,
+            _ => return None,
+        };
+        Some(severity.min(self.worst))
     }
 
     /// Whether an action may rest on it.
@@ -152,7 +168,9 @@ mod tests {
             (Kind::new("black"), 3_000, ["", "warning"]),
             (Kind::new("black"), 6_000, ["warning", "critical"]),
             (Kind::new("freeze"), 6_000, ["", "warning"]),
-            (Kind::together("freeze"), 6_000, ["critical", "critical"]),
+            (Kind::new("freeze_and_silence"), 6_000, ["critical", "critical"]),
+            (Kind::informational("mono"), 40_000, ["info", "info"]),
+            (Kind::informational("mono"), 20_000, ["", "info"]),
             (Kind::new("continuity"), 0, ["warning", "warning"]),
             (Kind::new("mono"), 40_000, ["warning", "warning"]),
             (Kind::new("partial_freeze"), 40_000, ["info", "info"]),
