@@ -537,17 +537,17 @@ pub(crate) fn resembles(change: &Change) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::decode::{Damage, Levels, Signature};
     use tallylight_model::Pid;
 
-    pub(super) const LIVE: Levels = Levels { dark: 0.1, p5: 30.0, p95: 200.0 };
+    pub(crate) const LIVE: Levels = Levels { dark: 0.1, p5: 30.0, p95: 200.0 };
     const BLACK: Levels = Levels { dark: 1.0, p5: 16.0, p95: 16.0 };
     const NIGHT: Levels = Levels { dark: 0.99, p5: 16.0, p95: 24.0 };
 
     /// A key picture at a second that differs from the one before by so much in the worst tile, or is the first.
-    pub(super) fn key(second: u64, levels: Levels, worst_tile: Option<f32>) -> PictureStats {
+    pub(crate) fn key(second: u64, levels: Levels, worst_tile: Option<f32>) -> PictureStats {
         let since = Duration::from_secs(second.saturating_sub(2));
         // Something that is neither one colour nor bars.
         let cells: Vec<u8> = (0..Signature::BYTES).map(|at| (at * 37 % 200) as u8).collect();

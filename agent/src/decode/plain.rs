@@ -1,8 +1,38 @@
-//! How the words of other crates, which know nothing of serialisation, stand in a written message.
+//! How the words of other crates, which know nothing of serialisation, stand in a written message, and which messages make no sense.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tallylight_av::{ChannelPlace, Damage};
 use tallylight_model::Codec;
+
+use super::{PictureStats, Reply};
+
+/// No stream is watched for longer: whoever says so has lost its senses, and sums of such times would overflow.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+impl Reply {
+    /// Whether its times can be those of a stream.
+    pub(crate) fn is_sane(&self) -> bool {
+        let is_sane = |time: Duration| time <= LONGEST;
+        match self {
+            Self::Picture(PictureStats { media_time, change, turned, .. }) => {
+                let dates = change.as_ref();
+                let dates = dates.map(|it| [Some(it.since), it.same_since, it.changed]);
+                let dates = dates.into_iter().flatten().chain([*turned]).flatten();
+                is_sane(*media_time) && dates.into_iter().all(is_sane)
+            }
+            Self::Survey(survey) => survey.pictures.iter().all(|(at, _)| is_sane(*at)),
+            Self::Sound(stats) => {
+                let loud = stats.channels.iter().filter_map(|channel| channel.loud);
+                let loud = loud.flat_map(<[Duration; 2]>::from);
+                [stats.media_time, stats.length].into_iter().chain(loud).all(is_sane)
+            }
+            Self::Damaged { media_time, .. } => is_sane(*media_time),
+            Self::Withheld { .. } | Self::Thumbnail { .. } | Self::Unsupported { .. } => true,
+        }
+    }
+}
 
 /// A PID as its number.
 pub(super) mod pid {

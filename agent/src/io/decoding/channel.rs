@@ -131,7 +131,13 @@ impl Incoming {
         }
         let Some(report) = rest.get(..words).map(parse) else { return Ok(None) };
         self.0.drain(..lengths.len() + words);
-        report.map(Some)
+        let is_sane = |report: &Report| match report {
+            Report::Ready { .. } => true,
+            Report::Done { replies, .. } => replies.iter().flatten().all(Reply::is_sane),
+        };
+        report.and_then(|it| {
+            if is_sane(&it) { Ok(Some(it)) } else { Err(ErrorKind::InvalidData.into()) }
+        })
     }
 }
 
@@ -168,7 +174,10 @@ mod tests {
     use tallylight_model::{Codec, Pid};
 
     use super::*;
-    use crate::decode::{Dating, Effort, Place, Unit};
+    use crate::{
+        decode::{Dating, Effort, PictureStats, Place, Survey, Unit},
+        picture::tests::{LIVE, key},
+    };
 
     fn order(view: u32, data: Vec<u8>) -> Order {
         let unit = Unit {
@@ -229,6 +238,26 @@ mod tests {
             read.extend(incoming.next().unwrap());
         }
         assert_eq!(read, reports);
+    }
+
+    #[test]
+    fn a_time_that_no_stream_has_is_refused() {
+        let pid = Pid::from_bits(256);
+        let stats = key(1, LIVE, Some(1.0));
+        let far = Duration::MAX;
+        let replies = [
+            Reply::Damaged { pid, media_time: far },
+            Reply::Survey(Survey { pid, pictures: vec![(far, stats.signature.clone())] }),
+            Reply::Picture(PictureStats { turned: Some(far), ..stats.clone() }),
+            Reply::Picture(PictureStats { media_time: far, ..stats }),
+        ];
+        for reply in replies {
+            let (mut bytes, mut incoming) = (Vec::new(), Incoming::default());
+            let report = Report::Done { replies: vec![vec![reply.clone()]], resident_kib: 1 };
+            write_report(&mut bytes, &report).unwrap();
+            incoming.push(&bytes);
+            assert!(incoming.next().is_err(), "{reply:?}");
+        }
     }
 
     proptest! {
