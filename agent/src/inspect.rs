@@ -338,7 +338,15 @@ fn without_program(analyser: &Analyser, watched: Duration) -> Option<String> {
     }
     // A recording without tables and clock has no time by which anything could be judged.
     let nothing = analyser.services().next().is_none() && watched.is_zero();
-    nothing.then(|| "it holds neither tables nor a clock".to_owned())
+    nothing.then(|| {
+        let carriers: Vec<String> =
+            analyser.t2mi().map(|(pid, _)| format!("0x{:04X}", pid.get())).collect();
+        let but = match carriers.is_empty() {
+            true => String::new(),
+            false => format!(", but T2-MI on {}", carriers.join(", ")),
+        };
+        format!("it holds neither tables nor a clock{but}")
+    })
 }
 
 /// Why what looked like packets is none.
@@ -437,7 +445,8 @@ impl PidReport {
             },
             transport_errors: counters.transport_errors,
             scrambled_packets: counters.scrambled_packets,
-            t2mi_first_seconds: t2mi.and_then(|(_, here)| seconds(here, began)),
+            // Most such streams have no clock of their own.
+            t2mi_first_seconds: t2mi.map(|(_, here)| seconds(here, began).unwrap_or_default()),
         }
     }
 }

@@ -124,6 +124,10 @@ impl Report {
         if !line.is_empty() {
             write_line(f, 2, &line)?;
         }
+        let t2mi = self.pids.iter().filter(|pid| pid.t2mi_first_seconds.is_some());
+        for pid in t2mi.take(MAX_ROWS) {
+            write_line(f, 2, &format!("T2-MI on 0x{:04X}", pid.pid))?;
+        }
         self.notes.iter().try_for_each(|note| write_line(f, 6, &format!("Note: {note}")))
     }
 

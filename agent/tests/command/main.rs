@@ -370,6 +370,26 @@ fn what_is_scrambled_is_said_not_to_have_been_looked_at() {
 }
 
 #[test]
+fn a_carried_multiplex_is_seen_without_tables_and_clock() {
+    let head = [0x20, 7, 0, 0, (100u16 * 8).to_be_bytes()[0], (100u16 * 8).to_be_bytes()[1]];
+    let carried = tallylight_mux::sealed([&head[..], &[0x5A; 100]].concat());
+    let mut stream = tallylight_mux::Mux::default();
+    for _ in 0..50 {
+        stream.unit(0x1000, &[&[0], &carried[..]].concat());
+        stream.null();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t2mi.ts");
+    fs::write(&path, &stream.bytes).unwrap();
+    let (code, report) = probe(&path, &[]);
+    assert_eq!((code, &report["pids"][0]["t2mi_first_seconds"]), (2, &0.0.into()), "{report:#}");
+    assert_eq!(report["error"], "it holds neither tables nor a clock, but T2-MI on 0x1000");
+    let text = agent(&["probe", path.to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("\nT2-MI on 0x1000\n"), "{text}");
+}
+
+#[test]
 fn bytes_that_are_in_no_packet_are_a_loss_of_synchronisation() {
     let folder = Folder::new();
     let mut clip = clip::clip(12, "", "");
