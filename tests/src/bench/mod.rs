@@ -78,6 +78,13 @@ enum Part {
     Ts,
 }
 
+impl Part {
+    /// Whether it runs agents and a collector.
+    const fn needs_agents(self) -> bool {
+        matches!(self, Self::Decision | Self::Heal | Self::Agent)
+    }
+}
+
 /// What a part came to.
 #[derive(Debug, Serialize)]
 struct Findings {
@@ -120,9 +127,12 @@ async fn measure(mut arguments: Arguments) -> anyhow::Result<()> {
     arguments.folder = arguments.folder.canonicalize().context("cannot find the folder")?;
     let bin = match &arguments.bin {
         Some(bin) => bin.clone(),
-        // The judgement is in this program.
-        None if arguments.parts == [Part::Decide] => PathBuf::new(),
-        None => demo::own_folder()?,
+        None if arguments.parts.is_empty()
+            || arguments.parts.iter().any(|it| it.needs_agents()) =>
+        {
+            demo::own_folder()?
+        }
+        None => demo::this_folder()?,
     };
     let machine = Machine::look(&arguments.folder);
     if arguments.parts.is_empty() {

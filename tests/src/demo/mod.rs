@@ -123,14 +123,19 @@ fn working_folder(named: Option<&Path>) -> anyhow::Result<(PathBuf, Option<TempD
 }
 
 pub(crate) fn own_folder() -> anyhow::Result<PathBuf> {
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let folder = program.parent().map(Path::to_owned).context("this program has no folder")?;
+    let folder = this_folder()?;
     for name in ["tallylight-agent", "tallylight-collector"] {
         if !folder.join(name).is_file() {
             bail!("{} has no {name}; build it first or name its folder by --bin", folder.display());
         }
     }
     Ok(folder)
+}
+
+/// The folder of this program, whatever else is there.
+pub(crate) fn this_folder() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    program.parent().map(Path::to_owned).context("this program has no folder")
 }
 
 /// Completes on SIGINT or SIGTERM. Standard input is left alone: a demo may run without one.
