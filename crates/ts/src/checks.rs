@@ -25,20 +25,18 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// Stamps and PCRs that stay out are awaited so much longer than the limit, for the clock may go in steps of this (see
 /// [`timeline`](crate::timeline)). Since when they stay out is told without it.
 const STEP: Duration = Duration::from_millis(500);
-/// Stamps that are apart by less than so much of the limit were not missed between. Pictures are sent out of order, so that two
-/// neighbours may be nearer in time than their places are.
-const NEAR: f64 = 0.75;
+/// Stamps that are apart by less than so many quarters of the limit were not missed between. Pictures are sent out of order, so
+/// that two neighbours may be nearer in time than their places are.
+const NEAR: u32 = 3;
 /// What needs no exact moment is looked at this often.
 const SWEEP: Duration = Duration::from_millis(100);
 
 impl Flow {
     /// Runs every check as of now.
     pub(crate) fn run_checks(&mut self) {
-        let here = self.check_stream();
-        let primary = self.primary();
+        self.check_stream();
         for i in 0..self.programs.len() {
-            let here = if primary == Some(i) { here } else { self.position(Some(i)) };
-            self.check_program(i, here);
+            self.check_program(i);
         }
     }
 
@@ -48,26 +46,24 @@ impl Flow {
         let has_it = |program: &Program| program.service.pcr_pid == Some(clock);
         let primary = self.primary();
         if primary.is_none_or(|i| has_it(&self.programs[i])) {
-            let here = self.check_stream();
+            self.check_stream();
             for i in 0..self.programs.len() {
                 let program = &self.programs[i];
-                if primary == Some(i) {
-                    self.check_program(i, here);
-                } else if has_it(program) || !program.timeline.runs() {
-                    self.check_program(i, self.position(Some(i)));
+                if has_it(program) || !program.timeline.runs() {
+                    self.check_program(i);
                 }
             }
         } else if let Some(clocked) = self.pids.get(clock).and_then(|state| state.clock) {
             for i in clocked.first..=clocked.last {
                 if has_it(&self.programs[i]) {
-                    self.check_program(i, self.position(Some(i)));
+                    self.check_program(i);
                 }
             }
         }
     }
 
-    /// Runs the checks of the whole stream, and returns where it is.
-    fn check_stream(&mut self) -> Position {
+    /// Runs the checks of the whole stream.
+    fn check_stream(&mut self) {
         let here = self.position(None);
         if let Some(now) = self.clock_at(&here) {
             if now >= self.pat_due {
@@ -79,7 +75,6 @@ impl Flow {
                 self.run_window(now);
             }
         }
-        here
     }
 
     fn check_pat(&mut self, now: Duration, here: Position) {
@@ -103,7 +98,8 @@ impl Flow {
         }
     }
 
-    fn check_program(&mut self, i: usize, here: Position) {
+    fn check_program(&mut self, i: usize) {
+        let here = self.position(Some(i));
         let Some(now) = self.clock_at(&here).filter(|_| self.programs[i].wanted) else { return };
         if now > self.programs[i].due || self.comes_back(i, now, here) {
             self.check_all(i, now, here);
@@ -423,7 +419,7 @@ impl Flow {
         let (pid, owner) = (Some(stream.pid), Some(stream.owner));
         let limit = self.config.profile.limits.pts;
         // Where PCRs stay out, the clock goes in steps, and the stamps themselves know better.
-        let near = step.is_some_and(|step| step <= limit.mul_f64(NEAR));
+        let near = step.is_some_and(|step| step <= limit / 4 * NEAR);
         let late = (stream.stamps.runs() && !near)
             .then(|| stream.stamps.overdue(now, limit, here))
             .flatten();

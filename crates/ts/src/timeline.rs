@@ -56,10 +56,10 @@ pub(crate) enum Step {
 /// One program's clock. Places are counted in packets since the start of the stream.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Timeline {
-    /// The last PCR, its media time and place.
-    pcr: Option<(Pcr, Duration, u64)>,
+    /// The last PCR, its media time in nanoseconds, and its place.
+    pcr: Option<(Pcr, u64, u64)>,
     /// The clock before the announced one, until that goes on: the announcement may be a damaged packet's.
-    former: Option<(Pcr, Duration)>,
+    former: Option<(Pcr, u64)>,
     /// A PCR that has to be borne out, and its place.
     suspect: Option<(Pcr, u64)>,
     /// A media time by a stamp that has to be borne out.
@@ -70,7 +70,7 @@ pub(crate) struct Timeline {
     pace: u64,
     reach: u64,
     /// The first anchor, and nanoseconds per packet since then.
-    first: Option<(Duration, u64)>,
+    first: Option<(u64, u64)>,
     mean: u64,
     /// Counts PCRs, for components to know whether they still come.
     ticks: u32,
@@ -112,8 +112,8 @@ impl Timeline {
     pub(crate) fn announce_with(&mut self, pcr: Pcr) {
         self.marked = true;
         let goes_on = if self.was_marked { PROMPT } else { STEADY };
-        let step = self.pcr.and_then(|(last, ..)| pcr.since(last));
-        if step.is_none_or(|step| step > goes_on) {
+        let step = self.pcr.and_then(|(last, ..)| passed(pcr, last));
+        if step.is_none_or(|step| step > nanos(goes_on)) {
             self.announce();
         }
     }
@@ -172,20 +172,21 @@ impl Timeline {
             self.former = self.pcr.map(|(pcr, time, _)| (pcr, time));
             let time = match self.pcr {
                 Some((_, _, last_place)) => self.after_jump(place.saturating_sub(last_place)),
-                None => self.now(place).unwrap_or(start),
+                None => self.now_ns(place).unwrap_or(nanos(start)),
             };
             self.set_clock(pcr, time, place);
             return Step::First;
         };
-        let step = pcr.since(last).filter(|step| *step <= PROMPT || self.agrees(*step, time));
+        let prompt = nanos(PROMPT);
+        let step = passed(pcr, last).filter(|step| *step <= prompt || self.agrees(*step, time));
         let former = self.former.take();
         if let Some(step) = step {
             self.suspect = None;
             self.pass(pcr, step, place);
-            return Step::Passed(step);
+            return Step::Passed(Duration::from_nanos(step));
         }
         if let Some((former, time)) = former
-            && let Some(step) = pcr.since(former).filter(|step| *step <= PROMPT)
+            && let Some(step) = passed(pcr, former).filter(|step| *step <= prompt)
         {
             self.begin_era();
             self.set_clock(pcr, time + step, place);
@@ -194,10 +195,11 @@ impl Timeline {
         // A damaged PCR is not borne out by the next one.
         match self.suspect.take() {
             Some((first, at))
-                if pcr != first && pcr.since(first).is_some_and(|step| step <= MAX_STEP) =>
+                if pcr != first
+                    && passed(pcr, first).is_some_and(|step| step <= nanos(MAX_STEP)) =>
             {
                 let step = self.leap(first, last, at);
-                self.pass(pcr, pcr.since(first).unwrap_or_default(), place);
+                self.pass(pcr, passed(pcr, first).unwrap_or_default(), place);
                 step
             }
             _ => {
@@ -211,25 +213,25 @@ impl Timeline {
     pub(crate) fn goes_on(&self, pcr: Pcr, place: u64) -> bool {
         let steady = !self.fresh && self.suspect.is_none() && self.former.is_none();
         let Some((last, time, _)) = self.pcr.filter(|_| steady) else { return false };
-        let after = pcr.since(last).map(|step| nanos(time) + nanos(step));
+        let after = passed(pcr, last).map(|step| time + step);
         let off = after.zip(self.now_ns(place)).map(|(after, now)| after.abs_diff(now));
         off.is_some_and(|off| off <= EXPECTED_NS)
     }
 
     /// Time passed up to a PCR.
-    fn pass(&mut self, pcr: Pcr, step: Duration, place: u64) {
+    fn pass(&mut self, pcr: Pcr, step: u64, place: u64) {
         let Some((_, time, last_place)) = self.pcr else { return };
-        if let Some(pace) = nanos(step).checked_div(place.saturating_sub(last_place)) {
-            (self.pace, self.reach) = (pace, nanos(step.min(MAX_INTERPOLATION)));
+        if let Some(pace) = step.checked_div(place.saturating_sub(last_place)) {
+            (self.pace, self.reach) = (pace, step.min(nanos(MAX_INTERPOLATION)));
         }
         self.set_clock(pcr, time + step, place);
     }
 
     /// A large step from the last PCR turned out to be true: much time passed, or this is another clock.
     fn leap(&mut self, pcr: Pcr, last: Pcr, place: u64) -> Step {
-        if let Some(step) = pcr.since(last).filter(|step| *step <= MAX_STEP) {
+        if let Some(step) = passed(pcr, last).filter(|step| *step <= nanos(MAX_STEP)) {
             self.pass(pcr, step, place);
-            return Step::Passed(step);
+            return Step::Passed(Duration::from_nanos(step));
         }
         let last_place = self.pcr.map_or(place, |(_, _, last_place)| last_place);
         let time = self.after_jump(place.saturating_sub(last_place));
@@ -239,21 +241,21 @@ impl Timeline {
     }
 
     /// The time at another clock's first PCR, so many packets after the last one.
-    fn after_jump(&self, packets: u64) -> Duration {
-        let pcr = self.pcr.map_or(Duration::ZERO, |(_, time, _)| time);
-        let known = self.anchor.map_or(pcr, |(anchor, _)| Duration::from_nanos(anchor).max(pcr));
-        (known + self.paced(packets)).max(Duration::from_nanos(self.floor))
+    fn after_jump(&self, packets: u64) -> u64 {
+        let pcr = self.pcr.map_or(0, |(_, time, _)| time);
+        let known = self.anchor.map_or(pcr, |(anchor, _)| anchor.max(pcr));
+        (known + self.paced(packets)).max(self.floor)
     }
 
-    fn set_clock(&mut self, pcr: Pcr, time: Duration, place: u64) {
+    fn set_clock(&mut self, pcr: Pcr, time: u64, place: u64) {
         self.ticks = self.ticks.wrapping_add(1);
         self.pcr = Some((pcr, time, place));
         self.set_anchor(time, place);
     }
 
     /// Whether a long step is borne out by what stamps and packets say of the time meanwhile.
-    fn agrees(&self, step: Duration, since: Duration) -> bool {
-        step.abs_diff(Duration::from_nanos(self.floor).saturating_sub(since)) < MAX_JUMP_TIME
+    fn agrees(&self, step: u64, since: u64) -> bool {
+        step.abs_diff(self.floor.saturating_sub(since)) < nanos(MAX_JUMP_TIME)
     }
 
     /// A component's stamp is `ahead` of the one that it had at media time `base`, and no PCR has come since then. Returns by
@@ -277,7 +279,7 @@ impl Timeline {
             return None;
         }
         self.suspect_stamp = None;
-        self.set_anchor(time, place);
+        self.set_anchor(nanos(time), place);
         Some(step)
     }
 
@@ -309,8 +311,8 @@ impl Timeline {
     pub(crate) fn clock(&self, place: u64) -> Option<Pcr> {
         let settled = !self.fresh && self.suspect.is_none() && self.pace > 0;
         let (pcr, time, _) = self.pcr.filter(|_| settled)?;
-        let passed = self.now(place)?.checked_sub(time).filter(|passed| *passed < PCR_AWAY)?;
-        Some(Pcr::from_ticks(pcr.ticks() + nanos(passed).saturating_mul(27) / 1000))
+        let passed = self.now_ns(place)?.checked_sub(time).filter(|ns| *ns < nanos(PCR_AWAY))?;
+        Some(Pcr::from_ticks(pcr.ticks() + passed * 27 / 1000))
     }
 
     /// The media time at which a presentation stamp is due, as pictures are placed.
@@ -318,7 +320,7 @@ impl Timeline {
         let (pcr, time, _) = self.pcr.filter(|_| !self.fresh && self.suspect.is_none())?;
         let ahead = pts.ticks_since(Pts::from_ticks(pcr.ticks() / 300));
         let lead = self.lead.map_or(0, |(_, lead)| lead);
-        let due = ticks(time).saturating_add(ahead - lead).max(0);
+        let due = ticks_of(time).saturating_add(ahead - lead).max(0);
         Some(Duration::from_nanos(due.unsigned_abs().saturating_mul(100_000) / 9))
     }
 
@@ -331,43 +333,50 @@ impl Timeline {
         era: u32,
     ) -> Option<Duration> {
         let clock = match self.pcr {
-            Some((pcr, time, _)) => (Pts::from_ticks(pcr.ticks() / 300), time),
+            Some((pcr, time, _)) => (Pts::from_ticks(pcr.ticks() / 300), ticks_of(time)),
             None => self.first_stamp(pts, begin),
         };
         let (clock, time) = Some(clock).filter(|_| era == self.era && self.suspect.is_none())?;
         let ahead = pts.ticks_since(clock);
-        let here = ticks(begin) - ticks(time);
+        let here = ticks(begin) - time;
         let known = self.lead.filter(|(by, _)| *by >= of);
         let (_, lead) = *self.lead.insert(known.unwrap_or((of, ahead - here)));
-        let shown = ticks(time).saturating_add(ahead - lead).max(0);
+        let shown = time.saturating_add(ahead - lead).max(0);
         Some(Duration::from_nanos(shown.unsigned_abs().saturating_mul(100_000) / 9))
     }
 
     /// Without a clock stamps count from the first one: that which fits what begins at this media time.
-    fn first_stamp(&mut self, pts: Pts, begin: Duration) -> (Pts, Duration) {
+    fn first_stamp(&mut self, pts: Pts, begin: Duration) -> (Pts, i64) {
         let fits = |(first, time): &(Pts, Duration)| {
             let off = ticks(*time) + pts.ticks_since(*first) - ticks(begin);
             off.abs() <= ticks(PROMPT)
         };
-        match self.stamped.filter(fits) {
+        let (first, time) = match self.stamped.filter(fits) {
             Some(first) => first,
             None => {
                 self.lead = None;
                 *self.stamped.insert((pts, begin))
             }
-        }
+        };
+        (first, ticks(time))
     }
 
-    fn set_anchor(&mut self, time: Duration, place: u64) {
-        self.anchor = Some((nanos(time), place));
+    fn set_anchor(&mut self, time: u64, place: u64) {
+        self.anchor = Some((time, place));
         let (start, from) = *self.first.get_or_insert((time, place));
         let packets = place.saturating_sub(from);
-        self.mean = nanos(time.saturating_sub(start)).checked_div(packets).unwrap_or(0);
+        self.mean = time.saturating_sub(start).checked_div(packets).unwrap_or(0);
     }
 
-    fn paced(&self, packets: u64) -> Duration {
-        Duration::from_nanos(self.mean.saturating_mul(packets)).min(MAX_JUMP_TIME)
+    fn paced(&self, packets: u64) -> u64 {
+        self.mean.saturating_mul(packets).min(nanos(MAX_JUMP_TIME))
     }
+}
+
+/// The nanoseconds from a PCR to a later one.
+fn passed(pcr: Pcr, earlier: Pcr) -> Option<u64> {
+    let ticks = u64::try_from(pcr.ticks_since(earlier)).ok()?;
+    Some(ticks * 1000 / 27)
 }
 
 /// What counts of the time that packets of others took.
@@ -386,7 +395,10 @@ fn nanos(span: Duration) -> u64 {
 
 /// In ticks of 90 kHz.
 fn ticks(span: Duration) -> i64 {
-    let nanos = nanos(span);
+    ticks_of(nanos(span))
+}
+
+const fn ticks_of(nanos: u64) -> i64 {
     (nanos / 100_000 * 9 + nanos % 100_000 * 9 / 100_000) as i64
 }
 

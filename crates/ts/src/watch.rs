@@ -17,8 +17,10 @@ pub(crate) struct Change {
 /// Watches one thing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Watch {
-    /// When it was last seen, or the watch began, and where.
-    last: Option<(Duration, Position)>,
+    /// When it was last seen, or the watch began, and where. Apart, since both are written with each PCR, and copying them as one
+    /// would take several times as long.
+    last: Option<Duration>,
+    place: Position,
     seen: bool,
     regular: u8,
     holds: bool,
@@ -32,7 +34,7 @@ impl Watch {
         limit: Duration,
         here: Position,
     ) -> Option<Change> {
-        let in_time = self.last.is_some_and(|(last, _)| now.saturating_sub(last) <= limit);
+        let in_time = self.last.is_some_and(|last| now.saturating_sub(last) <= limit);
         self.regular = if self.seen && in_time { self.regular.saturating_add(1) } else { 0 };
         self.renew(now, here)
     }
@@ -40,8 +42,9 @@ impl Watch {
     /// The same of what is no table, whose repetition nobody asks for.
     pub(crate) fn renew(&mut self, now: Duration, here: Position) -> Option<Change> {
         let held = core::mem::take(&mut self.holds);
-        let over = held.then(|| self.last.map_or(here, |(_, since)| since));
-        (self.last, self.seen) = (Some((now, here)), true);
+        let over = held.then_some(self.place);
+        self.await_from(now, here);
+        self.seen = true;
         over.map(|since| Change { holds: false, since })
     }
 
@@ -52,12 +55,15 @@ impl Watch {
         limit: Duration,
         here: Position,
     ) -> Option<Change> {
-        let (last, since) = self.last.get_or_insert((now, here));
-        if self.holds || now.saturating_sub(*last) <= limit {
+        let Some(last) = self.last else {
+            self.await_from(now, here);
+            return None;
+        };
+        if self.holds || now.saturating_sub(last) <= limit {
             return None;
         }
         self.holds = true;
-        Some(Change { holds: true, since: *since })
+        Some(Change { holds: true, since: self.place })
     }
 
     /// Asks the same of a table. Segmented streams (HLS) carry their tables once per segment; that is no fault of theirs, so a
@@ -74,8 +80,7 @@ impl Watch {
 
     /// After which time asking would tell; `None` if asking does not before the thing is seen again.
     pub(crate) fn due(&self, limit: Duration) -> Option<Duration> {
-        let (last, _) = self.last.filter(|_| !self.holds)?;
-        Some(last.saturating_add(limit))
+        Some(self.last.filter(|_| !self.holds)?.saturating_add(limit))
     }
 
     /// The same of a table.
@@ -90,7 +95,8 @@ impl Watch {
 
     /// The thing is awaited from here on, whatever came before.
     pub(crate) fn await_from(&mut self, now: Duration, here: Position) {
-        self.last = Some((now, here));
+        self.last = Some(now);
+        self.place = here;
     }
 
     /// Whether the thing ever came.
@@ -110,15 +116,14 @@ impl Watch {
 
     /// So much of the clock's time passed without packets: it does not count.
     pub(crate) fn excuse(&mut self, span: Duration) {
-        if let Some((last, _)) = &mut self.last {
+        if let Some(last) = &mut self.last {
             *last += span;
         }
     }
 
     /// Ends the condition if it holds: the thing is not expected any more.
     pub(crate) fn close(&mut self) -> Option<Change> {
-        let (_, since) = self.last?;
-        core::mem::take(&mut self.holds).then_some(Change { holds: false, since })
+        core::mem::take(&mut self.holds).then_some(Change { holds: false, since: self.place })
     }
 }
 
