@@ -10,7 +10,7 @@ use crate::{
     CueCounters, Event, FindingKind, Position, SpliceInfo, Table, Wanted,
     cue::Cues,
     flow::Flow,
-    packet::Header,
+    packet::{Header, PAYLOAD},
     program::Program,
     psi::{self, MAX_ENTITLEMENTS, TABLE_CAT, TABLE_PAT, TABLE_PMT, TABLE_SDT, TABLE_TOT},
     section::{Assembler, Section, Unusable, crc32},
@@ -70,6 +70,8 @@ struct Reader {
     assembler: Assembler,
     /// Sections that were read: table, extension, number and CRC.
     known: Vec<(u8, u16, u8, u32)>,
+    /// The last section, if it was known and is short: one that is alike needs no reading.
+    last: Vec<u8>,
 }
 
 impl Reader {
@@ -82,7 +84,14 @@ impl Reader {
             peek: None,
             assembler: Assembler::default(),
             known: Vec::new(),
+            last: Vec::new(),
         }
+    }
+
+    /// Forgets what sections said: they must be read again.
+    fn forget(&mut self) {
+        self.known.clear();
+        self.last.clear();
     }
 
     /// Packets were lost.
@@ -289,7 +298,7 @@ impl Flow {
         self.tables.has_listed = true;
         // What other tables said of programs that were not there, or are new, must be read again.
         for reader in self.tables.readers.iter_mut().filter(|reader| reader.pid != Pid::PAT) {
-            reader.known.clear();
+            reader.forget();
         }
         self.services_changed();
     }
@@ -401,6 +410,11 @@ fn read(reader: &mut Reader, bytes: &[u8]) -> Option<Read> {
     }
     let table_id = *bytes.first()?;
     let table = reader.table?;
+    if reader.last == bytes {
+        let [_, _, _, high, low, ..] = *bytes else { return None };
+        return Some(Read::Repeated { table_id, extension: u16::from_be_bytes([high, low]) });
+    }
+    reader.last.clear();
     let foreign = !table.takes(table_id);
     // Time tables, running status and stuffing are of the short form.
     if table_id == TABLE_TOT && crc32(bytes) != 0 {
@@ -426,6 +440,9 @@ fn read(reader: &mut Reader, bytes: &[u8]) -> Option<Read> {
         return None;
     }
     if reader.repeats(&section) {
+        if bytes.len() <= PAYLOAD {
+            reader.last.extend_from_slice(bytes);
+        }
         return Some(Read::Repeated { table_id, extension });
     }
     Some(match table_id {

@@ -175,6 +175,7 @@ impl Flow {
         for (i, reader) in self.tables.readers.iter_mut().enumerate() {
             let state = self.pids.entry(reader.pid);
             reader.table = own_table(reader.pid, &pmts);
+            reader.last.clear();
             match cues.contains(&reader.pid) {
                 true => reader.cues = Some(reader.cues.take().unwrap_or_default()),
                 false => reader.cues = None,
