@@ -56,6 +56,8 @@ pub(crate) struct AudioCutter {
     /// The last stamp, and the samples since then.
     clock: Option<(Pts, u64)>,
     last: Option<Frame>,
+    /// How large its buffers are, by the last frame.
+    sizes: Option<Sizes>,
 }
 
 impl AudioCutter {
@@ -74,6 +76,7 @@ impl AudioCutter {
             searching: true,
             clock: None,
             last: None,
+            sizes: None,
         }
     }
 
@@ -86,8 +89,8 @@ impl AudioCutter {
         }
     }
 
-    pub(crate) fn sizes(&self) -> Option<Sizes> {
-        Sizes::audio(self.codec, self.last?.channels)
+    pub(crate) const fn sizes(&self) -> Option<&Sizes> {
+        self.sizes.as_ref()
     }
 
     pub(crate) fn buffered(&self) -> usize {
@@ -192,9 +195,12 @@ impl AudioCutter {
         if let Some(last) = self.last.filter(|_| frame.rate_hz == 0) {
             frame = Frame { length: frame.length, ..last };
         }
-        self.last = Some(frame).filter(|frame| !frame.auxiliary).or(self.last);
         if frame.auxiliary {
             return;
+        }
+        let channels = self.last.replace(frame).map(|last| last.channels);
+        if channels != Some(frame.channels) {
+            self.sizes = Sizes::audio(self.codec, frame.channels);
         }
         let mut draft = self.draft(at, Some(frame));
         (draft.size, draft.key) = (frame.length, true);

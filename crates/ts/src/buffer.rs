@@ -26,8 +26,8 @@ mod transport;
 use tallylight_model::Pcr;
 
 use crate::{
-    Check, Indicator, Overflow, Position, Setting, Table, Unavailable, elementary::Elementary,
-    flow::Flow, packet::Header, timeline::Step,
+    Check, CheckProfile, Indicator, Overflow, Position, Setting, Table, Unavailable,
+    elementary::Elementary, flow::Flow, packet::Header, timeline::Step,
 };
 
 pub(crate) use clock::Clock;
@@ -106,17 +106,17 @@ impl BufferFault {
     }
 }
 
-impl Flow {
-    /// Whether the profile looks at any of it.
-    fn follows_buffers(&self) -> bool {
-        [Indicator::Buffer, Indicator::EmptyBuffer, Indicator::DataDelay]
-            .into_iter()
-            .any(|check| self.config.profile.setting(check) != Setting::Off)
-    }
+/// Whether a profile looks at any of it.
+pub(crate) fn is_followed(profile: &CheckProfile) -> bool {
+    [Indicator::Buffer, Indicator::EmptyBuffer, Indicator::DataDelay]
+        .into_iter()
+        .any(|check| profile.setting(check) != Setting::Off)
+}
 
+impl Flow {
     /// A packet with tables goes into the buffers of the programs that need them.
     pub(crate) fn buffer_table(&mut self, table: Table, header: &Header) {
-        if !self.follows_buffers() {
+        if !self.follows_buffers {
             return;
         }
         let packet = self.totals.packets;
@@ -136,52 +136,55 @@ impl Flow {
 
     /// Follows a program's buffers up to its next PCR.
     pub(crate) fn follow_buffers(&mut self, i: usize, pcr: Pcr, step: Step, here: Position) {
-        if step == Step::Suspect || !self.programs[i].wanted || !self.follows_buffers() {
+        let Self { programs, streams, changes: out, .. } = self;
+        let program = &mut programs[i];
+        if step == Step::Suspect || !program.wanted || !self.follows_buffers {
             return;
         }
-        let constant = self.totals.null_packets > 0;
-        let mut out = core::mem::take(&mut self.changes);
-        let program = &mut self.programs[i];
-        let streams = &mut self.streams[program.components.clone()];
+        let streams = &mut streams[program.components.clone()];
         if matches!(step, Step::Passed(_)) && program.clock.pcr(pcr, here.packet) {
-            let now = Now::new(&program.clock, here, constant);
-            program.system.advance(&now, &mut out);
+            let now = Now::new(&program.clock, here, self.totals.null_packets > 0);
+            program.system.advance(&now, out);
             for stream in streams {
-                stream.follow_buffers(&now, &mut out);
+                stream.follow_buffers(&now, out);
             }
         } else {
             if !matches!(step, Step::Passed(_)) {
                 program.clock.reset();
                 program.clock.pcr(pcr, here.packet);
             }
-            program.system.reset(here, &mut out);
+            program.system.reset(here, out);
             for stream in streams {
-                stream.model.reset(Some(stream.pid), here, &mut out);
+                stream.model.reset(Some(stream.pid), here, out);
             }
         }
-        for change in out.drain(..) {
-            self.buffer_change(Some(i), change);
+        if !out.is_empty() {
+            self.tell_changes(Some(i));
         }
-        self.changes = out;
+    }
+
+    /// Tells what the buffers of a program came to.
+    pub(crate) fn tell_changes(&mut self, program: Option<usize>) {
+        let mut changes = core::mem::take(&mut self.changes);
+        for change in changes.drain(..) {
+            self.buffer_change(program, change);
+        }
+        self.changes = changes;
     }
 
     /// Nothing is known of a program's buffers from here on.
     pub(crate) fn forget_buffers(&mut self, i: usize) {
         let here = self.position(Some(i));
-        let mut out = core::mem::take(&mut self.changes);
         let program = &mut self.programs[i];
         program.clock.reset();
-        program.system.reset(here, &mut out);
+        program.system.reset(here, &mut self.changes);
         for stream in &mut self.streams[program.components.clone()] {
-            stream.model.reset(Some(stream.pid), here, &mut out);
+            stream.model.reset(Some(stream.pid), here, &mut self.changes);
         }
-        for change in out.drain(..) {
-            self.buffer_change(Some(i), change);
-        }
-        self.changes = out;
+        self.tell_changes(Some(i));
     }
 
-    pub(crate) fn buffer_change(&mut self, program: Option<usize>, change: Change) {
+    fn buffer_change(&mut self, program: Option<usize>, change: Change) {
         let Change { pid, fault, holds, since, at } = change;
         if !fault.is_overflow() || self.config.profile.overflow == Overflow::Counted {
             self.condition_at(Check::Buffer(fault), pid, program, holds, since, at);

@@ -123,7 +123,7 @@ impl Cutter {
     }
 
     /// How large the component's buffers are, as far as known.
-    pub(crate) fn sizes(&self) -> Option<Sizes> {
+    pub(crate) fn sizes(&self) -> Option<&Sizes> {
         match self {
             Self::None => None,
             Self::Video(video) => video.sizes(),

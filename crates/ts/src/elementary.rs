@@ -6,8 +6,8 @@ use core::{cell::OnceCell, time::Duration};
 use tallylight_model::{MonoTime, Pid, Pts};
 
 use crate::{
-    AccessUnit, Captions, Coding, Component, Event, Offset, Parameters, Payload, Pictures,
-    Position, UnitCounters,
+    AccessUnit, Captions, Coding, Component, Offset, Parameters, Payload, Pictures, Position,
+    UnitCounters,
     buffer::{Change, Model, Now},
     cutter::{Cutter, Draft},
     offset::OffsetMeter,
@@ -187,6 +187,9 @@ impl Elementary {
             return;
         }
         self.model.packet(here.packet, header.unit_start, payload.len());
+        if payload.is_empty() && !header.unit_start {
+            return;
+        }
         self.random_access |= header.unit_start && header.random_access();
         let part = self.pes.push(header.unit_start, payload);
         self.counters.pes_errors += u64::from(part.broken);
@@ -284,12 +287,14 @@ impl Elementary {
     /// Hands out the access units that are complete.
     pub(crate) fn drain(&mut self, timeline: &mut Timeline, out: &mut Outbox) {
         let Some(codec) = self.coding.codec() else { return };
-        let sizes = self.ready.iter().map(|draft| draft.size).sum::<usize>();
         let (end, mut offset) = match self.cutter.buffered() {
-            Some(buffered) => self.model.here(buffered + sizes),
+            Some(buffered) => {
+                let sizes = self.ready.iter().map(|draft| draft.size).sum::<usize>();
+                self.model.here(buffered + sizes)
+            }
             None => self.model.end_before(self.cutter.following()),
         };
-        for draft in self.ready.drain(..) {
+        for draft in &mut self.ready {
             if self.cutter.buffered().is_some() {
                 offset += draft.size as u64;
             }
@@ -303,7 +308,7 @@ impl Elementary {
             self.counters.oversized += u64::from(draft.oversized);
             self.counters.bytes += draft.size as u64;
             if codec.is_video() {
-                self.census.add(&draft);
+                self.census.add(draft);
             }
             let pts = draft.stamps.pts;
             let lead = match (codec.is_video(), draft.key) {
@@ -313,7 +318,7 @@ impl Elementary {
             };
             let begin = draft.begin.media.unwrap_or_default();
             let shown = pts.and_then(|pts| timeline.presented(pts, lead, begin, draft.era));
-            out.push(Event::Unit(AccessUnit {
+            out.push_unit(AccessUnit {
                 pid: self.pid,
                 program: self.program,
                 codec,
@@ -326,8 +331,9 @@ impl Elementary {
                 cut: draft.cut,
                 media_time: shown.or(draft.begin.media),
                 position: draft.begin,
-                data: draft.data,
-            }));
+                data: core::mem::take(&mut draft.data),
+            });
         }
+        self.ready.clear();
     }
 }

@@ -8,7 +8,7 @@ use tallylight_model::{MonoTime, Pcr, Pid};
 use crate::{
     AnalyserConfig, Check, CheckClock, Condition, Event, Finding, FindingKind, Indicator, Position,
     Setting, Totals,
-    buffer::Change,
+    buffer::{self, Change},
     continuity::Verdict,
     elementary::{Elementary, Here},
     ledger::{Ledger, Subject},
@@ -71,6 +71,7 @@ pub(crate) struct Flow {
     pub(crate) told: Told,
     /// Room for what the buffers of a program come to.
     pub(crate) changes: Vec<Change>,
+    pub(crate) follows_buffers: bool,
     skipped: u64,
     /// Where the first of two corrupted sync bytes stood.
     corrupted: Option<Position>,
@@ -114,6 +115,7 @@ impl Flow {
             others: Vec::new(),
             told: Told::default(),
             changes: Vec::new(),
+            follows_buffers: buffer::is_followed(&config.profile),
             skipped: 0,
             corrupted: None,
             lost: None,

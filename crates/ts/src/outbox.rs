@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::Event;
+use crate::{AccessUnit, Event};
 
 /// Events kept; further ones are dropped and counted. A push of a mebibyte of an ordinary stream gives some hundreds.
 const MAX_EVENTS: usize = 1 << 16;
@@ -19,13 +19,27 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn push(&mut self, event: Event) {
-        let bytes = payload(&event);
-        if self.queue.len() >= MAX_EVENTS || self.bytes + bytes > MAX_BYTES {
-            self.dropped += 1;
-            return;
+        if self.admit(payload(&event)) {
+            self.queue.push_back(event);
         }
-        self.bytes += bytes;
-        self.queue.push_back(event);
+    }
+
+    /// The same of an access unit, which is most of what there is: it is made where it is kept.
+    #[inline(always)]
+    pub(crate) fn push_unit(&mut self, unit: AccessUnit) {
+        if self.admit(unit.data.len()) {
+            self.queue.push_back(Event::Unit(unit));
+        }
+    }
+
+    fn admit(&mut self, bytes: usize) -> bool {
+        let room = self.queue.len() < MAX_EVENTS && self.bytes + bytes <= MAX_BYTES;
+        if room {
+            self.bytes += bytes;
+        } else {
+            self.dropped += 1;
+        }
+        room
     }
 
     pub(crate) fn pop(&mut self) -> Option<Event> {

@@ -140,7 +140,10 @@ pub(crate) struct Life {
 impl Life {
     /// An access unit begins here.
     pub(crate) fn sign(&mut self, here: Position) {
-        self.signs = Some((self.signs.map_or(here, |(first, _)| first), here));
+        match &mut self.signs {
+            Some((_, last)) => *last = here,
+            None => self.signs = Some((here, here)),
+        }
     }
 
     /// So much of the clock's time passed without packets: it does not count.

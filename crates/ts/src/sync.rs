@@ -50,8 +50,8 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     /// The packets from the one on that begins at `at` in the bytes.
     pub(crate) fn packets(self, at: usize) -> impl Iterator<Item = &'a [u8; PACKET]> {
-        let places = self.bytes.get(at..).unwrap_or_default().chunks_exact(self.stride);
-        places.filter_map(|place| place.first_chunk())
+        let places = (at..).step_by(self.stride);
+        places.map_while(move |at| self.bytes.get(at..)?.first_chunk())
     }
 }
 

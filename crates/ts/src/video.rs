@@ -104,7 +104,7 @@ struct Pending {
 
 /// The element that is being read.
 struct Open {
-    head: [u8; HEAD],
+    /// How many of its first bytes are there.
     head_len: usize,
     /// Bytes so far, without the start code.
     size: usize,
@@ -140,6 +140,8 @@ pub(crate) struct VideoCutter {
     pub(crate) captions: Captions,
     /// Zero bytes that may belong to a start code or be stuffing.
     zeros: usize,
+    /// The first bytes of the element that is being read.
+    head: [u8; HEAD],
     open: Option<Open>,
     unit: Option<Unit>,
     pending: Pending,
@@ -160,6 +162,7 @@ impl VideoCutter {
             syntax,
             captions: Captions::default(),
             zeros: 0,
+            head: [0; HEAD],
             open: None,
             unit: None,
             pending: Pending::default(),
@@ -180,11 +183,11 @@ impl VideoCutter {
         }
     }
 
-    pub(crate) fn sizes(&self) -> Option<Sizes> {
+    pub(crate) fn sizes(&self) -> Option<&Sizes> {
         match &self.syntax {
-            Syntax::H264(reader) => reader.sizes,
-            Syntax::Hevc(reader) => reader.sizes,
-            Syntax::Mpeg(reader) => reader.sizes,
+            Syntax::H264(reader) => reader.sizes.as_ref(),
+            Syntax::Hevc(reader) => reader.sizes.as_ref(),
+            Syntax::Mpeg(reader) => reader.sizes.as_ref(),
         }
     }
 
@@ -236,7 +239,7 @@ impl VideoCutter {
         let mut taken = 0;
         if self.zeros == 0 {
             for data in payloads {
-                let within = !may_start(data) || start_code(data).is_none();
+                let within = !may_start(data) || !has_suspect(data) || start_code(data).is_none();
                 if !within || data.ends_with(&[0]) {
                     break;
                 }
@@ -272,13 +275,12 @@ impl VideoCutter {
         if let Some(unit) = &mut self.unit {
             unit.draft.cut = true;
         }
-        self.close(ready);
+        close(&mut self.unit, ready);
         self.pending = Pending { number: self.pending.number + 1, ..Pending::default() };
     }
 
     fn begin_element(&mut self, here: &Here<'_>) {
         self.open = Some(Open {
-            head: [0; HEAD],
             head_len: 0,
             size: 0,
             begin: here.position(),
@@ -323,7 +325,7 @@ impl VideoCutter {
         let mut began = false;
         if open.known.is_none() {
             let (now, later) = bytes.split_at(bytes.len().min(HEAD - open.head_len));
-            open.head[open.head_len..][..now.len()].copy_from_slice(now);
+            self.head[open.head_len..][..now.len()].copy_from_slice(now);
             open.head_len += now.len();
             bytes = later;
             if open.head_len < HEAD {
@@ -339,11 +341,12 @@ impl VideoCutter {
 
     /// Finds out what the element is, once; true if an access unit begins with it.
     fn classify(&mut self, ready: &mut Vec<Draft>) -> bool {
-        let Some(mut open) = self.open.take_if(|open| open.known.is_none() && open.head_len > 0)
+        let Some(open) = self.open.as_mut().filter(|it| it.known.is_none() && it.head_len > 0)
         else {
             return false;
         };
-        let element = self.syntax.classify(&open.head[..open.head_len]);
+        let head = &self.head[..open.head_len];
+        let element = self.syntax.classify(head);
         let held = core::mem::take(self.syntax.captions());
         if held.any() {
             self.captions.note(held, open.begin);
@@ -355,51 +358,65 @@ impl VideoCutter {
             Element::Picture(start) => self.unit.is_none() || has_picture && !start.second_field,
         };
         if begins {
-            self.close(ready);
-            self.begin(&open);
+            close(&mut self.unit, ready);
+            self.unit = Some(Unit::begin(open, self.payload, &mut self.used));
         }
-        open.known = Some(if element == Element::Filler { Known::Filler } else { Known::Counted });
+        let is_filler = element == Element::Filler;
+        open.known = Some(if is_filler { Known::Filler } else { Known::Counted });
         if let Some(unit) = &mut self.unit {
             unit.join(element, self.payload);
+            if !is_filler {
+                unit.copy(&[0, 0, 0, 1], self.max_picture);
+                unit.copy(head, self.max_picture);
+            }
         }
-        if element != Element::Filler {
-            self.copy(&[0, 0, 0, 1]);
-            self.copy(&open.head[..open.head_len]);
-        }
-        self.open = Some(open);
         begins
     }
 
-    fn begin(&mut self, open: &Open) {
-        let mut unit = Unit { copying: self.payload != Payload::None, ..Unit::default() };
-        unit.draft.begin = open.begin;
-        unit.draft.era = open.era;
-        if open.pending.number > self.used {
-            self.used = open.pending.number;
-            unit.draft.stamps = open.pending.stamps;
-            unit.random_access = open.pending.random_access;
-        }
-        self.unit = Some(unit);
-    }
-
-    fn close(&mut self, ready: &mut Vec<Draft>) {
-        // What precedes a picture that never came is no access unit.
-        ready.extend(self.unit.take().filter(|unit| unit.has_picture).map(|unit| unit.draft));
-    }
-
     fn copy(&mut self, bytes: &[u8]) {
-        let Some(unit) = self.unit.as_mut().filter(|unit| unit.copying) else { return };
-        if unit.draft.data.len() + bytes.len() > self.max_picture {
-            unit.copying = false;
-            unit.draft.oversized = true;
-            unit.draft.data = Vec::new();
-            return;
+        if let Some(unit) = &mut self.unit {
+            unit.copy(bytes, self.max_picture);
         }
-        unit.draft.data.extend_from_slice(bytes);
+    }
+}
+
+/// Ends an access unit. What precedes a picture that never came is none.
+fn close(unit: &mut Option<Unit>, ready: &mut Vec<Draft>) {
+    if let Some(unit) = unit.take()
+        && unit.has_picture
+    {
+        ready.push(unit.draft);
     }
 }
 
 impl Unit {
+    /// It begins with an element, with the stamps of its PES packet unless those were used.
+    fn begin(open: &Open, payload: Payload, used: &mut u64) -> Self {
+        let mut unit = Self { copying: payload != Payload::None, ..Self::default() };
+        unit.draft.begin = open.begin;
+        unit.draft.era = open.era;
+        if open.pending.number > *used {
+            *used = open.pending.number;
+            unit.draft.stamps = open.pending.stamps;
+            unit.random_access = open.pending.random_access;
+        }
+        unit
+    }
+
+    fn copy(&mut self, bytes: &[u8], most: usize) {
+        if !self.copying {
+            return;
+        }
+        let draft = &mut self.draft;
+        if draft.data.len() + bytes.len() > most {
+            self.copying = false;
+            draft.oversized = true;
+            draft.data = Vec::new();
+            return;
+        }
+        draft.data.extend_from_slice(bytes);
+    }
+
     fn join(&mut self, element: Element, payload: Payload) {
         match element {
             Element::Prefix(Prefix::Entry) => self.entry = true,
@@ -425,22 +442,29 @@ impl Unit {
 
 /// Where content ends: before the zero bytes of the next start code, or before those that end it for the time being.
 fn next_start(bytes: &[u8]) -> usize {
-    let found = may_start(bytes).then(|| start_code(bytes)).flatten();
+    // Many elements are short: what is near is looked at first.
+    let (near, far) = bytes.split_at(bytes.len().min(BLOCK));
+    let may_start = near.first_chunk::<BLOCK>().is_none_or(has_suspect) || may_start(far);
+    let found = may_start.then(|| start_code(bytes)).flatten();
     let content = &bytes[..found.unwrap_or(bytes.len())];
     content.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
 }
 
 /// Finds 00 00 01. However it lies, it has a pair of bytes at an even place that is 00 00 or 00 01.
 fn start_code(bytes: &[u8]) -> Option<usize> {
-    let pairs = bytes.as_chunks().0;
-    // One by one they are looked at only where there is any.
-    if pairs.iter().fold(0, |found, &pair| found | u16::from(is_suspect(pair))) == 0 {
-        return None;
-    }
-    let mut suspects = pairs.iter().enumerate().filter(|&(_, &pair)| is_suspect(pair));
-    suspects.find_map(|(i, pair)| match (2 * i, pair) {
-        (at, [_, 0]) => (bytes.get(at + 2) == Some(&1)).then_some(at),
-        (at, _) => at.checked_sub(1).filter(|&before| bytes[before] == 0),
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    // One by one they are looked at only in a block that has any.
+    let mut suspects = blocks.iter().enumerate().filter(|(_, block)| has_suspect(block));
+    let found = suspects.find_map(|(i, block)| start_code_within(bytes, i * BLOCK, block));
+    found.or_else(|| start_code_within(bytes, blocks.len() * BLOCK, rest))
+}
+
+/// The same in a part that begins at an even place.
+fn start_code_within(bytes: &[u8], from: usize, part: &[u8]) -> Option<usize> {
+    let pairs = part.as_chunks().0.iter().zip((from..).step_by(2));
+    pairs.filter(|(pair, _)| is_suspect(**pair)).find_map(|(pair, at)| match pair {
+        [_, 0] => (bytes.get(at + 2) == Some(&1)).then_some(at),
+        _ => at.checked_sub(1).filter(|&before| bytes[before] == 0),
     })
 }
 
@@ -449,6 +473,10 @@ fn is_suspect(pair: [u8; 2]) -> bool {
 }
 
 const BLOCK: usize = 32;
+
+fn has_suspect<const N: usize>(bytes: &[u8; N]) -> bool {
+    bytes.as_chunks().0.iter().fold(0, |found, &pair| found | u16::from(is_suspect(pair))) != 0
+}
 
 /// Whether a start code may begin in these bytes or with the one before them.
 ///
@@ -461,7 +489,7 @@ fn may_start(bytes: &[u8]) -> bool {
     let Some(&last) = bytes.last_chunk::<BLOCK>() else { return true };
     let lower = |least: [u8; BLOCK], block: &[u8; BLOCK]| from_fn(|i| least[i].min(block[i]));
     let least = bytes.as_chunks().0.iter().fold(last, lower);
-    least.as_chunks().0.iter().fold(0, |found, &pair| found | u16::from(is_suspect(pair))) != 0
+    has_suspect(&least)
 }
 
 #[cfg(test)]

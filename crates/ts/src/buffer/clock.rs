@@ -86,7 +86,8 @@ impl Clock {
         if reached(&from) {
             return (from, to);
         }
-        for &from in self.points.iter().rev() {
+        for i in (0..self.points.len()).rev() {
+            let from = self.points[i];
             if reached(&from) {
                 return (from, to);
             }

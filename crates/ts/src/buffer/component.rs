@@ -173,35 +173,50 @@ impl Model {
     /// Follows the buffers up to a PCR.
     pub(crate) fn advance(
         &mut self,
-        sizes: Option<Sizes>,
+        sizes: Option<&Sizes>,
         pid: Option<Pid>,
         now: &Now<'_>,
         out: &mut Vec<Change>,
     ) {
         let before = core::mem::replace(&mut self.sampled, self.arrived);
-        let was_tight = self.tight;
-        match sizes.filter(|_| was_tight) {
+        match sizes.filter(|_| self.tight) {
             Some(sizes) => self.transport.advance(sizes.rx_bps, pid, now, out),
             None => self.transport.rest(pid, now, out),
         }
-        let bytes = now.packets * PACKET as f64;
-        self.tight = sizes.is_some_and(|sizes| bytes > now.share(sizes.rx_bps));
-        if !self.fresh.is_empty() {
+        self.tight = sizes.is_some_and(|sizes| now.is_tight(sizes.rx_bps));
+        if self.arrived != before || !self.rests(sizes, now) {
             let mut fresh = core::mem::take(&mut self.fresh);
             for unit in fresh.drain(..) {
                 self.settle(&unit, sizes, pid, now, out);
             }
             self.fresh = fresh;
+            self.decode(before, sizes, pid, now, out);
         }
-        self.decode(before, sizes, pid, now, out);
         self.transport.clear();
+    }
+
+    /// Takes out what was decoded up to a PCR where nothing came and nothing can be found; false if there is more to do.
+    fn rests(&mut self, sizes: Option<&Sizes>, now: &Now<'_>) -> bool {
+        let most = self.arrived.saturating_sub(self.removed);
+        let rests = self.backlog == 0.0
+            && self.fresh.is_empty()
+            && !self.busy.holds()
+            && !self.overflow.lapses(now)
+            && sizes.is_none_or(|sizes| self.has_room(most, sizes));
+        if rests {
+            self.empty = now.to.ticks;
+            while let Some(due) = self.waiting.pop_front_if(|due| due.at <= now.to.ticks) {
+                self.removed = self.removed.max(due.offset);
+            }
+        }
+        rests
     }
 
     /// Judges when an access unit came, and lets it wait for its time.
     fn settle(
         &mut self,
         unit: &Unit,
-        sizes: Option<Sizes>,
+        sizes: Option<&Sizes>,
         pid: Option<Pid>,
         now: &Now<'_>,
         out: &mut Vec<Change>,
@@ -253,7 +268,7 @@ impl Model {
     fn decode(
         &mut self,
         before: u64,
-        sizes: Option<Sizes>,
+        sizes: Option<&Sizes>,
         pid: Option<Pid>,
         now: &Now<'_>,
         out: &mut Vec<Change>,
@@ -266,7 +281,7 @@ impl Model {
         while let Some(&due) = self.waiting.front() {
             // Where all that arrived has room, what of it had come by then has.
             let most = self.arrived.saturating_sub(self.removed);
-            if let Some(sizes) = sizes.filter(|sizes| !self.has_room(most, *sizes)) {
+            if let Some(sizes) = sizes.filter(|sizes| !self.has_room(most, sizes)) {
                 let at = due.at.clamp(now.from.ticks, now.to.ticks);
                 let held = (before + self.come(arrived, at, now)).saturating_sub(self.removed);
                 spare &= self.look(held, sizes, at, pid, now, out);
@@ -291,6 +306,9 @@ impl Model {
 
     /// How many of the bytes that arrived since the last PCR are behind the transport buffer at a moment.
     fn come(&self, arrived: u64, at: i64, now: &Now<'_>) -> u64 {
+        if arrived == 0 {
+            return 0;
+        }
         let packets = u64::from(self.transport.count());
         if packets == 0 {
             let passed = (at - now.from.ticks).unsigned_abs();
@@ -304,7 +322,7 @@ impl Model {
     fn look(
         &mut self,
         held: u64,
-        sizes: Sizes,
+        sizes: &Sizes,
         at: i64,
         pid: Option<Pid>,
         now: &Now<'_>,
@@ -317,7 +335,7 @@ impl Model {
     }
 
     /// Whether looking at so much would find nothing.
-    fn has_room(&self, held: u64, sizes: Sizes) -> bool {
+    fn has_room(&self, held: u64, sizes: &Sizes) -> bool {
         let backlog = self.is_video && self.backlog > sizes.multiplex as f64;
         held <= sizes.main.min(sizes.room()) && !backlog
     }

@@ -8,6 +8,7 @@ use tallylight_model::Pid;
 use crate::{
     BufferFault, Position,
     buffer::clock::{Clock, Point, SECOND},
+    packet::PACKET,
 };
 
 /// Something begins or ends to hold.
@@ -58,6 +59,11 @@ impl<'a> Now<'a> {
         self.to.ticks - self.from.ticks
     }
 
+    /// Whether the multiplex is faster than a transport buffer empties.
+    pub(crate) fn is_tight(&self, rx_bps: u64) -> bool {
+        self.packets * PACKET as f64 > self.share(rx_bps)
+    }
+
     /// So much a second, in the interval.
     pub(crate) fn share(&self, bps: u64) -> f64 {
         bps as f64 * self.share
@@ -99,9 +105,14 @@ impl Holding {
         }
     }
 
-    /// It ended when it was last found, if that is a second ago: what comes back sooner is the same.
+    /// Whether it holds and was last found a second ago: what comes back sooner is the same.
+    pub(crate) const fn lapses(&self, now: &Now<'_>) -> bool {
+        self.holds() && now.to.ticks - self.last > SECOND
+    }
+
+    /// It ended when it was last found, if it [lapses](Self::lapses).
     pub(crate) fn lapse(&mut self, pid: Option<Pid>, now: &Now<'_>, out: &mut Vec<Change>) {
-        if self.holds() && now.to.ticks - self.last > SECOND {
+        if self.lapses(now) {
             self.end(self.last, pid, now, out);
         }
     }

@@ -106,10 +106,8 @@ impl Flow {
             let owner = self.programs.iter().position(|p| p.service.program == stream.program);
             stream.flush();
             let here = self.position(owner);
-            let mut changes = core::mem::take(&mut self.changes);
-            stream.model.reset(Some(stream.pid), here, &mut changes);
-            changes.drain(..).for_each(|change| self.buffer_change(owner, change));
-            self.changes = changes;
+            stream.model.reset(Some(stream.pid), here, &mut self.changes);
+            self.tell_changes(owner);
             if let Some(program) = owner.and_then(|i| self.programs.get_mut(i)) {
                 stream.drain(&mut program.timeline, &mut self.out);
             }
