@@ -97,9 +97,13 @@ impl Session {
         if self.blind.contains(finding.position.at) {
             return;
         }
+        let repaired = missing > 0 && self.correction.explains(finding.position.at);
         let claimed = self.claimed(pid);
         for view in &mut self.views {
-            let Some(ceiling) = view.ceiling(pid, claimed) else { continue };
+            let Some(mut ceiling) = view.ceiling(pid, claimed) else { continue };
+            if repaired {
+                ceiling = ceiling.min(Severity::Info);
+            }
             let at = view.moment(&finding.position);
             let counters = view.counters_at(at);
             match finding.kind {

@@ -14,14 +14,18 @@ use super::{
     Output, Scrutiny,
     expected::must_be_clear,
     routing::stream_id,
-    tally::Gone,
+    tally::{Correction, Gone},
     timeline::{Spans, Timeline, Viewer},
     view::{LIVE_WINDOW, Part, Progress, View, ViewConfig},
 };
 use crate::{
     assignment::Expectation,
     decode::{Reply, WorkerFailure},
-    input::{InputEvent, SoundPlace, arrival::Arrival, rtp::RtpCounts},
+    input::{
+        InputEvent, SoundPlace,
+        arrival::Arrival,
+        rtp::{Fec, RtpCounts},
+    },
     picture::Slates,
     sound::Reading,
     tracker::Evidence,
@@ -129,7 +133,7 @@ pub struct Session {
     blind_until: MonoTime,
     gone: Gone,
     /// Forward error correction came beside the stream.
-    corrected: bool,
+    pub(super) correction: Correction,
     pub(super) outputs: VecDeque<Output>,
 }
 
@@ -163,7 +167,7 @@ impl Session {
             blind: Spans::default(),
             blind_until: MonoTime::ZERO,
             gone: Gone::default(),
-            corrected: false,
+            correction: Correction::default(),
             outputs: VecDeque::new(),
             config,
         };
@@ -218,7 +222,7 @@ impl Session {
             }
             // Whoever made this session chose its source, and what comes is looked at as it is.
             InputEvent::Recording { .. } | InputEvent::Framing { .. } => {}
-            InputEvent::Fec { .. } => self.handle_correction(),
+            InputEvent::Fec { fec, .. } => self.handle_correction(fec),
             InputEvent::Arrival { at, arrival } => self.handle_arrival(at, &arrival),
             InputEvent::Rtp { at, counts } => self.handle_rtp(at, counts),
             InputEvent::Condition { at, kind, holds, evidence } => {
@@ -472,18 +476,18 @@ impl Session {
     fn handle_rtp(&mut self, at: MonoTime, counts: RtpCounts) {
         self.views.iter_mut().for_each(|view| view.counters.rtp_lost += counts.lost);
         let gone = self.gone.count(at, counts);
+        let repaired = self.correction.repairs(at, counts.packets, gone);
         if gone == 0 || self.blind.contains(at) {
             return;
         }
-        // What error correction repairs no viewer misses.
-        let ceiling = if self.corrected { Severity::Info } else { Severity::Critical };
+        let ceiling = if repaired { Severity::Info } else { Severity::Critical };
         for view in self.views.iter_mut().filter(|view| view.part != Part::Service) {
             view.lost(at, gone, ceiling);
         }
     }
 
-    fn handle_correction(&mut self) {
-        if std::mem::replace(&mut self.corrected, true) {
+    fn handle_correction(&mut self, fec: Fec) {
+        if !self.correction.see(self.now, fec) {
             return;
         }
         // What was lost before it was seen may be repaired as well.

@@ -1,11 +1,14 @@
 //! What an episode of events adds up to: its evidence says how much was lost, not what its first event lost.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use tallylight_model::MonoTime;
 use tallylight_ts::FindingKind;
 
-use crate::input::rtp::RtpCounts;
+use crate::input::rtp::{Fec, FecDirection, RtpCounts};
 
 /// For so long a packet that came late makes up for one that is given up.
 const MADE_UP: Duration = Duration::from_secs(1);
@@ -80,6 +83,69 @@ impl Gone {
     }
 }
 
+/// What is lost is held against what can be repaired over so long, the longest that senders gather packets for; in steps.
+const GATHERED: Duration = Duration::from_secs(2);
+const STEP: Duration = Duration::from_millis(100);
+/// Error correction that was not seen for so long is over.
+const OVER: Duration = Duration::from_secs(5);
+/// By then most PIDs have shown what a lost packet took of them.
+const SHOWN: Duration = Duration::from_secs(1);
+
+/// Forward error correction beside a stream (SMPTE ST 2022-1), which restores one of the packets that each of its packets covers. Nothing
+/// is repaired here; but what it can have repaired no viewer misses.
+#[derive(Debug, Default)]
+pub(super) struct Correction {
+    seen: BTreeMap<FecDirection, (Fec, MonoTime)>,
+    /// Packets that came of late, and that are gone.
+    late: VecDeque<(MonoTime, u64, u64)>,
+    /// When something was lost last that it can have repaired.
+    repaired: Option<MonoTime>,
+}
+
+impl Correction {
+    /// Notes that it came; true where there was none.
+    pub(super) fn see(&mut self, at: MonoTime, fec: Fec) -> bool {
+        let first = !self.lasts(at);
+        self.seen.insert(fec.direction, (fec, at));
+        first
+    }
+
+    fn lasts(&self, at: MonoTime) -> bool {
+        self.seen.values().any(|(_, seen)| at.since(*seen) <= OVER)
+    }
+
+    /// Takes what became of packets, of which so many are gone; true if they can have been repaired.
+    pub(super) fn repairs(&mut self, at: MonoTime, came: u64, gone: u64) -> bool {
+        match self.late.back_mut() {
+            Some((step, packets, lost)) if at.since(*step) < STEP => {
+                (*packets, *lost) = (*packets + came, *lost + gone);
+            }
+            _ => self.late.push_back((at, came, gone)),
+        }
+        while self.late.front().is_some_and(|(step, ..)| at.since(*step) > GATHERED) {
+            self.late.pop_front();
+        }
+        let sum = |(packets, all_gone), (_, came, gone): &(_, u64, u64)| {
+            (packets + came + gone, all_gone + gone)
+        };
+        let (packets, all_gone) = self.late.iter().fold((0, 0), sum);
+        let lasting = self.seen.values().filter(|(_, seen)| at.since(*seen) <= OVER);
+        // A column's packets are apart: of a burst each column restores one.
+        let repairable = lasting
+            .map(|(fec, _)| u64::from(fec.offset).max(packets / u64::from(fec.packets.max(1))));
+        let repaired = gone > 0 && all_gone <= repairable.sum();
+        if gone > 0 {
+            self.repaired = repaired.then_some(at);
+        }
+        repaired
+    }
+
+    /// Whether what is missing here may be what was repaired.
+    pub(super) fn explains(&self, at: MonoTime) -> bool {
+        self.repaired.is_some_and(|lost| at.since(lost) <= SHOWN)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +165,31 @@ mod tests {
         assert_eq!(count(5_000, lost(2)), 2, "that is more than came late");
         assert_eq!(count(5_050, late(3)), 0);
         assert_eq!(count(6_100, lost(3)), 3, "that is long ago");
+    }
+
+    #[test]
+    fn no_more_is_repaired_than_there_is_correction_for() {
+        let at = |millis| MonoTime::ZERO + Duration::from_millis(millis);
+        let fec = Fec { direction: FecDirection::Column, offset: 5, packets: 20 };
+        let mut correction = Correction::default();
+        assert!(!correction.repairs(at(0), 100, 1) && !correction.explains(at(0)));
+        assert!(correction.see(at(100), fec) && !correction.see(at(200), fec));
+        // One in forty, over ten seconds.
+        for n in 0..100u64 {
+            correction.see(at(3_000 + n * 100), fec);
+            assert!(correction.repairs(at(3_000 + n * 100), 39, 1), "{n}");
+        }
+        assert!(correction.explains(at(13_900)) && !correction.explains(at(14_000)));
+        // A burst as long as a row, and a longer one.
+        assert!(!correction.repairs(at(20_000), 10, 0) && correction.lasts(at(17_900)));
+        correction.see(at(20_000), fec);
+        assert!(correction.repairs(at(20_100), 10, 5));
+        assert!(!correction.repairs(at(20_200), 10, 1) && !correction.explains(at(20_200)));
+        // One in ten is too much for it.
+        let all: Vec<_> = (0..40).map(|n| correction.repairs(at(23_000 + n * 100), 9, 1)).collect();
+        assert!(!all[39] && all.iter().filter(|it| **it).count() <= 10, "{all:?}");
+        // It is over.
+        assert!(!correction.repairs(at(30_000), 99, 1));
     }
 
     #[test]

@@ -529,6 +529,34 @@ fn losses_by_rtp_that_go_on_are_critical_unless_they_come_late_or_are_repaired()
 }
 
 #[test]
+fn what_error_correction_can_repair_is_no_loss_to_a_viewer() {
+    let clip = clip::clip(12, "", "");
+    // Where one of the packets that half a second has is missing, and where a tenth of them are.
+    let worst = |fec: bool, datagrams: usize| {
+        let mut run = Run::tv();
+        run.play(&clip[..clip::at(2.0)]);
+        for half in 4..16 {
+            let (from, to) = (clip::at(f64::from(half) / 2.0), clip::at(f64::from(half + 1) / 2.0));
+            if fec {
+                let fec = Fec { direction: FecDirection::Column, offset: 5, packets: 20 };
+                run.event(InputEvent::Fec { fec, packets: 5 });
+            }
+            let lost = datagrams as u64;
+            let counts = RtpCounts { packets: 95 - lost, lost, ..RtpCounts::default() };
+            run.event(InputEvent::Rtp { at: at(run.now), counts });
+            run.play(&clip[from + datagrams * DATAGRAM..to]);
+        }
+        let seen = run.slices.iter().map(|slice| slice.counters.continuity_errors).sum::<u64>();
+        assert!(seen > 6, "all of it is counted: {seen}");
+        let found = run.faults.iter().filter(|it| it.kind == FaultKind::Continuity);
+        found.map(|it| it.severity).max()
+    };
+    assert_eq!(worst(true, 1), Some(Severity::Info));
+    assert_eq!(worst(false, 1), Some(Severity::Critical));
+    assert_eq!(worst(true, 10), Some(Severity::Critical));
+}
+
+#[test]
 fn packets_that_come_more_unevenly_than_players_buffer_are_told() {
     let mut run = Run::tv();
     let mut spread = |millis: u64| {

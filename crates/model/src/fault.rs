@@ -195,7 +195,7 @@ faults! {
     Continuity "continuity" Some(FaultClass::Loss), Transport, CRITICAL,
         "Packets of the service are lost, repeated or out of order (TR 101 290, 1.4).";
     RtpLoss "rtp_loss" Some(FaultClass::Loss), Delivery, CRITICAL,
-        "RTP packets are lost on the way (RFC 3550). Informational until it goes on, and where forward error correction comes.";
+        "RTP packets are lost on the way (RFC 3550). Informational until it goes on, and while forward error correction can repair it.";
     DeliveryJitter "delivery_jitter" None, Delivery, Acts::Never,
         "The time that RTP packets take on the way varies by more than 500 ms within a second.";
     TransportError "transport_error" Some(FaultClass::Loss), Transport, Acts::Never,
