@@ -193,7 +193,7 @@ impl Tracker {
     pub fn recount(&mut self, what: impl Into<Condition>, from: MonoTime) {
         let what = what.into();
         let run = self.states.get(&what).and_then(|state| state.run);
-        if run.is_none_or(|run| run.since >= from) {
+        if run.is_some_and(|run| run.since >= from) {
             return;
         }
         self.release(what, from);
@@ -201,12 +201,13 @@ impl Tracker {
         if let Some(state) = self.states.get(&what)
             && let Some(fault) = informed(state)
         {
-            self.changes.push_back(change(what, FaultPhase::End(from), fault, state));
+            self.changes.push_back(change(what, FaultPhase::End(state.ended), fault, state));
             self.states.remove(&what);
         }
     }
 
-    /// An event that counts as a condition for the following second, at most of the severity `ceiling`.
+    /// An event that counts as a condition for the following second, at most of the severity `ceiling`. What went before at a
+    /// lower one does not count for it.
     pub fn event(
         &mut self,
         what: impl Into<Condition>,
@@ -216,9 +217,13 @@ impl Tracker {
     ) {
         let what = what.into();
         self.step(what, at);
+        if self.states.get(&what).is_some_and(|state| ceiling > state.ceiling) {
+            self.recount(what, at);
+        }
         let Some(state) = self.state(what, ceiling) else { return };
         state.evidence = shortened(evidence);
         let until = state.run.and_then(|run| run.until).max(Some(at + EVENT_LASTS));
+        state.ceiling = state.ceiling.max(ceiling);
         state.run = Some(Run { since: state.start_of_run(at), until });
         self.step(what, at);
     }
@@ -544,6 +549,37 @@ mod tests {
         t.advance(Evidence::Picture, at(14_500));
         assert_eq!(told(&mut t), ["black end critical 1000-11500"]);
         assert!(t.standing().is_empty());
+    }
+
+    #[test]
+    fn what_was_informational_does_not_count_for_what_is_more() {
+        let mut t = tracker();
+        let mut lose = |at_ms: u64, ceiling| {
+            t.event(FaultKind::Continuity, at(at_ms), ceiling, String::new());
+            told(&mut t)
+        };
+        for second in 1..10 {
+            let begins = ["continuity begin info 1000".to_owned()];
+            let expected = if second == 1 { &begins[..] } else { &[] };
+            assert_eq!(lose(second * 1_000, Severity::Info), expected);
+        }
+        let expected = ["continuity end info 1000-9500", "continuity begin warning 9500"];
+        assert_eq!(lose(9_500, Severity::Critical), expected);
+        // A lower one in between takes nothing back.
+        assert_eq!(lose(10_400, Severity::Info), [""; 0]);
+        assert_eq!(lose(11_300, Severity::Critical), [""; 0]);
+        assert_eq!(lose(12_200, Severity::Info), [""; 0]);
+        assert_eq!(lose(12_600, Severity::Info), ["continuity raise critical 9500"]);
+        // After a pause in which it was not over yet.
+        t.advance(Evidence::Media, at(20_000));
+        assert_eq!(told(&mut t), ["continuity end critical 9500-13600"]);
+        let mut lose = |at_ms: u64, ceiling| {
+            t.event(FaultKind::Continuity, at(at_ms), ceiling, String::new());
+            told(&mut t)
+        };
+        assert_eq!(lose(30_000, Severity::Info), ["continuity begin info 30000"]);
+        let expected = ["continuity end info 30000-31000", "continuity begin warning 33000"];
+        assert_eq!(lose(33_000, Severity::Critical), expected);
     }
 
     #[test]
