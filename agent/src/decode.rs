@@ -15,6 +15,7 @@ mod luma;
 mod parameters;
 mod pcm;
 mod plain;
+mod pool;
 mod quarantine;
 mod signature;
 mod thumbnail;
@@ -27,6 +28,7 @@ use tallylight_av::{AudioDecoder, DecodeError, Limits, OpenError};
 use tallylight_model::{Codec, CodingProfile, Pid};
 
 pub use health::{Confinement, WorkerFailure};
+pub use pool::Pool;
 pub use quarantine::Quarantine;
 pub use signature::Signature;
 pub use tallylight_av::{ChannelPlace, Damage};
@@ -71,6 +73,36 @@ pub struct Unit {
     /// it, uncopied.
     #[serde(skip)]
     pub data: Vec<u8>,
+}
+
+impl Unit {
+    /// Whether pictures between key pictures are decoded for its sake.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        matches!(self.effort, Effort::Survey(_) | Effort::CatchUp(_) | Effort::Run | Effort::RunEnd)
+    }
+
+    /// Whether they may be.
+    #[must_use]
+    pub const fn may_be_full(&self) -> bool {
+        self.is_full() || matches!((self.effort, self.dating), (Effort::Key(_), Dating::Decoding))
+    }
+
+    /// Leaves them out, and says whether they would have been decoded for sure; of a run this is said at its end.
+    pub fn leave_out_full(&mut self) -> bool {
+        if self.dating == Dating::Decoding {
+            self.dating = Dating::Withheld;
+        }
+        let (effort, full) = match self.effort {
+            Effort::Survey(place) => (Effort::Key(place), true),
+            Effort::CatchUp(place) => (Effort::Keep(place), true),
+            Effort::Run => (Effort::Skip, false),
+            Effort::RunEnd => (Effort::Skip, true),
+            other => (other, false),
+        };
+        self.effort = effort;
+        full
+    }
 }
 
 /// How much trouble an access unit is worth.
@@ -123,6 +155,12 @@ pub enum Reply {
     Survey(Survey),
     /// About 100 ms of decoded sound.
     Sound(SoundStats),
+    /// The pictures between were decoded to date a change.
+    Dated {
+        /// Its elementary stream.
+        #[serde(with = "plain::pid")]
+        pid: Pid,
+    },
     /// A change was not dated, since there is [no time](Dating::Withheld) for it.
     Withheld {
         /// Its elementary stream.

@@ -100,6 +100,7 @@ pub struct Board {
     decode_refused: u64,
     shed_streams: BTreeMap<Level, usize>,
     cuts: Cuts,
+    full_decodes_skipped: u64,
     decode_workers_failed: BTreeMap<&'static str, u64>,
     decoders_confined: Option<Confinement>,
     clips: BTreeMap<ClipResult, u64>,
@@ -145,6 +146,7 @@ impl Board {
             decode_refused: 0,
             shed_streams: BTreeMap::new(),
             cuts: Cuts::default(),
+            full_decodes_skipped: 0,
             decode_workers_failed: BTreeMap::new(),
             decoders_confined: None,
             clips: BTreeMap::new(),
@@ -256,6 +258,11 @@ impl Board {
         self.cuts.add(cuts);
     }
 
+    /// Counts pictures between key pictures that were not decoded since other streams' were.
+    pub const fn full_decodes_skipped(&mut self, spans: u64) {
+        self.full_decodes_skipped += spans;
+    }
+
     /// Datagrams of all streams that overflowed the agent's sockets.
     #[must_use]
     pub fn dropped(&self) -> u64 {
@@ -351,6 +358,8 @@ impl Board {
     }
 
     fn render_decoding(&self, page: &mut PrometheusText) {
+        let skipped = self.full_decodes_skipped as f64;
+        one(page, Metric::AgentFullDecodesSkipped, &[], skipped);
         page.metric(Metric::AgentShedStreams);
         for level in Level::SHEDDING {
             let count = self.shed_streams.get(&level).copied().unwrap_or_default();
@@ -615,6 +624,7 @@ mod tests {
         let cuts = Cuts { thumbnails: 3, full_decodes: 0, key_pictures: 1 };
         board.shed(cuts);
         board.shed(cuts);
+        board.full_decodes_skipped(5);
         board.decode_worker_failed(WorkerFailure::Hung);
         let confinement =
             Confinement { files: true, network: true, seccomp: true, landlock: false };
@@ -656,6 +666,7 @@ mod tests {
             (r#"tallylight_agent_shed_streams{level="key_pictures_4s"}"#, 2.0),
             (r#"tallylight_agent_shed_streams{level="thumbnails"}"#, 0.0),
             (r#"tallylight_agent_shed_total{what="thumbnails"}"#, 6.0),
+            ("tallylight_agent_full_decodes_skipped_total", 5.0),
             (r#"tallylight_agent_shed_total{what="key_pictures"}"#, 2.0),
             (r#"tallylight_agent_decode_worker_failures_total{reason="hung"}"#, 1.0),
             (r#"tallylight_agent_decode_confined{from="network"}"#, 1.0),

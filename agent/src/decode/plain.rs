@@ -29,7 +29,10 @@ impl Reply {
                 [stats.media_time, stats.length].into_iter().chain(loud).all(is_sane)
             }
             Self::Damaged { media_time, .. } => is_sane(*media_time),
-            Self::Withheld { .. } | Self::Thumbnail { .. } | Self::Unsupported { .. } => true,
+            Self::Dated { .. }
+            | Self::Withheld { .. }
+            | Self::Thumbnail { .. }
+            | Self::Unsupported { .. } => true,
         }
     }
 }

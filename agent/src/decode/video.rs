@@ -336,13 +336,17 @@ impl VideoTrack {
         let pid = unit.pid;
         if outcome.shown {
             let looks = looks_of(&self.stats(pid, &outcome, IsKey::Yes));
+            let doubts = self.doubts(looks).any();
             let dates = match unit.dating {
-                Dating::Decoding => self.date(unit, looks, goes_on),
-                Dating::Withheld if self.doubts(looks).any() => {
+                Dating::Decoding if doubts => {
+                    replies.push(Reply::Dated { pid });
+                    self.date(unit, looks, goes_on)
+                }
+                Dating::Withheld if doubts => {
                     replies.push(Reply::Withheld { pid });
                     Dates::default()
                 }
-                Dating::Withheld | Dating::Sizes => Dates::default(),
+                _ => Dates::default(),
             };
             self.publish(pid, &outcome, IsKey::Yes, dates, replies);
             // What lies before a key picture was not caught up with to its end.

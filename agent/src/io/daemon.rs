@@ -380,6 +380,8 @@ impl Agent {
             group.streams.iter().map(of)
         });
         self.relief.watch(streams, &self.shared.outbox);
+        let watched = self.groups.values().map(|(group, _)| group.streams.len());
+        self.shared.decoders.watch(watched.sum());
         tracing::info!(inputs = self.groups.len(), "assignment in force");
     }
 }

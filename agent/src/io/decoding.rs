@@ -14,6 +14,7 @@ mod attendant;
 mod channel;
 mod confinement;
 mod overseer;
+mod places;
 mod vitals;
 pub mod worker;
 
@@ -34,8 +35,10 @@ pub use attendant::Attendant;
 use channel::{Key, MAX_UNIT, Order};
 use overseer::{Failure, Overseer};
 pub use overseer::{MemoryLimits, Program};
+use places::{Places, SharedPool};
 
 use super::{clock, outbox::Outbox};
+use crate::assignment::Priority;
 use crate::decode::{Quarantine, Reply, Request, WorkerFailure};
 
 /// Messages that wait for one worker: the pictures and sound of nine segments of 6 s that came at once.
@@ -86,6 +89,7 @@ pub struct Decoders {
     workers: Arc<[Inlet]>,
     next: Arc<AtomicUsize>,
     ids: Arc<AtomicU64>,
+    pool: SharedPool,
 }
 
 /// One session's place at a worker.
@@ -95,7 +99,7 @@ pub struct Desk {
     index: usize,
     worker: Inlet,
     /// Its views.
-    streams: Vec<StreamId>,
+    streams: Vec<(StreamId, Priority)>,
     answers: mpsc::Sender<Answer>,
 }
 
@@ -141,6 +145,9 @@ struct Asker {
     /// When it asked.
     at: MonoTime,
     stream: StreamId,
+    priority: Priority,
+    /// Nothing is decoded in full for it.
+    without_place: bool,
     answers: mpsc::Sender<Answer>,
 }
 
@@ -164,6 +171,7 @@ impl Decoders {
         outbox: &Arc<Outbox>,
     ) -> std::io::Result<Self> {
         let quarantine = Arc::new(Mutex::new(Quarantine::default()));
+        let pool = SharedPool::default();
         let start = |index| {
             let (messages, waiting) = blocking::sync_channel(MAX_WAITING);
             let (bytes, oldest) = (Arc::new(AtomicUsize::new(0)), Oldest::default());
@@ -173,6 +181,7 @@ impl Decoders {
                 bytes: Arc::clone(&bytes),
                 oldest: oldest.clone(),
                 quarantine: Arc::clone(&quarantine),
+                pool: Arc::clone(&pool),
                 outbox: Arc::clone(outbox),
             };
             // The worker ends with the thread that started it.
@@ -185,12 +194,22 @@ impl Decoders {
             workers: workers?.into(),
             next: Arc::new(AtomicUsize::new(0)),
             ids: Arc::new(AtomicU64::new(0)),
+            pool,
         })
+    }
+
+    /// Decodes so many streams: a share of them in full at a time.
+    pub fn watch(&self, streams: usize) {
+        places::lock(&self.pool).watch(streams);
     }
 
     /// Takes a place for a session with these views whose answers go to `answers`.
     #[must_use]
-    pub fn desk(&self, streams: Vec<StreamId>, answers: mpsc::Sender<Answer>) -> Option<Desk> {
+    pub fn desk(
+        &self,
+        streams: Vec<(StreamId, Priority)>,
+        answers: mpsc::Sender<Answer>,
+    ) -> Option<Desk> {
         let index = self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len().max(1);
         let worker = self.workers.get(index)?.clone();
         Some(Desk { id: self.ids.fetch_add(1, Ordering::Relaxed), index, worker, streams, answers })
@@ -219,7 +238,7 @@ impl Desk {
     /// # Errors
     /// The worker has too much to do; the message was not taken.
     pub fn ask(&self, view: usize, request: Request) -> Result<(), Refused> {
-        let stream = self.streams.get(view).ok_or(Refused)?.clone();
+        let (stream, priority) = self.streams.get(view).ok_or(Refused)?.clone();
         let key = Key { desk: self.id, view: u32::try_from(view).map_err(|_| Refused)? };
         let order = Order::handle(key, request);
         let (size, waiting) = (order.data().len(), self.worker.bytes.load(Ordering::Relaxed));
@@ -230,7 +249,8 @@ impl Desk {
             self.worker.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Refused);
         }
-        let asker = Some(Asker { view, at: clock::now(), stream, answers: self.answers.clone() });
+        let (at, answers) = (clock::now(), self.answers.clone());
+        let asker = Some(Asker { view, at, stream, priority, without_place: false, answers });
         // Counted first: the worker may be done with it before this thread goes on.
         self.worker.bytes.fetch_add(size, Ordering::Relaxed);
         self.worker.messages.try_send(Message { order, asker }).map_err(|_| {
@@ -260,30 +280,45 @@ struct Foreman {
     bytes: Arc<AtomicUsize>,
     oldest: Oldest,
     quarantine: Arc<Mutex<Quarantine<StreamId>>>,
+    pool: SharedPool,
     outbox: Arc<Outbox>,
 }
 
 impl Foreman {
     fn run(&mut self) {
-        while let Ok(first) = self.waiting.recv() {
-            let mut size = first.order.data().len();
-            let (mut orders, mut askers) = (vec![first.order], vec![first.asker]);
-            while orders.len() < MAX_BATCH
-                && size < MAX_BATCH_BYTES
-                && let Ok(next) = self.waiting.try_recv()
-            {
-                size += next.order.data().len();
-                orders.push(next.order);
-                askers.push(next.asker);
+        let mut next = None;
+        while let Some(first) = next.take().or_else(|| self.waiting.recv().ok()) {
+            let (mut places, mut skipped, mut size) = (Places::new(&self.pool), 0, 0);
+            let (mut orders, mut askers) = (Vec::new(), Vec::new());
+            let mut message = Some(first);
+            while let Some(mut one) = message.take() {
+                if !places.admit(&mut one, &mut skipped) {
+                    next = Some(one);
+                    break;
+                }
+                size += one.order.data().len();
+                orders.push(one.order);
+                askers.push(one.asker);
+                if orders.len() < MAX_BATCH && size < MAX_BATCH_BYTES {
+                    message = self.waiting.try_recv().ok();
+                }
             }
             self.bytes.fetch_sub(size, Ordering::Relaxed);
-            self.carry_out(orders, askers);
+            if skipped > 0 {
+                self.outbox.full_decodes_skipped(skipped);
+            }
+            self.carry_out(orders, askers, &places);
             self.oldest.set(None);
         }
     }
 
     /// Has a batch carried out, by one worker after the other if need be.
-    fn carry_out(&mut self, mut orders: Vec<Order>, mut askers: Vec<Option<Asker>>) {
+    fn carry_out(
+        &mut self,
+        mut orders: Vec<Order>,
+        mut askers: Vec<Option<Asker>>,
+        places: &Places,
+    ) {
         let mut tries = 0;
         loop {
             self.leave_out_quarantined(&mut orders, &mut askers);
@@ -294,13 +329,23 @@ impl Foreman {
             let asked =
                 |index| askers.get(index).and_then(|it: &Option<Asker>| Some(it.as_ref()?.at));
             oldest.set(asked(0));
-            let outcome = self.overseer.exchange(&orders, |index, replies| {
+            let mut skipped = 0;
+            let outcome = self.overseer.exchange(&orders, |index, mut replies| {
                 answered = index + 1;
                 oldest.set(asked(answered));
-                if let Some(Some(asker)) = askers.get(index) {
-                    asker.tell(Outcome::Replies(replies));
+                let asker = askers.get(index).and_then(Option::as_ref);
+                let Some((order, asker)) = orders.get(index).zip(asker) else { return };
+                places.answered(order, &asker.stream, &replies);
+                if asker.without_place {
+                    let before = replies.len();
+                    replies.retain(|reply| !matches!(reply, Reply::Withheld { .. }));
+                    skipped += (before - replies.len()) as u64;
                 }
+                asker.tell(Outcome::Replies(replies));
             });
+            if skipped > 0 {
+                self.outbox.full_decodes_skipped(skipped);
+            }
             if let Some(confinement) = self.overseer.confinement() {
                 self.outbox.decoders_confined(confinement);
             }

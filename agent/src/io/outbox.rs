@@ -114,6 +114,11 @@ impl Outbox {
         self.board().shed(cuts);
     }
 
+    /// Counts pictures between key pictures that were not decoded since other streams' were.
+    pub fn full_decodes_skipped(&self, spans: u64) {
+        self.board().full_decodes_skipped(spans);
+    }
+
     /// Datagrams of all streams that overflowed the agent's sockets.
     pub fn dropped(&self) -> u64 {
         self.board().dropped()

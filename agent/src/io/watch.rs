@@ -92,7 +92,8 @@ impl Running {
 pub fn start(group: Group, shared: Shared) -> Option<Running> {
     let (stop, stopped) = oneshot::channel();
     let (answers, answer_rx) = mpsc::channel(MAX_WAITING);
-    let streams = group.streams.iter().map(|watch| watch.stream.clone()).collect();
+    let streams =
+        group.streams.iter().map(|watch| (watch.stream.clone(), watch.priority)).collect();
     let desk = shared.decoders.desk(streams, answers)?;
     let worker = desk.worker();
     let task = tokio::spawn(run(group, shared, desk, answer_rx, stopped));
@@ -425,7 +426,7 @@ async fn join_again(
 async fn join(watch: &Watch, spec: &InputSpec, shared: &Shared) -> Option<Start> {
     let (events, mut event_rx) = mpsc::channel(MAX_WAITING);
     let (answers, mut answer_rx) = mpsc::channel(MAX_WAITING);
-    let desk = shared.decoders.desk(vec![watch.stream.clone()], answers)?;
+    let desk = shared.decoders.desk(vec![(watch.stream.clone(), watch.priority)], answers)?;
     let mut session = Session::new(session_config(spec, std::iter::once(watch), &shared.slates));
     let _input = AbortOnDrop(spawn_input(&shared.inputs, spec.clone(), events));
     loop {

@@ -438,7 +438,7 @@ impl View {
                 Reply::Thumbnail { jpeg, .. } => {
                     self.outputs.push_back(Output::Thumbnail { view: self.index, jpeg });
                 }
-                Reply::Unsupported { .. } | Reply::Withheld { .. } => {}
+                Reply::Unsupported { .. } | Reply::Dated { .. } | Reply::Withheld { .. } => {}
             }
         }
     }
@@ -460,13 +460,14 @@ impl View {
         | Reply::Survey(Survey { pid, .. })
         | Reply::Sound(SoundStats { pid, .. })
         | Reply::Thumbnail { pid, .. }
+        | Reply::Dated { pid }
         | Reply::Withheld { pid }
         | Reply::Damaged { pid, .. }
         | Reply::Unsupported { pid, .. }) = reply;
         let Some(scrutiny) = self.scrutiny.get_mut(pid) else { return };
         match reply {
             Reply::Picture(_) | Reply::Survey(_) | Reply::Sound(_) => scrutiny.looked_at += 1,
-            Reply::Thumbnail { .. } | Reply::Withheld { .. } => {}
+            Reply::Thumbnail { .. } | Reply::Dated { .. } | Reply::Withheld { .. } => {}
             Reply::Damaged { .. } => scrutiny.damaged += 1,
             Reply::Unsupported { .. } => scrutiny.unsupported = true,
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Level;
-use crate::decode::{Dating, Effort, Request, Unit};
+use crate::decode::{Effort, Request, Unit};
 
 /// Key pictures do not come to the millisecond: this part of the time may be missing.
 const TOLERANCE: u32 = 20;
@@ -83,7 +83,7 @@ impl Ration {
             Effort::Key(_) | Effort::Survey(_) => {
                 self.run = None;
                 if !full {
-                    shed_full(&mut unit, cuts);
+                    cuts.full_decodes += u64::from(unit.leave_out_full());
                 }
                 let due = self.is_due(at);
                 if due {
@@ -128,15 +128,5 @@ impl Ration {
         });
         self.run = (unit.effort == Effort::Run).then_some(run);
         run == Run::Decoded
-    }
-}
-
-fn shed_full(unit: &mut Unit, cuts: &mut Cuts) {
-    if let Effort::Survey(place) = unit.effort {
-        unit.effort = Effort::Key(place);
-        cuts.full_decodes += 1;
-    }
-    if unit.dating == Dating::Decoding {
-        unit.dating = Dating::Withheld;
     }
 }

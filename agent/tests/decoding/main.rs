@@ -21,6 +21,7 @@ use nix::{
     unistd::Pid,
 };
 use tallylight_agent::{
+    assignment::Priority,
     decode::{Analyser, Dating, Effort, Place, Reply, Request, Unit, WorkerFailure},
     exposition::Board,
     io::{
@@ -88,6 +89,37 @@ fn requests(data: &[u8]) -> Vec<Request> {
     requests
 }
 
+#[test]
+fn what_a_key_picture_shows_is_dated_by_decoding_where_there_is_time() {
+    let picture = format!("{SMALL},drawbox=color=black:t=fill:enable='gte(t,2.5)'");
+    for (dating, dated, withheld, turned) in [
+        (Dating::Decoding, 1, 0, Some(Duration::from_millis(2_520))),
+        (Dating::Withheld, 0, 1, None),
+        (Dating::Sizes, 0, 0, None),
+    ] {
+        let mut analyser = Analyser::new();
+        let replies: Vec<Reply> = encoded(&picture, "5")
+            .into_iter()
+            .map(|request| match request {
+                Request::Unit(unit) => Request::Unit(Unit { dating, ..unit }),
+                Request::Reset => Request::Reset,
+            })
+            .flat_map(|request| analyser.handle(request))
+            .collect();
+        let count = |is: fn(&Reply) -> bool| replies.iter().filter(|reply| is(reply)).count();
+        assert_eq!(count(|reply| matches!(reply, Reply::Dated { .. })), dated, "{dating:?}");
+        assert_eq!(count(|reply| matches!(reply, Reply::Withheld { .. })), withheld, "{dating:?}");
+        let times = replies.iter().filter_map(|reply| match reply {
+            Reply::Picture(stats) => Some((stats.media_time, stats.turned)),
+            _ => None,
+        });
+        let times: Vec<_> = times.collect();
+        let begin = times[0].0;
+        let found = times.iter().find_map(|(_, turned)| *turned);
+        assert_eq!(found.map(|at| at.saturating_sub(begin)), turned, "{dating:?}");
+    }
+}
+
 /// One worker, and what was said of it.
 struct Pool {
     decoders: Decoders,
@@ -114,7 +146,10 @@ impl Pool {
 
     fn session(&self, stream: &str) -> Session {
         let (tx, answers) = mpsc::channel(10_000);
-        let desk = self.decoders.desk(vec![StreamId::parse(stream).unwrap()], tx).unwrap();
+        let desk = self
+            .decoders
+            .desk(vec![(StreamId::parse(stream).unwrap(), Priority::Normal)], tx)
+            .unwrap();
         Session { desk, answers }
     }
 

@@ -144,6 +144,7 @@ impl Chain {
                         self.sound.stats(&stats);
                     }
                     Reply::Damaged { .. } => found.damaged += 1,
+                    Reply::Dated { .. } => {}
                     other @ (Reply::Unsupported { .. }
                     | Reply::Thumbnail { .. }
                     | Reply::Withheld { .. }) => {

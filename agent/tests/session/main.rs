@@ -257,6 +257,28 @@ fn a_stream_on_which_decoders_fail_has_one_fault_until_it_was_decoded_for_a_whil
 }
 
 #[test]
+fn each_change_of_what_is_shed_is_told_once_it_stays_and_costs_the_stream_nothing() {
+    let clip = clip::clip(12, "", "");
+    let mut run = Run::tv();
+    run.play(&clip[..clip::at(2.0)]);
+    let began = run.now;
+    for (what, until) in [(Some("a"), 3.0), (Some("b"), 9.0), (None, 12.0)] {
+        run.session.shed(at(run.now), 0, what.map(str::to_owned));
+        let from = run.now - began + 2_000;
+        run.play(&clip[clip::at(from as f64 / 1e3)..clip::at(until)]);
+    }
+    let shed = run.faults.iter().filter(|fault| fault.kind == FaultKind::Shedding);
+    let told: Vec<_> = shed
+        .map(|fault| {
+            let end = matches!(fault.phase, FaultPhase::End(_));
+            (end, fault.severity, fault.evidence.as_str())
+        })
+        .collect();
+    assert_eq!(told, [(false, Severity::Info, "b"), (true, Severity::Info, "b")]);
+    assert_eq!(run.faults.len(), 2, "{:?}", run.told());
+}
+
+#[test]
 fn a_socket_that_is_open_again_and_brings_nothing_has_no_data() {
     let clip = clip::clip(12, "", "");
     let mut run = Run::tv();

@@ -228,6 +228,8 @@ metrics! {
         "Streams of which less is decoded since the decoders are late, by level: thumbnails, full_decoding, key_pictures_4s, key_pictures_6s. Each sheds what those before it do.";
     AgentShed "tallylight_agent_shed_total" "tallylight.agent.shed" Counter "{unit}" ["what"] Agent
         "What was not decoded since the decoders are late: thumbnails, full_decodes (pictures between key pictures), key_pictures.";
+    AgentFullDecodesSkipped "tallylight_agent_full_decodes_skipped_total" "tallylight.agent.full_decodes_skipped" Counter "{span}" [] Agent
+        "Pictures between key pictures that were not decoded since enough other streams' were: at most a tenth of the streams at a time, and two at least.";
     AgentDecodeWorkerFailures "tallylight_agent_decode_worker_failures_total" "tallylight.agent.decode_worker_failures" Counter "{worker}" ["reason"] Agent
         "Processes that decode and failed, each replaced by another: not started, died, hung, took too much memory, or said nonsense.";
     AgentDecodeConfined "tallylight_agent_decode_confined" "tallylight.agent.decode_confined" Gauge "1" ["from"] Agent

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::decode::{Confinement, Reply, Request};
+use crate::decode::{Confinement, Reply, Request, Unit};
 
 /// The longest words, in bytes: a batch's orders, or the replies to one of them, take a hundredth of it.
 const MAX_WORDS: usize = 4 << 20;
@@ -49,11 +49,22 @@ impl Order {
         }
     }
 
-    pub(super) fn data(&self) -> &[u8] {
+    pub(super) const fn unit(&self) -> Option<&Unit> {
         match self {
-            Self::Handle { request: Request::Unit(unit), .. } => &unit.data,
-            _ => &[],
+            Self::Handle { request: Request::Unit(unit), .. } => Some(unit),
+            _ => None,
         }
+    }
+
+    pub(super) const fn unit_mut(&mut self) -> Option<&mut Unit> {
+        match self {
+            Self::Handle { request: Request::Unit(unit), .. } => Some(unit),
+            _ => None,
+        }
+    }
+
+    pub(super) fn data(&self) -> &[u8] {
+        self.unit().map_or(&[], |unit| unit.data.as_slice())
     }
 }
 
@@ -175,7 +186,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        decode::{Dating, Effort, PictureStats, Place, Survey, Unit},
+        decode::{Dating, Effort, PictureStats, Place, Survey},
         picture::tests::{LIVE, key},
     };
 
