@@ -237,7 +237,10 @@ impl Strip {
         let explained = (1..=MAX_MULTIPLE).rev().filter(|_| enough).filter_map(|multiple| {
             let times = divided(last, first / multiple);
             let period = last.checked_div(times)?;
+            // What was found at every second period alone repeats in twice as long.
+            let common = lags().map(|lag| divided(lag, period)).fold(0, greatest_common_divisor);
             let fits = (MIN_PERIOD..=MAX_PERIOD).contains(&period) && times >= PERIODS_AFTER;
+            let fits = fits && common == 1;
             Some((period, self.unexplained(period).filter(|_| fits)?))
         });
         explained.min_by_key(|(_, unexplained)| *unexplained).map(|(period, _)| period)
@@ -309,6 +312,10 @@ fn divided(span: Duration, period: Duration) -> u32 {
     let half = period.as_nanos() / 2;
     let times = (span.as_nanos() + half).checked_div(period.as_nanos()).unwrap_or(0);
     u32::try_from(times).unwrap_or(u32::MAX)
+}
+
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    b.checked_rem(a).map_or(b, |rest| greatest_common_divisor(rest, a))
 }
 
 /// By how much the cells of two pictures differ on average, if it is no more than a limit.
@@ -415,6 +422,15 @@ mod tests {
             })
         };
         assert_eq!(show(120, 500, twice), []);
+    }
+
+    #[test]
+    fn what_is_longer_than_a_loop_is_not_told_as_a_part_of_it() {
+        for every in [500, 2_000, 6_000, 10_000] {
+            for period in [36_000, 48_000, 60_000] {
+                assert_eq!(show(600, every, looped(0, period, 12)), [], "{period} every {every}");
+            }
+        }
     }
 
     #[test]

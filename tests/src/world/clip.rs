@@ -67,7 +67,7 @@ pub const CHANNELS: [Channel; 4] = [
         id: "three",
         name: "Three",
         codec: SoundCodec::Aac,
-        scene: "gradients=s=320x180:r=25:seed=3:speed=0.05:n=6:d=3600,scale=640:360",
+        scene: "gradients=s=320x180:r=25:seed=3:speed=0.05:n=6:d=3600,scale=640:360,hue=h=7.5*t",
         pitch: 550,
     },
     Channel {
