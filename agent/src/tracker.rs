@@ -206,6 +206,16 @@ impl Tracker {
         }
     }
 
+    /// What holds by this evidence and is no fault yet counts from this moment on at the earliest.
+    pub fn postpone(&mut self, evidence: Evidence, until: MonoTime) {
+        let undeclared = |(what, state): &(&Condition, &mut State)| {
+            Evidence::of(what.kind) == evidence && state.fault.is_none()
+        };
+        for run in self.states.iter_mut().filter(undeclared).filter_map(|(_, s)| s.run.as_mut()) {
+            run.since = run.since.max(until);
+        }
+    }
+
     /// An event that counts as a condition for the following second, at most of the severity `ceiling`. What went before at a
     /// lower one does not count for it.
     pub fn event(

@@ -162,10 +162,12 @@ impl Session {
 
     fn route_condition(&mut self, condition: &tallylight_ts::Condition) {
         let kind = condition.check.fault();
+        // What this host missed may be what stays out.
+        let blind = self.blind.contains(condition.position.at).then_some(self.blind_until);
         for view in &mut self.views {
             let Some(ceiling) = concern(view, condition) else { continue };
             if condition.holds {
-                let since = view.moment(&condition.since);
+                let since = blind.unwrap_or_default().max(view.moment(&condition.since));
                 view.hold(kind, condition.pid, since, ceiling, describe(condition.check));
                 view.name_component(kind);
                 if condition.check == Check::Scrambled {

@@ -130,7 +130,7 @@ pub struct Session {
     scrambled: u64,
     open: Spans,
     pub(super) blind: Spans,
-    blind_until: MonoTime,
+    pub(super) blind_until: MonoTime,
     gone: Gone,
     /// Forward error correction came beside the stream.
     pub(super) correction: Correction,
@@ -422,6 +422,8 @@ impl Session {
     fn blind(&mut self, from: MonoTime, at: MonoTime, evidence: &str) {
         self.blind_until = self.blind_until.max(at + BLIND_AFTER);
         self.blind.add(from, at + BLIND_AFTER);
+        let until = self.blind_until;
+        self.views.iter_mut().for_each(|view| view.tracker.postpone(Evidence::Media, until));
         // What a player would have had is not known: it joins anew.
         self.views.iter_mut().for_each(|view| view.viewer = Viewer::new(at));
         for view in self.views.iter_mut().filter(|view| view.part != Part::Service) {

@@ -486,6 +486,27 @@ fn what_this_host_dropped_is_unobserved_and_never_the_streams_loss() {
 }
 
 #[test]
+fn tables_that_stay_out_while_this_host_drops_packets_are_missed_only_after_it() {
+    let mut clip = clip::clip(20, "", "");
+    clip::mute(&mut clip, 0, clip::at(4.0), clip::at(13.0));
+    let play = |drops_for: u32| {
+        let mut run = Run::tv();
+        run.play(&clip[..clip::at(4.0)]);
+        for half in 8..40 {
+            if half < 8 + drops_for * 2 {
+                run.event(InputEvent::Dropped { at: at(run.now), datagrams: 1 });
+            }
+            run.play(&clip[clip::at(f64::from(half) / 2.0)..clip::at(f64::from(half + 1) / 2.0)]);
+        }
+        let missing = run.faults.iter().find(|it| it.kind == FaultKind::PsiMissing);
+        missing.map(|it| ms(it.onset))
+    };
+    assert_eq!(play(9), None);
+    near(play(4).unwrap() as f64, 8_500.0, 600.0);
+    near(play(0).unwrap() as f64, 4_000.0, 600.0);
+}
+
+#[test]
 fn datagrams_lost_by_rtp_are_told_and_make_no_stream_bad() {
     let clip = clip::clip(12, "", "");
     let mut run = Run::tv();
