@@ -425,12 +425,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_longer_than_a_loop_is_not_told_as_a_part_of_it() {
-        for every in [500, 2_000, 6_000, 10_000] {
-            for period in [36_000, 48_000, 60_000] {
-                assert_eq!(show(600, every, looped(0, period, 12)), [], "{period} every {every}");
-            }
-        }
+    fn what_is_found_at_every_second_period_alone_repeats_in_twice_as_long() {
+        let period = |lags: &[u64]| {
+            let probe = |lag: &u64| {
+                let lag = Duration::from_secs(*lag);
+                Probe { at: Duration::from_secs(1) + lag, lag: Some(lag) }
+            };
+            let pictures = (0..50).map(|n| Duration::from_millis(n * 40));
+            let pictures = pictures.map(|at| (at, content(at, 0))).collect();
+            Strip { pictures, probes: lags.iter().map(probe).collect() }.period()
+        };
+        assert_eq!(period(&[48, 96, 144]), None);
+        assert_eq!(period(&[24, 72, 96]), Some(Duration::from_secs(24)));
+        assert_eq!(period(&[12, 24, 36]), Some(Duration::from_secs(12)));
     }
 
     #[test]
