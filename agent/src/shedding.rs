@@ -11,8 +11,8 @@
 //! Each worker's streams are shed by themselves, since those of another one do not wait for it.
 //!
 //! Less is shed one step at a time, after a quiet time. A step that has to be taken back doubles that time, which only a long time
-//! without pressure halves again: so a load that just does not fit is tried ever more rarely. The alternative, to work out from the processor's load what would
-//! fit, needs each stream's cost, which changes with its programme.
+//! without pressure halves again: so a load that just does not fit is tried ever more rarely. The alternative, to work out from the
+//! processor's load what would fit, needs each stream's cost, which changes with its programme.
 
 mod levels;
 mod ration;

@@ -1,9 +1,8 @@
 //! Transport streams as a head-end sends them: moving, noisy pictures at a constant rate, with sound.
 //!
 //! Forty seconds are encoded, more than the longest loop that is a fault, in which the hue goes round once: the patterns alone come again
-//! after twelve. Left and right are different noise. ffmpeg repeats them without encoding again and writes
-//! clocks and counters through, so that nothing shows where they join. It is as long as the longest measurement, so it needs no
-//! loop at playing.
+//! after twelve. Left and right are different noise. ffmpeg repeats them without encoding again and writes clocks and counters through,
+//! so that nothing shows where they join. It is as long as the longest measurement, so it needs no loop at playing.
 
 use std::{fs, path::Path, sync::Arc};
 
